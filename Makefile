@@ -1,0 +1,12 @@
+PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
+
+.PHONY: check fix lint types test
+check: lint types test
+lint:
+	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
+types:
+	$(PYTHON) -m mypy
+test:
+	$(PYTHON) -m pytest -n 2
+fix:
+	$(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .

@@ -1,0 +1,94 @@
+"""The click group: verbs loaded when asked for, errors as two lines and exit code 2."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from typing import Any
+
+import click
+
+from skillrun import __version__
+from skillrun.cli import VERBS
+from skillrun.events import SCHEMA
+from skillrun.skill import SkillError
+
+EPILOG = """\b
+Examples:
+  skillrun install ripgrep              install a bundled skill
+  skillrun install ./my-tool --preview  show what would change, ask once
+  skillrun prompt jq --copy             the text to paste into any agent
+"""
+
+
+class Problem(click.ClickException):
+    """Something a person can mend: what is wrong, and what to do next. Exit code 2 unless said otherwise."""
+
+    def __init__(self, message: str, hint: str = "", code: int = 2) -> None:
+        super().__init__(message)
+        self.hint, self.code = hint, code
+
+
+class Verbs(click.Group):
+    """Subcommands by name, imported only when called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every verb, in the order of the table."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's click command; None for an unknown name."""
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(VERBS[cmd_name][0])
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of verbs, without importing any of them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+@click.group(cls=Verbs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="skillrun %(version)s")
+def group() -> None:
+    """Install software from a piece of text, verify it, undo it."""
+
+
+def complain(message: str, hint: str, as_json: bool) -> None:
+    """Write an error: one line what is wrong, one what to do; with --json an object of the envelope."""
+    if as_json:
+        print(json.dumps({"schema": SCHEMA, "error": {"message": message, "hint": hint}}))
+        return
+    print(f"skillrun: {message}", file=sys.stderr)
+    if hint:
+        print(f"  -> {hint}", file=sys.stderr)
+
+
+def run(args: list[str]) -> int:
+    """Run a verb; every error a person made becomes a message and an exit code."""
+    as_json = "--json" in args
+    try:
+        value: Any = group.main(args, prog_name="skillrun", standalone_mode=False)
+    except Problem as problem:
+        complain(problem.message, problem.hint, as_json)
+        return problem.code
+    except SkillError as error:
+        complain(str(error), "run `skillrun lint` on it for all complaints at once", as_json)
+        return 2
+    except click.UsageError as error:
+        complain(error.format_message(), f"{error.ctx.command_path if error.ctx else 'skillrun'} --help", as_json)
+        return 2
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        complain(error.format_message(), "", as_json)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        print("\nskillrun: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    return value if isinstance(value, int) else 0

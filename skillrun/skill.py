@@ -1,0 +1,147 @@
+"""A skill as data: what a Markdown document asks for, with line numbers.
+
+`read_skill` turns any of the three kinds of document (SKILL.md, install.md, plain prompt) into a
+`Skill`. Reading is lenient; `skillrun.lint` is strict. Nothing is ever executed while reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class SkillError(Exception):
+    """A document that cannot be read as a skill: what is wrong, in which file, on which line."""
+
+    def __init__(self, message: str, path: str = "", line: int = 0) -> None:
+        super().__init__(f"{path}:{line}: {message}" if path and line else f"{path}: {message}" if path else message)
+        self.message, self.path, self.line = message, path, line
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """The machines a command is meant for. Empty tuples mean: any."""
+
+    os: tuple[str, ...] = ()
+    """linux | macos | windows"""
+    distro: tuple[str, ...] = ()
+    """Distribution ids or families: debian, ubuntu, fedora, rhel, arch, alpine, suse, ..."""
+    manager: tuple[str, ...] = ()
+    """Package managers: apt, dnf, pacman, apk, zypper, brew, pip, npm, ..."""
+    arch: tuple[str, ...] = ()
+    root: bool | None = None
+    """True: only with root or sudo. False: the way without root rights."""
+    note: str = ""
+    """The words it was concluded from."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkillCommand:
+    """Shell text in a skill. Commands with the same non-empty `alternative` replace one another."""
+
+    text: str
+    line: int
+    end_line: int = 0
+    lang: str = ""
+    when: When = When()
+    alternative: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step, in the document's order. `skip_if`: a command that exits 0 when there is nothing to do."""
+
+    number: int
+    title: str
+    text: str
+    line: int
+    commands: tuple[SkillCommand, ...] = ()
+    optional: bool = False
+    human: bool = False
+    """Only a person can do it (browser login, licence)."""
+    skip_if: str = ""
+    when: When = When()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A command that exits 0 when the software works. `origin`: declared | stated | derived."""
+
+    command: str
+    origin: str = "declared"
+    line: int = 0
+    expect: str = ""
+    """Text its output must contain, where the document says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A value the skill needs. `choices` empty: anything goes. `default` None: must be given."""
+
+    name: str
+    default: str | None = None
+    choices: tuple[str, ...] = ()
+    line: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret the skill needs, by name only."""
+
+    name: str
+    optional: bool = False
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the document under one heading. `kind` is its normalised role (goal, done, steps, ...)."""
+
+    title: str
+    kind: str
+    level: int
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the skill says it will do. None means undeclared, which is not the same as nothing."""
+
+    platforms: tuple[str, ...] | None = None
+    requires: tuple[str, ...] | None = None
+    hosts: tuple[str, ...] | None = None
+    writes: tuple[str, ...] | None = None
+    privilege: str | None = None
+    effects: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """A document that was read. `text` is exactly what the person and the model are shown."""
+
+    name: str
+    title: str
+    description: str
+    kind: str
+    """skill | install | prompt"""
+    text: str
+    path: Path | None = None
+    source: str = ""
+    digest: str = ""
+    version: str = ""
+    sections: tuple[Section, ...] = ()
+    steps: tuple[Step, ...] = ()
+    checks: tuple[Check, ...] = ()
+    uninstall: tuple[Step, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """Declared answers to prompts: a piece of the prompt's text -> what to type."""
+    keep: tuple[str, ...] = ()
+    """Names of background jobs that are services and stay when the run ends."""
+    declared: Declared = Declared()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
