@@ -3,6 +3,7 @@ import sys
 
 
 def skillrun(*args: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
     return subprocess.run([sys.executable, "-m", "skillrun", *args], capture_output=True, text=True, timeout=60)
 
 
