@@ -131,6 +131,9 @@ class Result:
     """Exported variables the command changed (None: unset), masked like output."""
     created: tuple[str, ...] = ()
     """Paths known to have been created by this call."""
+    fidelity: str = ""
+    """In a dry run: real (it really ran) | view (in a copy-on-write view) | simulated (its own simulator ran) |
+    would-run (it was only listed). Empty in a live run."""
 
     @property
     def ok(self) -> bool:
