@@ -1,0 +1,310 @@
+"""Events on disk: one run folder per run, one JSON object per line, fsynced before a command starts.
+
+A run folder (mode 0700) holds `journal.jsonl`, `outputs/` (whole outputs), `skill/` (the bytes that were
+reviewed) and `changes/` (what undo needs). A torn last line, left by a crash in mid-write, is dropped on reading.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import secrets
+import shutil
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from skillrun import events as vocabulary
+from skillrun.events import (
+    SCHEMA,
+    TRANSIENT,
+    Event,
+    Finished,
+    Replied,
+    Result,
+    RunEnded,
+    RunStarted,
+    Started,
+    State,
+    ToolCall,
+    Turn,
+)
+
+_UNKNOWN = (
+    "skillrun ended before this command was seen to end; it may have had its effect. Look first, do not just run it again."
+)
+TYPES: dict[str, type] = {kind.__name__: kind for kind in typing.get_args(vocabulary.Event)}
+
+
+class JournalError(Exception):
+    """A journal that cannot be read or written: which file, which line, why."""
+
+
+class Busy(Exception):
+    """Another run holds the lock; `holder` says which one and its process id."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"another run is in progress ({holder})")
+        self.holder = holder
+
+
+def to_json(event: Event, at: str = "") -> dict[str, Any]:
+    """An event as plain data: `schema`, `type`, `t` (UTC, ISO 8601, when given) and the event's own fields."""
+    head: dict[str, Any] = {"schema": SCHEMA, "type": type(event).__name__}
+    if at:
+        head["t"] = at
+    return head | {name: _plain(value) for name, value in _fields(event).items()}
+
+
+def from_json(data: Mapping[str, Any]) -> Event:
+    """The event that `to_json` wrote. Raises JournalError for an unknown schema or type, or fields that do not fit."""
+    if data.get("schema") != SCHEMA:
+        raise JournalError(f"schema {data.get('schema')!r} is not {SCHEMA}: written by another version of skillrun")
+    kind = TYPES.get(str(data.get("type")))
+    if kind is None:
+        raise JournalError(f"unknown event type {data.get('type')!r}")
+    try:
+        return cast(Event, _decode(kind, data))
+    except (TypeError, ValueError, KeyError) as error:
+        raise JournalError(f"{data.get('type')} does not have the expected fields: {error}") from error
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {name: _plain(inner) for name, inner in _fields(value).items()}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, frozenset, set)):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        return _decode(next(arg for arg in args if arg is not type(None)), value)
+    if origin is tuple:
+        return tuple(_decode(args[0], item) for item in value)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        names = [field.name for field in dataclasses.fields(kind)]
+        return cast(Any, kind)(**{name: _decode(hints[name], value[name]) for name in names if name in value})
+    if isinstance(kind, type) and issubclass(kind, str):
+        return kind(value)
+    return value
+
+
+def read_events(path: Path) -> list[Event]:
+    """The events of a journal file, without a torn last line.
+
+    Raises JournalError naming the line for anything else that cannot be read, OSError when there is no such file.
+    """
+    return [event for _, event in read_stamped(path)]
+
+
+def read_stamped(path: Path) -> list[tuple[str, Event]]:
+    """Like `read_events`, with the time each event was written."""
+    lines = path.read_bytes().split(b"\n")
+    found: list[tuple[str, Event]] = []
+    for number, line in enumerate(lines, 1):
+        if number == len(lines):
+            break
+        try:
+            data = json.loads(line)
+            found.append((str(data.get("t", "")), from_json(data)))
+        except (ValueError, AttributeError) as error:
+            raise JournalError(f"{path}:{number}: not a journal line ({error})") from error
+        except JournalError as error:
+            raise JournalError(f"{path}:{number}: {error}") from error
+    return found
+
+
+def turns(events: Sequence[Event]) -> list[Turn]:
+    """The conversation a journal holds, ready for any model to go on with.
+
+    A call that was started and whose end was not written has the state UNKNOWN: it may have had its effect.
+    """
+    found: list[Turn] = []
+    reply: Replied | None = None
+    started: set[str] = set()
+    results: dict[str, tuple[ToolCall, Result]] = {}
+
+    def close() -> None:
+        if reply is None:
+            return
+        done = []
+        for call in reply.reply.calls:
+            if call.id in results:
+                done.append(results[call.id])
+            elif call.id in started:
+                done.append((call, Result(State.UNKNOWN, output="outcome unknown", note=_UNKNOWN)))
+            else:
+                done.append((call, Result(State.ERROR, output="not carried out: the run ended before it started")))
+        found.append(Turn(reply.reply, tuple(done)))
+
+    for event in events:
+        if isinstance(event, Replied):
+            close()
+            reply, started, results = event, set(), {}
+        elif isinstance(event, Started):
+            started.add(event.call.id)
+        elif isinstance(event, Finished):
+            results[event.call.id] = (event.call, event.result)
+    close()
+    return found
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A run's folder and the paths in it."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The run's id, which is the folder's name."""
+        return self.path.name
+
+    @property
+    def journal(self) -> Path:
+        """The journal file."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def outputs(self) -> Path:
+        """Whole outputs of commands."""
+        return self.path / "outputs"
+
+    @property
+    def skill(self) -> Path:
+        """The bytes that were reviewed."""
+        return self.path / "skill"
+
+    @property
+    def changes(self) -> Path:
+        """Pre-images and layers: what undo needs."""
+        return self.path / "changes"
+
+    def summary(self) -> dict[str, Any]:
+        """`id`, `skill`, `started`, `outcome`, `exit_code` of the run; the last two None while it is unfinished."""
+        row: dict[str, Any] = {"id": self.id, "skill": "", "started": "", "outcome": None, "exit_code": None}
+        try:
+            stamped = read_stamped(self.journal)
+        except (OSError, JournalError):
+            return row | {"outcome": "unreadable"}
+        for at, event in stamped:
+            if isinstance(event, RunStarted) and not row["started"]:
+                row |= {"skill": event.skill, "started": at, "verb": event.verb, "mode": event.mode}
+            elif isinstance(event, RunEnded):
+                row |= {"outcome": str(event.outcome), "exit_code": event.exit_code}
+        return row
+
+
+class Journal:
+    """The first sink of a run: appends durable events and has them on disk before it returns."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self._file = os.open(folder.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._mend_torn_line()
+
+    def _mend_torn_line(self) -> None:
+        data = self.folder.journal.read_bytes()
+        if data and not data.endswith(b"\n"):
+            os.ftruncate(self._file, data.rfind(b"\n") + 1)
+
+    def __call__(self, event: Event) -> None:
+        """Write one event. Raises JournalError when the disk does not take it: the run must stop then."""
+        if isinstance(event, TRANSIENT):
+            return
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        data = json.dumps(to_json(event, now), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._file, view) :]
+            os.fdatasync(self._file)
+        except OSError as error:
+            raise JournalError(f"{self.folder.journal}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the file; every event is on disk already."""
+        os.close(self._file)
+
+
+def state_directory() -> Path:
+    """Where runs, plans and the lock live: the platform's state directory for this user."""
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("skillrun"))
+
+
+def new_run(name: str) -> RunFolder:
+    """Make the folder of a new run, mode 0700. Raises JournalError when it cannot be made."""
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    folder = RunFolder(state_directory() / "runs" / f"{stamp}-{name[:40]}-{secrets.token_hex(2)}")
+    try:
+        folder.path.mkdir(parents=True, mode=0o700)
+        for part in (folder.outputs, folder.skill, folder.changes):
+            part.mkdir(mode=0o700)
+    except OSError as error:
+        raise JournalError(f"cannot make the run folder {folder.path}: {error.strerror}") from error
+    return folder
+
+
+def keep_skill(folder: RunFolder, text: str, origin: Path | None) -> None:
+    """Keep the reviewed bytes in the run folder: the document, and the skill's whole directory when it has one."""
+    if origin is not None and origin.name == "SKILL.md" and origin.parent.is_dir():
+        shutil.copytree(origin.parent, folder.skill, dirs_exist_ok=True, symlinks=True)
+    (folder.skill / (origin.name if origin else "SKILL.md")).write_text(text, encoding="utf-8")
+
+
+def all_runs() -> list[RunFolder]:
+    """Every run folder, newest first."""
+    root = state_directory() / "runs"
+    if not root.is_dir():
+        return []
+    return [RunFolder(path) for path in sorted(root.iterdir(), reverse=True) if path.is_dir()]
+
+
+def find_run(word: str) -> RunFolder:
+    """A run by its id, an unambiguous part of it, or `last`. Raises JournalError when there is none or several."""
+    runs = all_runs()
+    if word == "last" and runs:
+        return runs[0]
+    found = [run for run in runs if run.id == word] or [run for run in runs if word in run.id]
+    if len(found) != 1:
+        raise JournalError(f"no run is called {word!r}" if not found else f"{word!r} fits {len(found)} runs")
+    return found[0]
+
+
+@contextmanager
+def lock(run_id: str) -> Iterator[None]:
+    """Hold the one-run-at-a-time lock of this user. Raises Busy naming the holder."""
+    import filelock
+
+    root = state_directory()
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    holder = root / "lock.holder"
+    held = filelock.FileLock(root / "lock")
+    try:
+        held.acquire(timeout=0)
+    except filelock.Timeout:
+        raise Busy(holder.read_text() if holder.exists() else "unknown holder") from None
+    try:
+        holder.write_text(f"run {run_id}, process {os.getpid()}")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        held.release()

@@ -1,0 +1,39 @@
+import pytest
+
+from skillrun.checks import cannot_fail, judge, programs
+from skillrun.events import Result, State
+from skillrun.skill import Check
+
+
+@pytest.mark.parametrize(
+    "command", ["", "true", ":", "echo ok", "rg --version || true", "rg --version; echo done", "rg --version | echo ok",
+                "exit 0", "true && echo ok", "rg --version\ntrue", "# nothing", "sleep 1 &", "foo || :"]
+)  # fmt: skip
+def test_a_check_that_cannot_fail_is_refused(command: str) -> None:
+    """Whatever always exits 0 proves nothing."""
+    assert cannot_fail(command)
+
+
+@pytest.mark.parametrize(
+    "command", ["rg --version", "echo x | rg x", "test -x /bin/rg && echo ok", "[ \"$(echo '{}' | jq .)\" = '{}' ]",
+                "true && rg --version", "echo 'a  =  1' | prettier --stdin-filepath x.js", "! false"]
+)  # fmt: skip
+def test_a_check_that_can_fail_is_taken(command: str) -> None:
+    """A command whose exit code depends on the software is a check."""
+    assert cannot_fail(command) == ""
+
+
+def test_a_check_needs_exit_code_zero_and_the_expected_text() -> None:
+    """Exit code, expected output and a regular end: all three."""
+    check = Check("hey", expect="hey 1.2")
+    assert judge(check, Result(State.EXITED, 0, "hey 1.2\n")).ok
+    assert "does not contain" in judge(check, Result(State.EXITED, 0, "hey 2")).reason
+    assert "exit code 3" in judge(check, Result(State.EXITED, 3, "hey 1.2")).reason
+    assert not judge(check, Result(State.TIMEOUT, None, "hey 1.2")).ok
+
+
+def test_the_program_of_a_check() -> None:
+    """The first word, past assignments; nothing where words do not show it."""
+    assert programs("LC_ALL=C rg --version") == ["rg"]
+    assert programs("[ 1 = 1 ]") == []
+    assert programs("'unclosed") == []
