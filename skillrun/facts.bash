@@ -1,0 +1,131 @@
+# Probes of `skillrun facts`: read-only, each prints its lines under a mark. ASK, HOSTS and TOOLS are set before.
+limit() { if command -v timeout >/dev/null; then timeout "$@"; else shift; "$@"; fi; }
+mark() { printf '==fact== %s\n' "$1"; }
+
+p_sudo() {
+  command -v sudo >/dev/null || { echo present=no; return; }
+  echo present=yes
+  limit 3 sudo -n true </dev/null >/dev/null 2>&1 && echo passwordless=yes
+}
+p_ports() {
+  if command -v ss >/dev/null; then
+    limit 2 ss -Hltnp 2>/dev/null | awk '{ o = ""; if (match($0, /\(\("[^"]+"/)) o = substr($0, RSTART + 3, RLENGTH - 4); print $4 "\t" o }'
+  elif [ -r /proc/net/tcp ]; then
+    while read -r _ local _ state _; do
+      [ "$state" = 0A ] && printf '*:%d\n' "0x${local##*:}"
+    done < <(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+  fi | head -60
+}
+p_foreign() { [ -d "$HOME" ] && [ "$(id -u)" != 0 ] && limit 2 find "$HOME" -maxdepth 3 -xdev ! -user "$(id -u)" -prune -print 2>/dev/null | head -20; }
+p_packages() {
+  command -v dpkg >/dev/null || return
+  limit 3 dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 2>/dev/null |
+    awk '$1 ~ /^h/ { print "held=" $2 } substr($1, 2, 1) ~ /[UFHWtu]/ { print "half_configured=" $2 }'
+  grep -lsE '^Pin' /etc/apt/preferences /etc/apt/preferences.d/* 2>/dev/null | sed 's/^/pins=/'
+  local lock inode
+  for lock in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock; do
+    inode=$(stat -c %i "$lock" 2>/dev/null) || continue
+    awk -v i=":$inode" '$2 != "->" && index($6, i) == length($6) - length(i) + 1 { print $5 }' /proc/locks 2>/dev/null | while read -r pid; do
+      echo "lock_holders=$lock $pid $(cat "/proc/$pid/comm" 2>/dev/null)"
+    done
+  done
+  if compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then echo lists=present; else echo lists=empty; fi
+}
+p_version() { # the first line that has a number; some print it to standard error, some know no --version
+  local path line
+  path=$(command -v "$1") || return
+  case $1 in
+    go) line=$(limit 3 go version 2>/dev/null) ;;
+    java) line=$(limit 3 java -version 2>&1) ;;
+    *) line=$(limit 3 "$path" --version </dev/null 2>&1) ;;
+  esac
+  printf '%s=%s\n' "$1" "$(printf '%s\n' "$line" | grep -m1 '[0-9]\.[0-9]')"
+}
+p_reach() {
+  local host=${1%:*} port=443
+  case $1 in *:*) port=${1##*:} ;; esac
+  if limit 4 bash -c ': </dev/tcp/$0/$1' "$host" "$port" 2>/dev/null; then echo "$1=yes"; else echo "$1=no"; fi
+}
+p_mounts() { # only what a person would put files on: mount, type, options, KiB in all, KiB free, inodes free
+  { cat /proc/mounts 2>/dev/null; echo ==; limit 2 df -Pi 2>/dev/null; echo ==; limit 2 df -Pk 2>/dev/null; } | awk '
+    $0 == "==" { part++; next }
+    !part { kind[$2] = $3; options[$2] = $4; next }
+    part == 1 { inodes[$6] = $4; next }
+    $2 !~ /^[0-9]+$/ || $6 ~ "^/(proc|sys)(/|$)" || $6 ~ "^/dev(/pts)?$" || seen[$6]++ { next }
+    { print $6 "\t" (kind[$6] ? kind[$6] : "-") "\t" (options[$6] ? options[$6] : "-") "\t" $2 "\t" $4 "\t" (inodes[$6] != "" ? inodes[$6] : "-") }' | head -30
+}
+
+# the slow ones start together, each on a descriptor of its own, and are read at the end
+next=20
+start() { eval "exec $next< <(\"\$@\")"; next=$((next + 1)); }
+start p_sudo
+start p_mounts
+start p_ports
+start p_foreign
+start p_packages
+for name in $ASK; do start p_version "$name"; done
+for name in $HOSTS; do start p_reach "$name"; done
+first=20
+read_back() { # MARK COUNT
+  mark "$1"
+  local last=$((first + $2))
+  while [ "$first" -lt "$last" ]; do
+    eval "cat <&$first"
+    first=$((first + 1))
+  done
+}
+count() { echo $#; }
+
+mark os
+echo "kernel=$(uname -s)"
+echo "release=$(uname -r)"
+cat /etc/os-release 2>/dev/null || { command -v sw_vers >/dev/null && echo "VERSION_ID=$(sw_vers -productVersion)"; }
+mark arch
+uname -m
+mark libc
+[ "$(uname -s)" = Linux ] && { getconf GNU_LIBC_VERSION 2>/dev/null || for f in /lib/ld-musl-*; do [ -e "$f" ] && { echo musl; "$f" 2>&1; }; done; }
+mark user
+echo "name=$(id -un)"
+echo "uid=$(id -u)"
+echo "groups=$(id -Gn)"
+echo "home=$HOME"
+[ -w "$HOME" ] && echo home_writable=yes
+entry=$(getent passwd "$(id -un)" 2>/dev/null)
+[ -n "$entry" ] || entry=$SHELL
+echo "shell=${entry##*:}"
+echo "umask=$(umask)"
+mark shell
+for f in .bash_profile .bash_login .profile .bashrc .zshenv .zprofile .zshrc .zlogin .config/fish/config.fish; do [ -e "$HOME/$f" ] && echo "$f"; done
+mark path
+IFS=:
+for f in $PATH; do echo "$f"; done
+unset IFS
+mark locale
+echo "${LC_ALL:-${LANG:-C}}"
+mark tools
+for name in $TOOLS; do f=$(command -v "$name") && echo "$name=$f"; done
+mark memory
+grep -sE '^(MemTotal|MemAvailable|SwapFree):' /proc/meminfo
+echo "cpus: $(getconf _NPROCESSORS_ONLN 2>/dev/null)"
+mark init
+if [ -d /run/systemd/system ]; then echo systemd; elif [ "$(uname -s)" = Darwin ]; then echo launchd; elif [ -e /run/openrc ]; then echo openrc; else echo none; fi
+mark container
+if [ -e /.dockerenv ]; then echo docker; elif [ -e /run/.containerenv ]; then echo podman; elif [ -n "$container" ]; then echo "$container"; elif grep -qsE 'docker|lxc|kubepods' /proc/1/cgroup; then echo container; fi
+mark wsl
+grep -si microsoft /proc/sys/kernel/osrelease
+mark ci
+[ -n "$GITHUB_ACTIONS" ] && echo github
+[ -n "$GITLAB_CI" ] && echo gitlab
+[ -n "$CI" ] && echo yes
+mark proxy
+for name in http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY; do [ -n "${!name}" ] && echo "$name=${!name}"; done
+mark clock
+date -u +%Y-%m-%dT%H:%M:%SZ
+read_back sudo 1
+read_back mounts 1
+read_back ports 1
+read_back foreign 1
+read_back packages 1
+read_back versions "$(count $ASK)"
+read_back reachable "$(count $HOSTS)"
+true

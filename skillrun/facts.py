@@ -1,0 +1,303 @@
+"""What is true of a machine, read through a Target: nested plain data, a missing fact is absent.
+
+Everything comes from one Bash script in one call: its probes start together, each with its own time
+limit, and are read in order. Nothing is written on the machine that is looked at. Cheap facts come from
+files; versions are asked only of the programs a caller names.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from skillrun.events import Result
+from skillrun.ports import Command, Target
+
+MARK = "==fact== "
+"""Starts the line that names the probe whose output follows."""
+
+MANAGERS = (
+    "apt",
+    "dnf",
+    "yum",
+    "pacman",
+    "apk",
+    "zypper",
+    "brew",
+    "nix",
+    "snap",
+    "flatpak",
+    "pip",
+    "pipx",
+    "uv",
+    "npm",
+    "cargo",
+)
+"""Programs that install software, in the order they are looked for."""
+
+RUNTIMES = ("python3", "node", "npm", "git", "curl", "gcc", "make", "java", "go", "ruby", "cargo", "docker")
+"""Programs whose versions are worth a line in `skillrun facts`."""
+
+FAMILIES = {
+    "debian": "debian",
+    "ubuntu": "debian",
+    "fedora": "fedora",
+    "rhel": "fedora",
+    "centos": "fedora",
+    "arch": "arch",
+    "alpine": "alpine",
+    "suse": "suse",
+    "opensuse": "suse",
+}
+"""Distribution id (or the id it says it is like) -> family."""
+
+Facts = dict[str, Any]
+
+
+def gather(target: Target, versions: Iterable[str] = (), hosts: Iterable[str] = ()) -> Facts:
+    """The facts of the machine behind a target, as JSON-able data (sizes in MiB, times in seconds).
+
+    `versions` names programs to ask for their version, `hosts` names hosts (`name` or `name:port`) to
+    try to reach; both cost time and are left out unless asked for. Never raises for what a machine lacks.
+    """
+    asked = [name for name in dict.fromkeys(versions) if re.fullmatch(r"[\w.+-]+", name)]
+    reach = [host for host in dict.fromkeys(hosts) if re.fullmatch(r"[\w.:-]+", host)]
+    script = files("skillrun").joinpath("facts.bash").read_text(encoding="utf-8")
+    head = f"ASK={shlex.quote(' '.join(asked))} HOSTS={shlex.quote(' '.join(reach))} TOOLS={shlex.quote(' '.join(MANAGERS))}\n"
+    result = _drain(target, Command(f"(\n{head}{script}\n)", id="facts", quiet_s=30))
+    facts = understand(split(_whole(result)))
+    if target.name == "local":
+        _measure(facts)
+    return facts
+
+
+def split(text: str) -> dict[str, list[str]]:
+    """The script's output as probe name -> its lines, without empty ones."""
+    parts: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in text.replace("\r", "").split("\n"):
+        if line.startswith(MARK):
+            lines = parts.setdefault(line[len(MARK) :].strip(), [])
+        elif line.strip():
+            lines.append(line.rstrip())
+    return parts
+
+
+def understand(parts: Mapping[str, Sequence[str]]) -> Facts:
+    """Probe outputs as facts; a probe that said nothing, or something unreadable, leaves no fact."""
+    facts: Facts = {}
+    for name in _READERS.keys() & parts.keys():
+        try:
+            value = _READERS[name](parts[name])
+        except (ValueError, IndexError, KeyError):
+            continue
+        if value not in (None, {}, [], "", False):
+            facts[name] = value
+    user, shell = facts.get("user"), facts.get("shell")
+    if user and shell:
+        facts["shell"] = {**shell, **start_files(str(user["shell"]), str(user["home"]), shell.get("files", ()))}
+    return facts
+
+
+def start_files(shell: str, home: str, present: Iterable[str]) -> Facts:
+    """Which files of the user's own a login and an interactive shell really read, and where PATH belongs.
+
+    `present` are the start-up files that exist. `path_file` is the file a login shell reads, the one to
+    create if there is none. Bash reads only the first of its three; the manual pages of bash, zsh, fish
+    and dash are the source.
+    """
+    have, name = set(present), Path(shell).name
+    own = {
+        "bash": ([".bash_profile", ".bash_login", ".profile"], [".bashrc"]),
+        "zsh": ([".zshenv", ".zprofile", ".zshrc", ".zlogin"], [".zshrc"]),
+        "fish": ([".config/fish/config.fish"], [".config/fish/config.fish"]),
+    }.get(name, ([".profile"], []))
+    login = [path for path in own[0] if path in have]
+    if name == "bash":
+        login = login[:1]
+    fresh = {"bash": ".profile", "zsh": ".zprofile", "fish": ".config/fish/config.fish"}.get(name, ".profile")
+    chosen = fresh if name == "zsh" and ".zprofile" in have else (login[0] if login and name != "zsh" else fresh)
+    return {
+        "login_files": [f"{home}/{path}" for path in login],
+        "interactive_files": [f"{home}/{path}" for path in own[1] if path in have],
+        "path_file": f"{home}/{chosen}",
+    }
+
+
+def can_be_root(facts: Mapping[str, Any]) -> bool:
+    """True when commands can run as root without a person: root already, or sudo that asks nothing."""
+    return bool(facts.get("user", {}).get("root") or facts.get("sudo", {}).get("passwordless"))
+
+
+def _drain(target: Target, command: Command) -> Result:
+    stream = target.run(command)
+    while True:
+        try:
+            next(stream)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+
+def _whole(result: Result) -> str:
+    if result.output_file and result.output_bytes > len(result.output):
+        try:
+            return Path(result.output_file).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            pass
+    return result.output
+
+
+def _measure(facts: Facts) -> None:
+    """Memory of this very machine, where the script had no /proc to read it from."""
+    if "memory" in facts:
+        return
+    import psutil
+
+    memory = psutil.virtual_memory()
+    facts["memory"] = {"total_mb": memory.total >> 20, "available_mb": memory.available >> 20}
+
+
+def _pairs(lines: Sequence[str], separator: str = "=") -> dict[str, str]:
+    found = (line.partition(separator) for line in lines)
+    return {key.strip(): value.strip().strip('"') for key, sep, value in found if sep}
+
+
+def _os(lines: Sequence[str]) -> Facts:
+    raw = _pairs(lines)
+    names = [raw.get("ID", ""), *raw.get("ID_LIKE", "").split()]
+    family = next((FAMILIES[name] for name in names if name in FAMILIES), "")
+    system = raw["kernel"].lower()
+    value = {
+        "system": "macos" if system == "darwin" else system,
+        "id": raw.get("ID", "macos" if system == "darwin" else ""),
+        "version": raw.get("VERSION_ID", ""),
+        "codename": raw.get("VERSION_CODENAME", ""),
+        "name": raw.get("PRETTY_NAME", ""),
+        "family": family,
+        "kernel": raw.get("release", ""),
+    }
+    return {key: text for key, text in value.items() if text}
+
+
+def _user(lines: Sequence[str]) -> Facts:
+    raw = _pairs(lines)
+    return {
+        "name": raw["name"],
+        "uid": int(raw["uid"]),
+        "root": raw["uid"] == "0",
+        "groups": raw.get("groups", "").split(),
+        "home": raw["home"],
+        "home_writable": raw.get("home_writable") == "yes",
+        "shell": raw.get("shell") or "/bin/sh",
+        "umask": raw.get("umask", ""),
+    }
+
+
+def _sudo(lines: Sequence[str]) -> Facts:
+    raw = _pairs(lines)
+    return {"present": raw.get("present") == "yes", "passwordless": raw.get("passwordless") == "yes"}
+
+
+def _libc(lines: Sequence[str]) -> Facts:
+    text = " ".join(lines)
+    version = re.search(r"(\d+\.\d+(?:\.\d+)?)", text)
+    name = "musl" if "musl" in text.lower() else "glibc" if text else ""
+    return {"name": name, **({"version": version[1]} if version else {})} if name else {}
+
+
+def _tools(lines: Sequence[str]) -> Facts:
+    return _pairs(lines)
+
+
+def _versions(lines: Sequence[str]) -> Facts:
+    found: Facts = {}
+    for name, text in _pairs(lines).items():
+        number = re.search(r"\d+(?:\.\d+)+", text)
+        if number:
+            found[name] = number[0]
+    return found
+
+
+def _mounts(lines: Sequence[str]) -> list[Facts]:
+    rows: list[Facts] = []
+    for line in lines:
+        mount, kind, options, size, free, inodes = line.split("\t")
+        row: Facts = {"mount": mount, "type": kind, "size_mb": int(size) // 1024, "free_mb": int(free) // 1024}
+        marks = sorted({"ro", "noexec", "nosuid", "nodev"} & set(options.split(",")))
+        if marks:
+            row["options"] = marks
+        if inodes.isdigit():
+            row["inodes_free"] = int(inodes)
+        rows.append(row)
+    return rows
+
+
+def _memory(lines: Sequence[str]) -> Facts:
+    raw = _pairs(lines, ":")
+    names = {"MemTotal": "total_mb", "MemAvailable": "available_mb", "SwapFree": "swap_free_mb"}
+    value: Facts = {names[key]: int(text.split()[0]) // 1024 for key, text in raw.items() if key in names}
+    if raw.get("cpus", "").isdigit():
+        value["cpus"] = int(raw["cpus"])
+    return value
+
+
+def _ports(lines: Sequence[str]) -> list[Facts]:
+    rows: dict[int, Facts] = {}
+    for line in lines:
+        address, _, owner = line.partition("\t")
+        port = int(address.rsplit(":", 1)[1])
+        rows.setdefault(port, {"port": port, **({"owner": owner} if owner else {})})
+    return [rows[port] for port in sorted(rows)]
+
+
+def _packages(lines: Sequence[str]) -> Facts:
+    value: Facts = {}
+    for line in lines:
+        key, _, text = line.partition("=")
+        if key in ("held", "half_configured", "pins", "lock_holders", "lists"):
+            value.setdefault(key, []).append(text) if key != "lists" else value.update(lists=text)
+    return value
+
+
+def _proxy(lines: Sequence[str]) -> Facts:
+    # a proxy's address may carry a password; who reads facts needs to know only that and where it points
+    return {name: re.sub(r"//[^/@]*@", "//***@", value) for name, value in _pairs(lines).items() if value}
+
+
+def _words(lines: Sequence[str]) -> list[str]:
+    return [line.strip() for line in lines]
+
+
+def _first(lines: Sequence[str]) -> str:
+    return lines[0].strip() if lines else ""
+
+
+_READERS: dict[str, Callable[[Sequence[str]], Any]] = {
+    "os": _os,
+    "arch": _first,
+    "libc": _libc,
+    "user": _user,
+    "sudo": _sudo,
+    "shell": lambda lines: {"files": _words(lines)},
+    "path": _words,
+    "locale": _first,
+    "tools": _tools,
+    "versions": _versions,
+    "mounts": _mounts,
+    "memory": _memory,
+    "init": _first,
+    "container": _first,
+    "wsl": lambda lines: bool(lines),
+    "ci": _first,
+    "proxy": _proxy,
+    "ports": _ports,
+    "foreign": _words,
+    "packages": _packages,
+    "clock": lambda lines: {"utc": lines[0].strip()},
+    "reachable": lambda lines: {name: value == "yes" for name, value in _pairs(lines).items()},
+}

@@ -1,0 +1,138 @@
+import json
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.bash_target import BashTarget
+
+from skillrun.facts import can_be_root, gather, split, start_files, understand
+
+
+@pytest.fixture
+def target() -> Iterator[BashTarget]:
+    """A bash of its own."""
+    machine = BashTarget()
+    yield machine
+    machine.close()
+
+
+def test_the_facts_of_this_machine_are_true(target: BashTarget) -> None:
+    """What is said of user, kernel, architecture, PATH and shell is what the system itself says."""
+    facts = gather(target)
+    assert facts["user"]["uid"] == os.getuid()
+    assert facts["user"]["root"] == (os.getuid() == 0)
+    assert facts["arch"] == platform.machine()
+    assert facts["os"]["kernel"] == platform.release()
+    assert facts["path"] == os.environ["PATH"].split(":")
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_gathering_leaves_the_shell_as_it_was(target: BashTarget) -> None:
+    """Directory, variables, functions and file descriptors of the run's shell are untouched."""
+    picture = "pwd; set | grep -vE '^(_|BASH_|LINENO|PIPESTATUS|FUNCNAME|RANDOM|SRANDOM|EPOCH)'; ls /proc/$$/fd"
+
+    def state() -> str:
+        from skillrun.facts import _drain
+        from skillrun.ports import Command
+
+        return _drain(target, Command(picture)).output
+
+    before = state()
+    gather(target, versions=("bash",), hosts=("127.0.0.1:9",))
+    assert state() == before
+
+
+def test_versions_and_hosts_are_asked_only_on_demand(target: BashTarget) -> None:
+    """Without names there are no versions and no network; with names they are the real ones."""
+    plain = gather(target)
+    assert "versions" not in plain
+    assert "reachable" not in plain
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        named = gather(target, versions=("bash", "no-such-program"), hosts=(f"127.0.0.1:{port}", "127.0.0.1:1"))
+        assert named["reachable"] == {f"127.0.0.1:{port}": True, "127.0.0.1:1": False}
+        assert port in [row["port"] for row in named["ports"]]
+    assert set(named["versions"]) == {"bash"}
+
+
+def test_slow_programs_are_asked_at_the_same_time(tmp_path: Path) -> None:
+    """Six programs that take half a second each for their version take far less than three seconds."""
+    for number in range(6):
+        program = tmp_path / f"slow{number}"
+        program.write_text(f"#!/bin/sh\nsleep 0.5\necho slow {number}.5\n")
+        program.chmod(0o755)
+    machine = BashTarget(env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    try:
+        begun = time.monotonic()
+        facts = gather(machine, versions=[f"slow{number}" for number in range(6)])
+        assert time.monotonic() - begun < 2.5
+    finally:
+        machine.close()
+    assert facts["versions"] == {f"slow{number}": f"{number}.5" for number in range(6)}
+
+
+def test_a_proxy_password_is_no_fact(tmp_path: Path) -> None:
+    """A proxy is named, the password in its address is not."""
+    machine = BashTarget(env={**os.environ, "https_proxy": "http://me:hunter2@proxy.invalid:3128"})
+    try:
+        facts = gather(machine)
+    finally:
+        machine.close()
+    assert facts["proxy"]["https_proxy"] == "http://***@proxy.invalid:3128"
+    assert "hunter2" not in json.dumps(facts)
+
+
+def test_a_name_cannot_smuggle_a_command(target: BashTarget, tmp_path: Path) -> None:
+    """Names of programs and hosts come from a skill: anything but a plain name is dropped."""
+    mark = tmp_path / "mark"
+    gather(target, versions=(f"x$(touch {mark})", f"y;touch {mark}"), hosts=(f"h`touch {mark}`",))
+    assert not mark.exists()
+
+
+def test_what_cannot_be_read_is_absent() -> None:
+    """Broken or missing probe output means a missing fact, never an error."""
+    assert understand(split("==fact== user\nuid=abc\n==fact== mounts\nnonsense\n==fact== arch\nx86_64\n")) == {"arch": "x86_64"}
+    assert understand({}) == {}
+    assert not can_be_root({})
+
+
+@pytest.mark.parametrize(
+    ("shell", "present", "path_file"),
+    [
+        ("/bin/bash", [".profile", ".bashrc"], ".profile"),
+        ("/bin/bash", [".bash_profile", ".profile", ".bashrc"], ".bash_profile"),
+        ("/bin/bash", [".bash_login", ".profile"], ".bash_login"),
+        ("/bin/bash", [".bashrc"], ".profile"),
+        ("/bin/sh", [".bash_profile", ".profile"], ".profile"),
+        ("/usr/bin/zsh", [".profile", ".zshrc"], ".zprofile"),
+        ("/usr/bin/fish", [], ".config/fish/config.fish"),
+    ],
+)
+def test_the_path_file_is_one_the_login_shell_reads(shell: str, present: list[str], path_file: str) -> None:
+    """PATH goes into the file this very user's login shell reads, not into the usual one."""
+    assert start_files(shell, "/home/u", present)["path_file"] == f"/home/u/{path_file}"
+
+
+def test_bash_agrees_on_what_it_reads(tmp_path: Path) -> None:
+    """For every set of start-up files a real login bash reads exactly the files that are named."""
+    names = [".bash_profile", ".bash_login", ".profile", ".bashrc"]
+    for bits in range(16):
+        home = tmp_path / str(bits)
+        home.mkdir()
+        present = [name for index, name in enumerate(names) if bits >> index & 1]
+        for name in present:
+            (home / name).write_text(f"echo READ {name}\n")
+        machine = BashTarget(env={**os.environ, "HOME": str(home)})
+        try:
+            from skillrun.facts import _drain
+            from skillrun.ports import Command
+
+            output = _drain(machine, Command("true", login=True)).output
+        finally:
+            machine.close()
+        read = [line.split()[1] for line in output.splitlines() if line.startswith("READ")]
+        assert start_files("/bin/bash", str(home), present)["login_files"] == [f"{home}/{name}" for name in read]
