@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.bash_target import BashTarget
 
 from skillrun.facts import can_be_root, gather, split, start_files, understand
+from tests.bash_target import BashTarget
 
 
 @pytest.fixture
