@@ -1,0 +1,1 @@
+"""Machines, and views of one, that commands run on."""
