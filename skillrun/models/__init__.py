@@ -1,0 +1,1 @@
+"""Whoever decides the next call: Claude, the built-in rules, a recorded plan, a script."""
