@@ -1,0 +1,165 @@
+"""What is at a name: an inode's identity, its attributes, and what overlayfs wrote beside them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from skillrun.view.dirfd import Tree
+
+OVERLAY = ("trusted.overlay.", "user.overlay.")
+"""Prefixes of the attributes that belong to the overlay and never to the file."""
+
+_NO_ATTRIBUTES = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.ENOENT, errno.EACCES)
+
+
+class Inode(NamedTuple):
+    """An inode as lstat shows it. `size` is 0 for directories: theirs says nothing."""
+
+    ino: int
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime: int
+    ctime: int
+    nlink: int
+    rdev: int
+    blocks: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Inode:
+        """From what lstat returned. Times are nanoseconds."""
+        directory = stat.S_ISDIR(status.st_mode)
+        return cls(
+            status.st_ino,
+            status.st_mode,
+            status.st_uid,
+            status.st_gid,
+            0 if directory else status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_nlink,
+            status.st_rdev,
+            status.st_blocks,
+        )
+
+    @property
+    def is_directory(self) -> bool:
+        """Is it a directory?"""
+        return stat.S_ISDIR(self.mode)
+
+    def is_object(self, other: Inode | None) -> bool:
+        """Is it the same inode, whatever happened to its content?"""
+        return other is not None and self.ino == other.ino and stat.S_IFMT(self.mode) == stat.S_IFMT(other.mode)
+
+    def is_untouched(self, other: Inode | None) -> bool:
+        """Is it the same inode, not written and not given other rights since? (A directory's times do not count.)"""
+        if other is None or self[:5] != other[:5]:
+            return False
+        return self.is_directory or self.mtime == other.mtime
+
+
+class Attributes(NamedTuple):
+    """What can be set on an existing inode: mode with type, owner, extended attributes (hex), mtime in ns."""
+
+    mode: int
+    uid: int
+    gid: int
+    xattrs: Mapping[str, str]
+    mtime: int
+
+    @classmethod
+    def of(cls, status: os.stat_result, xattrs: Mapping[str, bytes]) -> Attributes:
+        """From what lstat and listxattr returned."""
+        packed = {name: value.hex() for name, value in xattrs.items()}
+        return cls(status.st_mode, status.st_uid, status.st_gid, packed, status.st_mtime_ns)
+
+    @classmethod
+    def from_json(cls, data: list[Any]) -> Attributes:
+        """From a JSON list."""
+        return cls(*data)
+
+    def same_but_time(self, other: Attributes) -> bool:
+        """Equal, modification times aside?"""
+        return self[:4] == other[:4]
+
+
+def inode_at(tree: Tree, path: str) -> Inode | None:
+    """The inode at a name, None when there is none. Raises OSError when the way is not plain directories."""
+    status = tree.status(path)
+    return None if status is None else Inode.of(status)
+
+
+def read_xattrs(path: str) -> dict[str, bytes]:
+    """The extended attributes of a file itself, without the overlay's own; empty where there are none."""
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+        if not names:
+            return {}
+        return {name: os.getxattr(path, name, follow_symlinks=False) for name in names if not name.startswith(OVERLAY)}
+    except OSError as error:
+        if error.errno in _NO_ATTRIBUTES:
+            return {}
+        raise
+
+
+def overlay_xattr(path: str, name: str) -> bytes | None:
+    """An attribute of the overlay (`opaque`, `origin`, `whiteout`, ...), None without it."""
+    for prefix in OVERLAY:
+        try:
+            return os.getxattr(path, prefix + name, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_ATTRIBUTES:
+                raise
+    return None
+
+
+def is_whiteout(path: str, status: os.stat_result) -> bool:
+    """Does this entry of an upper say that the name was deleted? (Documentation/filesystems/overlayfs.rst)"""
+    if stat.S_ISCHR(status.st_mode):
+        return status.st_rdev == 0
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0 and overlay_xattr(path, "whiteout") is not None
+
+
+def strip_overlay(path: str) -> None:
+    """Take the overlay's attributes off one file. Raises OSError other than "not supported"."""
+    try:
+        for name in os.listxattr(path, follow_symlinks=False):
+            if name.startswith(OVERLAY):
+                os.removexattr(path, name, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.EPERM):
+            raise
+
+
+def set_attributes(path: str, wanted: Attributes, time: bool = True) -> None:
+    """Give a file or directory these attributes. `path` is followed: hand in a /proc/self/fd path.
+
+    The order matters: a change of owner drops set-user-ID bits and capabilities, an access list
+    rewrites the group bits of the mode. Raises OSError.
+    """
+    status = os.stat(path)
+    if (status.st_uid, status.st_gid) != (wanted.uid, wanted.gid):
+        os.chown(path, wanted.uid, wanted.gid)
+    try:
+        now = {name: os.getxattr(path, name) for name in os.listxattr(path) if not name.startswith(OVERLAY)}
+    except OSError as error:
+        if error.errno not in _NO_ATTRIBUTES:
+            raise
+        now = {}
+    for name in now:
+        if name not in wanted.xattrs:
+            os.removexattr(path, name)
+    if stat.S_IMODE(os.stat(path).st_mode) != stat.S_IMODE(wanted.mode):
+        os.chmod(path, stat.S_IMODE(wanted.mode))
+    for name, value in wanted.xattrs.items():
+        if now.get(name) != bytes.fromhex(value):
+            os.setxattr(path, name, bytes.fromhex(value))
+    if stat.S_IMODE(os.stat(path).st_mode) != stat.S_IMODE(wanted.mode):
+        os.chmod(path, stat.S_IMODE(wanted.mode))
+    if time and os.stat(path).st_mtime_ns != wanted.mtime:
+        os.utime(path, ns=(os.stat(path).st_atime_ns, wanted.mtime))

@@ -1,0 +1,173 @@
+"""The write-ahead record of a commit: what is to be renamed where, and how far it came.
+
+`plan.jsonl` is written once, durable, before anything on the real side is touched; `state.json`
+is replaced (durably) at each turning point. Recovery needs no more than these two and a look at
+which inode is at which name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from skillrun.view.inode import Attributes, Inode
+from skillrun.view.layers import write_durably
+
+PLAN, STATE, AFTER = "plan.jsonl", "state.json", "after.jsonl"
+SCHEMA = 1
+
+
+class Kind(StrEnum):
+    """How a change is carried out on the real side."""
+
+    SWAP = "swap"
+    """The names at the real path and in the store change places; either may be absent."""
+    ATTRIBUTES = "attributes"
+    """Mode, owner, extended attributes and modification time of an inode that stays."""
+    REWRITE = "rewrite"
+    """The content of an inode that has other names: written in place, so that they see it too."""
+    LINK = "link"
+    """A further name of an inode that is already there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One change of one path (`path`, `slot`: relative to the layer's target and store)."""
+
+    layer: int
+    path: str
+    kind: Kind
+    old: Inode | None = None
+    """What is at the path before the commit."""
+    new: Inode | None = None
+    """What is at the path after it."""
+    slot: str = ""
+    """Where the new one waits before the commit, and the old one after it."""
+    before: Attributes | None = None
+    after: Attributes | None = None
+    source: str = ""
+    """LINK: a path that has the inode already."""
+    light: bool = False
+    """Only a time: never worth refusing a commit for."""
+
+    def to_json(self) -> list[Any]:
+        """A compact JSON list."""
+        return [
+            self.layer, self.path, self.kind.value, self.old, self.new,
+            self.slot, self.before, self.after, self.source, self.light,
+        ]  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: Sequence[Any]) -> Op:
+        """From `to_json`."""
+        layer, path, kind, old, new, slot, before, after, source, light = data
+        return cls(
+            layer, path, Kind(kind), old and Inode(*old), new and Inode(*new), slot,
+            before and Attributes(*before), after and Attributes(*after), source, light,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A real directory whose entries change: its identity, and its modification time before and after (ns)."""
+
+    layer: int
+    path: str
+    ino: int
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A layer as the commit uses it: the real tree, its identity, and the directory that holds the other side."""
+
+    target: str
+    dev: int
+    ino: int
+    store: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a commit is going to do."""
+
+    stores: tuple[Store, ...]
+    ops: tuple[Op, ...]
+    folders: tuple[Folder, ...]
+
+    def save(self, folder: Path) -> None:
+        """Write `plan.jsonl`, durable before it returns. Raises OSError."""
+        lines = [json.dumps({"schema": SCHEMA, "stores": [[s.target, s.dev, s.ino, s.store] for s in self.stores]})]
+        lines += [json.dumps({"folder": [f.layer, f.path, f.ino, f.before, f.after]}) for f in self.folders]
+        lines += [json.dumps(op.to_json()) for op in self.ops]
+        write_durably(folder / PLAN, ("\n".join(lines) + "\n").encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> Plan:
+        """Read `plan.jsonl`. Raises OSError, or ValueError when it is damaged."""
+        with (folder / PLAN).open("rb") as file:
+            head = json.loads(next(file))
+            if head.get("schema") != SCHEMA:
+                raise ValueError(f"{folder / PLAN}: written by another version of skillrun (schema {head.get('schema')})")
+            folders: list[Folder] = []
+            ops: list[Op] = []
+            for line in file:
+                data = json.loads(line)
+                if isinstance(data, dict):
+                    folders.append(Folder(*data["folder"]))
+                else:
+                    ops.append(Op.from_json(data))
+        return cls(tuple(Store(*item) for item in head["stores"]), tuple(ops), tuple(folders))
+
+
+class Phase(StrEnum):
+    """How far a transaction came. The real side is whole in all phases but COMMITTING and UNDOING."""
+
+    NONE = "none"
+    PREPARED = "prepared"
+    COMMITTING = "committing"
+    COMMITTED = "committed"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The content of `state.json`."""
+
+    phase: Phase = Phase.NONE
+    left: tuple[str, ...] = ()
+    """Real paths that were left as they are (edited later, or filtered out)."""
+    services: tuple[dict[str, Any], ...] = ()
+    """Deferred service actions that were carried out: {"argv", "exit_code", "inverse"}."""
+    kept: dict[str, str] = field(default_factory=dict)
+    """Edited path -> where its later version is kept."""
+
+    def save(self, folder: Path) -> None:
+        """Replace `state.json`, durable before it returns. Raises OSError."""
+        record = {
+            "schema": SCHEMA,
+            "phase": self.phase.value,
+            "left": self.left,
+            "services": self.services,
+            "kept": self.kept,
+        }
+        write_durably(folder / STATE, json.dumps(record).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> Progress:
+        """Read `state.json`; phase NONE when there is none. Raises OSError, ValueError."""
+        try:
+            record = json.loads((folder / STATE).read_bytes())
+        except FileNotFoundError:
+            return cls()
+        return cls(Phase(record["phase"]), tuple(record["left"]), tuple(record["services"]), dict(record["kept"]))
+
+    def at(self, phase: Phase) -> Progress:
+        """The same, at another phase."""
+        return replace(self, phase=phase)

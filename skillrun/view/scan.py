@@ -1,0 +1,420 @@
+"""Reading an upper directory against the real tree: what a commit would do, and what a person is to see of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from skillrun.view.dirfd import Tree, handle_of
+from skillrun.view.inode import Attributes, Inode, inode_at, is_whiteout, overlay_xattr, read_xattrs
+from skillrun.view.layers import Layer
+from skillrun.view.ledger import Folder, Kind, Op
+
+TICK_NS = 10_000_000
+"""The kernel's coarse clock may lag behind `time.time_ns()` by this much (HZ=100)."""
+_CHUNK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One changed path, as listed. `aspects`: content, type, mode, owner, xattr, acl, capability, time, link."""
+
+    path: str
+    """Absolute, as the real machine names it."""
+    change: str
+    """added | changed | removed"""
+    old: Inode | None
+    new: Inode | None
+    aspects: tuple[str, ...] = ()
+    op: int = -1
+    """Index of the operation that carries it; -1 for none."""
+    capability: bool = False
+    """File capabilities are set on the new one."""
+
+    @property
+    def inode(self) -> Inode:
+        """The new inode, or the old one of a removed path."""
+        found = self.new or self.old
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """A real path that does not look as the view saw it, and why."""
+
+    path: str
+    reason: str
+    light: bool = False
+
+
+@dataclass(slots=True)
+class Scan:
+    """The result for one layer."""
+
+    ops: list[Op] = field(default_factory=list)
+    folders: list[Folder] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    clashes: list[Clash] = field(default_factory=list)
+    unchanged: int = 0
+    """Entries of the upper that differ in nothing."""
+    touched: int = 0
+    """Paths where only the modification time differs."""
+
+
+@dataclass(slots=True)
+class _Shared:
+    """A name in the upper whose inode has further names; settled when all of them are known."""
+
+    path: str
+    new: Inode
+    old: Inode | None
+    aspects: tuple[str, ...]
+    origin: bytes
+    capability: bool
+
+
+def scan_layer(layer: Layer, number: int, t0_ns: int, ignore: tuple[str, ...] = (), first: int = 0) -> Scan:
+    """Read one layer; its operations are numbered from `first`. Raises OSError when a side cannot be read."""
+    with Tree(layer.upper) as upper, Tree(layer.target) as real:
+        walker = _Walker(layer, number, upper, real)
+        walker.since, walker.ignore, walker.first = t0_ns - TICK_NS, frozenset(ignore), first
+        walker.walk()
+        walker.settle_shared()
+        walker.order()
+        return walker.scan
+
+
+class _Walker:
+    def __init__(self, layer: Layer, number: int, upper: Tree, real: Tree) -> None:
+        self.number, self.first, self.since = number, 0, 0
+        self.ignore: frozenset[str] = frozenset()
+        self.base = layer.target.rstrip("/")
+        self.upper, self.real = upper, real
+        self.scan = Scan()
+        self.shared: list[_Shared] = []
+        self.handles: dict[bytes, str] = {}
+        """Handle of a real inode with several names -> one of its names."""
+
+    def walk(self) -> None:
+        """Visit every merged directory, parents first."""
+        self._folder("", Inode.of(os.fstat(self.upper.fd)), Inode.of(os.fstat(self.real.fd)))
+        pending = [""]
+        while pending:
+            path = pending.pop()
+            real_dir = self.real.directory(path)
+            found: list[str] = []
+            for name, new in _listing(self.upper, path):
+                below = f"{path}/{name}" if path else name
+                if f"{self.base}/{below}" in self.ignore:
+                    continue
+                old = _lstat(name, real_dir)
+                if self._merged(below, new, old):
+                    found.append(below)
+            pending += reversed(found)
+
+    def _merged(self, path: str, status: os.stat_result, old: Inode | None) -> bool:
+        """One entry of the upper; True when it is a directory on both sides that has to be entered."""
+        here = self.upper.proc_path(path)
+        new = Inode.of(status)
+        if is_whiteout(here, status):
+            if old is None:
+                self.scan.unchanged += 1
+            else:
+                self._remember(path, old)
+                self._swap(path, old, None)
+        elif old is None:
+            if status.st_nlink > 1 and not new.is_directory:
+                self._share(path, new, None)
+            else:
+                self._swap(path, None, new)
+        elif new.is_directory and old.is_directory and overlay_xattr(here, "opaque") != b"y":
+            self._folder(path, new, old)
+            return True
+        elif new.is_directory or old.is_directory:
+            self._swap(path, old, new)
+        else:
+            self._remember(path, old)
+            if status.st_nlink > 1:
+                self._share(path, new, old)
+            else:
+                self._file(path, new, old)
+        return False
+
+    def order(self) -> None:
+        """Put the operations into the order they can be carried out in (and, reversed, taken back in)."""
+        ops = self.scan.ops
+        order = sorted(range(len(ops)), key=lambda number: _rank(ops[number]))
+        if order == list(range(len(ops))):
+            return
+        now_at = {self.first + before: self.first + now for now, before in enumerate(order)}
+        self.scan.ops = [ops[number] for number in order]
+        self.scan.entries = [replace(entry, op=now_at.get(entry.op, -1)) for entry in self.scan.entries]
+
+    # --- one path ---------------------------------------------------------------------------------
+
+    def _folder(self, path: str, new: Inode, old: Inode) -> None:
+        """A directory on both sides: its attributes, and the time it will have."""
+        after = new.mtime if path else old.mtime
+        if path and new.mtime != old.mtime:
+            self.scan.touched += 1
+        self.scan.folders.append(Folder(self.number, path, old.ino, old.mtime, after))
+        aspects, before, then = self._attributes(path, new, old)
+        if set(aspects) - {"time"}:
+            self._attribute_op(path, new, old, before, then, tuple(a for a in aspects if a != "time"))
+
+    def _file(self, path: str, new: Inode, old: Inode) -> None:
+        """Something that is no directory on both sides, under one name."""
+        aspects, before, after = self._attributes(path, new, old)
+        content = self._content(path, new, old)
+        if content:
+            self._swap(path, old, new, (content, *(a for a in aspects if a != "time")))
+        elif not aspects:
+            self.scan.unchanged += 1
+        elif stat.S_ISLNK(new.mode):
+            self._swap(path, old, new, aspects)
+        else:
+            self._attribute_op(path, new, old, before, after, aspects)
+
+    def _attribute_op(
+        self, path: str, new: Inode, old: Inode, before: Attributes, after: Attributes, aspects: tuple[str, ...]
+    ) -> None:
+        light = aspects == ("time",)
+        if light:
+            self.scan.touched += 1
+        self._clash(path, old, light)
+        op = Op(self.number, path, Kind.ATTRIBUTES, old, new, path, before, after, light=light)
+        self._entry(path, "changed", old, new, aspects, capability="security.capability" in after.xattrs)
+        self.scan.ops.append(op)
+
+    def _swap(self, path: str, old: Inode | None, new: Inode | None, aspects: tuple[str, ...] = ()) -> None:
+        """A name that appears, disappears, or holds something else; a directory with all that is below it."""
+        if old is not None and not aspects and new is not None:
+            aspects = ("type",) if stat.S_IFMT(old.mode) != stat.S_IFMT(new.mode) else ("content",)
+        change = "added" if old is None else "removed" if new is None else "changed"
+        self._entry(path, change, old, new, aspects)
+        if new is not None and new.is_directory:
+            self._below(path, new=True)
+        if old is not None:
+            self._clash(path, old)
+            if old.is_directory:
+                self._below(path, new=False)
+        self.scan.ops.append(Op(self.number, path, Kind.SWAP, old, new, path))
+
+    def _below(self, top: str, new: bool) -> None:
+        """List what is inside a directory that comes or goes as a whole."""
+        tree = self.upper if new else self.real
+        for path, inode, hidden in walk_tree(tree, top):
+            if hidden:
+                continue
+            if new:
+                self._entry(path, "added", None, inode)
+            else:
+                self._entry(path, "removed", inode, None)
+                self._clash(path, inode)
+
+    def _entry(
+        self,
+        path: str,
+        change: str,
+        old: Inode | None,
+        new: Inode | None,
+        aspects: tuple[str, ...] = (),
+        capability: bool = False,
+    ) -> None:
+        if new is not None and stat.S_ISREG(new.mode) and new.mode & 0o111 and not capability:
+            capability = "security.capability" in read_xattrs(self.upper.proc_path(path))
+        self.scan.entries.append(
+            Entry(f"{self.base}/{path}", change, old, new, aspects, self.first + len(self.scan.ops), capability)
+        )
+
+    def _clash(self, path: str, old: Inode, light: bool = False) -> None:
+        if old.ctime >= self.since and (not old.is_directory or self._is_leaving(path)):
+            reason = "changed on the machine after the view was opened"
+            self.scan.clashes.append(Clash(f"{self.base}/{path}", reason, light))
+
+    def _is_leaving(self, path: str) -> bool:
+        """Is this real directory going away? Then a new entry in it counts; in one that stays it does not."""
+        status = self.upper.status(path)
+        return status is None or not stat.S_ISDIR(status.st_mode) or overlay_xattr(self.upper.proc_path(path), "opaque") == b"y"
+
+    def _attributes(self, path: str, new: Inode, old: Inode) -> tuple[tuple[str, ...], Attributes, Attributes]:
+        """Which attributes differ; both sides' attributes."""
+        ours, theirs = read_xattrs(self.upper.proc_path(path)), read_xattrs(self.real.proc_path(path))
+        aspects: list[str] = []
+        if stat.S_IFMT(new.mode) == stat.S_IFMT(old.mode) and new.mode != old.mode:
+            aspects.append("mode")
+        if (new.uid, new.gid) != (old.uid, old.gid):
+            aspects.append("owner")
+        for name in sorted(ours.keys() | theirs.keys()):
+            if ours.get(name) != theirs.get(name):
+                kind = {"system": "acl", "security": "capability" if name == "security.capability" else "xattr"}
+                aspects.append(kind.get(name.partition(".")[0], "xattr"))
+        if new.mtime != old.mtime:
+            aspects.append("time")
+        pack = [{n: v.hex() for n, v in side.items()} for side in (theirs, ours)]
+        return (
+            tuple(dict.fromkeys(aspects)),
+            Attributes(old.mode, old.uid, old.gid, pack[0], old.mtime),
+            Attributes(new.mode, new.uid, new.gid, pack[1], new.mtime),
+        )
+
+    def _content(self, path: str, new: Inode, old: Inode) -> str:
+        """ "type" or "content" when what is inside differs, "" when it does not."""
+        if stat.S_IFMT(new.mode) != stat.S_IFMT(old.mode):
+            return "type"
+        if stat.S_ISLNK(new.mode):
+            same = os.readlink(self.upper.proc_path(path)) == os.readlink(self.real.proc_path(path))
+        elif stat.S_ISREG(new.mode):
+            same = new.size == old.size and _same_bytes(self.upper, self.real, path)
+        else:
+            same = new.rdev == old.rdev
+        return "" if same else "content"
+
+    # --- inodes with several names ------------------------------------------------------------------
+
+    def _remember(self, path: str, old: Inode) -> None:
+        if old.nlink > 1 and stat.S_ISREG(old.mode):
+            handle = handle_of(*self.real.place(path))
+            if handle:
+                self.handles.setdefault(handle, path)
+
+    def _share(self, path: str, new: Inode, old: Inode | None) -> None:
+        here = self.upper.proc_path(path)
+        origin = overlay_xattr(here, "origin") or b""
+        capability = "security.capability" in read_xattrs(here)
+        aspects: tuple[str, ...] = ()
+        if old is not None:
+            aspects = self._attributes(path, new, old)[0]
+            content = self._content(path, new, old)
+            aspects = (content, *aspects) if content else aspects
+        self.shared.append(_Shared(path, new, old, aspects, _fid(origin), capability))
+
+    def settle_shared(self) -> None:
+        """Carry over link structure: names of one inode in the view are names of one inode afterwards.
+
+        An inode that was copied up (its origin is known) and has several names on the real side is
+        kept and written in place; one that was created or has a single real name is swapped in whole.
+        """
+        groups: dict[int, list[_Shared]] = {}
+        for item in self.shared:
+            groups.setdefault(item.new.ino, []).append(item)
+        for group in groups.values():
+            source = self.handles.get(group[0].origin) if group[0].origin else None
+            if source is not None:
+                self._settle_kept(group, source)
+            elif len(group) == group[0].new.nlink and _same_links(group):
+                self.scan.unchanged += len(group)
+            else:
+                for item in group:
+                    self._swap(item.path, item.old, item.new, item.aspects or (("link",) if item.old else ()))
+
+    def _settle_kept(self, group: list[_Shared], source: str) -> None:
+        kept = inode_at(self.real, source)
+        assert kept is not None
+        for item in group:
+            if item.old is None or item.old.ino != kept.ino:
+                if item.old is not None:
+                    self._clash(item.path, item.old)
+                change = "added" if item.old is None else "changed"
+                self._entry(item.path, change, item.old, kept, ("link",))
+                self.scan.ops.append(Op(self.number, item.path, Kind.LINK, item.old, kept, item.path, source=source))
+        first = group[0]
+        aspects, before, after = self._attributes_between(first.path, source, first.new, kept)
+        new_tree, size_differs = self.upper, first.new.size != kept.size
+        if size_differs or not _same_bytes(new_tree, self.real, first.path, source):
+            self._clash(source, kept)
+            self._entry(source, "changed", kept, first.new, ("content", *aspects))
+            self.scan.ops.append(Op(self.number, source, Kind.REWRITE, kept, first.new, first.path, before, after))
+        elif aspects:
+            self._clash(source, kept, aspects == ("time",))
+            self._entry(source, "changed", kept, first.new, aspects)
+            self.scan.ops.append(Op(self.number, source, Kind.ATTRIBUTES, kept, first.new, first.path, before, after))
+
+    def _attributes_between(
+        self, ours: str, theirs: str, new: Inode, old: Inode
+    ) -> tuple[tuple[str, ...], Attributes, Attributes]:
+        before = Attributes(old.mode, old.uid, old.gid, _hex(read_xattrs(self.real.proc_path(theirs))), old.mtime)
+        after = Attributes(new.mode, new.uid, new.gid, _hex(read_xattrs(self.upper.proc_path(ours))), new.mtime)
+        names = ("mode", "owner", "owner", "xattr", "time")
+        return tuple(dict.fromkeys(n for n, a, b in zip(names, before, after, strict=True) if a != b)), before, after
+
+
+def _rank(op: Op) -> int:
+    """Names of an inode are made before one of them may go; a directory is writable while its entries change."""
+    if op.kind is Kind.LINK:
+        return 0
+    if op.kind is Kind.REWRITE or (op.kind is Kind.ATTRIBUTES and op.old is not None and not op.old.is_directory):
+        return 1
+    if op.kind is Kind.ATTRIBUTES:
+        return 2 if op.old is not None and not op.old.mode & stat.S_IWUSR else 4
+    return 3
+
+
+def walk_tree(tree: Tree, top: str) -> Iterator[tuple[str, Inode, bool]]:
+    """Everything below a directory, parents first: path, inode, is it a whiteout. Links are not followed."""
+    pending = [top]
+    while pending:
+        path = pending.pop()
+        found: list[str] = []
+        for name, status in _listing(tree, path):
+            below = f"{path}/{name}"
+            hidden = stat.S_ISCHR(status.st_mode) and is_whiteout(tree.proc_path(below), status)
+            yield below, Inode.of(status), hidden
+            if stat.S_ISDIR(status.st_mode):
+                found.append(below)
+        pending += reversed(found)
+
+
+def _listing(tree: Tree, path: str) -> list[tuple[str, os.stat_result]]:
+    """Names and lstat of a directory's entries, sorted by name."""
+    directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree.directory(path))
+    try:
+        with os.scandir(directory) as found:
+            return sorted(((entry.name, entry.stat(follow_symlinks=False)) for entry in found), key=lambda item: item[0])
+    finally:
+        os.close(directory)
+
+
+def _lstat(name: str, directory: int) -> Inode | None:
+    try:
+        return Inode.of(os.lstat(name, dir_fd=directory))
+    except FileNotFoundError:
+        return None
+
+
+def _same_bytes(upper: Tree, real: Tree, path: str, real_path: str = "") -> bool:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    places = (upper.place(path), real.place(real_path or path))
+    opened: list[int] = []
+    try:
+        for directory, name in places:
+            opened.append(os.open(name, flags, dir_fd=directory))
+        while True:
+            ours, theirs = (os.read(descriptor, _CHUNK) for descriptor in opened)
+            if ours != theirs:
+                return False
+            if not ours:
+                return True
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def _fid(origin: bytes) -> bytes:
+    """Type and identifier out of an overlay's origin attribute (struct ovl_fb), as `handle_of` gives them."""
+    if len(origin) < 22 or origin[1] != 0xFB:
+        return b""
+    return int(origin[4]).to_bytes(4, "little") + origin[21:]
+
+
+def _same_links(group: list[_Shared]) -> bool:
+    """Are these names of one inode on the real side too, with nothing changed in it?"""
+    inodes = {item.old.ino if item.old else -1 for item in group}
+    return len(inodes) == 1 and -1 not in inodes and not any(item.aspects for item in group)
+
+
+def _hex(xattrs: dict[str, bytes]) -> dict[str, str]:
+    return {name: value.hex() for name, value in xattrs.items()}
