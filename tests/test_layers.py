@@ -8,10 +8,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "skillrun"
 FLOORS = [
-    {"events", "skill", "visible", "wording"},
+    {"events", "skill", "visible"},
     {"ports", "journal", "frontmatter", "document"},
     {"shell", "policy", "secrets", "facts", "checks", "tools", "prompt", "budget", "view", "sources", "config", "credentials",
-     "plan", "report", "catalog", "lint", "conversation"},
+     "plan", "report", "wording", "drift", "schema", "catalog", "lint", "conversation"},
     {"executor", "session", "models", "targets", "surfaces", "undo"},
     {"cli", "__main__"},
 ]  # fmt: skip

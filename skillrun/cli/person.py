@@ -1,0 +1,285 @@
+"""Whoever may be asked: a person at a terminal of their own, or nobody.
+
+Consent comes from the terminal device itself, never from standard input: what is piped in, printed by a command or
+typed before the question appeared is not an answer.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import tempfile
+import termios
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from skillrun import wording
+from skillrun.events import Decision, EffectKind, Result, ToolCall
+from skillrun.ports import Approval, Place, Target
+from skillrun.report import wish
+from skillrun.visible import shown
+
+ONLY_ONCE = frozenset(
+    {
+        EffectKind.UNKNOWN,
+        EffectKind.RUN_FETCHED,
+        EffectKind.AGENT_CONTROL,
+        EffectKind.DEFENCE_OFF,
+        EffectKind.SECRET_READ,
+        EffectKind.DEVICE,
+    }
+)
+"""Effects nobody can approve for good: what they do tomorrow is not what was looked at today."""
+
+RISKS = {0: "green", 1: "cyan", 2: "yellow", 3: "bold red"}
+
+
+class Nobody:
+    """No one is there: every question is answered with no. What runs unattended runs by policy and mode alone."""
+
+    attended = False
+
+    def approve(self, call: ToolCall, decision: Decision, place: Place) -> Approval:
+        """No, and why."""
+        return Approval("no", reason=f"nobody is here to ask: {decision.reason}")
+
+    def ask(self, question: str, choices: Sequence[str] = (), default: str = "") -> str | None:
+        """No answer."""
+        return None
+
+    def secret(self, name: str, why: str = "") -> str | None:
+        """No secret."""
+        return None
+
+    def hand_over(self, target: Target) -> Result | None:
+        """No terminal to hand anything to."""
+        return None
+
+
+class TerminalPerson:
+    """Someone at the terminal. Raises OSError when the process has no controlling terminal.
+
+    `pause` frees the terminal from a live display while something is asked; it may be set later.
+    """
+
+    attended = True
+
+    def __init__(self, tty: str = "/dev/tty", *, colour: bool | None = None) -> None:
+        self._fd = os.open(tty, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        self._out = open(self._fd, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+        if colour is None:
+            colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self._console = Console(
+            file=self._out, force_terminal=True, no_color=not colour, markup=False, emoji=False, highlight=False
+        )
+        self.pause: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    # --- approving -----------------------------------------------------------------------------
+
+    def approve(self, call: ToolCall, decision: Decision, place: Place) -> Approval:
+        """Show all of the call, then take one of: yes once, for this run, always, edit, no, stop. Ctrl-D stops."""
+        with self.pause():
+            try:
+                return self._approve(call, decision, place)
+            except EOFError:
+                return Approval("stop", reason="the terminal was closed")
+
+    def _approve(self, call: ToolCall, decision: Decision, place: Place) -> Approval:
+        self._show(call, decision, place)
+        always = not any(effect.kind in ONLY_ONCE for effect in decision.effects)
+        edit = call.name == "shell"
+        keys = self._keys(always, edit)
+        while True:
+            self._console.print(keys)
+            word = self._line("> ").strip().lower()
+            match word:
+                case "y" | "yes":
+                    return Approval("once")
+                case "r" | "run":
+                    return Approval("run")
+                case "a" | "always" if always:
+                    return Approval("always")
+                case "e" | "edit" if edit:
+                    edited = self._edit(call.command)
+                    if edited.strip() and edited != call.command:
+                        return Approval("edit", command=edited)
+                    self._console.print("unchanged; nothing was approved")
+                case "n" | "no":
+                    return Approval("no", reason=self._line("why not? the model reads it (Enter: no reason) > ").strip())
+                case "s" | "stop":
+                    return Approval("stop", reason="stopped by the person")
+                case _:
+                    self._console.print(Text("one of the letters, then Enter; nothing runs until then", style="dim"))
+
+    def _show(self, call: ToolCall, decision: Decision, place: Place) -> None:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        if call.why:
+            table.add_row("why", Text(shown(call.why)))
+        where = "in a copy-on-write view: nothing stays without your word" if place.contained else "on this machine"
+        table.add_row("where", Text(f"{shown(place.cwd)} as {shown(place.user) or 'you'}, {where}"))
+        for words, subjects, level in wording.effects_by_kind(decision.effects):
+            table.add_row("effect", Text.assemble((words, RISKS[level]), f" {subjects}"))
+        table.add_row("asks because", Text(shown(decision.reason) + (f" [{decision.rule}]" if decision.rule else "")))
+        step = f" for step {call.step} of the skill" if call.step else ""
+        body = Text(shown(self._whole(call, decision)), overflow="fold", style="bold")
+        panel = Panel(body, title=Text(f"May this run{step}?"), title_align="left", border_style=RISKS[self._risk(decision)])
+        self._pages([panel, table])
+
+    @staticmethod
+    def _whole(call: ToolCall, decision: Decision) -> str:
+        difference = next((e.detail for e in decision.effects if e.kind is EffectKind.WRITE and "\n" in e.detail), "")
+        if call.name == "write_file" and difference:
+            return f"{wish(call)}\n\nas a change to what is there now:\n{difference}"
+        return wish(call)
+
+    @staticmethod
+    def _risk(decision: Decision) -> int:
+        return wording.risk(decision.effects)
+
+    def _pages(self, parts: list[Any]) -> None:
+        """Print everything, a screenful at a time: nobody is asked about what has scrolled by unseen."""
+        with self._console.capture() as captured:
+            for part in parts:
+                self._console.print(part)
+        lines = captured.get().rstrip("\n").split("\n")
+        room = max(5, self._console.height - 4)
+        for start in range(0, len(lines), room):
+            self._write("\n".join(lines[start : start + room]) + "\n")
+            if start + room < len(lines):
+                self._line(f"-- {len(lines) - start - room} more lines, Enter to read on -- ")
+
+    def _keys(self, always: bool, edit: bool) -> Text:
+        choices = [("y", "yes, once"), ("r", "yes, exactly this for the rest of this run")]
+        choices += [("a", "always")] if always else []
+        choices += [("e", "edit")] if edit else []
+        choices += [("n", "no, with a reason"), ("s", "stop")]
+        text = Text()
+        for key, words in choices:
+            text.append(f"[{key}]", style="bold")
+            text.append(f" {words}   ")
+        text.rstrip()
+        return text
+
+    def _edit(self, command: str) -> str:
+        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+        if not editor:
+            return self._line("type the command you want instead > ")
+        with tempfile.TemporaryDirectory(prefix="skillrun-") as folder:
+            path = Path(folder) / "command.sh"
+            path.write_text(command + "\n", encoding="utf-8")
+            try:
+                done = subprocess.run([*shlex.split(editor), str(path)], stdin=self._fd, stdout=self._fd, check=False)
+            except (OSError, ValueError) as error:
+                self._console.print(Text(f"{editor} could not be started: {error}"))
+                return command
+            return path.read_text(encoding="utf-8").rstrip("\n") if done.returncode == 0 else command
+
+    # --- asking --------------------------------------------------------------------------------
+
+    def ask(self, question: str, choices: Sequence[str] = (), default: str = "") -> str | None:
+        """The answer typed, a choice by its number or its text, `default` for an empty line; None at end of file."""
+        with self.pause():
+            self._console.print(Text(f"? {shown(question)}", style="bold"))
+            for number, choice in enumerate(choices, 1):
+                self._console.print(Text(f"  {number}) {shown(choice)}"))
+            while True:
+                try:
+                    text = self._line(f"[{shown(default)}] > " if default else "> ").strip() or default
+                except EOFError:
+                    return None
+                if not choices:
+                    if text:
+                        return text
+                elif text in choices:
+                    return text
+                elif text.isdigit() and 1 <= int(text) <= len(choices):
+                    return choices[int(text) - 1]
+                else:
+                    self._console.print(Text("one of the numbers, then Enter", style="dim"))
+
+    def secret(self, name: str, why: str = "") -> str | None:
+        """A secret typed with echo off, None for an empty line. Nothing of it is kept or shown here."""
+        with self.pause():
+            because = f" ({shown(why)})" if why else ""
+            self._console.print(Text(f"? {shown(name)}{because}; what you type is not shown", style="bold"))
+            try:
+                return self._line("> ", echo=False) or None
+            except EOFError:
+                return None
+
+    def hand_over(self, target: Target) -> Result | None:
+        """Connect this terminal to the command that waits, until it goes on; None when the target cannot."""
+        attach = getattr(target, "attach", None)
+        if attach is None:
+            return None
+        with self.pause():
+            self._console.print(Text("the command talks to you now; what you type goes to it alone", style="dim"))
+            stream = attach(self._fd)
+            while True:
+                try:
+                    next(stream)
+                except StopIteration as stop:
+                    result: Result = stop.value
+                    return result
+
+    # --- the terminal --------------------------------------------------------------------------
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
+
+    def _line(self, prompt: str, echo: bool = True) -> str:
+        """One line from the terminal. What was typed before the prompt is thrown away. Raises EOFError on Ctrl-D."""
+        before = termios.tcgetattr(self._fd)
+        mode = termios.tcgetattr(self._fd)
+        mode[0] |= termios.ICRNL
+        mode[3] |= termios.ICANON | termios.ISIG | termios.ECHO
+        if not echo:
+            mode[3] &= ~termios.ECHO
+            mode[3] |= termios.ECHONL
+        try:
+            termios.tcsetattr(self._fd, termios.TCSAFLUSH, mode)
+            self._write(prompt)
+            return self._read()
+        finally:
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, before)
+
+    def _read(self) -> str:
+        data = bytearray()
+        while not data.endswith(b"\n"):
+            piece = os.read(self._fd, 4096)
+            if not piece:
+                if data:
+                    break
+                raise EOFError
+            data += piece
+        return data.decode("utf-8", "replace").rstrip("\r\n")
+
+    def close(self) -> None:
+        """Let go of the terminal."""
+        self._out.close()
+        os.close(self._fd)
+
+
+def find_person(no_input: bool) -> TerminalPerson | Nobody:
+    """The person at this process's terminal, or nobody: none there, told not to ask, or in the background."""
+    if no_input or not (os.isatty(0) or os.isatty(2)):
+        return Nobody()
+    try:
+        person = TerminalPerson()
+    except OSError:
+        return Nobody()
+    if os.tcgetpgrp(person._fd) != os.getpgrp():
+        person.close()
+        return Nobody()
+    return person

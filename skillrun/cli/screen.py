@@ -1,0 +1,26 @@
+"""Which surface a run is shown on: the live screen on a terminal that can move its cursor, else plain lines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TextIO
+
+from skillrun.surfaces.colour import wanted
+from skillrun.surfaces.plain import Plain
+
+if TYPE_CHECKING:
+    from skillrun.surfaces.live import Live
+
+
+def open_screen(
+    stream: TextIO, total_steps: int = 0, flag: str = "auto", environment: Mapping[str, str] = os.environ
+) -> Live | Plain:
+    """The surface for this stream. `flag` is the `--color` option. rich is loaded only for a terminal."""
+    on_terminal = stream.isatty()
+    colour = wanted(flag, environment, on_terminal)
+    if on_terminal and environment.get("TERM", "") not in ("", "dumb") and not environment.get("CI"):
+        from skillrun.surfaces.live import Live, console
+
+        return Live(console(stream, colour), total_steps)
+    return Plain(stream, total_steps, colour=colour)

@@ -1,0 +1,101 @@
+import io
+import re
+import time
+
+import pytest
+
+from skillrun.cli.screen import open_screen
+from skillrun.events import Event, Output, Started, ToolCall
+from skillrun.surfaces.colour import wanted
+from skillrun.surfaces.plain import Plain
+from skillrun.visible import HIDDEN
+from tests.runs import good, hostile, refused, started
+
+
+def lines_of(events: list[Event], **options: object) -> list[str]:
+    """What the plain surface writes for a run."""
+    stream = io.StringIO()
+    surface = Plain(stream, 2, **options)  # type: ignore[arg-type]
+    for event in events:
+        surface(event)
+    surface.close()
+    return stream.getvalue().splitlines()
+
+
+def test_a_run_reads_as_plain_lines() -> None:
+    """Heading, steps with their reason, a failure with its output, checks, changes, outcome with time and cost."""
+    lines = lines_of(good())
+    assert lines[0] == "skillrun: install jq · on this machine, builtin"
+    assert "  why: which distribution is it?" in lines
+    assert "step 1/2 $ apt-get install -y jq" in lines
+    assert "  failed with exit code 100 in 0.2 s" in lines
+    assert "  | E: Unable to locate package jq" in lines
+    assert "  | Setting up jq" not in lines
+    assert "warning: package lists are stale: refreshing them" in lines
+    assert "1 of 1 check passed" in lines
+    assert any(line.startswith("Verified · 3.5 s · 2 commands · $0.0123") for line in lines)
+
+
+def test_a_refusal_names_who_and_why() -> None:
+    """What did not run is told, with the reason and the rule."""
+    lines = lines_of(refused())
+    assert "not run: $ echo 'evil' >> ~/.bashrc" in lines
+    assert "  denied by policy: it wants more than it declares [floor]" in lines
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_hostile_text_has_no_power_over_the_terminal(colour: bool) -> None:
+    """No control character of the run reaches the stream; only our own colours do, and only when asked for."""
+    for line in lines_of(hostile(), colour=colour):
+        rest = re.sub(r"\x1b\[\d*m", "", line) if colour else line
+        assert HIDDEN.search(rest) is None
+
+
+def test_total_silence_is_impossible() -> None:
+    """While a command says nothing, a line tells what runs, for how long, and its last words."""
+    stream = io.StringIO()
+    surface = Plain(stream, heartbeat_s=0.05)
+    surface(started())
+    surface(Started(ToolCall("c", "shell", {"command": "make -j2"})))
+    surface(Output("c", "compiling parser.c\n"))
+    time.sleep(0.35)
+    surface.close()
+    beats = [line for line in stream.getvalue().splitlines() if line.startswith("  ... ")]
+    assert len(beats) >= 3
+    assert re.fullmatch(r"  \.\.\. running \$ make -j2, 0\.\d s: compiling parser\.c", beats[-1])
+    time.sleep(0.12)
+    assert len(stream.getvalue().splitlines()) == 2 + len(beats)
+
+
+def test_a_reader_that_went_away_does_not_stop_the_run() -> None:
+    """A closed pipe is not the run's problem."""
+    stream = io.StringIO()
+    surface = Plain(stream)
+    stream.close()
+    for event in good():
+        surface(event)
+    surface.close()
+
+
+@pytest.mark.parametrize(
+    ("flag", "environment", "on_terminal", "expected"),
+    [
+        ("always", {"NO_COLOR": "1"}, False, True),
+        ("never", {"FORCE_COLOR": "1"}, True, False),
+        ("auto", {"NO_COLOR": "1", "FORCE_COLOR": "1"}, True, False),
+        ("auto", {"NO_COLOR": ""}, True, True),
+        ("auto", {"FORCE_COLOR": "1", "TERM": "dumb"}, False, True),
+        ("auto", {"FORCE_COLOR": "0"}, True, False),
+        ("auto", {"TERM": "dumb"}, True, False),
+        ("auto", {"TERM": "xterm"}, False, False),
+        ("auto", {}, True, True),
+    ],
+)
+def test_colour_follows_the_rule(flag: str, environment: dict[str, str], on_terminal: bool, expected: bool) -> None:
+    """--color, then NO_COLOR, then FORCE_COLOR, then a dumb terminal, then whether it is a terminal."""
+    assert wanted(flag, environment, on_terminal) is expected
+
+
+def test_a_pipe_gets_plain_lines() -> None:
+    """Anything but a capable terminal gets the plain surface."""
+    assert isinstance(open_screen(io.StringIO(), environment={"TERM": "xterm"}), Plain)
