@@ -1,0 +1,182 @@
+"""A run's turns as the messages of a request: pairs kept, crashes made visible, old outputs put away.
+
+Pure and deterministic: the same turns give the same bytes, so the server's cache holds from turn to turn, and
+a run rebuilt from its journal continues exactly where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from skillrun.events import Result, State, Turn
+from skillrun.prompt import delimited
+
+UNKNOWN = (
+    "outcome unknown: skillrun stopped before the end of this call was seen. It may have had all, part or none of its effect. "
+    "Look at the machine to find out; do not simply run it again."
+)
+PUT_AWAY = 400
+"""Characters of an old output that are kept when it is put away."""
+
+_ID = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def render_result(result: Result, away: bool = False) -> str:
+    """What a model reads of a result. `away`: only its outcome, its last lines and where the whole lies."""
+    lines = [_headline(result)]
+    text = result.output
+    if away and len(text) > PUT_AWAY:
+        where = f"; the whole is in {result.output_file}" if result.output_file else ""
+        lines.append(f"(earlier output, {result.output_bytes or len(text)} bytes, shortened to its end{where})")
+        text = text[-PUT_AWAY:]
+    if result.state in (State.DENIED, State.ERROR):
+        lines.append(text)
+    elif text.strip():
+        lines.append(delimited("output", text))
+    if result.screen.strip() and not away:
+        lines.append("The screen shows:\n" + delimited("screen", result.screen))
+    if result.job:
+        lines.append(f"background job: {result.job}")
+    if result.note:
+        lines.append(result.note)
+    return "\n".join(line for line in lines if line)
+
+
+def _headline(result: Result) -> str:
+    took = f" after {result.duration_s:.0f} s" if result.duration_s >= 1 else ""
+    cwd = f" (now in {result.cwd})" if result.cwd else ""
+    match result.state:
+        case State.EXITED:
+            return f"exit code {result.exit_code}{took}{cwd}"
+        case State.WAITING if result.secret:
+            return "still running: it reads a password with echo off. Only the person can type it."
+        case State.WAITING:
+            return "still running: it waits for an answer. Use shell_input."
+        case State.QUIET:
+            return f"still running, silent{took}. Use shell_input to wait, interrupt or answer."
+        case State.BACKGROUND:
+            return "running in the background"
+        case State.TIMEOUT:
+            return f"ended{took}: out of time"
+        case State.INTERRUPTED:
+            return f"interrupted{took}"
+        case State.DENIED:
+            return "denied, it did not run:"
+        case State.ERROR:
+            return "not carried out:"
+        case _:
+            return UNKNOWN
+
+
+class Conversation:
+    """The messages of one request. `speaker` is the model that will read them.
+
+    `first` is the rendered brief. Blocks that are opaque to others (thinking) go back to the model that made them
+    and to no one else; when outputs were put away they are dropped, since they vouch for the text before them.
+    """
+
+    def __init__(self, first: str, turns: Sequence[Turn], speaker: str, budget_tokens: int = 0, opaque: bool = True) -> None:
+        self.first, self.turns, self.speaker = first, turns, speaker
+        self.away = put_away(turns, budget_tokens - estimate(first)) if budget_tokens else 0
+        self.opaque = opaque and not self.away
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Messages that alternate, start with the user, and hold a result for every call."""
+        messages: list[dict[str, Any]] = [{"role": "user", "content": [_text(self.first)]}]
+        used: set[str] = set()
+        for number, turn in enumerate(self.turns):
+            names = self._assistant(messages, turn, number, used)
+            messages.append({"role": "user", "content": self._results(turn, number, names)})
+        return messages
+
+    def _assistant(self, messages: list[dict[str, Any]], turn: Turn, number: int, used: set[str]) -> dict[str, str]:
+        """Append what the model said; returns the ids under which its calls were sent."""
+        reply = turn.reply
+        names: dict[str, str] = {}
+        if self.opaque and reply.raw and reply.model == self.speaker:
+            names = {call.id: call.id for call in reply.calls}
+            used.update(names)
+            messages.append({"role": "assistant", "content": [dict(block) for block in reply.raw]})
+            return names
+        blocks: list[dict[str, Any]] = [_text(reply.text.rstrip())] if reply.text.strip() else []
+        for call in reply.calls:
+            name = _ID.sub("_", call.id)[:60] or f"call_{number}"
+            name = name if name not in used else f"{name}_t{number}"
+            names[call.id] = name
+            used.add(name)
+            blocks.append({"type": "tool_use", "id": name, "name": call.name, "input": plain(call.input)})
+        messages.append({"role": "assistant", "content": blocks or [_text("(nothing)")]})
+        return names
+
+    def _results(self, turn: Turn, number: int, names: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Every call's result first, in the calls' order; whatever else came back follows as text."""
+        seen = {call.id: result for call, result in turn.results}
+        away = number < self.away
+        blocks: list[dict[str, Any]] = []
+        for call in turn.reply.calls:
+            result = seen.get(call.id, Result(State.UNKNOWN))
+            block = {"type": "tool_result", "tool_use_id": names[call.id], "content": render_result(result, away)}
+            blocks.append(block | ({"is_error": True} if result.state in _FAILED else {}))
+        rest = [render_result(result, away) for call, result in turn.results if call.id not in names]
+        blocks += [_text(text) for text in rest]
+        return blocks or [_text("Go on: make a call, or finish.")]
+
+
+_FAILED = (State.DENIED, State.ERROR, State.UNKNOWN)
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def plain(value: Any) -> Any:
+    """JSON's own types, whatever mapping or sequence it was."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+# --- keeping a long run inside the context -----------------------------------------------------------------
+
+
+def estimate(value: Any) -> int:
+    """Tokens of a text or a JSON value, on the safe side: three bytes a token."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return len(text.encode("utf-8", "surrogatepass")) // 3 + 1
+
+
+def _weights(turn: Turn) -> tuple[int, int]:
+    said = estimate(turn.reply.text) + sum(estimate(plain(call.input)) for call in turn.reply.calls) + 40
+    said += sum(estimate(plain(block)) for block in turn.reply.raw)
+    return (
+        said + sum(estimate(render_result(result)) for _, result in turn.results),
+        said + sum(estimate(render_result(result, away=True)) for _, result in turn.results),
+    )
+
+
+def put_away(turns: Sequence[Turn], budget_tokens: int) -> int:
+    """How many of the oldest turns must have their outputs put away for the rest to fit `budget_tokens`.
+
+    When the budget is reached, enough is put away to come down to two thirds of it, so that the prefix then stays
+    the same for many turns. It is worked out from the start each time: no state, so a resumed run agrees.
+    """
+    whole, short = [0], [0]
+    for turn in turns:
+        long, brief = _weights(turn)
+        whole.append(whole[-1] + long)
+        short.append(short[-1] + brief)
+    away = 0
+    for count in range(1, len(whole)):
+
+        def size(put: int, upto: int = count) -> int:
+            return short[put] + whole[upto] - whole[put]
+
+        if size(away) > budget_tokens:
+            while away < count - 1 and size(away) > budget_tokens * 2 // 3:
+                away += 1
+    return away

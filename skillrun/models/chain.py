@@ -1,0 +1,47 @@
+"""Models one after another: when one cannot go on, the next takes over with all that happened so far."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from skillrun.events import Event, Noted, Reply, Turn
+from skillrun.ports import Brief, Model, ModelUnavailable
+
+
+class ChainModel:
+    """The first model speaks until it is unavailable or says it is stuck; then the next one does, for good.
+
+    A refusal, a denied call or a failed check is no reason to change models.
+    """
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        if not models:
+            raise ValueError("a chain needs at least one model")
+        self.models = tuple(models)
+        self.position = 0
+
+    @property
+    def name(self) -> str:
+        """The model that is speaking."""
+        return self.models[self.position].name
+
+    def reply(self, brief: Brief, turns: Sequence[Turn]) -> Generator[Event, None, Reply]:
+        """The reply of whoever can give one. Raises the last model's ModelUnavailable."""
+        while True:
+            model, last = self.models[self.position], self.position + 1 == len(self.models)
+            try:
+                reply = yield from model.reply(brief, turns)
+            except ModelUnavailable as stop:
+                if last:
+                    raise
+                reason = str(stop)
+            else:
+                if last or not _stuck(reply):
+                    return reply
+                reason = "it is stuck"
+            self.position += 1
+            yield Noted(f"{model.name} cannot go on ({reason}); {self.name} takes over", "warning")
+
+
+def _stuck(reply: Reply) -> bool:
+    return any(call.name == "finish" and call.input.get("outcome") == "stuck" for call in reply.calls)
