@@ -6,19 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from skillrun.events import Result, State, ToolCall, Turn, Usage
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of one run; None means no limit. Dollars and tokens count what models reported, seconds are wall time."""
-
-    cost_usd: float | None = None
-    tokens: int | None = None
-    turns: int | None = None
-    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,47 +37,60 @@ def total_tokens(usage: Usage) -> int:
     return usage.input_tokens + usage.output_tokens + usage.cache_read_tokens + usage.cache_write_tokens
 
 
-def exceeded(limits: Limits, turns: Sequence[Turn], elapsed_s: float) -> str:
-    """Why no further turn may begin, in one line for the person; empty when it may.
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits of one run; None means no limit. Dollars and tokens count what models reported, seconds are wall time."""
 
-    Fail-closed: an unknown price ends a run that has a dollar limit, and so does a last turn so dear that another
-    like it would go over. Ask before every turn.
-    """
-    used = spent(turns)
-    last = turns[-1].reply.usage if turns else None
-    if limits.turns is not None and used.turns >= limits.turns:
-        return f"the limit of {limits.turns} turns is reached (--max-turns)"
-    if limits.seconds is not None and elapsed_s >= limits.seconds:
-        return f"the time limit of {limits.seconds:g} s is reached (--timeout)"
-    if limits.tokens is not None and used.tokens + (total_tokens(last) if last else 0) > limits.tokens:
-        return f"{used.tokens:,} of {limits.tokens:,} tokens are used, another turn may go over (--max-tokens)"
-    if limits.cost_usd is None:
+    max_cost: float | None = None
+    """US dollars."""
+    max_turns: int | None = None
+    max_seconds: float | None = None
+    max_tokens: int | None = None
+
+    def over(self, turns: Sequence[Turn], elapsed_s: float) -> str:
+        """Why no further turn may begin, in one line for the person; empty when it may.
+
+        Fail-closed: an unknown price ends a run that has a dollar limit, and so does a last turn so dear that another
+        like it would go over. Ask before every turn.
+        """
+        used = spent(turns)
+        last = (turns[-1].reply.usage if turns else None) or Usage(cost_usd=0.0)
+        if self.max_turns is not None and used.turns >= self.max_turns:
+            return f"the limit of {self.max_turns} turns is reached (--max-turns)"
+        if self.max_seconds is not None and elapsed_s >= self.max_seconds:
+            return f"the time limit of {self.max_seconds:g} s is reached (--timeout)"
+        if self.max_tokens is not None and used.tokens + total_tokens(last) > self.max_tokens:
+            return f"{used.tokens:,} of {self.max_tokens:,} tokens are used, another turn may go over (--max-tokens)"
+        if self.max_cost is None:
+            return ""
+        if used.cost_usd is None:
+            return "the price of this model is unknown, so the dollar limit cannot be kept (--max-cost)"
+        if used.cost_usd + (last.cost_usd or 0.0) > self.max_cost:
+            return f"${used.cost_usd:.4f} of ${self.max_cost:g} are spent, another turn may go over (--max-cost)"
         return ""
-    if used.cost_usd is None:
-        return "the price of this model is unknown, so the dollar limit cannot be kept (--max-cost)"
-    if used.cost_usd + ((last.cost_usd or 0.0) if last else 0.0) > limits.cost_usd or limits.cost_usd <= 0 < used.cost_usd:
-        return f"${used.cost_usd:.4f} of ${limits.cost_usd:g} are spent, another turn may go over (--max-cost)"
-    return ""
 
 
 # --- circles -------------------------------------------------------------------------------------------------
 
 
-class Circle(StrEnum):
-    """What to do about a run that repeats itself."""
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What to do about a run that repeats itself.
 
-    NONE = "none"
-    CHANGE = "change"
-    """Tell the model to change its strategy."""
-    STOP = "stop"
-    """Stop and ask the person."""
+    `level`: empty | change (tell the model `text`) | stop (stop the run and tell the person `text`).
+    """
+
+    level: str = ""
+    text: str = ""
 
 
 CHANGE_ADVICE = (
     "This same command failed with this same error before. Repeating it will not help: find the cause with another command, or "
     "choose another way to the goal."
 )
-CYCLE_ADVICE = "These calls repeat without anything changing. Stop, say what you have learnt, and choose another way to the goal."
+CYCLE_ADVICE = (
+    "These calls repeat without anything changing. Stop, say what you have learnt, and choose another way to the goal."
+)
 STOP_ADVICE = "the run goes in circles: the same command failed with the same error three times"
 STOP_CYCLE = "the run goes in circles: the same calls with the same results, over and over"
 
@@ -124,36 +126,36 @@ def _print(call: ToolCall, result: Result) -> tuple[str, ...]:
     return (call.name, what, result.state, str(result.exit_code), same_error(result.output))
 
 
-_NO_FAILURE = (State.WAITING, State.QUIET, State.BACKGROUND)
+_ALIVE = (State.WAITING, State.QUIET, State.BACKGROUND)
+_NO_WORK = ("ask_user", "shell_input", "finish")
+"""Calls that may repeat for good reasons: talking, waiting, ending."""
 
 
-def circle(history: Sequence[tuple[ToolCall, Result]]) -> tuple[Circle, str]:
-    """Judge the last call of a run's history: go on, demand another strategy, or stop and ask.
+def stuck(turns: Sequence[Turn]) -> Advice:
+    """Judge the last call of a run.
 
     A failure counts every time it comes back with the same normalised command and error: twice demands a change,
-    three times stops. Calls that succeed count when they alternate (A-B-A-B) or repeat with the same outcome:
-    two rounds of a cycle of two or more, or four in a row of one, demand a change; one more round stops.
+    three times stops. Calls that succeed count when they alternate (A-B-A-B) or repeat with the same outcome: two
+    rounds of a cycle of two or three calls, or four times the same call, demand a change; one more round stops.
     """
-    if not history:
-        return Circle.NONE, ""
-    call, result = history[-1]
-    if call.name in ("ask_user", "shell_input", "finish"):
-        return Circle.NONE, ""
-    prints = [_print(*pair) for pair in history if pair[0].name not in ("ask_user", "shell_input", "finish")]
-    if not result.ok and result.state not in _NO_FAILURE:
+    history = [pair for turn in turns for pair in turn.results if pair[0].name not in _NO_WORK]
+    if not history or not turns[-1].results or turns[-1].results[-1][0].name in _NO_WORK:
+        return Advice()
+    prints = [_print(*pair) for pair in history]
+    result = history[-1][1]
+    if not result.ok and result.state not in _ALIVE:
         times = Counter(prints)[prints[-1]]
         if times >= 3:
-            return Circle.STOP, STOP_ADVICE
+            return Advice("stop", STOP_ADVICE)
         if times == 2:
-            return Circle.CHANGE, CHANGE_ADVICE
+            return Advice("change", CHANGE_ADVICE)
     for length in (1, 2, 3):
-        rounds = _rounds(prints, length)
-        enough = 4 if length == 1 else 2
+        rounds, enough = _rounds(prints, length), 4 if length == 1 else 2
         if rounds > enough:
-            return Circle.STOP, STOP_CYCLE
+            return Advice("stop", STOP_CYCLE)
         if rounds == enough:
-            return Circle.CHANGE, CYCLE_ADVICE
-    return Circle.NONE, ""
+            return Advice("change", CYCLE_ADVICE)
+    return Advice()
 
 
 def _rounds(prints: Sequence[tuple[str, ...]], length: int) -> int:

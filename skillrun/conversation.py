@@ -74,20 +74,25 @@ def _headline(result: Result) -> str:
 class Conversation:
     """The messages of one request. `speaker` is the model that will read them.
 
-    `first` is the rendered brief. Blocks that are opaque to others (thinking) go back to the model that made them
-    and to no one else; when outputs were put away they are dropped, since they vouch for the text before them.
+    `first` is the rendered brief; `budget_tokens` 0 means no limit. Blocks that are opaque to others (thinking) go back
+    to the model that made them and to no one else; once outputs were put away they are dropped, since they vouch for
+    the text before them.
     """
 
     def __init__(self, first: str, turns: Sequence[Turn], speaker: str, budget_tokens: int = 0, opaque: bool = True) -> None:
         self.first, self.turns, self.speaker = first, turns, speaker
-        self.away = put_away(turns, budget_tokens - estimate(first)) if budget_tokens else 0
+        self.folded, self.away = shrink(turns, budget_tokens - estimate(first)) if budget_tokens else (0, 0)
         self.opaque = opaque and not self.away
 
     def messages(self) -> list[dict[str, Any]]:
         """Messages that alternate, start with the user, and hold a result for every call."""
-        messages: list[dict[str, Any]] = [{"role": "user", "content": [_text(self.first)]}]
+        head = [_text(self.first)]
+        if self.folded:
+            head.append(_text(summary(self.turns[: self.folded])))
+        messages: list[dict[str, Any]] = [{"role": "user", "content": head}]
         used: set[str] = set()
-        for number, turn in enumerate(self.turns):
+        for number in range(self.folded, len(self.turns)):
+            turn = self.turns[number]
             names = self._assistant(messages, turn, number, used)
             messages.append({"role": "user", "content": self._results(turn, number, names)})
         return messages
@@ -113,12 +118,15 @@ class Conversation:
 
     def _results(self, turn: Turn, number: int, names: Mapping[str, str]) -> list[dict[str, Any]]:
         """Every call's result first, in the calls' order; whatever else came back follows as text."""
-        seen = {call.id: result for call, result in turn.results}
+        seen = {call.id: (call, result) for call, result in turn.results}
         away = number < self.away
         blocks: list[dict[str, Any]] = []
         for call in turn.reply.calls:
-            result = seen.get(call.id, Result(State.UNKNOWN))
-            block = {"type": "tool_result", "tool_use_id": names[call.id], "content": render_result(result, away)}
+            ran, result = seen.get(call.id, (call, Result(State.UNKNOWN)))
+            text = render_result(result, away)
+            if ran.command != call.command:
+                text = f"the person changed it to: {ran.command}\n{text}"
+            block = {"type": "tool_result", "tool_use_id": names[call.id], "content": text}
             blocks.append(block | ({"is_error": True} if result.state in _FAILED else {}))
         rest = [render_result(result, away) for call, result in turn.results if call.id not in names]
         blocks += [_text(text) for text in rest]
@@ -159,24 +167,45 @@ def _weights(turn: Turn) -> tuple[int, int]:
     )
 
 
-def put_away(turns: Sequence[Turn], budget_tokens: int) -> int:
-    """How many of the oldest turns must have their outputs put away for the rest to fit `budget_tokens`.
+def shrink(turns: Sequence[Turn], budget_tokens: int) -> tuple[int, int]:
+    """How a run fits `budget_tokens`: (turns to fold into a summary, turns whose outputs are put away), oldest first.
 
-    When the budget is reached, enough is put away to come down to two thirds of it, so that the prefix then stays
-    the same for many turns. It is worked out from the start each time: no state, so a resumed run agrees.
+    When the budget is reached, enough is given up to come down to two thirds of it, so that the prefix then stays the
+    same for many turns. It is worked out from the start each time: no state, so a resumed run agrees. The last turn
+    is always whole.
     """
-    whole, short = [0], [0]
+    whole, short, line = [0], [0], [0]
     for turn in turns:
         long, brief = _weights(turn)
         whole.append(whole[-1] + long)
         short.append(short[-1] + brief)
-    away = 0
+        line.append(line[-1] + estimate(_lines(turn)))
+    folded = away = 0
     for count in range(1, len(whole)):
+        if _size(whole, short, line, folded, away, count) <= budget_tokens:
+            continue
+        while away < count - 1 and _size(whole, short, line, folded, away, count) > budget_tokens * 2 // 3:
+            away += 1
+        while folded < away and _size(whole, short, line, folded, away, count) > budget_tokens * 2 // 3:
+            folded += 1
+    return folded, away
 
-        def size(put: int, upto: int = count) -> int:
-            return short[put] + whole[upto] - whole[put]
 
-        if size(away) > budget_tokens:
-            while away < count - 1 and size(away) > budget_tokens * 2 // 3:
-                away += 1
-    return away
+def _size(whole: Sequence[int], short: Sequence[int], line: Sequence[int], folded: int, away: int, count: int) -> int:
+    return line[folded] + short[away] - short[folded] + whole[count] - whole[away]
+
+
+def summary(turns: Sequence[Turn]) -> str:
+    """Folded turns as one line a call: what was done and how it came out."""
+    lines = "\n".join(filter(None, (_lines(turn) for turn in turns)))
+    return f"Earlier in this run, oldest first:\n{delimited('earlier', lines)}"
+
+
+def _lines(turn: Turn) -> str:
+    said = []
+    for call, result in turn.results:
+        what = " ".join((call.command or str(call.input.get("path") or call.input.get("question") or "")).split())[:160]
+        end = f"exit code {result.exit_code}" if result.state is State.EXITED else str(result.state)
+        why = f" ({call.why[:100]})" if call.why else ""
+        said.append(f"{call.name}: {what}{why} -> {end}")
+    return "\n".join(said)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from skillrun.ports import Brief
+from skillrun.skill import Skill
 from skillrun.tools import OUTCOMES
 
 SYSTEM = """\
@@ -67,27 +69,58 @@ def delimited(name: str, text: str) -> str:
     return f"<{mark}>\n{text}{'' if text.endswith(chr(10)) else chr(10)}</{mark}>"
 
 
+_ORDER = (
+    "os",
+    "arch",
+    "libc",
+    "user",
+    "sudo",
+    "shell",
+    "init",
+    "container",
+    "wsl",
+    "ci",
+    "tools",
+    "versions",
+    "packages",
+    "path",
+)
+_UNSEEN = ("clock", "locale")
+"""Facts that change from minute to minute or matter to nobody; they would only spoil the cache."""
+
+
+def relevant_facts(facts: Mapping[str, Any], skill: Skill) -> dict[str, Any]:
+    """The facts worth a model's attention for this skill, in a fixed order; the rest it can look up."""
+    names = [name for name in _ORDER if name in facts] + sorted(name for name in facts if name not in _ORDER)
+    kept = {name: facts[name] for name in names if name not in _UNSEEN}
+    if not re.search(r"\b(ports?|servers?|services?|listen\w*|daemons?)\b", skill.text, re.IGNORECASE):
+        kept.pop("ports", None)
+    if isinstance(mounts := kept.get("mounts"), list):
+        kept["mounts"] = [row for row in mounts if not isinstance(row, Mapping) or row.get("size_mb")]
+    if isinstance(memory := kept.get("memory"), Mapping):
+        kept["memory"] = {name: value for name, value in memory.items() if name != "available_mb"}
+    return kept
+
+
 def render_facts(facts: Mapping[str, Any]) -> str:
-    """Facts as short `name: value` lines, in their own order; empty values are left out."""
-    return "\n".join(f"{name}: {value}" for name, value in _flat("", facts))
+    """Facts as one short line each, in their own order; empty values are left out."""
+    lines = ((name, _short(value)) for name, value in facts.items())
+    return "\n".join(f"{name}: {text}" for name, text in lines if text)
 
 
-def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
+def _short(value: Any) -> str:
+    """One line: facts come from the machine, and a machine's strings may hold anything."""
     if isinstance(value, Mapping):
-        return [pair for key, item in value.items() for pair in _flat(f"{prefix}.{key}" if prefix else str(key), item)]
+        pairs = ((key, _short(item)) for key, item in value.items())
+        return ", ".join(f"{key}={text}" for key, text in pairs if text)
+    if isinstance(value, list | tuple):
+        return ("; " if any(isinstance(item, Mapping) for item in value) else " ").join(_short(item) for item in value)
     if isinstance(value, bool):
-        return [(prefix, "yes" if value else "no")]
-    if value is None or value == "" or value == [] or value == ():
-        return []
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        if any(isinstance(item, Mapping) for item in value):
-            return [pair for at, item in enumerate(value, 1) for pair in _flat(f"{prefix}.{at}", item)]
-        return [(prefix, ", ".join(_line(item) for item in value))]
-    return [(prefix, _line(value))]
+        return "yes" if value else "no"
+    return "" if value is None else _line(value)
 
 
 def _line(value: Any) -> str:
-    """One line: facts come from the machine, and a machine's strings may hold anything."""
     return " ".join(str(value).split())
 
 
@@ -110,11 +143,15 @@ def render_brief(brief: Brief) -> str:
         parts.append(_MODES[brief.mode])
     if not brief.attended:
         parts.append("Nobody is there to answer: do not ask, decide or finish with needs_person.")
-    parts.append(delimited("facts", render_facts(brief.facts)) if brief.facts else "")
+    parts.append(_facts(brief))
     parts.append(_inputs(brief))
     parts.append(_checks(brief))
     parts.append(f"The skill ({brief.skill.name}):\n{delimited('skill', brief.skill.text)}")
     return "\n\n".join(part for part in parts if part)
+
+
+def _facts(brief: Brief) -> str:
+    return delimited("facts", render_facts(relevant_facts(brief.facts, brief.skill))) if brief.facts else ""
 
 
 def _inputs(brief: Brief) -> str:
@@ -126,7 +163,7 @@ def _inputs(brief: Brief) -> str:
 def _checks(brief: Brief) -> str:
     if not brief.checks:
         return "The skill states no check; leave a working program that answers in a fresh login shell."
-    failed = {check.command: check for check in brief.failed_checks}
+    failed = {check.command: check for check in brief.failed_checks if not check.ok}
     lines = []
     for command in brief.checks:
         lines.append(f"$ {command}")
@@ -174,7 +211,7 @@ def paste_text(brief: Brief, agent: str = "generic") -> str:
         f"# Task: {brief.verb} {brief.skill.title or brief.skill.name}",
         _VERBS.get(brief.verb, brief.verb) + " Work on this computer, with these rules:",
         "\n".join(filter(None, (_RULES, f"- {_AGENTS[agent]}" if _AGENTS[agent] else ""))),
-        "## This machine\n" + delimited("facts", render_facts(brief.facts)) if brief.facts else "",
+        "## This machine\n" + _facts(brief) if brief.facts else "",
         "## Values\n" + _inputs(brief).removeprefix("Inputs:\n") if brief.inputs else "",
         "## Checks\n" + (_checks(brief) if brief.checks else "The skill states none: show me the program working."),
         "## The skill\n" + delimited("skill", brief.skill.text),

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from messages_server import Fault, Line, MessagesServer, call, error, events, message, say, wire
 
 from skillrun.credentials import Credentials
 from skillrun.events import Event, Noted, Reply, Result, Said, State, ToolCall, Turn
 from skillrun.models.anthropic import ATTEMPTS, AnthropicModel
 from skillrun.ports import Brief, ModelUnavailable
 from skillrun.skill import Skill
+from tests.messages_server import Fault, Line, MessagesServer, call, error, events, message, say, wire
 
 KEY = "sk-ant-test-0123456789"
 BRIEF = Brief(
@@ -395,7 +395,7 @@ def test_without_a_key_it_says_so_before_any_request(monkeypatch: pytest.MonkeyP
     assert "ANTHROPIC_API_KEY" in stop.value.hint
 
 
-RECORDED = wire(events(message([{"type": "text", "text": "Ä first look ☃."}, *INSTALL["content"]], "tool_use")))
+RECORDED = wire(events(message([{"type": "text", "text": "Ä first look ☃."}, *INSTALL["content"]], "tool_use"), piece=48))
 
 
 class ByteServer:
