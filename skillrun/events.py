@@ -315,6 +315,16 @@ class Changed:
     """What a run changed, or (preview, dry-run) would change: the summary as plain data."""
 
     changes: Mapping[str, Any]
+    """Surfaces read these keys, each optional, and show any other as it is:
+    `counts` {added, changed, removed, bytes} ·
+    `packages` [{manager, name, change: installed|upgraded|removed, version, old}] ·
+    `services` [{name, change}] · `accounts` [{kind: user|group, name, change}] ·
+    `groups` [{name, added, changed, removed, bytes, examples: [path]}]: files by what they are, the rarest kinds first ·
+    `files` [{path, change: added|changed|removed, kind, bytes, detail, diff}]: those worth reading one by one (settings,
+    rc files, units, executables outside packages, ...), `diff` a unified difference ·
+    `alerts` [{level: info|warning|error, text, path}]: what a person should look at first ·
+    `kept_out` [{path, reason}]: what a commit leaves out · `deferred` [text]: what is done after the commit.
+    """
     state: str = "pending"
     """pending | committed | discarded | undone | recorded (a live run's own record)"""
 
