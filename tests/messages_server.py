@@ -119,6 +119,8 @@ class MessagesServer:
         self.requests: list[Body] = []
         self.headers: list[dict[str, str]] = []
         self.delay_s = delay_s
+        self.refuse: tuple[int, Body] | None = None
+        """Status and error that a GET gets instead of the models."""
         owner = self
 
         class Handler(_Handler):
@@ -148,7 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """A list of one model, as local servers give."""
-        self._json(200, {"data": [{"type": "model", "id": "test"}], "has_more": False})
+        refuse = self.server_owner.refuse
+        self._json(*(refuse or (200, {"data": [{"type": "model", "id": "test"}], "has_more": False})))
 
     def do_POST(self) -> None:
         """The next line of the script."""

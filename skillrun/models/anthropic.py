@@ -128,6 +128,20 @@ class AnthropicModel:
             )
         return self._client
 
+    def preflight(self) -> str:
+        """Ask the server for this model without spending tokens; returns its display name. Raises ModelUnavailable."""
+        import anthropic
+
+        try:
+            return str(self.client().models.retrieve(self.name).display_name or self.name)
+        except anthropic.APIStatusError as error:
+            text = error.api_message or "error"
+            raise ModelUnavailable(f"{text[:300]} (status {error.status_code})", _ADVICE.get(error.status_code, "")) from None
+        except anthropic.APIConnectionError as error:
+            raise ModelUnavailable(f"the server cannot be reached ({_root(error)})", "check the network or a proxy") from None
+        except (TypeError, anthropic.CredentialsError):
+            raise ModelUnavailable("no API key was found", "set ANTHROPIC_API_KEY, or use --model builtin") from None
+
     def request(self, first: str, turns: Sequence[Turn], max_tokens: int = MAX_TOKENS) -> dict[str, Any]:
         """The body of the request for the next turn: the same turns give the same bytes."""
         limit = self._budget - 3_000 if self._budget else 0

@@ -19,11 +19,8 @@ class ChainModel:
             raise ValueError("a chain needs at least one model")
         self.models = tuple(models)
         self.position = 0
-
-    @property
-    def name(self) -> str:
+        self.name = models[0].name
         """The model that is speaking."""
-        return self.models[self.position].name
 
     def reply(self, brief: Brief, turns: Sequence[Turn]) -> Generator[Event, None, Reply]:
         """The reply of whoever can give one. Raises the last model's ModelUnavailable."""
@@ -40,6 +37,7 @@ class ChainModel:
                     return reply
                 reason = "it is stuck"
             self.position += 1
+            self.name = self.models[self.position].name
             yield Noted(f"{model.name} cannot go on ({reason}); {self.name} takes over", "warning")
 
 

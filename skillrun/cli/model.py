@@ -1,0 +1,124 @@
+"""Which model speaks: what `--model` says, what the machine offers, and why."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from skillrun.catalog import default_model
+from skillrun.cli.group import Problem
+from skillrun.config import Config, ConfigError, load_config
+from skillrun.credentials import Credentials, NoCredentials, find_credentials, is_anthropic
+from skillrun.ports import Model
+
+NO_KEY = "set ANTHROPIC_API_KEY, or use --model builtin, or --via claude if you have Claude Code"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One model of the chain: `kind` is anthropic | builtin | plan | via; `why` is for the person."""
+
+    kind: str
+    name: str
+    why: str
+    credentials: Credentials | None = None
+    base_url: str = ""
+    native: bool = False
+
+
+def choose_model(spec: str = "auto", config: Config | None = None, environ: Mapping[str, str] | None = None) -> Model:
+    """The model for `auto | builtin | claude-... | plan:FILE | via:AGENT`; a comma makes a chain.
+
+    Raises Problem: exit code 2 for a word that means nothing, 6 when there is no key for the model that was asked for.
+    """
+    models = [build(choice) for choice in choices(spec, config, environ)]
+    if len(models) == 1:
+        return models[0]
+    from skillrun.models.chain import ChainModel
+
+    return ChainModel(models)
+
+
+def choices(spec: str = "auto", config: Config | None = None, environ: Mapping[str, str] | None = None) -> list[Choice]:
+    """What `choose_model` would build, with the reasons. Raises Problem as it does."""
+    env = os.environ if environ is None else environ
+    try:
+        config = config or load_config()
+        words = [word.strip() for word in spec.split(",")]
+        if not all(words):
+            raise Problem(f"--model {spec!r} names no model", "for example --model auto")
+        return [_choice(word, config, env) for word in words]
+    except ConfigError as error:
+        raise Problem(str(error), "mend the configuration file") from None
+    except NoCredentials as error:
+        raise Problem(str(error), error.hint, code=6) from None
+
+
+def _choice(word: str, config: Config, env: Mapping[str, str]) -> Choice:
+    if word == "builtin":
+        return Choice("builtin", "builtin", "asked for")
+    kind, colon, rest = word.partition(":")
+    if kind == "plan" and colon:
+        if not Path(rest).expanduser().is_file():
+            raise Problem(f"there is no plan file {rest}", "`skillrun plan RUN` writes one")
+        return Choice("plan", rest, "asked for")
+    if kind == "via" and colon:
+        return Choice("via", rest, "asked for")
+    url = env.get("ANTHROPIC_BASE_URL") or config.text("model", "base_url")
+    own = is_anthropic(url)
+    credentials = find_credentials(config, url, env)
+    native = own or "anthropic" in config.texts("model", "capabilities")
+    if word == "auto":
+        if credentials is None:
+            return Choice("builtin", "builtin", "no API key and no base URL: rules, no network")
+        name, why = _default(config, env, url, credentials)
+        return Choice("anthropic", name, why, credentials, url, native)
+    if own and not word.startswith("claude-"):
+        raise Problem(f"unknown model {word!r}", "auto, builtin, claude-..., plan:FILE, via:claude; or set ANTHROPIC_BASE_URL")
+    if credentials is None:
+        raise Problem(f"there is no API key for {word}", NO_KEY, code=6)
+    return Choice("anthropic", word, f"asked for; key from {credentials.source}", credentials, url, native)
+
+
+def _default(config: Config, env: Mapping[str, str], url: str, credentials: Credentials) -> tuple[str, str]:
+    """The model `auto` means here: configured, else the usual one, else what a foreign server offers."""
+    name = config.text("model", "name")
+    if name:
+        return name, f"model.name in {config.path}; key from {credentials.source}"
+    if name := env.get("ANTHROPIC_MODEL", ""):
+        return name, f"ANTHROPIC_MODEL; key from {credentials.source}"
+    if is_anthropic(url):
+        return default_model(), f"the default; key from {credentials.source}"
+    from skillrun.servers import models_at
+
+    offered = models_at(url, credentials.api_key or credentials.auth_token or "")
+    if offered is None:
+        raise Problem(f"no model server answers at {url}", "start it, or unset ANTHROPIC_BASE_URL", code=6)
+    if default_model() in offered or not offered:
+        return default_model(), f"the default, at {url}"
+    return offered[0], f"the first of {len(offered)} that {url} offers; --model names another"
+
+
+def build(choice: Choice) -> Model:
+    """The model of a choice. A model that needs the Anthropic client starts importing it in the background."""
+    if choice.kind == "anthropic":
+        from skillrun.models.anthropic import AnthropicModel, preload
+
+        preload()
+        return AnthropicModel(choice.name, choice.credentials, choice.base_url, choice.native)
+    if choice.kind == "plan":
+        from skillrun.models.plan import PlanModel
+        from skillrun.plan import read_plan
+
+        return PlanModel(read_plan(Path(choice.name).expanduser()))
+    if choice.kind == "via":
+        from skillrun.models.via import AGENTS, ViaModel
+
+        if choice.name not in AGENTS:
+            raise Problem(f"--via does not know {choice.name!r}", f"one of {', '.join(AGENTS)}")
+        return ViaModel(choice.name)
+    engine: Model = importlib.import_module("skillrun.models.builtin").BuiltinModel()
+    return engine
