@@ -52,7 +52,7 @@ class Op:
     source: str = ""
     """LINK: a path that has the inode already."""
     light: bool = False
-    """Only a time: never worth refusing a commit for."""
+    """Only a time, or a log or cache: never worth refusing a commit for."""
 
     def to_json(self) -> list[Any]:
         """A compact JSON list."""
@@ -99,10 +99,13 @@ class Plan:
     stores: tuple[Store, ...]
     ops: tuple[Op, ...]
     folders: tuple[Folder, ...]
+    leave: tuple[tuple[int, str], ...] = ()
+    """(layer, path) that is taken out of a new directory before it is committed."""
 
     def save(self, folder: Path) -> None:
         """Write `plan.jsonl`, durable before it returns. Raises OSError."""
-        lines = [json.dumps({"schema": SCHEMA, "stores": [[s.target, s.dev, s.ino, s.store] for s in self.stores]})]
+        stores = [[s.target, s.dev, s.ino, s.store] for s in self.stores]
+        lines = [json.dumps({"schema": SCHEMA, "stores": stores, "leave": self.leave})]
         lines += [json.dumps({"folder": [f.layer, f.path, f.ino, f.before, f.after]}) for f in self.folders]
         lines += [json.dumps(op.to_json()) for op in self.ops]
         write_durably(folder / PLAN, ("\n".join(lines) + "\n").encode())
@@ -122,7 +125,9 @@ class Plan:
                     folders.append(Folder(*data["folder"]))
                 else:
                     ops.append(Op.from_json(data))
-        return cls(tuple(Store(*item) for item in head["stores"]), tuple(ops), tuple(folders))
+        return cls(
+            tuple(Store(*item) for item in head["stores"]), tuple(ops), tuple(folders), tuple((n, p) for n, p in head["leave"])
+        )
 
 
 class Phase(StrEnum):
@@ -144,9 +149,11 @@ class Progress:
     left: tuple[str, ...] = ()
     """Real paths that were left as they are (edited later, or filtered out)."""
     services: tuple[dict[str, Any], ...] = ()
-    """Deferred service actions that were carried out: {"argv", "exit_code", "inverse"}."""
+    """Deferred service actions that were carried out, as `services.Carried` writes them."""
     kept: dict[str, str] = field(default_factory=dict)
     """Edited path -> where its later version is kept."""
+    pending: bool = False
+    """The deferred actions have not been carried out yet."""
 
     def save(self, folder: Path) -> None:
         """Replace `state.json`, durable before it returns. Raises OSError."""
@@ -156,6 +163,7 @@ class Progress:
             "left": self.left,
             "services": self.services,
             "kept": self.kept,
+            "pending": self.pending,
         }
         write_durably(folder / STATE, json.dumps(record).encode())
 
@@ -166,7 +174,13 @@ class Progress:
             record = json.loads((folder / STATE).read_bytes())
         except FileNotFoundError:
             return cls()
-        return cls(Phase(record["phase"]), tuple(record["left"]), tuple(record["services"]), dict(record["kept"]))
+        return cls(
+            Phase(record["phase"]),
+            tuple(record["left"]),
+            tuple(record["services"]),
+            dict(record["kept"]),
+            bool(record.get("pending")),
+        )
 
     def at(self, phase: Phase) -> Progress:
         """The same, at another phase."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -47,7 +48,7 @@ class Clash:
 
     path: str
     reason: str
-    light: bool = False
+    op: int = -1
 
 
 @dataclass(slots=True)
@@ -152,6 +153,7 @@ class _Walker:
         now_at = {self.first + before: self.first + now for now, before in enumerate(order)}
         self.scan.ops = [ops[number] for number in order]
         self.scan.entries = [replace(entry, op=now_at.get(entry.op, -1)) for entry in self.scan.entries]
+        self.scan.clashes = [replace(clash, op=now_at.get(clash.op, -1)) for clash in self.scan.clashes]
 
     # --- one path ---------------------------------------------------------------------------------
 
@@ -184,8 +186,8 @@ class _Walker:
         light = aspects == ("time",)
         if light:
             self.scan.touched += 1
-        self._clash(path, old, light)
-        op = Op(self.number, path, Kind.ATTRIBUTES, old, new, path, before, after, light=light)
+        self._clash(path, old)
+        op = Op(self.number, path, Kind.ATTRIBUTES, old, new, path, before, after, light=light or is_passing(self.base, path))
         self._entry(path, "changed", old, new, aspects, capability="security.capability" in after.xattrs)
         self.scan.ops.append(op)
 
@@ -201,7 +203,8 @@ class _Walker:
             self._clash(path, old)
             if old.is_directory:
                 self._below(path, new=False)
-        self.scan.ops.append(Op(self.number, path, Kind.SWAP, old, new, path))
+        light = is_passing(self.base, path)
+        self.scan.ops.append(Op(self.number, path, Kind.SWAP, old, new, path, light=light))
 
     def _below(self, top: str, new: bool) -> None:
         """List what is inside a directory that comes or goes as a whole."""
@@ -230,10 +233,10 @@ class _Walker:
             Entry(f"{self.base}/{path}", change, old, new, aspects, self.first + len(self.scan.ops), capability)
         )
 
-    def _clash(self, path: str, old: Inode, light: bool = False) -> None:
+    def _clash(self, path: str, old: Inode) -> None:
         if old.ctime >= self.since and (not old.is_directory or self._is_leaving(path)):
-            reason = "changed on the machine after the view was opened"
-            self.scan.clashes.append(Clash(f"{self.base}/{path}", reason, light))
+            reason = "was changed on the machine after the view was opened"
+            self.scan.clashes.append(Clash(f"{self.base}/{path}", reason, self.first + len(self.scan.ops)))
 
     def _is_leaving(self, path: str) -> bool:
         """Is this real directory going away? Then a new entry in it counts; in one that stays it does not."""
@@ -329,7 +332,7 @@ class _Walker:
             self._entry(source, "changed", kept, first.new, ("content", *aspects))
             self.scan.ops.append(Op(self.number, source, Kind.REWRITE, kept, first.new, first.path, before, after))
         elif aspects:
-            self._clash(source, kept, aspects == ("time",))
+            self._clash(source, kept)
             self._entry(source, "changed", kept, first.new, aspects)
             self.scan.ops.append(Op(self.number, source, Kind.ATTRIBUTES, kept, first.new, first.path, before, after))
 
@@ -340,6 +343,17 @@ class _Walker:
         after = Attributes(new.mode, new.uid, new.gid, _hex(read_xattrs(self.upper.proc_path(ours))), new.mtime)
         names = ("mode", "owner", "owner", "xattr", "time")
         return tuple(dict.fromkeys(n for n, a, b in zip(names, before, after, strict=True) if a != b)), before, after
+
+
+_PASSING = re.compile(
+    r"/(var/(log|cache|tmp|run|lib/apt/lists|lib/systemd/(timers|random-seed)|lib/man-db|backups)|tmp|run"
+    r"|(root|home/[^/]+)/(\.cache|\.npm/(_cacache|_logs|_update-notifier-last-checked)|\.[a-z_]*history|\.local/share/recently-used.xbel))(/|$)"
+)
+
+
+def is_passing(base: str, path: str) -> bool:
+    """Logs, caches, histories: where the machine's own later version always wins."""
+    return _PASSING.match(f"{base}/{path}") is not None
 
 
 def _rank(op: Op) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fcntl import F_RDLCK, F_SETLEASE, F_UNLCK, fcntl
 from pathlib import Path
@@ -16,8 +16,8 @@ from skillrun.view.ledger import AFTER, Kind, Op, Plan
 from skillrun.view.scan import Clash, Entry, walk_tree
 from skillrun.view.swap import Side, attributes_of
 
-Snapshot = Mapping[int, Mapping[str, Inode]]
-"""Number of the operation -> path relative to the target -> what is there. No entry: the path must be free."""
+Snapshot = Mapping[tuple[int, str], Inode]
+"""(layer, path relative to its target) -> what is there. No entry at or below an operation's path: it must be free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,80 +27,95 @@ class Edit:
     op: int
     path: str
     reason: str
+    gone: bool = False
+    """It was removed."""
 
 
-def of_entries(ops: Iterable[Op], entries: Iterable[Entry], bases: list[str]) -> dict[int, dict[str, Inode]]:
+def of_entries(ops: Sequence[Op], entries: Iterable[Entry], bases: Sequence[str]) -> dict[tuple[int, str], Inode]:
     """The real side as a scan has seen it."""
-    known = list(ops)
-    found: dict[int, dict[str, Inode]] = {number: {} for number in range(len(known))}
-    for number, op in enumerate(known):
-        if op.old is not None:
-            found[number][op.path] = op.old
+    found = {(op.layer, op.path): op.old for op in ops if op.old is not None}
     for entry in entries:
         if entry.old is not None and entry.change == "removed" and entry.op >= 0:
-            found[entry.op][entry.path[len(bases[known[entry.op].layer]) + 1 :]] = entry.old
+            layer = ops[entry.op].layer
+            found[layer, entry.path[len(bases[layer]) + 1 :]] = entry.old
     return found
 
 
-def take(plan: Plan, sides: list[Side]) -> dict[int, dict[str, Inode]]:
+def take(plan: Plan, sides: Sequence[Side]) -> dict[tuple[int, str], Inode]:
     """The real side as it is now."""
-    found: dict[int, dict[str, Inode]] = {}
-    for number, op in enumerate(plan.ops):
-        side = sides[op.layer]
-        here = inode_at(side.real, op.path)
-        found[number] = {} if here is None else {op.path: here}
-        if here is not None and here.is_directory and op.kind is Kind.SWAP:
-            found[number].update((path, inode) for path, inode, _ in walk_tree(side.real, op.path))
+    found: dict[tuple[int, str], Inode] = {}
+    for op in plan.ops:
+        found.update(((op.layer, path), inode) for path, inode in _actual(op, sides[op.layer]).items())
     return found
+
+
+def _actual(op: Op, side: Side) -> dict[str, Inode]:
+    here = inode_at(side.real, op.path)
+    if here is None:
+        return {}
+    if not here.is_directory or op.kind is not Kind.SWAP:
+        return {op.path: here}
+    return {op.path: here, **{path: inode for path, inode, _ in walk_tree(side.real, op.path)}}
 
 
 def save(snapshot: Snapshot, folder: Path) -> None:
     """Write `after.jsonl`, durable before it returns. Raises OSError."""
-    lines = [json.dumps([number, path, *inode]) for number, paths in snapshot.items() for path, inode in paths.items()]
+    lines = [json.dumps([layer, path, *inode]) for (layer, path), inode in snapshot.items()]
     write_durably(folder / AFTER, ("\n".join(lines) + "\n").encode())
 
 
-def load(folder: Path, plan: Plan) -> dict[int, dict[str, Inode]]:
+def load(folder: Path) -> dict[tuple[int, str], Inode]:
     """Read `after.jsonl`. Raises OSError, ValueError."""
-    found: dict[int, dict[str, Inode]] = {number: {} for number in range(len(plan.ops))}
+    found: dict[tuple[int, str], Inode] = {}
     with (folder / AFTER).open("rb") as file:
         for line in file:
             if line.strip():
-                number, path, *inode = json.loads(line)
-                found[number][path] = Inode(*inode)
+                layer, path, *inode = json.loads(line)
+                found[layer, path] = Inode(*inode)
     return found
 
 
-def edits(plan: Plan, sides: list[Side], expected: Snapshot, strict: bool, forward: bool) -> list[Edit]:
+def edits(plan: Plan, sides: Sequence[Side], expected: Snapshot, strict: bool, forward: bool) -> list[Edit]:
     """Where the real side is not as expected, before anything is touched.
 
     `strict` also counts a changed status time (ctime) of anything but a directory.
     """
     found: list[Edit] = []
+    wanted_by_op = _by_op(plan, expected)
     for number, op in enumerate(plan.ops):
-        side, wanted = sides[op.layer], expected[number]
-        here = inode_at(side.real, op.path)
+        side, wanted = sides[op.layer], wanted_by_op[number]
         if op.kind is Kind.ATTRIBUTES:
-            found += _attribute_edits(number, op, side, wanted.get(op.path), here, forward)
+            found += _attribute_edits(number, op, side, wanted.get(op.path), forward)
             continue
-        actual = {} if here is None else {op.path: here}
-        if here is not None and here.is_directory and op.path in wanted and wanted[op.path].is_directory:
-            actual.update((path, inode) for path, inode, _ in walk_tree(side.real, op.path))
+        actual = _actual(op, side)
         for path in sorted(wanted.keys() | actual.keys()):
             reason = _difference(wanted.get(path), actual.get(path), strict)
             if reason:
-                found.append(Edit(number, path, reason))
+                found.append(Edit(number, path, reason, gone=path not in actual))
+        here = actual.get(op.path)
         if here is not None and stat.S_ISREG(here.mode) and is_being_written(side, op.path):
             found.append(Edit(number, op.path, "is open for writing in a running program"))
     return found
 
 
-def _attribute_edits(number: int, op: Op, side: Side, wanted: Inode | None, here: Inode | None, forward: bool) -> list[Edit]:
+def _by_op(plan: Plan, expected: Snapshot) -> list[dict[str, Inode]]:
+    tops = {(op.layer, op.path): number for number, op in enumerate(plan.ops)}
+    found: list[dict[str, Inode]] = [{} for _ in plan.ops]
+    for (layer, path), inode in expected.items():
+        top = path
+        while (layer, top) not in tops and top:
+            top = top.rpartition("/")[0]
+        if (layer, top) in tops:
+            found[tops[layer, top]][path] = inode
+    return found
+
+
+def _attribute_edits(number: int, op: Op, side: Side, wanted: Inode | None, forward: bool) -> list[Edit]:
     expected = op.before if forward else op.after
-    now = attributes_of(side, op.path)
+    here, now = inode_at(side.real, op.path), attributes_of(side, op.path)
     assert expected is not None
     if here is None or now is None:
-        return [Edit(number, op.path, "was removed")]
+        return [Edit(number, op.path, "was removed", gone=True)]
     if wanted is None or not wanted.is_object(here) or (not here.is_directory and wanted.size != here.size):
         return [Edit(number, op.path, "was replaced or written")]
     if not expected.same_but_time(now) or (not here.is_directory and expected.mtime != now.mtime):
@@ -141,6 +156,6 @@ def is_being_written(side: Side, path: str) -> bool:
     return False
 
 
-def as_clashes(found: Iterable[Edit], plan: Plan, sides: list[Side]) -> list[Clash]:
+def as_clashes(found: Iterable[Edit], plan: Plan, sides: Sequence[Side]) -> list[Clash]:
     """Edits under the names the real machine knows them by."""
-    return [Clash(f"{sides[plan.ops[edit.op].layer].base}/{edit.path}", edit.reason, plan.ops[edit.op].light) for edit in found]
+    return [Clash(f"{sides[plan.ops[edit.op].layer].base}/{edit.path}", edit.reason, edit.op) for edit in found]

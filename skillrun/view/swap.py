@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from skillrun.view.dirfd import EXCHANGE, NOREPLACE, Tree, rename
 from skillrun.view.inode import Attributes, Inode, inode_at, is_whiteout, read_xattrs, set_attributes, strip_overlay
-from skillrun.view.ledger import Kind, Op, Store
+from skillrun.view.ledger import Kind, Op, Plan, Store
 from skillrun.view.scan import walk_tree
 
 _NO_FLAGS = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
@@ -272,6 +272,16 @@ def make_ready(op: Op, side: Side, number: int) -> None:
                 os.unlink(name, dir_fd=directory)
             else:
                 strip_overlay(side.store.proc_path(path))
+
+
+def take_out(plan: Plan, sides: Sequence[Side]) -> None:
+    """Move what is not wanted out of new directories, within the store. May be repeated. Raises OSError."""
+    for number, (layer, path) in enumerate(plan.leave):
+        store = sides[layer].store
+        if store.status(path) is not None:
+            directory, name = store.place(path)
+            _move((directory, name), (store.fd, f".skillrun-unwanted-{number}"))
+            store.forget(path)
 
 
 def _back_up(op: Op, side: Side, number: int) -> None:

@@ -10,20 +10,24 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 
-from skillrun.view import snapshot
+from skillrun.view import services, snapshot
 from skillrun.view.changes import Changes
+from skillrun.view.databases import Locked, guarded
 from skillrun.view.dirfd import sync_file_system
 from skillrun.view.inode import inode_at
+from skillrun.view.later_edits import Agreed, go_around, replace_all
 from skillrun.view.layers import Layers
 from skillrun.view.ledger import Folder, Kind, Op, Phase, Plan, Progress, Store
-from skillrun.view.scan import Clash, walk_tree
-from skillrun.view.snapshot import Snapshot
-from skillrun.view.swap import Lost, Side, apply, make_ready, set_folder_time
+from skillrun.view.scan import Clash, is_passing, walk_tree
+from skillrun.view.selection import Choice, select
+from skillrun.view.services import Carried
+from skillrun.view.swap import Lost, Side, apply, make_ready, set_folder_time, take_out
 
 LOCK_WAIT_S = 30.0
 
@@ -39,15 +43,23 @@ class CommitError(Exception):
 class Conflict(CommitError):
     """The machine changed meanwhile; nothing was touched. `clashes` says where and how."""
 
-    def __init__(self, clashes: Sequence[Clash]) -> None:
+    def __init__(self, clashes: Sequence[Clash], hint: str = "") -> None:
         first = f"{clashes[0].path} {clashes[0].reason}"
         more = f" (and {len(clashes) - 1} more)" if len(clashes) > 1 else ""
-        super().__init__(first + more, "run the installation again, so that it sees the machine as it is now")
+        super().__init__(first + more, hint or "run the installation again, so that it sees the machine as it is now")
         self.clashes = tuple(clashes)
 
 
 class Unfinished(CommitError):
     """The exchange was cut and could not be taken back yet (disk gone, read-only). `recover` finishes it."""
+
+
+class Edited(StrEnum):
+    """What undo does with paths that were changed after the commit."""
+
+    REFUSE = "refuse"
+    LEAVE = "leave"
+    REPLACE = "replace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,64 +73,116 @@ class Done:
     kept: dict[str, str] = field(default_factory=dict)
     """Real path -> where its later version was put."""
     times: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    services: tuple[Carried, ...] = ()
+    """Deferred actions as they came out, or, after undo, their reversals."""
 
 
-def commit(layers: Layers, changes: Changes, folder: Path) -> Done:
-    """Make the real machine what the view showed. `folder` is the run's `changes/`.
+def commit(
+    layers: Layers,
+    changes: Changes,
+    folder: Path,
+    only: Sequence[str] = (),
+    except_: Sequence[str] = (),
+    run: services.Runner = services.run_here,
+) -> Done:
+    """Make the real machine what the view showed, or the part of it that `only` and `except_` (path patterns) leave.
 
-    Raises Conflict and CommitError (nothing changed), Unfinished (call `recover`), OSError.
+    `folder` is the run's `changes/`. Deferred service actions follow the commit. Raises Conflict and
+    CommitError (nothing changed), Unfinished (call `recover`), OSError.
     """
     stores = tuple(_store_of(layer.target, layer.upper) for layer in layers.items)
-    with locked([store.target for store in stores]), opened(stores, changes.folders) as sides:
+    bases = [layer.target.rstrip("/") for layer in layers.items]
+    chosen = select(changes.ops, changes.entries, bases, Choice(only, except_))
+    mine = set(chosen.numbers)
+    _refuse(clash for clash in changes.clashes if clash.op in mine and not changes.ops[clash.op].light)
+    passed = {clash.op for clash in changes.clashes if clash.op in mine}
+    with _working(stores, changes.folders, (entry.path for entry in changes.entries)) as sides:
         progress = Progress.load(folder)
         if progress.phase is not Phase.NONE:
             raise CommitError(f"this run is {progress.phase.value} already", "undo it or run the installation again")
         clock = _Clock()
-        if changes.clashes:
-            raise Conflict(changes.clashes)
-        plan = Plan(stores, changes.ops, _folders_now(changes.folders, sides))
-        expected = snapshot.of_entries(changes.ops, changes.entries, [side.base for side in sides])
-        _refuse_edits(plan, sides, expected, strict=True, forward=True)
+        numbers = [number for number in chosen.numbers if number not in passed]
+        plan = Plan(stores, tuple(changes.ops[n] for n in numbers), _folders_now(changes.folders, sides), chosen.leave)
+        found = snapshot.edits(plan, sides, snapshot.of_entries(changes.ops, changes.entries, bases), strict=True, forward=True)
+        _refuse(snapshot.as_clashes((edit for edit in found if not plan.ops[edit.op].light), plan, sides))
+        late = {numbers[edit.op] for edit in found}
+        plan = replace(plan, ops=tuple(changes.ops[n] for n in numbers if n not in late))
         clock.lap("check")
         plan.save(folder)
         progress.at(Phase.PREPARED).save(folder)
-        return _forward(plan, sides, folder, progress, clock)
+        done = _forward(plan, sides, folder, progress, clock)
+    overtaken = (f"{bases[changes.ops[n].layer]}/{changes.ops[n].path}" for n in sorted(passed | late))
+    return replace(done, left=(*chosen.left, *overtaken), warnings=chosen.warnings, services=_carry_out(folder, run))
 
 
-def redo(folder: Path) -> Done:
+def redo(folder: Path, run: services.Runner = services.run_here) -> Done:
     """Commit again what was undone. Raises like `commit`."""
-    plan, progress = Plan.load(folder), Progress.load(folder)
-    with locked([store.target for store in plan.stores]), opened(plan.stores, plan.folders) as sides:
+    plan = Plan.load(folder)
+    with _working(plan.stores, plan.folders, _paths(plan)) as sides:
+        progress = Progress.load(folder)
         if progress.phase is not Phase.UNDONE:
             raise CommitError(f"this run is {progress.phase.value}, there is nothing to bring back")
         clock = _Clock()
-        _refuse_edits(plan, sides, snapshot.load(folder, plan), strict=False, forward=True, skip=_left(plan, sides, progress))
+        skip = _left(plan, sides, progress)
+        found = snapshot.edits(plan, sides, snapshot.load(folder), strict=False, forward=True)
+        _refuse(snapshot.as_clashes((edit for edit in found if edit.op not in skip), plan, sides))
         clock.lap("check")
-        return _forward(plan, sides, folder, progress, clock)
+        done = _forward(plan, sides, folder, progress, clock)
+    return replace(done, services=_carry_out(folder, run))
 
 
-def undo(folder: Path) -> Done:
-    """Put back what was there before the commit. Raises Conflict when something was edited since."""
-    plan, progress = Plan.load(folder), Progress.load(folder)
-    with locked([store.target for store in plan.stores]), opened(plan.stores, plan.folders) as sides:
+def edits_since(folder: Path) -> tuple[Clash, ...]:
+    """What was changed on the machine after the commit, where undo would put something back. Raises CommitError, OSError."""
+    plan = Plan.load(folder)
+    with opened(plan.stores, plan.folders) as sides:
+        found = snapshot.edits(plan, sides, snapshot.load(folder), strict=False, forward=False)
+        return tuple(snapshot.as_clashes(_that_count(found, plan, sides), plan, sides))
+
+
+def undo(folder: Path, edited: Edited = Edited.REFUSE, run: services.Runner = services.run_here) -> Done:
+    """Put back what was there before the commit; deferred service actions are reversed first.
+
+    `edited` says what becomes of paths somebody changed since: REFUSE raises Conflict and touches
+    nothing, LEAVE keeps them as they are, REPLACE puts the former ones back and keeps the later ones
+    in the run's store (`Done.kept`). Logs and caches that changed are always left.
+    """
+    plan = Plan.load(folder)
+    with _working(plan.stores, plan.folders, _paths(plan)) as sides:
+        progress = Progress.load(folder)
         if progress.phase is not Phase.COMMITTED:
             raise CommitError(f"this run is {progress.phase.value}, there is nothing to take back")
         clock = _Clock()
-        _refuse_edits(plan, sides, snapshot.load(folder, plan), strict=False, forward=False)
+        agreed = _agree(plan, sides, snapshot.load(folder), edited)
+        if agreed.plan != plan:
+            _sync(plan)
+            agreed.plan.save(folder)
         clock.lap("check")
-        return _backward(plan, sides, folder, progress, clock)
+        carried = tuple(services.Carried.from_json(item) for item in progress.services)
+        reversals = services.take_back(carried, run)
+        progress = replace(progress, left=agreed.left, kept=dict(agreed.kept), phase=Phase.UNDOING)
+        progress.save(folder)
+        clock.lap("services")
+        _take_back(agreed.plan, sides, folder, progress)
+        clock.lap("swap")
+        services.settle(carried, run)
+    count = len(agreed.plan.ops) - len(agreed.left)
+    return Done(Phase.UNDONE, count, agreed.left, dict(agreed.kept), clock.times, services=reversals)
 
 
-def recover(folder: Path) -> Phase:
-    """After a crash: take an interrupted commit back, finish an interrupted undo. Idempotent; returns the phase now.
+def recover(folder: Path, run: services.Runner = services.run_here) -> Phase:
+    """After a crash: take an interrupted commit back, finish an interrupted undo or the service actions of a commit.
 
-    Raises Unfinished when the disk refuses, OSError and ValueError when the records cannot be read.
+    Idempotent; returns the phase now. Not to be called while the run is alive. Raises Unfinished when
+    the disk refuses, OSError and ValueError when the records cannot be read.
     """
     progress = Progress.load(folder)
+    if progress.phase is Phase.COMMITTED and progress.pending:
+        _carry_out(folder, run)
     if progress.phase not in (Phase.PREPARED, Phase.COMMITTING, Phase.UNDOING):
         return progress.phase
     plan = Plan.load(folder)
-    with locked([store.target for store in plan.stores]), opened(plan.stores, plan.folders) as sides:
+    with _working(plan.stores, plan.folders, ()) as sides:
         progress = Progress.load(folder)
         if progress.phase in (Phase.PREPARED, Phase.COMMITTING, Phase.UNDOING):
             _take_back(plan, sides, folder, progress)
@@ -136,6 +200,7 @@ def phase_of(folder: Path) -> Phase:
 def _forward(plan: Plan, sides: list[Side], folder: Path, progress: Progress, clock: _Clock) -> Done:
     skip = _left(plan, sides, progress)
     try:
+        take_out(plan, sides)
         for number, op in enumerate(plan.ops):
             make_ready(op, sides[op.layer], number)
         clock.lap("ready")
@@ -155,17 +220,9 @@ def _forward(plan: Plan, sides: list[Side], folder: Path, progress: Progress, cl
     _set_times(plan, sides, forward=True)
     _sync(plan)
     snapshot.save(snapshot.take(plan, sides), folder)
-    done = replace(progress.at(Phase.COMMITTED), left=(), kept={})
-    done.save(folder)
+    replace(progress, phase=Phase.COMMITTED, left=(), kept={}, pending=True).save(folder)
     clock.lap("settle")
     return Done(Phase.COMMITTED, len(plan.ops) - len(skip), progress.left, times=clock.times)
-
-
-def _backward(plan: Plan, sides: list[Side], folder: Path, progress: Progress, clock: _Clock) -> Done:
-    progress.at(Phase.UNDOING).save(folder)
-    _take_back(plan, sides, folder, progress)
-    clock.lap("swap")
-    return Done(Phase.UNDONE, len(plan.ops) - len(progress.left), progress.left, progress.kept, clock.times)
 
 
 def _take_back(plan: Plan, sides: list[Side], folder: Path, progress: Progress) -> None:
@@ -190,12 +247,43 @@ def _take_back(plan: Plan, sides: list[Side], folder: Path, progress: Progress) 
         ) from error
 
 
-def _refuse_edits(
-    plan: Plan, sides: list[Side], expected: Snapshot, strict: bool, forward: bool, skip: frozenset[int] = frozenset()
-) -> None:
-    found = [edit for edit in snapshot.edits(plan, sides, expected, strict, forward) if edit.op not in skip]
+def _agree(plan: Plan, sides: Sequence[Side], expected: snapshot.Snapshot, edited: Edited) -> Agreed:
+    """The plan as it can be taken back, given what was edited since and what is to become of it."""
+    found = snapshot.edits(plan, sides, expected, strict=False, forward=False)
+    hard = _that_count(found, plan, sides)
+    if edited is Edited.REFUSE:
+        _refuse(snapshot.as_clashes(hard, plan, sides), "say whether edited files are to be left or replaced")
+    replaced = replace_all(plan, sides, hard if edited is Edited.REPLACE else ())
+    around = found if edited is Edited.LEAVE else [edit for edit in found if edit not in hard]
+    return replace(go_around(replaced.plan, sides, expected, around), kept=replaced.kept)
+
+
+def _refuse(clashes: Iterable[Clash], hint: str = "") -> None:
+    found = list(clashes)
     if found:
-        raise Conflict(snapshot.as_clashes(found, plan, sides))
+        raise Conflict(found, hint)
+
+
+def _that_count(found: Sequence[snapshot.Edit], plan: Plan, sides: Sequence[Side]) -> list[snapshot.Edit]:
+    """Without logs and caches, and without what is gone already and is to be gone anyway."""
+    return [
+        edit
+        for edit in found
+        if not (plan.ops[edit.op].light or is_passing(sides[plan.ops[edit.op].layer].base, edit.path))
+        and not (edit.gone and plan.ops[edit.op].old is None)
+    ]
+
+
+def _paths(plan: Plan) -> Iterator[str]:
+    return (f"{plan.stores[op.layer].target.rstrip('/')}/{op.path}" for op in plan.ops)
+
+
+def _carry_out(folder: Path, run: services.Runner) -> tuple[services.Carried, ...]:
+    """The deferred actions, once; their record is what undo reverses."""
+    progress = Progress.load(folder)
+    carried = services.carry_out(services.read_deferred(folder), run)
+    replace(progress, pending=False, services=tuple(item.to_json() for item in carried)).save(folder)
+    return carried
 
 
 # --- parts ------------------------------------------------------------------------------------------
@@ -223,7 +311,7 @@ def _folders_now(folders: Sequence[Folder], sides: list[Side]) -> tuple[Folder, 
         here = inode_at(sides[item.layer].real, item.path)
         if here is None or here.ino != item.ino:
             path = f"{sides[item.layer].base}/{item.path}"
-            raise Conflict([Clash(path, "is another directory now")])
+            raise Conflict([Clash(path, "is another directory than when it was read")])
         found.append(item if here.mtime == item.before else replace(item, before=here.mtime, after=0))
     return tuple(found)
 
@@ -262,6 +350,16 @@ def _sync(plan: Plan) -> None:
             if device not in seen:
                 seen.add(device)
                 sync_file_system(path)
+
+
+@contextmanager
+def _working(stores: Sequence[Store], folders: Sequence[Folder], paths: Iterable[str]) -> Iterator[list[Side]]:
+    """Alone with these trees and with the package databases they hold."""
+    try:
+        with locked([store.target for store in stores]), guarded(paths), opened(stores, folders) as sides:
+            yield sides
+    except Locked as error:
+        raise CommitError(str(error), "wait for it to end, then try again") from error
 
 
 @contextmanager

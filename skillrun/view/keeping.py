@@ -1,0 +1,93 @@
+"""What a view leaves on disk, and getting rid of it: discarding, and giving up the way back."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from skillrun.view.layers import FILE as LAYERS
+from skillrun.view.layers import Layers
+from skillrun.view.ledger import AFTER, PLAN, STATE, Phase, Plan, Progress
+from skillrun.view.transaction import CommitError
+
+
+def places(folder: Path) -> list[Path]:
+    """The directories that belong to a run's view, inside and outside its `changes/` folder."""
+    found: list[Path] = []
+    with suppress(OSError, ValueError):
+        for layer in Layers.load(folder).items:
+            found += [Path(layer.upper), Path(layer.work)] if layer.work else [Path(layer.upper)]
+    with suppress(OSError, ValueError):
+        found += [Path(store.store) for store in Plan.load(folder).stores]
+    return list(dict.fromkeys(found))
+
+
+def kept_bytes(folder: Path) -> int:
+    """What the way back of a run costs on disk."""
+    return sum(status.st_blocks * 512 for place in places(folder) for status in _statuses(place))
+
+
+def _statuses(top: Path) -> Iterator[os.stat_result]:
+    pending = [os.fspath(top)]
+    while pending:
+        path = pending.pop()
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    yield entry.stat(follow_symlinks=False)
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+        except OSError:
+            continue
+
+
+def drop(folder: Path) -> int:
+    """Remove everything a view left on disk, and the records in `folder`: bytes freed.
+
+    Discards a view that was not committed; for one that was, gives up its undo. Raises CommitError
+    while a transaction is unfinished: `recover` comes first.
+    """
+    phase = Progress.load(folder).phase
+    if phase in (Phase.PREPARED, Phase.COMMITTING, Phase.UNDOING):
+        raise CommitError(f"this run is still {phase.value}", "any skillrun command finishes it first; then try again")
+    freed = kept_bytes(folder)
+    for place in places(folder):
+        remove_tree(place)
+        for parent in place.parents:
+            if not (parent.name.startswith(".skillrun") or "skillrun" in parent.parts[-3:]):
+                break
+            try:
+                parent.rmdir()
+            except OSError:
+                break
+    for name in (PLAN, AFTER, STATE, LAYERS):
+        (folder / name).unlink(missing_ok=True)
+    return freed
+
+
+def remove_tree(top: Path) -> None:
+    """Remove a tree, its unwritable directories too (overlay's own work directory has mode 000). Raises OSError."""
+    try:
+        status = os.lstat(top)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        os.unlink(top)
+        return
+    pending, seen = [os.fspath(top)], []
+    while pending:
+        path = pending.pop()
+        seen.append(path)
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            os.chmod(path, 0o700)
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                else:
+                    os.unlink(entry.path)
+    for path in reversed(seen):
+        os.rmdir(path)

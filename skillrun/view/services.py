@@ -1,0 +1,136 @@
+"""What was put off until the machine itself has changed: starting, enabling, reloading; and its reversal."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+FILE = "deferred.jsonl"
+_INVERSE = {"start": "stop", "stop": "start", "enable": "disable", "disable": "enable", "mask": "unmask", "unmask": "mask"}
+_IS = {"start": "is-active", "stop": "is-active", "enable": "is-enabled", "disable": "is-enabled", "mask": "is-enabled"}
+_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A command to be carried out on the real machine after the commit."""
+
+    argv: tuple[str, ...]
+    cwd: str = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An action as it came out, and the command that takes it back (empty: nothing does)."""
+
+    argv: tuple[str, ...]
+    exit_code: int
+    output: str
+    inverse: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Carried:
+        """From `to_json`."""
+        return cls(tuple(data["argv"]), int(data["exit_code"]), str(data["output"]), tuple(data["inverse"]))
+
+
+Runner = Callable[[Sequence[str], str], tuple[int, str]]
+"""Runs argv in a directory: exit code and output."""
+
+
+def run_here(argv: Sequence[str], cwd: str) -> tuple[int, str]:
+    """Run a command on this machine; 127 when there is no such program, 124 when it took too long."""
+    folder = cwd if Path(cwd).is_dir() else "/"
+    try:
+        done = subprocess.run(
+            list(argv),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+        )
+    except FileNotFoundError:
+        return 127, f"{argv[0]}: not found"
+    except subprocess.TimeoutExpired:
+        return 124, f"still at work after {_TIMEOUT_S:.0f} seconds"
+    return done.returncode, (done.stdout + done.stderr)[-2000:]
+
+
+def read_deferred(folder: Path) -> tuple[Action, ...]:
+    """The actions noted in a run's `changes/`, in order, each once. A torn last line is left out. Raises OSError."""
+    path = folder / FILE
+    if not path.exists():
+        return ()
+    found: dict[Action, None] = {}
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        try:
+            data = json.loads(line)
+            found.setdefault(Action(tuple(data["argv"]), str(data.get("cwd", "/"))))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return tuple(found)
+
+
+def inverse_of(argv: Sequence[str], run: Runner = run_here) -> tuple[str, ...]:
+    """The command that takes an action back, judged before it is carried out; () when it would change nothing."""
+    words = [word for word in argv[1:] if not word.startswith("-")]
+    flags = [word for word in argv[1:] if word.startswith("-")]
+    program = argv[0].rpartition("/")[2]
+    if program == "systemctl" and len(words) >= 2 and words[0] in _INVERSE:
+        verb, units = words[0], words[1:]
+        stands = [unit for unit in units if _stands(argv[0], flags, verb, unit, run)]
+        changed = [unit for unit in units if unit not in stands]
+        return (argv[0], *flags, _INVERSE[verb], *changed) if changed else ()
+    if program in ("service", "rc-service", "invoke-rc.d") and len(words) == 2 and words[1] in ("start", "stop"):
+        running = run((argv[0], words[0], "status"), "/")[0] == 0
+        if running == (words[1] == "start"):
+            return ()
+        return (argv[0], words[0], _INVERSE[words[1]])
+    if program == "systemctl" and words[:1] == ["daemon-reload"]:
+        return tuple(argv)
+    return ()
+
+
+def _stands(program: str, flags: Sequence[str], verb: str, unit: str, run: Runner) -> bool:
+    """Is the unit already as the verb would make it?"""
+    question = _IS.get(verb)
+    if question is None:
+        return False
+    scope = [flag for flag in flags if flag in ("--user", "--global")]
+    positive = run((program, *scope, question, unit), "/")[0] == 0
+    return positive == (verb in ("start", "enable"))
+
+
+def carry_out(actions: Sequence[Action], run: Runner = run_here) -> tuple[Carried, ...]:
+    """Do all of them in order; one that fails does not keep the next from being tried."""
+    done = []
+    for action in actions:
+        inverse = inverse_of(action.argv, run)
+        code, output = run(action.argv, action.cwd)
+        done.append(Carried(action.argv, code, output, inverse if code == 0 else ()))
+    return tuple(done)
+
+
+def take_back(carried: Sequence[Carried], run: Runner = run_here) -> tuple[Carried, ...]:
+    """Reverse what was carried out, last first; reloads are for `settle`."""
+    return tuple(
+        Carried(item.inverse, *run(item.inverse, "/"))
+        for item in reversed(carried)
+        if item.inverse and "daemon-reload" not in item.inverse
+    )
+
+
+def settle(carried: Sequence[Carried], run: Runner = run_here) -> None:
+    """After the files are back: let the service manager read them again."""
+    for argv in dict.fromkeys(item.inverse for item in carried if "daemon-reload" in item.inverse):
+        run(argv, "/")
