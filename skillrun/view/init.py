@@ -1,0 +1,134 @@
+"""The first process inside a view: builds it, then starts commands in it for the supervisor outside.
+
+It has the PID 1 of the view's own PID namespace, so whatever runs inside ends with it, and it ends as soon
+as the supervisor's end of the channel closes, be it by SIGKILL.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import struct
+
+from skillrun.view import namespaces as ns
+from skillrun.view.channel import Gone, receive, send
+from skillrun.view.confinement import confine
+from skillrun.view.mounts import CHANNEL, Built, guard_proc, mount_proc
+from skillrun.view.root_view import build_root_view
+from skillrun.view.server import Server
+from skillrun.view.spec import Spec
+from skillrun.view.user_view import build_user_view
+
+PROXY_PORT = 3128
+
+
+def build_and_serve(channel: socket.socket) -> None:
+    """Read a spec from the channel, build the view, and serve until the channel closes. For a process of its own."""
+    _forget_the_parent(channel)
+    try:
+        request, _ = receive(channel)
+        spec = Spec.from_json(request)
+    except Gone:
+        return
+    try:
+        built = _build(spec)
+        ns.unshare(ns.CLONE_NEWPID)
+        child = os.fork()
+    except (OSError, ValueError) as error:
+        _refuse(channel, error)
+        return
+    if child == 0:
+        ns.in_child(lambda: _first_process(channel, spec, built))
+    channel.close()
+    ns.set_name("skillrun-view")
+    ns.hide_memory()
+    os.waitpid(child, 0)
+
+
+def _forget_the_parent(channel: socket.socket) -> None:
+    """Keep nothing of the process this was forked from but the channel."""
+    parent = os.getppid()
+    ns.die_with_parent()
+    if os.getppid() != parent:
+        os._exit(0)
+    for number in range(1, signal.NSIG):
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue  # SIGKILL, SIGSTOP and those the C library keeps for itself
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    keep = channel.fileno()
+    null = os.open("/dev/null", os.O_RDWR)
+    for standard in (0, 1, 2):
+        if standard != keep:
+            os.dup2(null, standard, inheritable=True)
+    os.closerange(3, keep)
+    os.closerange(max(keep, 2) + 1, os.sysconf("SC_OPEN_MAX"))
+    if os.getpid() != os.getsid(0):
+        os.setsid()
+    os.umask(0o022)
+    os.chdir("/")
+
+
+def _build(spec: Spec) -> Built:
+    private = ns.CLONE_NEWNS | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS | (ns.CLONE_NEWNET if spec.closed_network else 0)
+    if spec.tier == "R":
+        ns.unshare(private)
+        proxy = f"http://127.0.0.1:{PROXY_PORT}" if spec.closed_network else ""
+        return build_root_view(spec, proxy)
+    ns.enter_own_user_namespace(private)
+    return build_user_view(spec)
+
+
+def _refuse(channel: socket.socket, error: Exception) -> None:
+    try:
+        send(channel, {"error": str(error), "errno": getattr(error, "errno", 0) or 0})
+    except Gone:
+        return
+
+
+def _first_process(channel: socket.socket, spec: Spec, built: Built) -> None:
+    ns.die_with_parent()
+    files: list[int] = []
+    try:
+        mount_proc(f"{built.root}/proc")
+        if built.root:
+            guard_proc(f"{built.root}/proc")
+            ns.pivot_root(built.root)
+        files.append(os.open(f"{CHANNEL}/deferred", os.O_RDONLY | os.O_CLOEXEC))
+        if spec.closed_network:
+            files.append(_listen())
+        ns.leave_session_keyring()
+        if spec.tier == "R":
+            ns.enter_identity_user_namespace()
+        applied = confine()
+        ns.hide_memory()
+        if spec.tier == "U":
+            ns.drop_capabilities()
+    except OSError as error:
+        _refuse(channel, error)
+        return
+    ready = {
+        "layers": [[layer.target, layer.upper, layer.work, layer.fstype] for layer in built.layers],
+        "notes": built.notes,
+        "made": built.made,
+        "confined_by": applied,
+    }
+    send(channel, ready, files)
+    for descriptor in files:
+        os.close(descriptor)
+    ns.set_name("skillrun-init")
+    Server(channel, spec).serve()
+
+
+def _listen() -> int:
+    """The egress proxy's listening socket: made inside, where it belongs, and answered outside."""
+    loopback = struct.pack("16sH14x", b"lo", 0x1 | 0x40)  # IFF_UP | IFF_RUNNING, netdevice(7)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, 0x8914, loopback)  # SIOCSIFFLAGS
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", PROXY_PORT))
+    listener.listen(128)
+    return listener.detach()

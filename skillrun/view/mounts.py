@@ -1,0 +1,202 @@
+"""The pieces both views are built from: overlays and where their upper directories live, devices, masks, /proc.
+
+Runs in the private mount namespace of a view that is being built; nothing here is seen outside.
+Overlay options and their limits: the kernel's `filesystems/overlayfs.rst`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skillrun.view import namespaces as ns
+from skillrun.view.layers import Layer
+from skillrun.view.spec import Spec
+from skillrun.view.table import Mounted, mount_of
+
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx"))
+CHANNEL = "/dev/skillrun"
+"""Where the stand-ins inside a view leave their notes and find the programs they stand for."""
+
+UNSHOWN_PROC = ("kcore", "keys", "kpagecount", "kpageflags", "kpagecgroup", "timer_list", "sched_debug", "latency_stats")
+
+
+@dataclass
+class Built:
+    """A view under construction: what was mounted, and what a person must be told about it."""
+
+    root: str
+    """Directory that becomes `/`; empty when the view was built in place."""
+    layers: list[Layer] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+    """Directories created outside the run folder, to be removed with the view."""
+    bait: list[str] = field(default_factory=list)
+
+
+def escape(path: str) -> str:
+    """A path as overlay's mount options want it. Raises ValueError for the one thing they cannot carry."""
+    if "\n" in path:
+        raise ValueError(f"overlay cannot be mounted over a path with a line break: {path!r}")
+    return path.replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:")
+
+
+def upper_home(spec: Spec, mounted: Mounted, mounts: Sequence[Mounted], number: int) -> Path:
+    """A directory for the upper and work directories of one layer, on the very mount it will be committed to.
+
+    rename(2) does not cross mounts, not even two mounts of one file system, so the mount decides.
+    """
+    target = mounted.target
+    changes = Path(spec.changes)
+    if not spec.elevated and mount_of(spec.changes, mounts).target == target:
+        return changes / "layers" / str(number)
+    if target == "/" and mount_of("/var/lib", mounts).target == "/" and os.geteuid() == 0:
+        return Path("/var/lib/skillrun/views") / spec.id / str(number)
+    return Path(target) / f".skillrun-{os.geteuid()}" / spec.id / str(number)
+
+
+def make_private(folder: Path) -> list[str]:
+    """Create a directory and its missing parents with mode 0700; the ones created, deepest last."""
+    missing: list[Path] = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for path in reversed(missing):
+        path.mkdir(mode=0o700)
+    return [str(path) for path in reversed(missing)]
+
+
+def add_overlay(built: Built, home: Path, mounted: Mounted, at: str, lower_first: str = "", own_space: bool = False) -> None:
+    """Mount an overlay over a real tree at `at`, its changes going below `home`. Raises OSError."""
+    upper, work = home / "up", home / "wk"
+    built.made += make_private(home)
+    for folder in (upper, work):
+        folder.mkdir(mode=0o700)
+    try:
+        like(mounted.target, str(upper))
+        _mount_overlay(mounted, at, str(upper), str(work), lower_first, own_space)
+    except OSError:
+        for leftover in (upper, work / "work", work):
+            if leftover.exists():
+                leftover.rmdir()
+        raise
+    built.layers.append(Layer(mounted.target, str(upper), str(work), mounted.fstype))
+
+
+def _mount_overlay(mounted: Mounted, at: str, upper: str, work: str, lower_first: str, own_space: bool) -> None:
+    lower = (escape(lower_first) + ":" if lower_first else "") + escape(mounted.target)
+    # volatile: no sync when the view ends, the commit does its own. redirect_dir and metacopy would leave
+    # entries in the upper that mean nothing without this mount.
+    options = f"volatile,redirect_dir=off,metacopy=off,lowerdir={lower},upperdir={escape(upper)},workdir={escape(work)}"
+    if own_space:
+        options = "userxattr," + options.replace("redirect_dir=off,metacopy=off,", "")
+    flags = sum(
+        flag
+        for name, flag in (("nosuid", ns.MS_NOSUID), ("nodev", ns.MS_NODEV), ("noexec", ns.MS_NOEXEC))
+        if name in mounted.options
+    )
+    try:
+        # index=on keeps hard links together when one of their names is written to.
+        ns.mount("overlay", at, "overlay", flags, options + ",index=on")
+    except OSError:
+        ns.mount("overlay", at, "overlay", flags, options + ",index=off")
+
+
+def like(model: str, path: str) -> None:
+    """Give a directory the owner, mode and extended attributes of another one, as far as this process may."""
+    status = os.stat(model)
+    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+        try:
+            os.chown(path, status.st_uid, status.st_gid)
+        except OSError:
+            if os.geteuid() == 0:
+                raise
+    for name in os.listxattr(model):
+        if not name.startswith(("trusted.overlay.", "user.overlay.")):
+            os.setxattr(path, name, os.getxattr(model, name))
+    os.chmod(path, stat.S_IMODE(status.st_mode))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def make_devices(at: str, group: int | None, real: Sequence[str] = ()) -> None:
+    """A small /dev of its own: harmless nodes, a private devpts and /dev/shm, the stand-ins' channel.
+
+    `group`: owner group of terminals, None where only one group id exists. `real`: programs that stand-ins replace.
+    """
+    ns.mount("tmpfs", at, "tmpfs", ns.MS_NOSUID, "mode=755,size=1m")
+    for name in DEVICES:
+        _touch(f"{at}/{name}")
+        ns.bind(f"/dev/{name}", f"{at}/{name}")
+    for name, destination in LINKS:
+        os.symlink(destination, f"{at}/{name}")
+    for name in ("pts", "shm", "mqueue"):
+        os.mkdir(f"{at}/{name}")
+    options = "newinstance,ptmxmode=0666,mode=620" + ("" if group is None else f",gid={group}")
+    ns.mount("devpts", f"{at}/pts", "devpts", ns.MS_NOSUID | ns.MS_NOEXEC, options)
+    ns.mount("tmpfs", f"{at}/shm", "tmpfs", ns.MS_NOSUID | ns.MS_NODEV, "mode=1777")
+    channel = at + CHANNEL.removeprefix("/dev")
+    os.makedirs(channel + "/real")
+    _touch(channel + "/deferred")
+    os.chmod(channel + "/deferred", 0o622)
+    for program in real:
+        place = f"{channel}/real/{os.path.basename(program)}"
+        _touch(place)
+        ns.bind(program, place, read_only=True)
+
+
+def _touch(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+
+
+def mask(at: str, trees: Sequence[str], files: Sequence[str], empty: str) -> None:
+    """Show trees as empty directories and files as `empty`, read-only, keeping their owners; missing ones are skipped.
+
+    A mount instead of a missing rule, since a rule can be forgotten and a mount cannot be looked through.
+    """
+    for tree in trees:
+        if _is_directory(at + tree):
+            status = os.stat(at + tree)
+            ns.mount("tmpfs", at + tree, "tmpfs", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC, "size=64k,mode=700")
+            with contextlib.suppress(OSError):  # an owner without a number in this user namespace: it stays ours
+                os.chown(at + tree, status.st_uid, status.st_gid)
+            ns.set_attributes(at + tree, ns.MOUNT_ATTR_RDONLY)
+    for path in files:
+        if os.path.isfile(at + path) and not os.path.islink(at + path):
+            ns.bind(empty, at + path, read_only=True)
+
+
+def _is_directory(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def mount_proc(at: str) -> None:
+    """The /proc of the PID namespace this process is in."""
+    ns.mount("proc", at, "proc", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
+
+
+def guard_proc(at: str) -> None:
+    """Make every knob of the kernel in /proc read-only, and hide what shows its memory.
+
+    Needed because root inside has the real root's number, and files in /proc ask for no more than that.
+    """
+    for name in os.listdir(at):
+        path = f"{at}/{name}"
+        if name in UNSHOWN_PROC:
+            ns.bind("/dev/null", path, read_only=True)
+        elif not name.isdigit() and not os.path.islink(path):
+            mode = os.lstat(path).st_mode
+            if stat.S_ISDIR(mode) or mode & 0o222:
+                ns.bind(path, path, read_only=True)
+
+
+def show_sys(at: str) -> None:
+    """The machine's /sys with everything mounted below it, nothing of it writable (control groups included)."""
+    if os.path.ismount("/sys"):
+        ns.mount("/sys", at, None, ns.MS_BIND | ns.MS_REC)
+        locked = ns.MOUNT_ATTR_RDONLY | ns.MOUNT_ATTR_NOSUID | ns.MOUNT_ATTR_NODEV | ns.MOUNT_ATTR_NOEXEC
+        ns.set_attributes(at, locked, recursive=True)

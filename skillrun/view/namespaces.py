@@ -1,0 +1,200 @@
+"""The kernel calls a view is made of, by ctypes: namespaces, mounts, process attributes.
+
+Constants and structures are those of the Linux user API headers (`linux/sched.h`, `linux/mount.h`,
+`linux/prctl.h`). Every function raises OSError with the kernel's errno.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import signal
+import struct
+from collections.abc import Callable, Mapping
+from functools import cache
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
+MS_BIND, MS_REC, MS_PRIVATE, MS_STRICTATIME = 4096, 16384, 1 << 18, 1 << 24
+MNT_DETACH = 2
+
+AT_FDCWD = -100
+AT_RECURSIVE = 0x8000
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME = 1, 4, 15
+
+_NUMBERS: Mapping[str, Mapping[str, int]] = {
+    "x86_64": {"pivot_root": 155, "capset": 126, "keyctl": 250, "mount_setattr": 442, "seccomp": 317},
+    "aarch64": {"pivot_root": 41, "capset": 91, "keyctl": 219, "mount_setattr": 442, "seccomp": 277},
+}
+
+
+class Unsupported(OSError):
+    """This machine's processor is none of those whose system call numbers are known here."""
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    return libc
+
+
+def syscall(name: str, *arguments: object) -> int:
+    """Make a system call that the C library has no function for. Raises Unsupported on an unknown processor."""
+    numbers = _NUMBERS.get(platform.machine())
+    if numbers is None:
+        raise Unsupported(f"copy-on-write views are not available on {platform.machine()} processors yet")
+    return check(_libc().syscall(numbers[name], *arguments), name)
+
+
+def call(name: str, *arguments: object) -> int:
+    """Call a function of the C library that reports errors through errno."""
+    return check(getattr(_libc(), name)(*arguments), name)
+
+
+def check(value: int, what: str) -> int:
+    """The value, or an OSError naming what failed."""
+    if value < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return value
+
+
+def unshare(flags: int) -> None:
+    """Leave the given namespaces for new ones."""
+    call("unshare", flags)
+
+
+def mount(source: str, target: str, kind: str | None = None, flags: int = 0, options: str | None = None) -> None:
+    """mount(2); the error names source, target and type."""
+    encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind, options)]
+    try:
+        call("mount", encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3])
+    except OSError as error:
+        raise OSError(error.errno, f"cannot mount {kind or source} on {target}: {os.strerror(error.errno or 0)}") from None
+
+
+def bind(source: str, target: str, read_only: bool = False, flags: int = 0) -> None:
+    """Show a directory or file at a second place, without what is mounted below it."""
+    mount(source, target, None, MS_BIND)
+    attributes = (MOUNT_ATTR_RDONLY if read_only else 0) | flags
+    if attributes:
+        set_attributes(target, attributes)
+
+
+def set_attributes(target: str, attributes: int, recursive: bool = False) -> None:
+    """Add MOUNT_ATTR_* to a mount, or to it and everything mounted below it (Linux 5.12)."""
+    request = struct.pack("=QQQQ", attributes, 0, 0, 0)
+    flags = AT_RECURSIVE if recursive else 0
+    syscall("mount_setattr", AT_FDCWD, os.fsencode(target), flags, request, ctypes.c_size_t(len(request)))
+
+
+def unmount(target: str, flags: int = MNT_DETACH) -> None:
+    """umount2(2)."""
+    call("umount2", os.fsencode(target), flags)
+
+
+def pivot_root(new_root: str) -> None:
+    """Make a mount point the root of this mount namespace and let go of the old root."""
+    os.chdir(new_root)
+    syscall("pivot_root", b".", b".")
+    unmount(".")
+    os.chdir("/")
+
+
+def die_with_parent() -> None:
+    """Ask for SIGKILL when the parent thread ends; the caller checks whether it is gone already."""
+    call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def hide_memory() -> None:
+    """Keep others of the same user from tracing this process or reading its memory and environment."""
+    call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def set_name(name: str) -> None:
+    """The name `ps` shows, at most 15 bytes of it."""
+    call("prctl", PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]), 0, 0, 0)
+
+
+def leave_session_keyring() -> None:
+    """Start with an empty session keyring, so that keys of the outside are out of reach (KEYCTL_JOIN_SESSION_KEYRING)."""
+    syscall("keyctl", 1, None, 0, 0, 0)
+
+
+def drop_capabilities() -> None:
+    """Give up every capability this process has in its user namespace (capset(2), version 3)."""
+    header, nothing = struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", *[0] * 6)
+    syscall("capset", header, nothing)
+
+
+def identity_map(kind: str) -> str:
+    """Lines for uid_map or gid_map (`kind` is uid or gid) that map every id of this user namespace to itself."""
+    with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
+        rows = [line.split() for line in file]
+    return "".join(f"{inside} {inside} {count}\n" for inside, _, count in rows)
+
+
+def enter_identity_user_namespace() -> None:
+    """Enter a user namespace in which all ids stay what they are, but root has no power over the outside.
+
+    The maps must be written from the parent namespace, so a short-lived child does it.
+    """
+    maps = {kind: identity_map(kind) for kind in ("uid", "gid")}
+    target = os.getpid()
+    go_read, go_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        in_child(lambda: _write_maps(go_read, target, maps))
+    os.close(go_read)
+    try:
+        unshare(CLONE_NEWUSER)
+        os.write(go_write, b"x")
+    finally:
+        os.close(go_write)
+        _, status = os.waitpid(child, 0)
+    if status:
+        raise OSError(1, "the identity map of the user namespace was refused")
+
+
+def _write_maps(go: int, target: int, maps: Mapping[str, str]) -> None:
+    if os.read(go, 1):
+        for kind, text in maps.items():
+            write_once(f"/proc/{target}/{kind}_map", text)
+
+
+def enter_own_user_namespace(flags: int) -> None:
+    """Enter a user namespace (and further ones) as an ordinary user, keeping the own user and group id."""
+    uid, gid = os.geteuid(), os.getegid()
+    unshare(CLONE_NEWUSER | flags)
+    write_once("/proc/self/setgroups", "deny")
+    write_once("/proc/self/uid_map", f"{uid} {uid} 1\n")
+    write_once("/proc/self/gid_map", f"{gid} {gid} 1\n")
+
+
+def write_once(path: str, text: str) -> None:
+    """Write with a single write(2), which is what /proc files want."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def in_child(work: Callable[[], None]) -> None:
+    """Do the work of a forked child and leave without running anything of the parent's: never returns."""
+    status = 70
+    try:
+        work()
+        status = 0
+    finally:
+        os._exit(status)

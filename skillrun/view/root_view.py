@@ -1,0 +1,74 @@
+"""The root view: the whole machine, every real file system of it under an overlay."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from skillrun.view import namespaces as ns
+from skillrun.view import standins
+from skillrun.view.mounts import Built, add_overlay, make_devices, make_private, mask, show_sys, upper_home
+from skillrun.view.spec import Spec
+from skillrun.view.table import Mounted, is_kernel_state, read_mounts
+
+TERMINAL_GROUP = 5
+"""The group of terminals on every Linux distribution (systemd and Debian's base-passwd agree)."""
+
+
+def build_root_view(spec: Spec, proxy: str = "") -> Built:
+    """Build the view in the calling process's (private) mount namespace. Raises OSError when `/` cannot be overlaid."""
+    ns.mount("none", "/", None, ns.MS_REC | ns.MS_PRIVATE)
+    mounts = read_mounts()
+    stage = stage_folder(spec)
+    built = Built(f"{stage}/root")
+    built.made += make_private(Path(stage))
+    ns.mount("tmpfs", stage, "tmpfs", 0, "mode=700")
+    for name in ("root", "shim"):
+        os.mkdir(f"{stage}/{name}", 0o755)
+    real: tuple[str, ...] = ()
+    shim = ""
+    if spec.stand_ins:
+        shim = f"{stage}/shim"
+        real = standins.programs_here()
+        standins.lay_out(Path(shim), spec.account.name if spec.account.uid else "", proxy)
+    for mounted in mounts:
+        if not is_kernel_state(mounted) and not mounted.target.startswith(stage):
+            _cover(spec, built, mounted, mounts, shim if mounted.target == "/" else "")
+    make_devices(f"{built.root}/dev", TERMINAL_GROUP, real)
+    show_sys(f"{built.root}/sys")
+    empty = f"{stage}/empty"
+    Path(empty).touch(mode=0o600)
+    mask(built.root, [*hidden_by_view(spec, built), *spec.hide], spec.hide_files, empty)
+    return built
+
+
+def stage_folder(spec: Spec) -> str:
+    """Where a view is put together; an empty directory to everybody outside."""
+    return f"/var/lib/skillrun/views/{spec.id}/stage" if spec.elevated else f"{spec.changes}/stage"
+
+
+def hidden_by_view(spec: Spec, built: Built) -> list[str]:
+    """The directories that hold a view's own bookkeeping."""
+    folders = {spec.changes, stage_folder(spec)}
+    for layer in built.layers:
+        folders.add(str(Path(layer.upper).parent.parent))
+    return sorted(folders)
+
+
+def _cover(spec: Spec, built: Built, mounted: Mounted, mounts: tuple[Mounted, ...], shim: str) -> None:
+    """Put an overlay over one real mount, or show it read-only where that cannot be."""
+    target = mounted.target
+    at = built.root + (target if target != "/" else "")
+    if not mounted.read_only and not mounted.remote and os.path.isdir(target):
+        try:
+            home = upper_home(spec, mounted, mounts, len(built.layers))
+            add_overlay(built, home, mounted, at, shim)
+            return
+        except (OSError, ValueError) as error:
+            if target == "/":
+                raise
+            built.notes.append(f"{target} is read-only inside ({error})")
+    elif not mounted.read_only:
+        built.notes.append(f"{target} is read-only inside ({mounted.fstype})")
+    if os.path.lexists(at):
+        ns.bind(target, at, read_only=True)

@@ -1,0 +1,216 @@
+"""A view as the supervisor holds it: start it, start commands in it, end it without a trace."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skillrun.view import namespaces as ns
+from skillrun.view.channel import Gone, receive, send
+from skillrun.view.layers import Layer, Layers
+from skillrun.view.spec import Spec
+from skillrun.view.standins import Deferred, read_deferred
+
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+
+class ViewError(Exception):
+    """A view could not be built or was lost. `errno` is the kernel's, 0 when there is none."""
+
+    def __init__(self, message: str, errno: int = 0) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A process inside. `pid` counts in the supervisor's PID namespace, `inner` in the view's."""
+
+    pid: int
+    inner: int
+    handle: int
+    """A pidfd: readable when the process has ended."""
+    master: int | None
+    """The terminal's master side, where one was asked for."""
+
+
+class View:
+    """A running view. Not to be shared between threads without care: requests are answered one at a time."""
+
+    def __init__(self, spec: Spec, sudo: Sequence[str] = ()) -> None:
+        """Build it. `sudo`: command that gives root, when this process is not. Raises ViewError."""
+        self.spec = spec
+        self._lock = threading.Lock()
+        self.started_ns = time.time_ns()
+        self._channel, theirs = socket.socketpair()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._child = 0
+        try:
+            if sudo:
+                self._process = _start_elevated(theirs, sudo)
+            else:
+                self._child = _fork_builder(theirs)
+            theirs.close()
+            ready, files = self._ask(spec.to_json())
+        except ViewError:
+            theirs.close()
+            self.close()
+            raise
+        self.notes: tuple[str, ...] = tuple(ready["notes"])
+        self.confined_by: tuple[str, ...] = tuple(ready["confined_by"])
+        self._made: tuple[str, ...] = tuple(ready["made"])
+        self._deferred = files[0]
+        self.listener: int | None = files[1] if spec.closed_network else None
+        tx = Path(spec.changes)
+        items = tuple(Layer(*fields) for fields in ready["layers"])
+        ours = tuple(sorted({str(Path(item.upper).parent.parent) for item in items} | {spec.changes, *self._made}))
+        user_map = "identity" if spec.tier == "R" else "self"
+        self.layers = Layers(tx, self.started_ns, spec.tier, user_map, items, ours)
+        self.layers.save(tx)
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        fds: Mapping[int, int] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Spawned:
+        """Start a command inside, on a new terminal of `size` (rows, columns) or without one.
+
+        `fds`: number inside -> descriptor here. Raises ViewError, also when the view has ended.
+        """
+        files = dict(fds or {})
+        request = {"op": "spawn", "argv": list(argv), "env": dict(env), "cwd": cwd, "fds": list(files), "size": size}
+        reply, received = self._ask(request, list(files.values()))
+        handle = received[0]
+        return Spawned(_pid_of(handle), reply["pid"], handle, received[1] if size else None)
+
+    def status(self, inner: int) -> int | None:
+        """Exit status of a process started here (negative: the signal that ended it), None while it runs."""
+        status = self._ask({"op": "status", "pid": inner})[0]["status"]
+        return None if status is None else int(status)
+
+    def open(self, path: str) -> int:
+        """A descriptor to read a file inside, with the person's rights. Raises OSError."""
+        return self._ask({"op": "read", "path": path}, as_os_error=path)[1][0]
+
+    def write(self, path: str, data: bytes, mode: int | None = None) -> None:
+        """Replace a file inside atomically, with the person's rights. Raises OSError."""
+        source = os.memfd_create("skillrun-put", os.MFD_CLOEXEC)
+        try:
+            with os.fdopen(os.dup(source), "wb") as file:
+                file.write(data)
+            self._ask({"op": "write", "path": path, "mode": mode}, [source], as_os_error=path)
+        finally:
+            os.close(source)
+
+    def deferred(self) -> tuple[Deferred, ...]:
+        """What is to be done on the real machine after a commit, as noted so far."""
+        return read_deferred(self._deferred)
+
+    def close(self) -> None:
+        """End everything inside and let go of every mount; the layers stay. Safe to call twice."""
+        self._channel.close()
+        for name in ("_deferred", "listener"):
+            descriptor = getattr(self, name, None)
+            if descriptor is not None:
+                os.close(descriptor)
+                setattr(self, name, None)
+        if self._child:
+            _end_child(self._child)
+            self._child = 0
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+        stage = Path(self.spec.changes) / "stage"
+        if stage.is_dir():
+            stage.rmdir()
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(
+        self, request: Mapping[str, Any], files: Sequence[int] = (), as_os_error: str = ""
+    ) -> tuple[dict[str, Any], list[int]]:
+        with self._lock:
+            try:
+                send(self._channel, request, files)
+                reply, received = receive(self._channel)
+            except Gone as error:
+                raise ViewError(f"the view was lost: {error}") from None
+        if "error" in reply:
+            if as_os_error:
+                raise OSError(reply["errno"] or 5, reply["error"], as_os_error)
+            raise ViewError(reply["error"], reply["errno"])
+        return reply, received
+
+
+def new_id() -> str:
+    """A name for a view's directories outside the run folder."""
+    return secrets.token_hex(6)
+
+
+def _fork_builder(channel: socket.socket) -> int:
+    # Imported before the fork: the child must not meet an import lock that another thread held.
+    from skillrun.view.init import build_and_serve
+
+    with warnings.catch_warnings():
+        # A fork beside other threads is safe here: the child only makes system calls and never returns.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        ns.in_child(lambda: build_and_serve(channel))
+    return pid
+
+
+def _start_elevated(channel: socket.socket, sudo: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start the builder as root. sudo closes all files but the standard ones, so the channel is standard input."""
+    code = f"import sys; sys.path.insert(0, {str(_PACKAGE_ROOT)!r}); from skillrun.view.elevated import main; main()"
+    command = [*sudo, sys.executable, "-I", "-B", "-c", code]
+    try:
+        return subprocess.Popen(command, stdin=channel.fileno(), stdout=subprocess.DEVNULL)
+    except OSError as error:
+        raise ViewError(f"cannot start {sudo[0]}: {error.strerror}", error.errno or 0) from None
+
+
+def _pid_of(handle: int) -> int:
+    """The process a pidfd stands for, in this process's PID namespace (proc_pid_fdinfo(5)); -1 when it has ended."""
+    with open(f"/proc/self/fdinfo/{handle}", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("Pid:"):
+                return int(line.split()[1])
+    return -1
+
+
+def _end_child(pid: int) -> None:
+    """Wait for the builder to end, as it does when the channel closes; help it along after two seconds."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        handle = -1
+    if handle >= 0:
+        poller = select.poll()
+        poller.register(handle, select.POLLIN)
+        if not poller.poll(2000):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        os.close(handle)
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        return
