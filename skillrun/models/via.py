@@ -47,7 +47,7 @@ AGENTS: Mapping[str, Agent] = {
     "gemini": Agent(
         "gemini",
         "Gemini CLI",
-        "gemini --approval-mode yolo --output-format text",
+        "gemini --skip-trust --approval-mode yolo --output-format text",
         "npm install -g @google/gemini-cli, then run `gemini` once to log in",
     ),
 }

@@ -1,0 +1,142 @@
+"""The agent a person already has: its real command line, run in a real bash against stand-ins for the program.
+
+A stand-in is a script of the same name that checks the arguments the real program's own help names, reads the task
+from standard input and answers as the real program would.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from skillrun.events import Reply, Result, State, Turn
+from skillrun.models.via import AGENTS, ViaModel
+from skillrun.ports import Brief, Command, ModelUnavailable
+from skillrun.skill import Skill
+from tests.bash_target import BashTarget
+
+SKILL = Skill("tool", "tool", "A tool", "skill", '# tool\nPut `it\'s` in $HOME/done; `echo` \\ "quotes" ☃\n', digest="sha256:1")
+BRIEF = Brief(SKILL, checks=("test -e $HOME/done",))
+
+STRICT = {
+    "claude": '[[ " $* " == *" -p "* && " $* " == *" --allowedTools Bash "* ]] || { echo "unknown option" >&2; exit 1; }',
+    "codex": '[[ "$1" == exec && "${@: -1}" == - ]] || { echo "error: unexpected argument" >&2; exit 2; }',
+    "gemini": '[[ " $* " == *" --approval-mode yolo "* && " $* " == *" --skip-trust "* ]] || exit 1',
+}
+REPORT = """cat <<'END'
+I did it.
+```skillrun-report
+{"skill": "tool", "outcome": "%s", "checks": [], "left_to_do": [%s]}
+```
+END"""
+
+
+def walk(tmp_path: Path, name: str, body: str, finishes: int = 1, output: str = "") -> list[Turn]:
+    """Follow the model in a real bash with a stand-in for `name`, until it has said finish so many times."""
+    programs, home = tmp_path / "bin", tmp_path / "home"
+    programs.mkdir()
+    home.mkdir()
+    if body:
+        program = programs / name
+        program.write_text(f"#!/bin/bash\n{STRICT[name]}\ncat > $HOME/task\n{body}\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    target = BashTarget(env={"HOME": str(home), "PATH": f"{programs}:/usr/bin:/bin", "LC_ALL": "C.UTF-8"})
+    try:
+        return _follow(ViaModel(name), target, finishes, output)
+    finally:
+        target.close()
+
+
+def _follow(model: ViaModel, target: BashTarget, finishes: int, output: str) -> list[Turn]:
+    turns: list[Turn] = []
+    while True:
+        reply = _end(model.reply(BRIEF, turns))
+        (call,) = reply.calls
+        if call.name == "finish":
+            turns.append(Turn(reply, ((call, Result(State.EXITED, 1, output)),)))
+            finishes -= 1
+            if not finishes:
+                return turns
+        else:
+            turns.append(Turn(reply, ((call, _end(target.run(Command(call.command)))),)))
+
+
+def _end(stream: object) -> object:
+    try:
+        while True:
+            next(stream)  # type: ignore[call-overload]
+    except StopIteration as stop:
+        return stop.value
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_the_agent_gets_the_whole_task_and_its_report_is_read(tmp_path: Path, name: str) -> None:
+    """Skill text, checks and report block arrive on standard input byte for byte, whatever quotes they hold."""
+    turns = walk(tmp_path, name, "touch $HOME/done\n" + REPORT % ("done", '"log in"'))
+    task = (tmp_path / "home/task").read_text()
+    assert SKILL.text in task
+    assert "test -e $HOME/done" in task
+    assert (tmp_path / "home/done").exists()
+    finish = turns[-1].reply.calls[0]
+    assert finish.input["outcome"] == "done"
+    assert "log in" in str(finish.input["summary"])
+
+
+def test_an_absent_program_is_named_with_how_to_get_it(tmp_path: Path) -> None:
+    """Not installed: unavailable (so a chain goes on), with the way to install and log in."""
+    with pytest.raises(ModelUnavailable, match="Codex is not installed") as stop:
+        walk(tmp_path, "codex", "")
+    assert "npm install" in stop.value.hint
+
+
+def test_a_failing_program_is_named_with_its_last_line(tmp_path: Path) -> None:
+    """It is there but cannot work (not logged in): its own last line is passed on."""
+    with pytest.raises(ModelUnavailable, match="Invalid API key · Please run /login") as stop:
+        walk(tmp_path, "claude", "echo 'Invalid API key · Please run /login'; exit 1")
+    assert "logged in" in stop.value.hint
+
+
+def test_an_agent_without_a_report_is_judged_by_the_checks_alone(tmp_path: Path) -> None:
+    """No report block: finish says so, the checks decide as always."""
+    turns = walk(tmp_path, "gemini", "echo Everything works, trust me.")
+    assert turns[-1].reply.calls[0].input["outcome"] == "done"
+    assert "without a report" in str(turns[-1].reply.calls[0].input["summary"])
+
+
+def test_an_honest_agent_is_believed_when_it_gave_up(tmp_path: Path) -> None:
+    """needs_person and the rest are passed on as they are."""
+    turns = walk(tmp_path, "claude", REPORT % ("needs_person", '"accept the licence"'))
+    assert turns[-1].reply.calls[0].input["outcome"] == "needs_person"
+
+
+def test_failed_checks_go_back_once_and_then_it_is_stuck(tmp_path: Path) -> None:
+    """A false `done` gets one more round with the checks' words; a second one ends as stuck."""
+    turns = walk(tmp_path, "claude", REPORT % ("done", ""), finishes=3, output="FAILED: test -e $HOME/done")
+    names = [turn.reply.calls[0].name for turn in turns]
+    assert names == ["shell", "finish", "shell", "finish", "finish"]
+    assert "FAILED: test -e $HOME/done" in turns[2].reply.calls[0].command
+    assert turns[-1].reply.calls[0].input["outcome"] == "stuck"
+
+
+def test_silence_is_waited_out_and_a_question_is_not_answered() -> None:
+    """A silent agent is waited for; one that asks something on the terminal is interrupted, never answered."""
+    model = ViaModel("claude")
+    start = _end(model.reply(BRIEF, ()))
+    assert isinstance(start, Reply)
+    for state, action in ((State.QUIET, "wait"), (State.WAITING, "interrupt")):
+        reply = _end(model.reply(BRIEF, [Turn(start, ((start.calls[0], Result(state, screen="Trust this folder?")),))]))
+        assert isinstance(reply, Reply)
+        assert reply.calls[0].input["action"] == action
+
+
+def test_starting_it_may_be_denied() -> None:
+    """When the person does not allow it, nothing else is tried."""
+    model = ViaModel("claude")
+    start = _end(model.reply(BRIEF, ()))
+    assert isinstance(start, Reply)
+    denied = Result(State.DENIED, output="the person said no")
+    reply = _end(model.reply(BRIEF, [Turn(start, ((start.calls[0], denied),))]))
+    assert isinstance(reply, Reply)
+    assert reply.calls[0].input["outcome"] == "needs_person"
