@@ -1,4 +1,4 @@
-"""Figures of the model client: request size, cached share, time and memory per turn. Run: PYTHONPATH=. python benchmarks/model.py
+"""Figures of the model client: request size, cached share, time and memory. Run: PYTHONPATH=. python benchmarks/model.py
 
 Everything is measured against a loopback server that answers at once, so times are the client's own. Tokens are counted
 with the o200k vocabulary where the package `bpe-openai` is importable, else estimated at 4.2 bytes a token; both are
