@@ -1,0 +1,96 @@
+"""The changes a person must not miss, and those that need not be looked at. The rules are data: highlights.toml."""
+
+from __future__ import annotations
+
+import re
+import stat
+import tomllib
+from functools import lru_cache
+from importlib import resources
+
+from skillrun.view.scan import Entry
+
+PERSISTENCE, TRUST, FOLDED = "persistence", "trust", "folded"
+_HOMES = ("/root", "/home/[^/]+")
+_LITERAL = re.compile(r"(?:[A-Za-z0-9_/-]|\\\.)+")
+
+PRIVATE = re.compile(
+    r"/etc/(?:g?shadow-?|security/opasswd|ssh/ssh_host_.*_key|sudoers.*)"
+    r"|.*/(?:\.netrc|\.pgpass|\.npmrc|\.pypirc|\.env(?:\..*)?|credentials(?:\.json|\.toml)?|id_[a-z0-9]+"
+    r"|[^/]*(?:secret|password|token)[^/]*)"
+    r"|.*\.(?:pem|key|p12|pfx|kdbx|jks|ovpn)|.*/\.(?:ssh|gnupg|aws|azure|kube|docker)/.*"
+)
+"""Files whose content is never shown."""
+
+
+def meaning(table: str, path: str) -> str:
+    """What a changed path means by one of the tables, "" when no rule knows it."""
+    rules = _rules(table)
+    for what, pattern in rules.get(path[1:].partition("/")[0], ()):
+        if pattern.fullmatch(path):
+            return what
+    for what, literal, pattern in _anywhere(table):
+        if literal in path and pattern.fullmatch(path):
+            return what
+    return ""
+
+
+@lru_cache
+def _groups(table: str) -> list[tuple[str, str]]:
+    """(what, pattern) of one table, homes filled in."""
+    text = resources.files("skillrun.view").joinpath("highlights.toml").read_text()
+    found = []
+    for group in tomllib.loads(text)[table]:
+        for pattern in group["paths"]:
+            homes = _HOMES if "{home}" in pattern else ("",)
+            found += [(group["what"], pattern.replace("{home}", home)) for home in homes]
+    return found
+
+
+@lru_cache
+def _rules(table: str) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """By the first directory of the paths they fit, so that most paths meet few rules."""
+    found: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    for what, pattern in _groups(table):
+        if pattern.startswith("/(?:"):
+            tops = {part.partition("/")[0] for part in pattern[4:].partition(")")[0].split("|")}
+        elif pattern.startswith("/"):
+            tops = {pattern[1:].partition("/")[0]}
+        else:
+            continue
+        for top in tops:
+            found.setdefault(top, []).append((what, re.compile(pattern)))
+    return found
+
+
+@lru_cache
+def _anywhere(table: str) -> list[tuple[str, str, re.Pattern[str]]]:
+    """Rules for any directory, each with a piece of text such a path must contain."""
+    found = []
+    for what, pattern in _groups(table):
+        if pattern.startswith(".*"):
+            literal = max(_LITERAL.findall(pattern[2:]), key=len).replace("\\.", ".")
+            found.append((what, literal, re.compile(pattern)))
+    return found
+
+
+def gains_privilege(entry: Entry) -> str:
+    """What makes a file dangerous that was not so before: set-user-ID, set-group-ID, capabilities, writable by all."""
+    new, old = entry.new, entry.old
+    if new is None or stat.S_ISLNK(new.mode):
+        return ""
+    before = old.mode if old is not None else 0
+    found = []
+    if stat.S_ISREG(new.mode):
+        kept = old is not None and (old.uid, old.gid) == (new.uid, new.gid) and "content" not in entry.aspects
+        if new.mode & stat.S_ISUID and not (kept and before & stat.S_ISUID):
+            found.append(f"runs as user {new.uid}" if new.uid else "runs as root")
+        if new.mode & stat.S_ISGID and not (kept and before & stat.S_ISGID):
+            found.append(f"runs as group {new.gid}")
+        if entry.capability:
+            found.append("has capabilities")
+    if new.mode & stat.S_IWOTH and not before & stat.S_IWOTH and not new.mode & stat.S_ISVTX and not stat.S_ISSOCK(new.mode):
+        found.append("anybody may write it")
+    if stat.S_ISCHR(new.mode) or stat.S_ISBLK(new.mode):
+        found.append("is a device")
+    return ", ".join(found)
