@@ -1,0 +1,124 @@
+"""Carrying a remedy out: look, act, say what for, and what becomes of the failed command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from skillrun.events import Result, State
+from skillrun.models.builtin import network, node, packages, paths, python, resources, rights, services
+from skillrun.models.builtin.bench import Bench, Stop, Work
+from skillrun.models.builtin.remedy import Failure, Remedy, read_failure, recognise, remedies
+
+
+@dataclass(frozen=True, slots=True)
+class Cure:
+    """What to do with the failed command now: `retry` (as `command`), `skip` or `postpone` it."""
+
+    then: str
+    command: str = ""
+
+
+Procedure = Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]
+"""Does what a table cannot. Returns the command to retry, "" to go on without it, None: not applicable after all."""
+
+PROCEDURES: dict[str, Procedure] = {
+    **packages.PROCEDURES,
+    **python.PROCEDURES,
+    **node.PROCEDURES,
+    **paths.PROCEDURES,
+    **network.PROCEDURES,
+    **services.PROCEDURES,
+    **rights.PROCEDURES,
+    **resources.PROCEDURES,
+}
+
+
+def heal(bench: Bench, failure: Failure) -> Work[Cure | None]:
+    """Find a remedy for a failure and carry it out; None when there is none (left).
+
+    Raises Stop when the right thing is to stop and explain.
+    """
+    for remedy in remedies():
+        found = recognise(remedy, failure, bench.facts)
+        if found is None or any(bench.tried[f"#{other}"] for other in remedy.conflicts):
+            continue
+        key = f"{remedy.id} {_fill(remedy.per, found, bench, failure) if remedy.per else failure.command}"
+        if bench.tried[key] >= remedy.limit:
+            continue
+        if remedy.look and not (yield from _look(bench, remedy, failure, found)):
+            continue
+        bench.tried[key] += 1
+        cure = yield from _carry_out(bench, remedy, failure, found)
+        if cure:
+            bench.tried[f"#{remedy.id}"] += 1
+            return cure
+    return None
+
+
+def mend(bench: Bench, command: str, result: Result) -> Work[Result]:
+    """Apply remedies to a remedy's own failed command until it works or none is left."""
+    while not result.ok and result.state is not State.DENIED:
+        cure = yield from heal(bench, read_failure(command, result))
+        if cure is None:
+            return result
+        if cure.then == "skip":
+            return Result(State.EXITED, 0)
+        command = cure.command
+        result = yield from bench.shell(command, "again, after the remedy")
+    return result
+
+
+def _look(bench: Bench, remedy: Remedy, failure: Failure, found: dict[str, str]) -> Work[bool]:
+    """Diagnose with read-only commands; what they show is captured under the names in their patterns."""
+    for act in remedy.look:
+        result = yield from bench.shell(_fill(act.run, found, bench, failure), f"look closer: {remedy.explain}")
+        text = result.output
+        if act.absent and re.search(act.absent, text, re.MULTILINE):
+            return False
+        if act.found:
+            match = re.search(act.found, text, re.MULTILINE)
+            if not match:
+                return False
+            found.update({name: value for name, value in match.groupdict().items() if value is not None})
+        elif not result.ok and not act.may_fail:
+            return False
+    return True
+
+
+def _carry_out(bench: Bench, remedy: Remedy, failure: Failure, found: Mapping[str, str]) -> Work[Cure | None]:
+    sentence = _fill(remedy.explain, found, bench, failure)
+    if remedy.then == "stop":
+        raise Stop(remedy.outcome or "stuck", sentence)
+    if remedy.procedure:
+        before = len(bench.said)
+        bench.explain(sentence)
+        command = yield from PROCEDURES[remedy.procedure](bench, failure, found)
+        if command is None:
+            if sentence in bench.said[before:]:
+                bench.said.remove(sentence)
+            if sentence in bench.story:
+                bench.story.remove(sentence)
+            return None
+        return Cure("retry", command) if command else Cure("skip")
+    bench.explain(sentence)
+    for act in remedy.act:
+        result = yield from bench.sure(_fill(act.run, found, bench, failure), sentence)
+        if not result.ok and not act.may_fail:
+            for undo in remedy.undo:
+                yield from bench.shell(_fill(undo.run, found, bench, failure), f"take back the attempt: {sentence}")
+            return None
+    command = failure.command
+    for pattern, text in remedy.rewrite:
+        command = re.sub(pattern, _fill(text, found, bench, failure), command)
+    for name, value in remedy.env.items():
+        yield from bench.export(name, _fill(value, found, bench, failure), sentence)
+    return Cure(remedy.then, command)
+
+
+def _fill(text: str, found: Mapping[str, str], bench: Bench, failure: Failure) -> str:
+    """The text with `{name}` replaced: captures, and `root`, `home`, `command`. Captures are untrusted: plain characters only."""  # noqa: E501
+    values = {name: re.sub(r"[^\w@%+=:,./~ -]", "", value) for name, value in found.items()}
+    values |= {"root": bench.root, "home": bench.home, "command": failure.command, "exit": str(failure.exit_code)}
+    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), text)

@@ -1,0 +1,103 @@
+"""Networks: proxies, certificates, mirrors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from skillrun.models.builtin.bench import PROXIES, Bench, Stop, Work
+from skillrun.models.builtin.remedy import Failure
+
+
+def keep_proxy(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """A proxy that is written down on this machine or in the skill, and that this shell does not know of."""
+    if bench.facts.get("proxy") or any(name in bench.exports for name in PROXIES):
+        return None
+    listing = yield from bench.look(
+        "grep -hsiE '(https?_proxy|Acquire::https?::Proxy|^ *(https-)?proxy *=)' /etc/environment /etc/profile /etc/profile.d/*.sh "  # noqa: E501
+        '/etc/apt/apt.conf /etc/apt/apt.conf.d/* ~/.profile ~/.bashrc ~/.bash_profile ~/.npmrc ~/.curlrc ~/.wgetrc /etc/wgetrc | grep -v "^ *#"; true',  # noqa: E501
+        "is a proxy written down on this machine?",
+    )
+    pattern = r"https?://[\w.-]+:\d{2,5}"
+    places = re.findall(pattern, listing or "")
+    if not places:
+        places = [
+            url for line in bench.brief.skill.text.splitlines() if "proxy" in line.lower() for url in re.findall(pattern, line)
+        ]
+    if not places:
+        return None
+    proxy = places[0].rstrip("/")
+    bench.explain(f"The way out of this network leads through the proxy {proxy}; it is set for this run.")
+    for name in ("http_proxy", "https_proxy"):
+        yield from bench.export(name, proxy, "the proxy, for this run only")
+    yield from bench.export("no_proxy", "localhost,127.0.0.1", "what is on this machine needs no proxy")
+    from skillrun.models.builtin.script import with_words
+
+    return with_words(failure.command, bench.proxy_words())
+
+
+def authority(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """A certificate that the machine's trust store does not vouch for: an authority the administrator put here, never no check."""  # noqa: E501
+    named = re.findall(r"[~/][\w./-]+\.(?:crt|pem|cer)\b", bench.brief.skill.text)
+    listing = yield from bench.look(
+        f'for f in {" ".join(named)} /usr/local/share/ca-certificates/*.crt /etc/pki/ca-trust/source/anchors/*; do [ -r "$f" ] && '  # noqa: E501
+        'grep -q "BEGIN CERTIFICATE" "$f" && echo "$f"; done; true',
+        "is there a certificate authority of this network that is not in use yet?",
+    )
+    files = list(dict.fromkeys(line for line in (listing or "").splitlines() if line.startswith("/")))
+    if not files:
+        return None
+    bundle = "$HOME/.cache/skillrun-ca.pem"
+    sentence = (
+        "The certificate is vouched for by an authority an administrator put on this machine; it is used beside the usual ones."
+    )
+    local = [path for path in files if path.startswith("/usr/local/share/ca-certificates/")]
+    if local and bench.can_root and (yield from bench.shell(bench.root + "update-ca-certificates", sentence)).ok:
+        bundle = "/etc/ssl/certs/ca-certificates.crt"
+    else:
+        joined = " ".join(f'"{path}"' for path in files)
+        yield from bench.shell(
+            f'mkdir -p "$HOME/.cache" && cat /etc/ssl/certs/ca-certificates.crt {joined} >"{bundle}" 2>/dev/null; [ -s "{bundle}" ]',  # noqa: E501
+            sentence,
+        )
+    for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"):
+        yield from bench.export(name, bundle, sentence)
+    return failure.command
+
+
+def other_mirror(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """A download whose checksum does not match: another mirror the skill itself names, else refuse. Never without the check."""
+    urls = re.findall(r"https?://[\w.-]+(?::\d+)?", bench.brief.skill.text)
+    commands = "\n".join(command.text for step in bench.brief.skill.steps for command in step.commands)
+    used = next((url for url in urls if url in commands), "")
+    current = bench.instead.get("mirror", used)
+    listed = [
+        url
+        for line in bench.brief.skill.text.splitlines()
+        if re.search(r"mirror|alternative|fallback|spiegel", line, re.IGNORECASE)
+        for url in re.findall(r"https?://[\w.-]+(?::\d+)?", line)
+    ]
+    others = [url for url in dict.fromkeys(listed) if url != current and not bench.tried[f"mirror {url}"]]
+    if not used or not others:
+        raise Stop(
+            "refused",
+            f"The checksum does not match and the skill names no other source: what was fetched is not installed.\n{failure.last_lines}",  # noqa: E501
+        )
+    new = others[0]
+    bench.tried[f"mirror {current}"] += 1
+    bench.tried[f"mirror {new}"] += 1
+    bench.explain(f"What {current} delivers does not match its checksum; {new} is the skill's other source.")
+    again = [command for command in bench.done if current in command or used in command]
+    bench.instead["mirror"] = new
+    for command in again:
+        fresh = command.replace(current, new).replace(used, new)
+        if not (yield from bench.sure(fresh, f"the same from {new}")).ok:
+            return None
+    return failure.command.replace(current, new).replace(used, new)
+
+
+PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]] = {
+    "keep-proxy": keep_proxy,
+    "authority": authority,
+    "other-mirror": other_mirror,
+}

@@ -1,0 +1,167 @@
+"""Remedies as data: how a failure is recognised, what is looked at, what is done, how it is explained.
+
+A remedy is a table in `skillrun/models/remedies/*.toml`; `docs/remedies.md` describes its keys. Reading
+and matching happen here and are pure; carrying one out is `healer`'s work.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from skillrun.events import Result, State
+from skillrun.facts import can_be_root
+
+ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
+TAIL = 40_000
+"""How many characters from the end of an output are read for what went wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A command that did not do what it should. `kind`: step | check."""
+
+    command: str
+    exit_code: int | None
+    text: str
+    kind: str = "step"
+    denied: bool = False
+
+    @property
+    def last_lines(self) -> str:
+        """The end of what it said, for an account."""
+        return "\n".join(self.text.strip().splitlines()[-6:])
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A command of a remedy. `{root}` and captured names are filled in; `may_fail`: going on is fine."""
+
+    run: str
+    found: str = ""
+    absent: str = ""
+    may_fail: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """One entry of the table. See `docs/remedies.md` for the meaning of each key."""
+
+    id: str
+    kind: str
+    explain: str
+    error: re.Pattern[str] | None = None
+    command: re.Pattern[str] | None = None
+    unless: re.Pattern[str] | None = None
+    exit: tuple[int, ...] = ()
+    on: tuple[str, ...] = ("step", "check")
+    facts: tuple[str, ...] = ()
+    limit: int = 1
+    per: str = ""
+    conflicts: tuple[str, ...] = ()
+    look: tuple[Act, ...] = ()
+    act: tuple[Act, ...] = ()
+    undo: tuple[Act, ...] = ()
+    then: str = "retry"
+    rewrite: tuple[tuple[str, str], ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    procedure: str = ""
+    outcome: str = ""
+
+
+def read_failure(command: str, result: Result, kind: str = "step") -> Failure:
+    """A result as a failure, its text normalised: no colour, no carriage returns, plain quotes, the tail."""
+    return Failure(command, result.exit_code, normalise(result.output), kind, result.state is State.DENIED)
+
+
+def normalise(text: str) -> str:
+    """Output as remedies are written for: without terminal escapes and typographic quotes, last lines only."""
+    text = ANSI.sub("", text[-TAIL:]).replace("\r\n", "\n")
+    text = re.sub(r"[^\n]*\r(?=[^\n])", "", text).replace("\r", "")
+    return text.translate(str.maketrans("‘’“”\xa0", "''\"\" "))
+
+
+@cache
+def remedies() -> tuple[Remedy, ...]:
+    """Every remedy, in the order of file names and of the tables within. Raises ValueError for a bad table."""
+    folder = files("skillrun.models").joinpath("remedies")
+    found: list[Remedy] = []
+    for path in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if path.name.endswith(".toml"):
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            found += [build(row, str(data.get("class", ""))) for row in data.get("remedy", ())]
+    return tuple(found)
+
+
+def build(row: Mapping[str, Any], kind: str) -> Remedy:
+    """A table as a Remedy. Raises ValueError naming the entry and what is wrong with it."""
+    known = set(Remedy.__dataclass_fields__) - {"kind"}
+    if extra := set(row) - known:
+        raise ValueError(f"remedy {row.get('id')}: unknown keys {sorted(extra)}")
+    values: dict[str, Any] = dict(row)
+    for name in ("error", "command", "unless"):
+        if name in values:
+            values[name] = re.compile(values[name], re.IGNORECASE | re.MULTILINE if name != "command" else re.MULTILINE)
+    for name in ("exit", "on", "facts", "conflicts"):
+        if name in values:
+            values[name] = tuple(values[name])
+    for name in ("look", "act", "undo"):
+        if name in values:
+            values[name] = tuple(Act(**entry) for entry in values[name])
+    if "rewrite" in values:
+        values["rewrite"] = tuple((pair[0], pair[1]) for pair in values["rewrite"])
+    try:
+        return Remedy(kind=kind, **values)
+    except TypeError as error:
+        raise ValueError(f"remedy {row.get('id')}: {error}") from error
+
+
+def recognise(remedy: Remedy, failure: Failure, facts: Mapping[str, Any]) -> dict[str, str] | None:
+    """The captures when this remedy is for this failure, else None."""
+    if failure.kind not in remedy.on or (remedy.exit and failure.exit_code not in remedy.exit):
+        return None
+    if not all(holds(condition, facts) for condition in remedy.facts):
+        return None
+    found: dict[str, str] = {}
+    for pattern, text in ((remedy.command, failure.command), (remedy.error, failure.text)):
+        if pattern is None:
+            continue
+        match = pattern.search(text)
+        if not match:
+            return None
+        for name, value in match.groupdict().items():
+            if value:
+                found.setdefault(name.rstrip("0123456789"), value)  # one name cannot stand twice in a pattern
+    if remedy.unless and remedy.unless.search(failure.text):
+        return None
+    return found
+
+
+def holds(condition: str, facts: Mapping[str, Any]) -> bool:
+    """A condition on the facts: `root`, `can-root`, `proxy`, `init:NAME`, `tool:NAME`, `os:NAME`; `!` before it negates."""
+    if condition.startswith("!"):
+        return not holds(condition[1:], facts)
+    name, _, value = condition.partition(":")
+    user = facts.get("user", {})
+    match name:
+        case "root":
+            return bool(user.get("root"))
+        case "can-root":
+            return can_be_root(facts)
+        case "sudo":
+            return bool(facts.get("sudo", {}).get("present"))
+        case "proxy":
+            return bool(facts.get("proxy"))
+        case "init":
+            return bool(facts.get("init") == value)
+        case "tool":
+            return value in facts.get("tools", {})
+        case "os":
+            system = facts.get("os", {})
+            return value in (system.get("system"), system.get("id"), system.get("family"))
+    raise ValueError(f"unknown condition {condition!r}")

@@ -1,0 +1,145 @@
+"""A skill's commands made ready for this machine: which apply, one at a time, with the blanks filled in."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from skillrun.facts import can_be_root
+from skillrun.skill import Skill, SkillCommand, Step, When
+
+SHELLS = {"", "bash", "sh", "shell", "zsh", "console", "terminal", "shell-session", "shellsession", "bash session"}
+"""Languages of fenced blocks that are meant for a shell."""
+
+POINTLESS = re.compile(
+    r"^\s*(set\s+[-+][a-z]+(\s+pipefail)?|exec\s+(\$SHELL|bash|zsh|sh|-?l)\b.*|exit(\s+\d+)?|newgrp\b.*|(bash|zsh|sh|\$SHELL)(\s+-l)?)\s*$"
+)
+"""Lines that would end or replace the shell the run lives in; they do nothing for an installation."""
+
+APT = re.compile(
+    r"\bapt(?:-get)?\b(?P<options>(?:\s+-\S+|\s+-o\s+\S+)*)\s+(?P<verb>install|upgrade|dist-upgrade|full-upgrade|remove|purge)\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One command to run: its text, the number of its step, the line it stands on."""
+
+    text: str
+    step: int
+    line: int
+
+
+def fits(when: When, facts: Mapping[str, Any]) -> bool:
+    """True when commands for `when` are meant for this machine."""
+    system = facts.get("os", {})
+    tools = facts.get("tools", {})
+    names = {system.get("id"), system.get("family"), system.get("codename")} - {None, ""}
+    arch = str(facts.get("arch", ""))
+    same_arch = {arch, {"x86_64": "amd64", "aarch64": "arm64", "arm64": "aarch64", "amd64": "x86_64"}.get(arch, arch)}
+    return (
+        (not when.os or system.get("system") in when.os)
+        and (not when.distro or bool(names & {name.lower() for name in when.distro}))
+        and (not when.manager or any(manager in tools for manager in when.manager))
+        and (not when.arch or bool(same_arch & set(when.arch)))
+        and (when.root is None or when.root == can_be_root(facts))
+    )
+
+
+def choose(steps: tuple[Step, ...], facts: Mapping[str, Any]) -> Iterator[tuple[Step, list[SkillCommand]]]:
+    """The steps that fit this machine, each with the commands to run, one of every set of alternatives."""
+    taken: dict[str, bool] = {}
+    for step in steps:
+        if not fits(step.when, facts):
+            continue
+        chosen: list[SkillCommand] = []
+        for command in step.commands:
+            if command.lang.lower() not in SHELLS or not fits(command.when, facts):
+                continue
+            if command.alternative:
+                key = command.alternative
+                if taken.get(key) and not any(other.alternative == key for other in chosen[-1:] if other.when == command.when):
+                    continue
+                taken[key] = True
+            chosen.append(command)
+        yield step, chosen
+
+
+def pieces(command: SkillCommand, step: int) -> list[Piece]:
+    """A block's commands, one complete command each, prompts and comments taken off."""
+    lines = command.text.replace("\r\n", "\n").split("\n")
+    marked = [line for line in lines if line.strip()]
+    if marked and all(re.match(r"\s*[$#%>] ", line) or not line.strip() for line in marked[:1]):
+        # a transcript: what has a prompt is a command, the rest is its output
+        prompted = [re.sub(r"^\s*[$%>] ", "", line) for line in lines if re.match(r"\s*[$%>] ", line)]
+        lines = prompted or lines
+    found: list[Piece] = []
+    held: list[str] = []
+    for offset, line in enumerate(lines):
+        if not held and (not line.strip() or line.lstrip().startswith("#") or POINTLESS.match(line)):
+            continue
+        held.append(line)
+        text = "\n".join(held)
+        if is_whole(text):
+            found.append(Piece(text.strip(), step, command.line + offset))
+            held = []
+    if held:
+        found.append(Piece("\n".join(held).strip(), step, command.line))
+    return found
+
+
+def is_whole(text: str) -> bool:
+    """True when Bash would run this without waiting for another line. Nothing is executed (`bash -n`)."""
+    if re.search(r"(\\|&&|\|\|?)\s*$", text):
+        return False
+    if not re.search(r"""["'`\\({<]|\b(if|for|while|until|case|do|function|select)\b""", text):
+        return True
+    done = subprocess.run(["bash", "-n"], input=text + "\n", capture_output=True, text=True, check=False, timeout=10)
+    return done.returncode == 0 and "here-document" not in done.stderr
+
+
+def without_sudo(text: str) -> str:
+    """The command with `sudo` and its plain options taken off, for a shell that is root already."""
+    return re.sub(
+        r"(?<![\w./-])sudo\s+(?:-[nEHSk]+\s+|--(?:preserve-env|set-home|non-interactive)\s+)*(?=[\w./$\"'-])", "", text
+    )
+
+
+def with_words(text: str, words: str) -> str:
+    """The command with words put after each `sudo` (an `env ...` that keeps variables for that command)."""
+    return re.sub(r"(?<![\w./-])(sudo\s+(?:-[nEHSk]+\s+)*)(?!env\b)(?=[\w./$\"'-])", rf"\g<1>{words}", text) if words else text
+
+
+def assume_yes(text: str) -> str:
+    """apt commands with `-y`, since nobody sits at the keyboard to confirm what was approved already."""
+
+    def add(match: re.Match[str]) -> str:
+        return match[0] if re.search(r"\s(-y|-qy|-yq|--yes|--assume-yes)\b", text) else f"{match[0]} -y"
+
+    return APT.sub(add, text)
+
+
+def blanks(text: str) -> list[str]:
+    """Placeholders a person is meant to replace: `<your-token>`, `{{NAME}}`, `YOUR_API_KEY`."""
+    found = re.findall(
+        r"<((?:your|my|the)[ _-][\w -]+)>|\{\{(?!secret:)\s*([A-Z][A-Z0-9_]+)\s*\}\}|\b((?:YOUR|MY)_[A-Z0-9_]+)\b", text
+    )
+    return list(dict.fromkeys(name for group in found for name in group if name))
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """The text with its placeholders replaced."""
+    for name, value in values.items():
+        for form in (f"<{name}>", f"{{{{{name}}}}}", f"{{{{ {name} }}}}"):
+            text = text.replace(form, value)
+        if re.match(r"(YOUR|MY)_", name):
+            text = re.sub(rf"\b{re.escape(name)}\b", lambda _: value, text)  # noqa: B023
+    return text
+
+
+def prose(skill: Skill) -> str:
+    """The skill's text without its fenced blocks: what is said rather than run."""
+    return re.sub(r"(?ms)^[ ]{0,3}(`{3,}|~{3,}).*?^[ ]{0,3}\1`*[ ]*$", "", skill.text)

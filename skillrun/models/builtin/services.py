@@ -1,0 +1,168 @@
+"""Services without systemd, stale process files, ports in use, accounts without a home."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+
+from skillrun.models.builtin.bench import Bench, Work
+from skillrun.models.builtin.remedy import Failure
+
+SYSTEMCTL = re.compile(
+    r"(?:\bsudo\s+(?:-\S+\s+|env\s+(?:\S+=\S*\s+)*)*)?\bsystemctl\s+(?P<options>(?:-\S+\s+)*)(?P<verb>enable|start|restart|reload|status|is-active|daemon-reload|stop)\b(?P<rest>[^;&|\n]*)"
+)
+INVOKE = re.compile(r"(?:\bsudo\s+(?:-\S+\s+)*)?\bservice\s+(?P<unit>[\w@.-]+)\s+(?P<verb>start|restart)\b")
+
+
+def by_hand(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """Start a service where systemd does not run, the way its unit would: as its own user, with its own directories."""
+    match = SYSTEMCTL.search(failure.command) or INVOKE.search(failure.command)
+    if not match:
+        return None
+    groups = match.groupdict()
+    left = (failure.command[: match.start()] + "true" + failure.command[match.end() :]).strip()
+    left = "" if left == "true" else left
+    verb = groups["verb"]
+    units = (
+        [groups["unit"]]
+        if groups.get("unit")
+        else [word for word in (groups.get("rest") or "").split() if not word.startswith("-")]
+    )
+    if verb in ("daemon-reload", "stop", "reload") or not units:
+        return left
+    if verb == "enable" and "--now" not in (groups.get("rest") or "") + (groups.get("options") or ""):
+        bench.story.append(f"{' '.join(units)} is not set to start at boot: there is no systemd here.")
+        return left
+    for unit in units:
+        if not (yield from _start(bench, unit.removesuffix(".service"))):
+            return None
+    return left
+
+
+def _start(bench: Bench, unit: str) -> Work[bool]:
+    if not re.fullmatch(r"[\w@.-]+", unit):
+        return False
+    text = yield from bench.look(
+        f"cat /etc/systemd/system/{unit}.service /lib/systemd/system/{unit}.service /usr/lib/systemd/system/{unit}.service ~/.config/systemd/user/{unit}.service "  # noqa: E501
+        f"2>/dev/null | awk '!seen[$0]++ || /^$/'; echo ==; ls /etc/init.d/{unit} 2>/dev/null; true",
+        f"how would {unit} be started?",
+    )
+    body, _, script = (text or "").rpartition("==")
+    values = unit_values(body)
+    user = values.get("User", [""])[-1]
+    starts = values.get("ExecStart", [])
+    root = bench.root
+    if script.strip() and bench.can_root and not starts:
+        return (
+            yield from bench.shell(
+                f"{root}{script.strip()} start", f"{unit} by its own start script, since systemd does not run here"
+            )
+        ).ok
+    if not starts or (user not in ("", bench.facts.get("user", {}).get("name")) and not bench.can_root):
+        return False
+    words = starts[-1].lstrip("@-:+!")
+    words = re.sub(r"%[nNpi]", unit, words).replace("%h", bench.home)
+    kind = values.get("Type", ["simple"])[-1]
+    words = _settle(words, kind)
+    for kind_of, base in (
+        ("RuntimeDirectory", "/run"),
+        ("StateDirectory", "/var/lib"),
+        ("LogsDirectory", "/var/log"),
+        ("CacheDirectory", "/var/cache"),
+    ):
+        for name in " ".join(values.get(kind_of, [])).split():
+            owner = f" -o {user} -g {values.get('Group', [user])[-1]}" if user else ""
+            if bench.can_root:
+                yield from bench.shell(
+                    f"{root}install -d -m 755{owner} {base}/{name}", f"the directory that systemd would have made for {unit}"
+                )
+    settings = " ".join(shlex.quote(entry.strip('"')) for line in values.get("Environment", []) for entry in shlex.split(line))
+    files = [path.lstrip("-") for path in values.get("EnvironmentFile", [])]
+    load = "".join(f"set -a; [ -r {path} ] && . {path}; set +a; " for path in files)
+    folder = values.get("WorkingDirectory", [""])[-1].lstrip("-").replace("~", "")
+    inner = f"{load}{f'cd {shlex.quote(folder)} && ' if folder else ''}exec {f'env {settings} ' if settings else ''}{words}"
+    run = f"{'' if kind == 'forking' else 'setsid '}sh -c {shlex.quote(inner)}"
+    if user and user != bench.facts.get("user", {}).get("name"):
+        run = f"{root}runuser -u {user} -- {run}"
+    elif not user and not bench.is_root and "/.config/systemd/user" not in body and bench.can_root:
+        run = root + run
+    tail = "" if kind == "forking" else f" >/tmp/{unit}.log 2>&1 </dev/null &"
+    result = yield from bench.shell(f"{run}{tail}", f"{unit} as its unit would start it, since systemd does not run here")
+    yield from bench.shell("sleep 2", f"time for {unit} to come up")
+    program = words.split()[0].rsplit("/", 1)[-1]
+    alive = yield from bench.look(
+        f"pgrep -f {shlex.quote('[' + program[0] + ']' + program[1:])} || tail -5 /tmp/{unit}.log", f"does {unit} run?"
+    )
+    return result.ok and bool(alive) and bool(re.match(r"\d+", alive or ""))
+
+
+def _settle(words: str, kind: str) -> str:
+    """A start command without what only systemd could do with it."""
+    if kind == "notify":
+        words = re.sub(r"\s--supervised[= ]systemd\b", "", words)
+        words = re.sub(r"\s--daemonize[= ]no\b", "", words)
+    return words.replace("$MAINPID", "").replace("$OPTIONS", "").strip()
+
+
+def unit_values(text: str) -> dict[str, list[str]]:
+    """A unit file's settings: name -> values in order, continuation lines joined, an empty value resets."""
+    found: dict[str, list[str]] = {}
+    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+        name, sep, value = line.strip().partition("=")
+        if sep and re.fullmatch(r"[A-Za-z]+", name):
+            if value.strip():
+                found.setdefault(name, []).append(value.strip())
+            else:
+                found[name] = []
+    return found
+
+
+def stale_pid(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """ "Already running" although no such process lives: the file that says so is a leftover and is moved aside."""
+    number = found.get("pid", "")
+    words = re.findall(r"/[\w./-]+", failure.command)
+    scripts = " ".join(shlex.quote(word) for word in words)
+    listing = yield from bench.look(
+        f"cat {scripts} 2>/dev/null | grep -aoE '/[A-Za-z0-9_./-]+\\.(pid|lock)' | sort -u; ls /run/*.pid /run/*/*.pid /var/run/*.pid 2>/dev/null; true"  # noqa: E501
+        if scripts
+        else "ls /run/*.pid /run/*/*.pid 2>/dev/null; true",
+        "which file says that it is running?",
+    )
+    candidates = re.findall(r"/[\w./-]+\.(?:pid|lock)", failure.text) + (listing or "").split()
+    prefix = bench.root if bench.can_root else ""
+    for path in dict.fromkeys(candidates):
+        state = yield from bench.look(
+            f"{prefix}sh -c 'p=$(cat {path} 2>/dev/null); p=${{p%%[!0-9]*}}; [ -n \"$p\" ] && if [ -d /proc/$p ]; then echo alive $p; else echo dead $p; fi'",  # noqa: E501
+            f"does the process in {path} live?",
+        )
+        match = re.match(r"(alive|dead) (\d+)", state or "")
+        if not match or (number and match[2] != number):
+            continue
+        if match[1] == "alive":
+            return None
+        moved = yield from bench.shell(
+            f"{prefix}mv {path} {path}.stale", f"{path} names process {match[2]}, which does not live: moved aside"
+        )
+        return failure.command if moved.ok else None
+    return None
+
+
+def own_home(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """An account without a home directory: one beside the software, set for this run and for what starts it."""
+    folder = bench.cwd or "."
+    place = f"{folder.rstrip('/')}/home"
+    made = yield from bench.shell(
+        f'mkdir -p "{place}"', "this account has no home directory; programs that keep state get one here"
+    )
+    if not made.ok:
+        return None
+    yield from bench.export("HOME", place, "a home for this run, since the account has none")
+    return failure.command
+
+
+PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]] = {
+    "by-hand": by_hand,
+    "stale-pid": stale_pid,
+    "own-home": own_home,
+}

@@ -1,0 +1,257 @@
+"""The work itself, from the first look to `finish`: blanks, steps in order, failures, checks."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Sequence
+
+from skillrun.events import Result
+from skillrun.models.builtin import caution, paths, prompts, script
+from skillrun.models.builtin.bench import Bench, Stop, Work
+from skillrun.models.builtin.healer import heal, mend
+from skillrun.models.builtin.remedy import Failure, normalise, read_failure
+
+MISSING = re.compile(
+    r"(?:can't cd to |cannot (?:open|access|stat|find) |can't open (?:file )?|No such file or directory: )?['\"]?(?P<path>[\w~./+-]*[\w/])['\"]?"  # noqa: E501
+    r"(?:: No such file or directory|: not found|: does not exist|' not found)"
+    r"|No such file or directory: ['\"](?P<path2>[^'\"]+)|can't open file ['\"](?P<path3>[^'\"]+)",
+    re.IGNORECASE,
+)
+ABSENT = re.compile(r"no such file|not found|does not exist|cannot find|no rule to make|couldn't find|not exist", re.IGNORECASE)
+ROUNDS = 12
+"""How often a failed check is met with a remedy before the engine owns up to being stuck."""
+
+
+def carry_out(bench: Bench, afresh: bool) -> Work[None]:
+    """Carry the skill out and finish. The generator ends after its last `finish`."""
+    bench.mend = mend
+    try:
+        if afresh and (yield from _checks_pass(bench)):
+            yield from _finish(bench)
+            return
+        yield from _steps(bench)
+        yield from _finish(bench)
+    except Stop as stop:
+        yield bench.call("finish", {"outcome": stop.outcome, "summary": _account(bench, stop.account)})
+
+
+def _steps(bench: Bench) -> Work[None]:
+    """All steps that fit this machine, in order; what only fails for coming too early is tried again later."""
+    queue = deque((yield from _plan(bench)))
+    waiting: list[tuple[script.Piece, Failure]] = []
+    while queue:
+        piece = queue.popleft()
+        failure = yield from _do(bench, piece, [later.text for later in queue])
+        if failure is None:
+            queue.extendleft(piece for piece, _ in reversed(waiting))
+            waiting.clear()
+        elif queue and (failure.kind == "early" or ABSENT.search(failure.text)):
+            waiting.append((piece, failure))
+        elif (yield from _checks_pass(bench)):
+            bench.story.append(f"`{piece.text}` failed (exit {failure.exit_code}), and the checks pass without it.")
+        else:
+            raise _stuck(piece, failure)
+    if waiting and not (yield from _checks_pass(bench)):
+        raise _stuck(*waiting[0])
+
+
+def _plan(bench: Bench) -> Work[list[script.Piece]]:
+    """The commands to run, blanks filled in. Raises Stop when there is nothing that fits or a person is needed."""
+    skill = bench.brief.skill
+    steps = skill.uninstall if bench.brief.verb == "uninstall" else skill.steps
+    found: list[script.Piece] = []
+    for step, commands in script.choose(steps, bench.facts):
+        if step.human:
+            bench.step = step.number
+            answer = yield from bench.ask(f"This step needs you: {step.title}. {step.text[:400]}", ("done", "skip"))
+            if answer is None:
+                bench.story.append(f"Step {step.number} ({step.title}) is for a person and was left out.")
+            continue
+        if step.skip_if and commands:
+            bench.step = step.number
+            if (yield from bench.look(step.skip_if, "is there anything to do in this step?")) is not None:
+                continue
+        for command in commands:
+            found += script.pieces(command, step.number)
+    if not found:
+        wanted = "uninstall part" if bench.brief.verb == "uninstall" else "commands"
+        any_commands = any(step.commands for step in steps)
+        raise Stop(
+            "unsupported" if any_commands else "stuck",
+            f"The skill has {wanted} only for other machines than this one ({bench.facts.get('os', {}).get('name', 'unknown')})."  # noqa: E501
+            if any_commands
+            else f"The skill has no {wanted} that can be carried out without a language model; try it with --model auto and a key.",  # noqa: E501
+        )
+    values = yield from _values(bench, found)
+    return [script.Piece(script.fill(piece.text, values), piece.step, piece.line) for piece in found]
+
+
+def _values(bench: Bench, found: Sequence[script.Piece]) -> Work[dict[str, str]]:
+    """Values of the skill's inputs, secrets and placeholders: given, default, or asked for."""
+    skill, text = bench.brief.skill, "\n".join(piece.text for piece in found)
+    values = dict(bench.brief.inputs)
+    for item in skill.inputs:
+        if item.name not in values:
+            given = item.default
+            if given is None and re.search(rf"\b{re.escape(item.name)}\b", text):
+                given = yield from bench.ask(item.text or f"Value of {item.name}?", item.choices)
+            if given is None:
+                continue
+            values[item.name] = given
+    for secret in skill.secrets:
+        if secret.name in bench.brief.secrets or not re.search(rf"\b{re.escape(secret.name)}\b", text):
+            continue
+        if (
+            yield from bench.ask(f"The skill needs the secret {secret.name}.", secret=secret.name)
+        ) is None and not secret.optional:
+            raise Stop("needs_person", f"The secret {secret.name} is needed: run again with --secret {secret.name}.")
+    for name in script.blanks(text):
+        if name in values:
+            continue
+        value = yield from bench.ask(f"What should stand for {name}?")
+        if value is None:
+            raise Stop("needs_person", f"A value for {name} is needed: run again with --set {name}=VALUE.")
+        values[name] = value
+    for name, value in values.items():
+        if re.search(rf"\$\{{?{re.escape(name)}\b", text) and re.fullmatch(r"[A-Za-z_]\w*", name):
+            quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
+            yield from bench.export(name, quoted, f"the value given for {name}")
+    for name in (*bench.brief.secrets, *(secret.name for secret in skill.secrets)):
+        if re.search(rf"\$\{{?{re.escape(name)}\b", text):
+            yield from bench.shell(f'export {name}="{{{{secret:{name}}}}}"', f"the secret {name}, by its handle")
+    return values
+
+
+def _do(bench: Bench, piece: script.Piece, later: Sequence[str]) -> Work[Failure | None]:
+    """One command, with remedies until it goes well; the failure that is left, else None."""
+    bench.step = piece.step
+    text = yield from _ready(bench, piece.text)
+    if not text:
+        return None
+    while True:
+        result = yield from bench.shell(text, _why(bench, piece))
+        if went_well(text, result):
+            _remember(bench, text, result)
+            return None
+        failure = read_failure(text, result)
+        if failure.denied:
+            bench.story.append(f"`{text}` was not allowed: {failure.text.strip()[:300]}")
+            return None
+        if _comes_later(failure, later):
+            return Failure(text, failure.exit_code, failure.text, "early")
+        cure = yield from heal(bench, failure)
+        if cure is None:
+            return failure
+        if cure.then == "skip":
+            return None
+        if cure.then == "postpone":
+            return Failure(text, failure.exit_code, failure.text, "early")
+        text = cure.command
+
+
+def _ready(bench: Bench, text: str) -> Work[str]:
+    """The command as this machine needs it; empty when it is better left out."""
+    if bench.is_root and not bench.facts.get("sudo", {}).get("present") and re.search(r"\bsudo\b", text):
+        if not bench.tried["sudo-dropped"]:
+            bench.tried["sudo-dropped"] += 1
+            bench.explain("There is no sudo here and none is needed: the commands run as root already.")
+        text = script.without_sudo(text)
+    elif not bench.is_root and (words := bench.proxy_words()):
+        text = script.with_words(text, words)
+    for name, path in bench.instead.items():
+        if name != "mirror":
+            text = paths.replace_program(text, name, path)
+    for old, new in bench.moved.items():
+        text = text.replace(old, new)
+    text = script.assume_yes(text)
+    text = yield from prompts.foresee(bench, text)
+    return (yield from caution.consider(bench, text))
+
+
+def went_well(command: str, result: Result) -> bool:
+    """True when the command ended with 0 and nothing it says belies that (a pipe hides all exit codes but its last)."""
+    if not result.ok:
+        return False
+    return not (
+        re.search(r"\||<\(|\$\(", command)
+        and re.search(
+            r"^(?:\S+: (?:line \d+: )?)?\S+: (?:command )?not found$|^curl: \(\d+\) |^wget: unable",
+            normalise(result.output),
+            re.MULTILINE,
+        )
+    )
+
+
+def _remember(bench: Bench, text: str, result: Result) -> None:
+    bench.done.append(text)
+    bench.heard = (bench.heard + "\n" + normalise(result.output))[-20_000:]
+
+
+def _comes_later(failure: Failure, later: Sequence[str]) -> bool:
+    """True when what is missing is made by a command that is still to come."""
+    match = MISSING.search(failure.text)
+    if not match or not later:
+        return False
+    path = next((value for value in match.groups() if value), "")
+    parts = [part for part in path.split("/") if part not in ("", ".", "..", "~", "bin", "usr", "local", "opt", "home", "tmp")]
+    making = re.compile(
+        r"\b(mkdir|venv|clone|tar|unzip|touch|tee|gen\w*|make|build|init|install|cp|mv|curl|wget|virtualenv)\b|>"
+    )
+    for text in later:
+        for part in parts:
+            stem = part.rsplit(".", 1)[0] if not part.startswith(".") else part
+            if len(stem) > 2 and stem in text and making.search(text) and text != failure.command:
+                return True
+    return False
+
+
+def _why(bench: Bench, piece: script.Piece) -> str:
+    title = next((step.title for step in bench.brief.skill.steps if step.number == piece.step and step.title), "")
+    return f"step {piece.step}{': ' + title if title else ''} (line {piece.line})"
+
+
+def _checks_pass(bench: Bench) -> Work[bool]:
+    return (yield from _first_failing(bench)) is None and bool(bench.brief.checks)
+
+
+def _first_failing(bench: Bench) -> Work[Failure | None]:
+    """The first check that fails in a new login shell."""
+    for check in bench.brief.checks:
+        result = yield from bench.shell(bench.login(check), "does the check pass in a new terminal?")
+        if not result.ok:
+            return read_failure(check, result, "check")
+    return None
+
+
+def _finish(bench: Bench) -> Work[None]:
+    """Hand over to the checks; what they refuse is met with remedies like any other failure."""
+    for command in bench.cleanup:
+        yield from bench.shell(command, "put away what this run only needed meanwhile")
+    bench.cleanup.clear()
+    yield from prompts.deliver(bench)
+    for _ in range(ROUNDS):
+        bench.step = None
+        result = yield bench.call("finish", {"outcome": "done", "summary": _account(bench, "The commands went well.")})
+        failure = yield from _first_failing(bench)
+        if failure is None:
+            raise Stop("stuck", f"The checks refuse it although they pass when run by hand: {result.output.strip()[-400:]}")
+        cure = yield from heal(bench, failure)
+        if cure is None:
+            raise Stop(
+                "stuck",
+                f"The check `{failure.command}` fails in a new terminal (exit {failure.exit_code}):\n{failure.last_lines}\n"
+                "No remedy is known for this; a language model (--model auto with a key) can go on from here.",
+            )
+
+
+def _stuck(piece: script.Piece, failure: Failure) -> Stop:
+    return Stop(
+        "stuck",
+        f"Step {piece.step}, line {piece.line}: `{failure.command}` ends with {failure.exit_code}:\n{failure.last_lines}\n"
+        "No remedy is known for this; a language model (--model auto with a key) can go on from here.",
+    )
+
+
+def _account(bench: Bench, last: str) -> str:
+    return "\n".join([*dict.fromkeys(bench.story), last])
