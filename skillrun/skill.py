@@ -1,11 +1,12 @@
 """A skill as data: what a Markdown document asks for, with line numbers.
 
-`read_skill` turns any of the three kinds of document (SKILL.md, install.md, plain prompt) into a
+`skillrun.document.read_skill` turns any of the three kinds of document (SKILL.md, install.md, plain prompt) into a
 `Skill`. Reading is lenient; `skillrun.lint` is strict. Nothing is ever executed while reading.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,11 @@ class When:
 
 @dataclass(frozen=True, slots=True)
 class SkillCommand:
-    """Shell text in a skill. Commands with the same non-empty `alternative` replace one another."""
+    """Shell text in a skill: one complete command (a here-document or a loop stays in one piece).
+
+    Commands with the same non-empty `alternative` are several ways of doing the same: choose one `way`
+    of the group and carry out, in order, every command that has this `alternative` and this `way`.
+    """
 
     text: str
     line: int
@@ -46,6 +51,8 @@ class SkillCommand:
     lang: str = ""
     when: When = When()
     alternative: str = ""
+    way: str = ""
+    """Within an alternative: the label of the way this command belongs to, as the document words it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +152,32 @@ class Skill:
     declared: Declared = Declared()
     metadata: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+
+MAX_BYTES = 1 << 20
+"""A document above this size (bytes) is not read: nobody reviews a megabyte of instructions."""
+
+DOCUMENT_NAMES = (
+    "SKILL.md",
+    "install.md",
+    "INSTALL.md",
+    "INSTALL_FOR_AGENTS.md",
+    "AGENT_INSTALL.md",
+    "AI_INSTALL.md",
+    "llms-install.md",
+    ".codex/INSTALL.md",
+    ".opencode/INSTALL.md",
+)
+"""File names under which installing instructions circulate, the first one found wins."""
+
+
+def digest_of(files: Mapping[str, bytes]) -> str:
+    """The identity of a skill's files (relative path with `/` -> bytes), as `sha256:<hex>`.
+
+    The digest of the Agent Skills discovery proposal: SHA-256 over `path NUL hexsha256 LF` lines,
+    paths sorted bytewise.
+    """
+    whole = hashlib.sha256()
+    for path in sorted(files, key=lambda name: name.encode()):
+        whole.update(f"{path}\0{hashlib.sha256(files[path]).hexdigest()}\n".encode())
+    return f"sha256:{whole.hexdigest()}"

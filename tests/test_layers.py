@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "skillrun"
 FLOORS = [
-    {"events", "skill", "visible"},
+    {"events", "hidden", "skill", "visible"},
     {"ports", "journal", "frontmatter", "document"},
     {"shell", "policy", "secrets", "facts", "checks", "tools", "prompt", "budget", "view", "sources", "config", "credentials",
      "plan", "report", "wording", "drift", "schema", "catalog", "lint", "conversation", "message", "clipboard", "servers"},

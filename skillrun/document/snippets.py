@@ -1,0 +1,237 @@
+"""Code in a document as shell commands: prompts stripped, output left out, one complete command at a time.
+
+This is no shell parser (that is `skillrun.shell.syntax`, which decides what may run): it only finds where a command
+in a block of code ends, and joins rather than splits when it is in doubt.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from skillrun.document.labels import vocabulary
+
+_SHELL = {
+    "bash",
+    "sh",
+    "shell",
+    "zsh",
+    "console",
+    "shell-session",
+    "shellsession",
+    "sh-session",
+    "bash-session",
+    "terminal",
+    "cli",
+}
+_MAYBE = {"", "indented", "text", "txt", "plaintext", "plain", "command", "commands", "none", "ansi", "session", "output"}
+_SESSIONS = {"console", "shell-session", "shellsession", "sh-session", "bash-session", "session", "terminal"}
+
+_PROMPT = re.compile(r"^\s*(?:\([\w.-]+\)\s*)?(?:\[?[\w.-]+@[\w.-]+[: ]?[^\s$#%]{0,80}\]?\s?)?[$❯➜%]\s+(?P<text>\S.*)$")
+_ROOT_PROMPT = re.compile(r"^\s*(?:\[?[\w.-]+@[\w.-]+[: ]?[^\s$#%]{0,80}\]?\s?)?#\s+(?P<text>\S.*)$")
+_WINDOWS = re.compile(r"^\s*(?:PS\s+)?[A-Za-z]:\\[^>]{0,200}>|^\s*PS>")
+_HEREDOC = re.compile(r"<<-?\s*(?P<quote>['\"\\]?)(?P<word>[A-Za-z_]\w*)(?P=quote)?")
+_OPENERS = re.compile(r"(?:^|[;&|]\s*|\bthen\s+|\bdo\s+|\belse\s+)(?:if|for|while|until|case|select)\b")
+_CLOSERS = re.compile(r"(?:^|[;&|]\s*|\s)(?:fi|done|esac)(?=$|[\s;&|)])")
+_CONTINUES = re.compile(r"(?:\\|\|\||&&|\||\b(?:then|do|else))\s*$")
+_OPTIONS_ONLY = re.compile(r"set\s+-[A-Za-z]*e[A-Za-z]*(?:\s+-?o?\s*\w+)*\s*$|set\s+-o\s+\w+\s*$")
+_WORD = re.compile(r"^(?:[A-Za-z_]\w*=\S*\s+)*(?P<word>[A-Za-z0-9_./~+${}-]+)(?=[\s;&|<>(]|$)")
+_PROSE = re.compile(r"^[A-Z][a-z]+(?:\s+[a-z]+){3,}|[.!?:]$")
+
+MAX_LINES = 2000
+"""Lines of one block that are looked at; longer blocks are files, not commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A complete command and its lines in the document (1-based, inclusive); `comment`: the comment lines before it."""
+
+    text: str
+    line: int
+    end: int
+    comment: str = ""
+
+
+def is_shell(lang: str, text: str) -> bool:
+    """Whether a block of code is meant for a POSIX shell, by its language and, where that says nothing, by its looks."""
+    if lang in _SHELL:
+        return True
+    if lang not in _MAYBE or len(text) > 100_000:
+        return False
+    lines = [line for line in text.split("\n") if line.strip()]
+    if not lines or _WINDOWS.match(lines[0]):
+        return False
+    if any(_PROMPT.match(line) for line in lines[:50]):
+        return True
+    if lang in ("output", "text", "txt", "plaintext", "plain", "ansi"):
+        return all(is_command(line.strip()) for line in lines[:50])
+    first = next((line.strip() for line in lines if not line.strip().startswith("#")), "")
+    return bool(first) and may_be_command(first)
+
+
+def may_be_command(line: str) -> bool:
+    """Whether a line could be a command: nothing speaks against it."""
+    word = _WORD.match(line)
+    if not word or line.endswith(":") or re.match(r"^[\w .-]+\s*[:=]\s", line):
+        return False
+    first = word["word"]
+    if first in vocabulary().programs or first.startswith(("./", "/", "~/", "../", "$")):
+        return True
+    return first[0].islower() and not _PROSE.search(line) and not re.match(r"^[\w.-]+\s*[=:]", line.removeprefix(first + " "))
+
+
+def is_command(text: str) -> bool:
+    """Whether inline code is surely a command: it starts with a known program or a path, or is a program with arguments."""
+    text = text.strip()
+    word = _WORD.match(text)
+    if not word or "\n" in text or "…" in text or text.endswith("..."):
+        return False
+    first = word["word"]
+    if first in vocabulary().programs:
+        return " " in text or first == "make"
+    return first.startswith(("./", "~/", "/", "$HOME/", "../")) and " " in text
+
+
+def is_call(text: str) -> bool:
+    """Whether inline code could call a program: a known command, or one word and arguments that look like a call."""
+    text = text.strip()
+    if not text or len(text) > 500 or "\n" in text:
+        return False
+    if is_command(text) or text.split()[0] in vocabulary().programs:
+        return True
+    word = _WORD.match(text)
+    if not word or not re.match(r"[a-z0-9_./~$-]", text) or re.search(r"^\d|^-|^[\w.-]+@|://", word["word"]):
+        return False
+    if re.search(r"\.(?:md|txt|json|ya?ml|toml|py|js|ts|cfg|conf|ini|lock|html)$", text) and " " not in text:
+        return False
+    return not re.match(r"^[\w.-]+\s*[:=](?!=)", text)
+
+
+def session_lines(lang: str, text: str) -> tuple[list[tuple[int, str]], bool]:
+    """The command lines of a block as (offset, text), prompts stripped; True when it was a session with prompts and output."""
+    lines = text.rstrip("\n").split("\n")[:MAX_LINES]
+    prompt = _PROMPT if any(_PROMPT.match(line) for line in lines) else None
+    if not prompt and lang in _SESSIONS and any(_is_root_prompt(line) for line in lines):
+        prompt = _ROOT_PROMPT
+    if not prompt:
+        return [(i, line) for i, line in enumerate(lines)], False
+    out: list[tuple[int, str]] = []
+    joined = False
+    for i, line in enumerate(lines):
+        match = prompt.match(line) or (_ROOT_PROMPT.match(line) if _is_root_prompt(line) else None)
+        if match:
+            out.append((i, match["text"]))
+            joined = _is_open(match["text"])
+        elif joined:
+            piece = re.sub(r"^\s*>\s?", "", line)
+            out.append((i, piece))
+            joined = _is_open("\n".join(text for _, text in out[-50:]))
+        elif line.lstrip().startswith("#"):
+            out.append((i, line))
+    return out, True
+
+
+def _is_root_prompt(line: str) -> bool:
+    match = _ROOT_PROMPT.match(line)
+    return bool(match) and is_command(match["text"] if match else "")
+
+
+def _is_open(text: str) -> bool:
+    return bool(_CONTINUES.search(text)) or _heredoc(text) is not None
+
+
+def _heredoc(line: str) -> str | None:
+    """The word that ends a here-document opened on this line, if one is."""
+    match = _HEREDOC.search(line) if "<<" in line and "<<<" not in line else None
+    return match["word"] if match else None
+
+
+def snippets(lang: str, text: str, first_line: int) -> list[Snippet]:
+    """The complete commands of a block of shell code whose first line is `first_line` of the document."""
+    lines, _ = session_lines(lang, text)
+    if text.lstrip().startswith("#!"):
+        return []
+    out: list[Snippet] = []
+    comment: list[str] = []
+    pending = _Pending([], first_line)
+    for offset, line in lines:
+        stripped = line.strip()
+        if not pending.lines and (not stripped or stripped.startswith("#")):
+            comment = [*comment, stripped.lstrip("# ")] if stripped.startswith("#") else comment
+            continue
+        pending.add(line, first_line + offset)
+        if pending.complete():
+            out += pending.take("\n".join(comment))
+            comment = []
+    if pending.lines:
+        out += pending.take("\n".join(comment))
+    return out
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A command that is not complete yet: its lines and what is still open in it."""
+
+    lines: list[str]
+    line: int
+    end: int = 0
+    depth: int = 0
+    quote: str = ""
+    heredoc: str = ""
+    braces: int = 0
+
+    def add(self, line: str, number: int) -> None:
+        if not self.lines:
+            self.line = number
+        self.lines.append(line)
+        self.end = number
+        if self.heredoc:
+            if line.strip() == self.heredoc:
+                self.heredoc = ""
+            return
+        bare = self._bare(line)
+        if not self.quote:
+            self.depth += len(_OPENERS.findall(bare.strip())) - len(_CLOSERS.findall(bare))
+            self.braces += (
+                bare.count("{") + bare.count("(") - bare.count("}") - bare.count(")")
+                if ")" in bare or "{" in bare or "(" in bare or "}" in bare
+                else 0
+            )
+            if "esac" in bare or self.depth > 0:
+                self.braces = max(self.braces, 0)
+            self.heredoc = _heredoc(line) or ""
+
+    def _bare(self, line: str) -> str:
+        """The line with quoted text and comments blanked; keeps track of a quote that stays open."""
+        out = []
+        skip = False
+        for i, char in enumerate(line):
+            if skip:
+                skip = False
+            elif char == "\\" and self.quote != "'":
+                skip = True
+                out.append(char if i == len(line) - 1 else " ")
+            elif self.quote:
+                if char == self.quote:
+                    self.quote = ""
+            elif char in "'\"":
+                self.quote = char
+            elif char == "#" and (i == 0 or line[i - 1].isspace()):
+                break
+            else:
+                out.append(char)
+        return "".join(out)
+
+    def complete(self) -> bool:
+        """Whether the command can end here."""
+        if self.quote or self.heredoc or self.depth > 0:
+            return False
+        return self.braces <= 0 and not _CONTINUES.search(self.lines[-1])
+
+    def take(self, comment: str) -> list[Snippet]:
+        """The command, dedented; nothing for a line that only sets options of the shell it would end."""
+        width = len(self.lines[0]) - len(self.lines[0].lstrip())
+        text = "\n".join(line[width:] if not line[:width].strip() else line for line in self.lines).rstrip()
+        snippet = Snippet(text, self.line, self.end, comment)
+        self.lines, self.depth, self.quote, self.heredoc, self.braces = [], 0, "", "", 0
+        return [] if _OPTIONS_ONLY.match(text) else [snippet]

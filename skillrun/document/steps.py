@@ -1,0 +1,393 @@
+"""Steps: what a document tells to do, in order, with the machines each command is meant for and its alternatives."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+from skillrun.document.blocks import Block
+from skillrun.document.labels import Label, both, manager_of, plain, read_label
+from skillrun.document.outline import Part, kind_of
+from skillrun.document.snippets import Snippet, is_call, is_command, is_shell, snippets
+from skillrun.skill import When
+
+CODE = re.compile(r"(?<!`)(`{1,3})(?!`)([^`\n]{1,500}?)(?<!`)\1(?!`)")
+"""A code span on one line."""
+_OR = re.compile(
+    r"^\W*(?:or\b|alternatively|another (?:way|option)|otherwise\b|if you(?:'d| would)? (?:prefer|like) )", re.IGNORECASE
+)
+_VERB = re.compile(
+    r"(?:^|[\s.:;,(*])(?:run|running|execute|type|enter|issue|use|using|do|install(?: it)?(?: with| using| via)?|with"
+    r"|then|by|via|start it with)"
+    r"(?: (?:the command|this|the following|once|again|it as|as root|instead|either))?\W*$|^\W*$|:\W*$|[)\]]\W*$",
+    re.IGNORECASE,
+)
+_NOT = re.compile(
+    r"\b(?:do not|don'?t|never|avoid|instead of|rather than|not|without|like|such as|e\.g\.?)\b[^.;:]*$", re.IGNORECASE
+)
+_TROUBLE = re.compile(
+    r"\b(?:if|when|should|in case)\b[^.]*\b(?:fails?|error|problem|trouble|denied|missing|not found|does(?: not|n't) work)\b",
+    re.IGNORECASE,
+)
+_OUTPUT = re.compile(
+    r"(?:\b(?:output|outputs|prints?|result|returns?|shows?|displays?|see|looks like|respond|response)\b[^.`]{0,60}"
+    r"|\bexample)\W*$",
+    re.IGNORECASE,
+)
+_FILE = re.compile(
+    r"\b(?:create|save|write|add|put|paste|append|edit|contents?|containing"
+    r"|file)\b[^.]{0,120}`?[\w~$/.-]+\.\w+`?[^.]{0,80}:\s*$",
+    re.IGNORECASE,
+)
+_CHECK = re.compile(
+    r"^\W*(?:(?:to |now |then |finally,? )?(?:check|verify|confirm|validate|smoke[- ]test)\b|test (?:it|the|that"
+    r"|your)\b|(?:you can )?verify\b"
+    r"|(?:to )?make sure|ensure that\b)",
+    re.IGNORECASE,
+)
+_CHECK_LATE = re.compile(
+    r"\bto (?:verify|check|confirm|test)\b|\bshould (?:print|output|show|display|return|report|answer|respond|say)",
+    re.IGNORECASE,
+)
+_OTHER = re.compile(r"^\W*(?:to |if you want to )?(?P<verb>uninstall|remove|update|upgrade)\b", re.IGNORECASE)
+_HUMAN = re.compile(
+    r"\b(?:log ?in|sign ?in|sign ?up|create an? (?:\w+ )?account|ask the user|ask (?:your )?human|in (?:a|the"
+    r"|your) browser|accept the licen[cs]e"
+    r"|scan the qr|open https?://|tell the user|by hand)\b",
+    re.IGNORECASE,
+)
+_SKIP = re.compile(
+    r"\b(?:skip (?:this|it|to|the|if)|nothing to do|already installed|already (?:there|present)|you can skip|(?:is"
+    r"|are) done)\b",
+    re.IGNORECASE,
+)
+_PRINT = r"(?:prints?|outputs?|shows?|returns?|says?|answers?(?: with)?|responds?(?: with)?|reports?|displays?|gives?|reads?)"
+_PRINTS = re.compile(
+    rf"^\W*(?:it|which|this|that|you|the command|the last (?:one|command|line)|now|then|should|must|will|also|exactly)?"
+    rf"(?:\W+(?:should|must|will|now|then|also|see))*\W*(?:{_PRINT}|see|→|=>|->)\W*(?:exactly|the (?:line|text|word)"
+    rf"|a line)?\W*$",
+    re.IGNORECASE,
+)
+_PRINTS_AFTER = re.compile(
+    rf"^[\s,)]*(?:now |then |in a new (?:terminal|shell),? )?(?:should |must |will )?(?:{_PRINT}|→|=>"
+    rf"|->)\s+(?:exactly |the (?:line|text|word) )?"
+    r"[`\"“](?P<text>[^`\"”\n]{1,200})[`\"”]",
+    re.IGNORECASE,
+)
+_WORKS = re.compile(
+    rf"^\W*(?:now |then |should |must |will |also )*(?:{_PRINT}|runs?|works?|starts?|exits?|succeeds?)\b", re.IGNORECASE
+)
+_TASK = re.compile(r"^\[[ xX]?\]\s*")
+
+
+@dataclass(slots=True)
+class StepDraft:
+    """A step while it is being read."""
+
+    title: str
+    line: int
+    text: str = ""
+    optional: bool = False
+    human: bool = False
+    skip_if: str = ""
+    when: When = field(default_factory=When)
+
+
+@dataclass(slots=True)
+class Draft:
+    """A command while it is being read: where it belongs and which labels stand over it."""
+
+    snippet: Snippet
+    step: StepDraft
+    lang: str
+    labels: tuple[Label, ...] = ()
+    role: str = ""
+    """Empty for a command that installs; check | uninstall | update | skip for one that a sentence before it sets apart."""
+    block: int = 0
+    """Number of the block it came from."""
+    or_before: bool = False
+    """The words before it say that it replaces what stood before."""
+    sentence: str = ""
+    """The text around inline code, or the text that leads to a block."""
+    expect: str = ""
+    """What its output must contain, for a check."""
+    part_labels: int = 0
+    """How many of the labels, from the left, are headings."""
+    group: str = ""
+    way: str = ""
+
+    @property
+    def when(self) -> When:
+        """All labels together, and the system package manager of the command itself."""
+        when = When()
+        for label in self.labels:
+            when = both(when, label.when)
+        manager = manager_of(self.snippet.text, languages=bool(self.group))
+        if manager and not when.manager:
+            when = When(when.os, when.distro, (manager,), when.arch, when.root, when.note)
+        return when
+
+
+@dataclass(slots=True)
+class Harvest:
+    """Everything one walk over some parts found: drafts of commands and steps, in order."""
+
+    drafts: list[Draft] = field(default_factory=list)
+    steps: list[StepDraft] = field(default_factory=list)
+    blocks: int = 0
+
+    def part(self, part: Part, labels: tuple[Label, ...], step: StepDraft | None, accept: frozenset[int]) -> None:
+        """Read a part and those below it whose ids are in `accept`. A labelled part goes on with its parent's step."""
+        if part.label:
+            labels = (*labels, part.label)
+        if step is None or not (part.label and not part.numbered):
+            step = self._new(part.title, part.line, labels)
+            step.optional = bool(re.search(r"\boptional", part.title, re.IGNORECASE))
+            step.human = part.kind == "human"
+        if id(part) in accept:
+            _BlockReader(self, part, labels, step).read()
+        cluster = step
+        for inner in part.parts:
+            if not any(id(below) in accept for below in inner.walk()):
+                continue
+            if inner.label and not inner.numbered and self.steps[-1] is not cluster:
+                named = inner.label.when == When(note=inner.label.when.note)
+                cluster = self._new(inner.title if named else part.title or inner.title, inner.line, labels)
+            self.part(inner, labels, cluster, accept)
+
+    def _new(self, title: str, line: int, labels: tuple[Label, ...] = ()) -> StepDraft:
+        step = StepDraft(plain(_TASK.sub("", title))[:200], line)
+        for label in labels:
+            step.when = both(step.when, label.when)
+        self.steps.append(step)
+        return step
+
+
+@dataclass(slots=True)
+class _BlockReader:
+    """Reads the blocks of one part: text that labels, text that commands, code."""
+
+    harvest: Harvest
+    part: Part
+    labels: tuple[Label, ...]
+    step: StepDraft
+    lead: str = ""
+    lead_labels: tuple[Label, ...] = ()
+    item: int = 0
+    item_step: StepDraft | None = None
+    last_titles: tuple[str, ...] = ()
+
+    def read(self) -> None:
+        """Read every block in order."""
+        for block in self.part.blocks:
+            if block.quoted or any(container.kind == "note" for container in block.inside):
+                continue
+            self.harvest.blocks += 1
+            self._place(block)
+            if block.kind == "code":
+                self._code(block)
+            elif block.kind == "row":
+                self._row(block)
+            else:
+                self._text(block)
+
+    @property
+    def current(self) -> StepDraft:
+        """The step commands go to now."""
+        return self.item_step or self.step
+
+    def _place(self, block: Block) -> None:
+        """A task, a numbered item or a `<Step>` of a steps part is a step of its own."""
+        step_title = next((c.title for c in reversed(block.inside) if c.kind == "step" and c.title), "")
+        top = block.top if block.ordered or (block.text.startswith("[") and _TASK.match(block.text)) else 0
+        if block.top and block.top == self.item:
+            return
+        if step_title and self.part.kind != "uninstall":
+            if self.item_step is None or self.item_step.title != step_title:
+                self.item_step = self.harvest._new(step_title, block.line, self.labels)
+            return
+        if top and block.item == block.top and block.kind == "text" and not self._is_choice(block):
+            self.item = top
+            self.item_step = self.harvest._new(_first_sentence(block.text), block.line, self.labels)
+            self.item_step.optional = bool(re.match(r"\W*(?:\[.\]\s*)?\W*optional", block.text, re.IGNORECASE))
+        elif not block.top:
+            self.item, self.item_step = 0, None
+
+    def _is_choice(self, block: Block) -> bool:
+        lead = CODE.split(block.text, maxsplit=1)[0]
+        return read_label(lead) is not None
+
+    def _outer(self, block: Block) -> tuple[Label, ...]:
+        found = list(self.labels)
+        for container in block.inside:
+            label = read_label(container.title) if container.kind in ("tab", "details") and container.title else None
+            if label:
+                found.append(label)
+        return tuple(found)
+
+    def _text(self, block: Block) -> None:
+        text = block.text
+        step = self.current
+        step.text = f"{step.text}\n{text}".strip() if len(step.text) < 20_000 else step.text
+        step.human = step.human or bool(_HUMAN.search(text[:2000]))
+        self.lead, self.lead_labels = "", ()
+        spans = list(CODE.finditer(text)) if "`" in text else []
+        if text.rstrip().endswith(":") or not spans or _CHECK.match(text):
+            self.lead = text.rstrip()
+            last = re.split(r"(?<=[.!?])\s+", self.lead)[-1]
+            label = read_label(CODE.sub(" ", last) if last.endswith(":") else last) if len(text) < 400 else None
+            if label and not _trouble(last):
+                self.lead_labels = (label,)
+        if not spans:
+            return
+        if self._expected(block, spans[0]):
+            return
+        previous_end, label = 0, None
+        for span in spans[:200]:
+            before = text[previous_end : span.start()]
+            if previous_end and _PRINTS.match(before):
+                previous_end = span.end()
+                continue
+            found = self._label_before(before, block)
+            label = found or (label if len(before) < 60 else None)
+            self._span(block, span, text[_sentence_start(text, span.start()) : span.start()], text[span.end() :], label)
+            previous_end = span.end()
+
+    def _expected(self, block: Block, span: re.Match[str]) -> bool:
+        """Whether the text only says what the command before it prints; that command is then a check."""
+        before, drafts = block.text[: span.start()], self.harvest.drafts
+        if not drafts or drafts[-1].block != self.harvest.blocks - 1 or not _PRINTS.match(before):
+            return False
+        last = drafts[-1]
+        if last.role == "check":
+            last.expect = span[2].strip()
+        else:
+            self.harvest.drafts.append(replace(last, role="check", expect=span[2].strip(), block=self.harvest.blocks))
+        return True
+
+    def _label_before(self, before: str, block: Block) -> Label | None:
+        clause = re.split(r"[.;](?:\s|$)|\n", before)[-1]
+        if not clause.strip(" :*-–—,()"):
+            return None
+        return read_label(_TASK.sub("", clause))
+
+    def _span(self, block: Block, span: re.Match[str], before: str, after: str, label: Label | None) -> None:
+        code = span[2].strip()
+        line = block.line + block.text.count("\n", 0, span.start())
+        after = re.split(r"\.(?:\s|$)", after, maxsplit=1)[0]
+        sentence = f"{before}`{code}`{after}"
+        role = ""
+        if _SKIP.search(sentence) and is_call(code) and not self.current.skip_if:
+            self.current.skip_if = code if re.search(r"\bif\b", sentence, re.IGNORECASE) else ""
+            role = "skip"
+        elif self.part.kind == "done" and not _trouble(before) and not _NOT.search(before):
+            role = "check" if " " in code or _WORKS.search(after) else "skip"
+        elif _CHECK_LATE.search(sentence) or _CHECK.match(before) or _announces_check(block.text):
+            role = "check"
+        elif other := _OTHER.match(before):
+            role = "uninstall" if other["verb"].lower() in ("uninstall", "remove") else "update"
+        if role and not is_call(code):
+            return
+        if not role and (
+            not is_command(code) or _NOT.search(before) or _trouble(before) or not (label or _VERB.search(before))
+        ):
+            return
+        labels = self._outer(block)
+        self._add(Snippet(code, line, line), block, "", (*labels, label) if label else labels, role, sentence)
+        prints = _PRINTS_AFTER.match(after)
+        if role == "check" and prints:
+            self.harvest.drafts[-1].expect = prints["text"].strip()
+
+    def _row(self, block: Block) -> None:
+        labels = [read_label(CODE.sub(" ", cell)) for cell in block.cells if not CODE.fullmatch(cell.strip())]
+        named = tuple(label for label in labels if label)
+        for column, cell in enumerate(block.cells):
+            head = block.head[column] if column < len(block.head) else ""
+            role = {"uninstall": "uninstall", "done": "check", "update": "update"}.get(kind_of(head), "")
+            by_head = read_label(head)
+            for span in CODE.finditer(cell):
+                if (is_command(span[2]) and (named or by_head)) or (role == "check" and is_call(span[2])):
+                    found = (*self._outer(block), *named, *((by_head,) if by_head and not named else ()))
+                    self._add(Snippet(span[2].strip(), block.line, block.line), block, "", found, role, head)
+
+    def _code(self, block: Block) -> None:
+        lead, lead_labels = self.lead, self.lead_labels
+        last = re.split(r"(?<=[.!?])\s+", lead)[-1] if lead else ""
+        if not is_shell(block.lang, block.text) or _FILE.search(last):
+            return
+        prompted = block.text.lstrip().startswith("$ ")
+        if block.lang in ("", "text", "output", "indented", "txt") and _OUTPUT.search(last) and not prompted:
+            self._output(block, last)
+            return
+        labels = (*self._outer(block), *lead_labels, *self._info_label(block))
+        stated = _CHECK.match(last) or (_CHECK_LATE.search(last) and last.endswith(":"))
+        role = "check" if stated or self.part.kind == "done" else ""
+        if other := _OTHER.match(last):
+            role = "uninstall" if other["verb"].lower() in ("uninstall", "remove") else "update"
+        if _trouble(last):
+            role = "trouble"
+        or_before = bool(_OR.match(last)) or last.strip(" *_:.").lower() in ("or", "or:")
+        inner: tuple[Label, ...] = ()
+        offset = 0 if block.lang == "indented" else 1
+        for snippet in snippets(block.lang, block.text, block.line + offset):
+            if snippet.comment:
+                comment = snippet.comment.split("\n")[-1]
+                label = read_label(comment)
+                inner = (label,) if label else ()
+                or_before = or_before or bool(_OR.match(comment))
+                own = "check" if _CHECK.match(comment) else role
+            else:
+                own = role if snippet.line == block.line + offset or role else ""
+            self._add(snippet, block, block.lang, (*labels, *inner), own, last, or_before)
+        self.lead, self.lead_labels = "", ()
+
+    def _output(self, block: Block, lead: str) -> None:
+        """A block that shows output: what the check before it must print, when the text says so."""
+        drafts, text = self.harvest.drafts, block.text.strip()
+        said = re.search(r"expect|should|must", lead, re.IGNORECASE)
+        if said and drafts and drafts[-1].role == "check" and drafts[-1].block >= self.harvest.blocks - 2 and "\n" not in text:
+            drafts[-1].expect = text[:200]
+
+    def _info_label(self, block: Block) -> tuple[Label, ...]:
+        title = re.search(r"""title\s*=\s*["']([^"']{1,80})["']|^\[?([\w ./+-]{1,40})\]?$""", block.info)
+        label = read_label(title[1] or title[2]) if title else None
+        return (label,) if label else ()
+
+    def _add(
+        self,
+        snippet: Snippet,
+        block: Block,
+        lang: str,
+        labels: tuple[Label, ...],
+        role: str,
+        sentence: str,
+        or_before: bool = False,
+    ) -> None:
+        unique = tuple(dict.fromkeys(labels))
+        number = self.harvest.blocks
+        draft = Draft(snippet, self.current, lang, unique, role, number, or_before, sentence, part_labels=len(self.labels))
+        self.harvest.drafts.append(draft)
+
+
+def _sentence_start(text: str, end: int) -> int:
+    """Where the sentence that goes on at `end` begins; a line that begins with a capital begins one."""
+    start = text.rfind(". ", 0, end) + 1
+    newline = text.rfind("\n", start, end)
+    while newline > start and not text[newline + 1 : newline + 2].isupper():
+        newline = text.rfind("\n", start, newline)
+    return max(start, newline + 1)
+
+
+def _announces_check(text: str) -> bool:
+    """Whether the first sentence, which names no command itself, says that a check follows."""
+    first = re.split(r"\.(?:\s|$)", text, maxsplit=1)[0]
+    return bool(_CHECK.match(first)) and "`" not in first and len(first) < len(text.strip())
+
+
+def _trouble(text: str) -> bool:
+    return bool(_TROUBLE.search(text[-300:]))
+
+
+def _first_sentence(text: str) -> str:
+    text = _TASK.sub("", text)
+    return re.split(r"(?<=[.:!?])\s|\n", plain(text) or text, maxsplit=1)[0]

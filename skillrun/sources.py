@@ -1,0 +1,225 @@
+"""Where a skill comes from: a bundled or added name, a path, a URL, a repository, standard input.
+
+`find_skill` turns what a person writes into a read Skill; `list_skills` says what there is without reading
+whole documents. Remote sources live in `skillrun.remote`, which is imported only when one is named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from skillrun.document import document_in, read_files, read_skill
+from skillrun.frontmatter import split
+from skillrun.skill import MAX_BYTES, Skill, SkillError, digest_of
+
+MAX_FILES = 500
+MAX_TOTAL = 16 << 20
+"""Limits of a skill directory: files, and bytes of all of them."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+_REPOSITORY = re.compile(r"(?![./~])[A-Za-z0-9][\w.-]*/[\w.-]+(?:/[\w./-]+)?(?:#[\w./-]+)?$")
+_GIT = re.compile(r"(?:git\+|git://|ssh://|git@[\w.-]+:)|\.git(?:#|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A directory in which skills are looked for, and what to call it."""
+
+    path: Path
+    label: str
+    """project | user | added | bundled"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A skill that is available by name, as far as its front matter tells."""
+
+    name: str
+    description: str
+    source: str
+    path: Path
+    digest: str = ""
+    shadows: tuple[Path, ...] = ()
+    """Skills of the same name further down the search path."""
+    problem: str = ""
+    """Why it cannot be read, when it cannot."""
+
+
+def bundled() -> Path | None:
+    """The folder of the bundled skills: inside the installed package, or `skills/` of a checkout."""
+    here = Path(__file__).resolve().parent
+    installed, checkout = here / "_skills", here.parent / "skills"
+    if installed.is_dir():
+        return installed
+    return checkout if checkout.is_dir() and (here.parent / "pyproject.toml").is_file() else None
+
+
+def library() -> Path:
+    """The user's own library, where `skillrun add` puts skills."""
+    if os.environ.get("SKILLRUN_SKILLS"):
+        return Path(os.environ["SKILLRUN_SKILLS"])
+    from platformdirs import user_data_path
+
+    return user_data_path("skillrun") / "skills"
+
+
+def search_path() -> tuple[Place, ...]:
+    """Where names are looked for, first match wins: the project, the user's agents, the user's library, bundled."""
+    home = Path.home()
+    places = [
+        *(Place(Path.cwd() / folder, "project") for folder in (".agents/skills", ".claude/skills", "skills")),
+        *(Place(home / folder, "user") for folder in (".agents/skills", ".claude/skills")),
+        Place(library(), "added"),
+    ]
+    own = bundled()
+    if own:
+        places = [place for place in places if not _same(place.path, own)] + [Place(own, "bundled")]
+    return tuple(places)
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _skills_in(place: Place) -> Iterator[tuple[str, Path]]:
+    try:
+        found = sorted(place.path.iterdir())
+    except OSError:
+        return
+    for folder in found:
+        if folder.name.startswith(".") or not folder.is_dir():
+            continue
+        document = folder / "SKILL.md"
+        if document.is_file() or (document := document_in(folder) or document).is_file():
+            yield folder.name, document
+
+
+def list_skills() -> list[Entry]:
+    """What is available by name, in alphabetical order; what shadows what is noted. Never raises for a broken skill."""
+    found: dict[str, Entry] = {}
+    for place in search_path():
+        for name, document in _skills_in(place):
+            if name in found:
+                earlier = found[name]
+                found[name] = replace(earlier, shadows=(*earlier.shadows, document))
+            else:
+                found[name] = _entry(name, document, place.label)
+    return [found[name] for name in sorted(found)]
+
+
+def _entry(name: str, document: Path, label: str) -> Entry:
+    try:
+        with document.open("rb") as file:
+            text = file.read(MAX_BYTES).decode("utf-8", "replace")
+        front = split(text, str(document))
+    except (OSError, SkillError) as error:
+        return Entry(name, "", label, document, problem=str(error))
+    description = front.text("description") or next((line for line in front.body.split("\n") if line.strip()), "")
+    return Entry(name, " ".join(description.lstrip("# ").split()), label, document)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file of a skill directory, relative path -> bytes; `.git` is left out.
+
+    Raises SkillError for a symbolic link that leads outside, and for a directory beyond the limits.
+    """
+    root = folder.resolve()
+    files: dict[str, bytes] = {}
+    total = 0
+    for base, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in (".git", "__pycache__"))
+        for name in [*names, *(link for link in folders if (Path(base) / link).is_symlink())]:
+            path = Path(base) / name
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise SkillError(f"the link {path.relative_to(root)} leads outside the skill", str(folder))
+            if not path.is_file():
+                continue
+            total += path.stat().st_size
+            if len(files) >= MAX_FILES or total > MAX_TOTAL:
+                raise SkillError(f"more than {MAX_FILES} files or {MAX_TOTAL >> 20} MiB: not a skill directory", str(folder))
+            files[path.relative_to(root).as_posix()] = path.read_bytes()
+    return files
+
+
+def find_skill(spec: str) -> Skill:
+    """The skill a person means: name, directory, file, URL, `owner/repo[/path][#ref]`, git URL, or `-` for standard input.
+
+    The digest covers every file of a skill directory. Raises SkillError with what to try instead.
+    """
+    if spec == "-":
+        return replace(read_skill(_standard_input(), "stdin"), source="stdin")
+    path = Path(spec).expanduser()
+    if _NAME.match(spec) and not spec.endswith(".md"):
+        named = _named(spec)
+        if named:
+            return named
+    if path.exists():
+        return read_path(path, spec)
+    raise SkillError(_not_found(spec))
+
+
+def _standard_input() -> str:
+    data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise SkillError(f"larger than {MAX_BYTES >> 10} KiB: nobody reviews instructions of that size", "standard input")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise SkillError("is not UTF-8 text", "standard input") from None
+
+
+def _named(name: str) -> Skill | None:
+    matches: list[tuple[Place, Path]] = []
+    for place in search_path():
+        folder = place.path / name
+        document = document_in(folder) if folder.is_dir() else None
+        if document:
+            matches.append((place, document))
+    if not matches:
+        return None
+    place, document = matches[0]
+    skill = read_path(document.parent if document.parent.name == name else document, f"{place.label}:{name}")
+    if len(matches) > 1:
+        others = ", ".join(str(path.parent) for _, path in matches[1:])
+        warning = f"{document.parent} shadows another skill of the same name: {others}"
+        skill = replace(skill, warnings=(*skill.warnings, warning))
+    return skill
+
+
+def read_path(path: Path, source: str = "") -> Skill:
+    """Read a skill from a file or a directory; a directory's digest, and that of a SKILL.md, covers all its files.
+
+    Raises SkillError.
+    """
+    document = document_in(path) if path.is_dir() else path
+    if document is None:
+        raise SkillError(f"no SKILL.md, install.md or other single Markdown file in {path}", str(path))
+    skill = read_skill(document, source or str(path))
+    if path.is_dir() or document.name == "SKILL.md":
+        folder = path if path.is_dir() else document.parent
+        skill = replace(skill, digest=digest_of(files_of(folder)))
+    return skill
+
+
+def read_bytes(files: dict[str, bytes], document: str, source: str) -> Skill:
+    """Read a skill from files in memory. Raises SkillError."""
+    return read_files(files, document, None, source)
+
+
+def _not_found(spec: str) -> str:
+    names = sorted({name for place in search_path() for name, _ in _skills_in(place)})
+    close = get_close_matches(spec.rsplit("/", 1)[-1], names, n=3, cutoff=0.5)
+    if close:
+        return f"no skill `{spec}`: did you mean {' or '.join(close)}?"
+    if "/" in spec or spec.endswith(".md"):
+        return f"no file or directory `{spec}`"
+    return f"no skill `{spec}`: `skillrun list` names those there are"

@@ -1,0 +1,77 @@
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skillrun.document import read_skill
+from skillrun.skill import Skill, SkillError
+
+CASES = sorted((Path(__file__).parent / "cases" / "skills").glob("*.json"))
+CHECKED = ("origin", "command", "expect")
+
+
+def said(skill: Skill, want: Mapping[str, Any]) -> dict[str, Any]:
+    """What was read, in the words of a case file, as far as the case asks for it."""
+    commands = [command for step in skill.steps for command in step.commands]
+    by_text = {command.text: command for command in commands}
+    got: dict[str, Any] = {
+        "why": want["why"],
+        "name": skill.name,
+        "title": skill.title,
+        "kind": skill.kind,
+        "description": skill.description,
+        "version": skill.version,
+        "commands": [command.text for command in commands],
+        "lines": [command.line for command in commands],
+        "steps": [step.title for step in skill.steps],
+        "optional": [step.title for step in skill.steps if step.optional],
+        "human": [step.title for step in skill.steps if step.human],
+        "skip_if": [step.skip_if for step in skill.steps if step.skip_if],
+        "ways": {text: by_text[text].way for text in want.get("ways", {}) if text in by_text},
+        "when": {
+            text: {key: list(getattr(by_text[text].when, key)) for key in wanted} if text in by_text else {}
+            for text, wanted in want.get("when", {}).items()
+        },
+        "root": {text: by_text[text].when.root for text in want.get("root", {}) if text in by_text},
+        "groups": [
+            [c.text for c in commands if c.alternative == name]
+            for name in dict.fromkeys(c.alternative for c in commands)
+            if name
+        ],
+        "checks": [[check.origin, check.command, check.expect] for check in skill.checks],
+        "uninstall": [command.text for step in skill.uninstall for command in step.commands],
+        "inputs": {value.name: value.default for value in skill.inputs},
+        "choices": {value.name: list(value.choices) for value in skill.inputs if value.choices},
+        "secrets": {secret.name: secret.optional for secret in skill.secrets},
+        "answers": dict(skill.answers),
+        "metadata": dict(skill.metadata),
+        "sections": [[section.kind, section.title] for section in skill.sections if section.title],
+        "rules": [section.text for section in skill.sections if section.kind == "rules"],
+        "warnings": [word for word in want.get("warnings", []) if any(word in warning for warning in skill.warnings)],
+        "declared": {key: getattr(skill.declared, key) for key in want.get("declared", {})},
+    }
+    got["declared"] = {key: list(value) if isinstance(value, tuple) else value for key, value in got["declared"].items()}
+    return {key: got[key] for key in want}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
+def test_a_document_is_read_as_its_case_says(case: Path) -> None:
+    """Every trap of the format is a case: a document, and beside it what must be read from it, or the error."""
+    want = json.loads(case.read_text())
+    document = case.with_suffix(".md")
+    if "error" in want:
+        with pytest.raises(SkillError) as raised:
+            read_skill(document)
+        assert want["error"] in raised.value.message
+        assert raised.value.line == want.get("line", 0)
+        return
+    assert said(read_skill(document), want) == want
+
+
+def test_the_cases_are_there() -> None:
+    """No case is lost: every document has its expectation."""
+    folder = Path(__file__).parent / "cases" / "skills"
+    assert {path.stem for path in folder.glob("*.md")} == {path.stem for path in CASES}
+    assert len(CASES) >= 30
