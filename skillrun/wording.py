@@ -162,8 +162,8 @@ def ended(result: Result) -> str:
 def decided(decision: Decision) -> str:
     """Who allowed or refused it, and why."""
     verb = {Verdict.ALLOW: "allowed", Verdict.ASK: "needs approval", Verdict.DENY: "denied"}[decision.verdict]
-    rule = f" [{decision.rule}]" if decision.rule else ""
-    return f"{verb} by {decision.by}: {one_line(shown(decision.reason), 300)}{rule}"
+    rule = f" [{shown(decision.rule)}]" if decision.rule else ""
+    return f"{verb} by {shown(decision.by)}: {one_line(shown(decision.reason), 300)}{rule}"
 
 
 def checks_line(checks: Iterable[CheckResult]) -> str:
@@ -207,16 +207,24 @@ def last_lines(text: str, count: int) -> list[str]:
 
 
 def changes_line(changes: Mapping[str, Any]) -> str:
-    """A run's changes in one line: counts of what the summary counts, by its own names."""
+    """A run's changes in one line: packages, services and accounts by name, files by number."""
     parts: list[str] = []
-    for key, value in changes.items():
-        if isinstance(value, bool) or value in (None, "", 0, [], {}):
-            continue
-        name = shown(str(key)).replace("_", " ")
-        if isinstance(value, int | float):
-            parts.append(f"{size(value) if 'bytes' in key else value} {name}")
-        elif isinstance(value, str):
-            continue
-        elif isinstance(value, list | tuple | Mapping):
-            parts.append(f"{len(value)} {name}")
-    return ", ".join(parts)
+    for key in ("packages", "services", "accounts"):
+        rows = changes.get(key)
+        if isinstance(rows, list | tuple) and rows:
+            names = [shown(str(row.get("name", "")) if isinstance(row, Mapping) else str(row)) for row in rows]
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            parts.append(f"{len(names)} {key if len(names) > 1 else key[:-1]} ({', '.join(names[:5])}{more})")
+    counts = changes.get("counts")
+    if isinstance(counts, Mapping):
+        files = [f"{counts[key]} {key}" for key in ("added", "changed", "removed") if counts.get(key)]
+        if files:
+            written = counts.get("bytes")
+            much = f", {size(written)} written" if isinstance(written, int | float) and written else ""
+            parts.append(f"files: {', '.join(files)}{much}")
+    if not parts:
+        known = [
+            f"{len(value)} {shown(str(key))}" for key, value in changes.items() if isinstance(value, list | tuple | Mapping)
+        ]
+        parts = [part for part in known if not part.startswith("0 ")]
+    return "; ".join(parts)

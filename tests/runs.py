@@ -33,9 +33,21 @@ INSTALL = (Effect(EffectKind.INSTALL, "jq", "apt"), Effect(EffectKind.PRIVILEGE,
 LOOK = (Effect(EffectKind.READ, "/etc/os-release"),)
 
 CHANGES = {
-    "files": {"added": 3, "changed": 1, "deleted": 0, "bytes": 123456},
-    "packages": ["jq", "libjq1"],
-}
+    "counts": {"added": 3, "changed": 1, "removed": 0, "bytes": 123456},
+    "packages": [
+        {"manager": "apt", "name": "jq", "change": "installed", "version": "1.6-2.1"},
+        {"manager": "apt", "name": "libjq1", "change": "upgraded", "version": "1.6-2.1", "old": "1.5"},
+    ],
+    "services": [{"name": "jq.socket", "change": "enabled"}],
+    "accounts": [{"kind": "user", "name": "jq", "change": "added"}],
+    "groups": [{"name": "programs of packages", "added": 3, "bytes": 120000, "examples": ["/usr/bin/jq"]}],
+    "files": [
+        {"path": "/etc/jq.conf", "change": "changed", "kind": "settings", "bytes": 40, "diff": "--- old\n+++ new\n-a\n+b\n"},
+    ],
+    "alerts": [{"level": "warning", "text": "a setting that was there is changed", "path": "/etc/jq.conf"}],
+    "kept_out": [{"path": "/var/lib/apt/lists", "reason": "rebuilt at any time"}],
+    "deferred": ["systemctl start jq.socket"],
+}  # fmt: skip
 
 
 def started(**given: str) -> RunStarted:

@@ -19,7 +19,7 @@ def test_a_run_folds_into_its_story() -> None:
     assert report.exit_code == 0
     assert report.cost_usd == 0.0123
     assert report.effects["install"] == ["jq"]
-    assert report.changes["packages"] == ["jq", "libjq1"]
+    assert [row["name"] for row in report.changes["packages"]] == ["jq", "libjq1"]
 
 
 def test_a_denied_call_is_told_as_denied() -> None:

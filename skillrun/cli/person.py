@@ -129,7 +129,7 @@ class TerminalPerson:
         table.add_row("where", Text(f"{shown(place.cwd)} as {shown(place.user) or 'you'}, {where}"))
         for words, subjects, level in wording.effects_by_kind(decision.effects):
             table.add_row("effect", Text.assemble((words, RISKS[level]), f" {subjects}"))
-        table.add_row("asks because", Text(shown(decision.reason) + (f" [{decision.rule}]" if decision.rule else "")))
+        table.add_row("asks because", Text(shown(decision.reason + (f" [{decision.rule}]" if decision.rule else ""))))
         step = f" for step {call.step} of the skill" if call.step else ""
         body = Text(shown(self._whole(call, decision)), overflow="fold", style="bold")
         panel = Panel(body, title=Text(f"May this run{step}?"), title_align="left", border_style=RISKS[self._risk(decision)])

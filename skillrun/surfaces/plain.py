@@ -44,12 +44,14 @@ class Plain:
         colour: bool = False,
         heartbeat_s: float = 30.0,
         output_lines: int = 20,
+        hint: bool = True,
     ) -> None:
         self._stream = stream
         self._total = total_steps
         self._colour = colour
         self._heartbeat_s = heartbeat_s
         self._output_lines = output_lines
+        self._hint = hint
         self._fold = Fold()
         self._tail = Tail()
         self._doing = "starting"
@@ -145,7 +147,7 @@ class Plain:
         if event.summary:
             for line in settled(event.summary).strip().split("\n"):
                 self._line(f"  {line}")
-        if event.run_id:
+        if event.run_id and self._hint:
             self._line(f"  run {shown(event.run_id)}: `skillrun report {shown(event.run_id)}` tells the whole story", "dim")
         self.close()
 

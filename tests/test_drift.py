@@ -1,0 +1,60 @@
+from skillrun.drift import compare, declares
+from skillrun.events import Effect, EffectKind
+from skillrun.report import fold
+from skillrun.skill import Declared
+from tests.runs import INSTALL, call, ended, started
+
+
+def run_with(*effects: Effect) -> object:
+    """The report of a run whose one command has these effects."""
+    return fold([started(), *call(1, "x", effects=effects), *ended()])
+
+
+def test_the_same_effects_are_no_drift() -> None:
+    """Two equal runs differ in nothing; looking at more is nothing either."""
+    drift = compare(run_with(*INSTALL), run_with(*INSTALL, Effect(EffectKind.READ, "/etc/passwd")))  # type: ignore[arg-type]
+    assert not drift
+    assert drift.lines() == ["same effects as before"]
+
+
+def test_a_new_kind_is_named_and_undeclared() -> None:
+    """A run that now also writes to ~/.ssh and contacts another host says so, gravest first."""
+    after = run_with(
+        *INSTALL, Effect(EffectKind.PERSISTENCE, "~/.ssh/authorized_keys"), Effect(EffectKind.NETWORK, "evil.invalid")
+    )
+    drift = compare(run_with(*INSTALL), after, Declared())  # type: ignore[arg-type]
+    assert drift.undeclared == ("persistence",)
+    assert drift.new_kinds == ("persistence",)
+    assert drift.lines() == [
+        "now also stays after a restart ~/.ssh/authorized_keys (a kind of effect the skill does not declare)",
+        "now also contacts evil.invalid",
+    ]
+
+
+def test_a_declared_kind_is_drift_but_allowed() -> None:
+    """What the skill declares may come; it is told, and does not fail."""
+    after = run_with(*INSTALL, Effect(EffectKind.SERVICE, "redis"))
+    drift = compare(run_with(*INSTALL), after, Declared(effects=("packages", "service")))  # type: ignore[arg-type]
+    assert drift
+    assert drift.undeclared == ()
+
+
+def test_what_is_gone_is_told() -> None:
+    """An effect that is no longer there is in the words, and is no failure."""
+    drift = compare(run_with(*INSTALL), run_with(Effect(EffectKind.INSTALL, "jq")))  # type: ignore[arg-type]
+    assert drift.gone_kinds == ("network", "privilege")
+    assert "no longer contacts anything" in drift.lines()
+    assert not drift.undeclared
+
+
+def test_declarations_cover_hosts_paths_and_rights() -> None:
+    """Hosts by pattern, write roots with everything below them and ~ for any home, rights by name."""
+    declared = Declared(hosts=("*.example.org",), writes=("~/.local/bin", "/opt/tool"), privilege="sudo", effects=("packages",))
+    assert declares(declared, "network", ["dl.example.org"])
+    assert not declares(declared, "network", ["dl.example.org", "evil.invalid"])
+    assert declares(declared, "write", ["/home/dev/.local/bin/tool", "~/.local/bin/x", "/opt/tool/lib/a"])
+    assert not declares(declared, "write", ["/opt/toolbox"])
+    assert declares(declared, "privilege")
+    assert declares(declared, "install", ["anything"])
+    assert not declares(declared, "defence-off")
+    assert not declares(None, "write", [])
