@@ -15,6 +15,7 @@ import struct
 from skillrun.view import namespaces as ns
 from skillrun.view.channel import Gone, receive, send
 from skillrun.view.confinement import confine
+from skillrun.view.machine_view import build_machine_view
 from skillrun.view.mounts import CHANNEL, Built, guard_proc, mount_proc
 from skillrun.view.root_view import build_root_view
 from skillrun.view.server import Server
@@ -78,6 +79,9 @@ def _build(spec: Spec) -> Built:
         ns.unshare(private)
         proxy = f"http://127.0.0.1:{PROXY_PORT}" if spec.closed_network else ""
         return build_root_view(spec, proxy)
+    if spec.tier == "M":
+        ns.unshare(private | (ns.CLONE_NEWNET if spec.machine and spec.machine.own_network else 0))
+        return build_machine_view(spec)
     ns.enter_own_user_namespace(private)
     return build_user_view(spec)
 
@@ -101,7 +105,7 @@ def _first_process(channel: socket.socket, spec: Spec, built: Built) -> None:
         if spec.closed_network:
             files.append(_listen())
         ns.leave_session_keyring()
-        if spec.tier == "R":
+        if spec.tier in ("R", "M"):
             ns.enter_identity_user_namespace()
         applied = confine()
         ns.hide_memory()

@@ -105,7 +105,7 @@ class Server:
         """A terminal of the view's own devpts, so that programs inside can name and open it."""
         master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[0], size[1], 0, 0))
-        if self._spec.tier == "R":
+        if self._spec.tier != "U":
             os.fchown(slave, self._spec.account.uid, TERMINAL_GROUP)
         return master, slave
 
@@ -119,7 +119,8 @@ class Server:
                 os.dup2(terminal, standard)
         for number, descriptor in zip(request["fds"], parked, strict=True):
             os.dup2(descriptor, int(number))
-        self._become_person()
+        if not (request.get("as_root") and self._spec.tier == "M"):
+            self._become_person()
         os.umask(self._spec.umask)
         for folder in (request["cwd"], self._spec.account.home, "/"):
             try:
@@ -135,7 +136,7 @@ class Server:
             os._exit(126 if error.errno == 13 else 127)
 
     def _become_person(self) -> None:
-        if self._spec.tier == "R":
+        if self._spec.tier != "U":
             account = self._spec.account
             os.setgroups(account.groups)
             os.setresgid(account.gid, account.gid, account.gid)

@@ -39,11 +39,27 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Furnishing:
+    """What is peculiar to a machine of its own (tier M)."""
+
+    lowers: tuple[str, ...]
+    """Root directories it is laid over, topmost first; read-only."""
+    tmp_options: str = ""
+    """Mount options of a tmpfs on /tmp; empty: /tmp is part of the disk."""
+    disk_mb: int = 0
+    """Size of all it may write, in MiB; 0: as much as the real disk holds."""
+    read_only: tuple[str, ...] = ()
+    binds: tuple[tuple[str, str], ...] = ()
+    """Directories or files of the outside shown inside, read-only: (outside, inside)."""
+    own_network: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """A view to build."""
 
     tier: str
-    """R (root view of the whole machine) or U (user view of the home directory)."""
+    """R (root view of the whole machine), U (user view of the home directory) or M (a machine of its own from `lowers`)."""
     id: str
     """Names the view's directories on file systems other than the run folder's; unique per run."""
     changes: str
@@ -62,6 +78,7 @@ class Spec:
     stand_ins: bool = True
     umask: int = 0o022
     """For the commands inside."""
+    machine: Furnishing | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the channel."""
@@ -72,4 +89,12 @@ class Spec:
         """The spec back from plain data. Raises KeyError or TypeError when it is not one."""
         account = {**data["account"], "groups": tuple(data["account"]["groups"])}
         lists = {name: tuple(data[name]) for name in ("hide", "hide_files")}
-        return cls(**{**data, **lists, "account": Account(**account)})
+        machine = Furnishing(**_tuples(data["machine"])) if data.get("machine") else None
+        return cls(**{**data, **lists, "account": Account(**account), "machine": machine})
+
+
+def _tuples(value: Any) -> Any:
+    """Plain data with every list a tuple again."""
+    if isinstance(value, Mapping):
+        return {key: _tuples(inner) for key, inner in value.items()}
+    return tuple(_tuples(inner) for inner in value) if isinstance(value, list | tuple) else value

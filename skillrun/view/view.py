@@ -76,7 +76,7 @@ class View:
         tx = Path(spec.changes)
         items = tuple(Layer(*fields) for fields in ready["layers"])
         ours = tuple(sorted({str(Path(item.upper).parent.parent) for item in items} | {spec.changes, *self._made}))
-        user_map = "identity" if spec.tier == "R" else "self"
+        user_map = "self" if spec.tier == "U" else "identity"
         self.layers = Layers(tx, self.started_ns, spec.tier, user_map, items, ours)
         self.layers.save(tx)
 
@@ -87,13 +87,23 @@ class View:
         cwd: str,
         fds: Mapping[int, int] | None = None,
         size: tuple[int, int] | None = None,
+        as_root: bool = False,
     ) -> Spawned:
         """Start a command inside, on a new terminal of `size` (rows, columns) or without one.
 
-        `fds`: number inside -> descriptor here. Raises ViewError, also when the view has ended.
+        `fds`: number inside -> descriptor here. `as_root` counts in a machine of its own only (tier M).
+        Raises ViewError, also when the view has ended.
         """
         files = dict(fds or {})
-        request = {"op": "spawn", "argv": list(argv), "env": dict(env), "cwd": cwd, "fds": list(files), "size": size}
+        request = {
+            "op": "spawn",
+            "argv": list(argv),
+            "env": dict(env),
+            "cwd": cwd,
+            "fds": list(files),
+            "size": size,
+            "as_root": as_root,
+        }
         reply, received = self._ask(request, list(files.values()))
         handle = received[0]
         return Spawned(_pid_of(handle), reply["pid"], handle, received[1] if size else None)
@@ -120,6 +130,11 @@ class View:
     def deferred(self) -> tuple[Deferred, ...]:
         """What is to be done on the real machine after a commit, as noted so far."""
         return read_deferred(self._deferred)
+
+    @property
+    def builder(self) -> int:
+        """The process that holds the view's network namespace, 0 when it was built through sudo."""
+        return self._child
 
     def close(self) -> None:
         """End everything inside and let go of every mount; the layers stay. Safe to call twice."""
