@@ -401,8 +401,8 @@ RECORDED = wire(events(message([{"type": "text", "text": "Ä first look ☃."}, 
 class ByteServer:
     """Sends the first `at` bytes of the recorded stream and closes, once for each connection; fast enough for every offset."""
 
-    def __init__(self, cut: Callable[[int], bytes]) -> None:
-        self.cut = cut
+    def __init__(self, cut: Callable[[int], bytes], chunked: bool = False) -> None:
+        self.cut, self.chunked = cut, chunked
         self.count = 0
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
@@ -422,15 +422,21 @@ class ByteServer:
                     if line in (b"\r\n", b"\n"):
                         break
                 lines.read(length)
-                head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
-                peer.sendall(head + self.cut(self.count))
-                self.count += 1
+                number, self.count = self.count, self.count + 1
+                head, data = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n", self.cut(number)
+                if self.chunked:
+                    # The size is of the whole stream, so a cut one ends inside its chunk, as behind a proxy that dies.
+                    end = b"\r\n0\r\n\r\n" if len(data) == len(RECORDED) else b""
+                    peer.sendall(head + b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(RECORDED) + data + end)
+                else:
+                    peer.sendall(head + b"connection: close\r\n\r\n" + data)
 
 
-def test_no_cut_anywhere_ever_yields_a_call() -> None:
+@pytest.mark.parametrize(("chunked", "step"), [(False, 1), (True, 5)])
+def test_no_cut_anywhere_ever_yields_a_call(chunked: bool, step: int) -> None:
     """For every byte at which the recorded stream can be cut: the cut attempt gives no call, the whole one gives it once."""
-    offsets = range(len(RECORDED))
-    server = ByteServer(lambda count: RECORDED if count % 2 else RECORDED[: offsets[count // 2]])
+    offsets = range(0, len(RECORDED), step)
+    server = ByteServer(lambda count: RECORDED if count % 2 else RECORDED[: offsets[count // 2]], chunked)
     model = AnthropicModel("test", Credentials("t", KEY), server.url, None, lambda _: None)
     try:
         for offset in offsets:
@@ -447,3 +453,14 @@ def test_no_cut_anywhere_ever_yields_a_call() -> None:
             assert [made.command for made in reply.calls] == ["apt-get install -y jq"]
     finally:
         server.socket.close()
+
+
+def test_an_error_after_any_event_yields_nothing() -> None:
+    """An overload reported after any number of events, with status 200, is retried and nothing of the wreck is used."""
+    stream = events(INSTALL)
+    faults = [Fault("error", INSTALL, at=at, body=error("overloaded_error", "Overloaded")) for at in range(len(stream))]
+    with MessagesServer(line for fault in faults for line in (fault, say("again"))) as server:
+        for _ in faults:
+            done = talk(server.url)
+            assert done.reply is not None
+            assert (done.reply.calls, done.reply.text, len(done.notes)) == ((), "again", 1)
