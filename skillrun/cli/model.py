@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -120,5 +119,6 @@ def build(choice: Choice) -> Model:
         if choice.name not in AGENTS:
             raise Problem(f"--via does not know {choice.name!r}", f"one of {', '.join(AGENTS)}")
         return ViaModel(choice.name)
-    engine: Model = importlib.import_module("skillrun.models.builtin").BuiltinModel()
-    return engine
+    from skillrun.models.builtin import BuiltinModel
+
+    return BuiltinModel()
