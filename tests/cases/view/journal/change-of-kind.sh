@@ -1,0 +1,1 @@
+rm -r tree; echo now a file >tree; rm file; mkdir file; touch file/x

@@ -1,0 +1,1 @@
+rm file; rm -r tree; rm "new"$'\n'"line é"

@@ -1,0 +1,1 @@
+echo more >>file; mv file moved; echo again >>moved; rm moved
