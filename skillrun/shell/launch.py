@@ -6,6 +6,7 @@ differs from the machine itself: whoever holds a `Launched` need not know which 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -44,6 +45,18 @@ def set_size(terminal: int, size: tuple[int, int]) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", size[0], size[1], 0, 0))
 
 
+def _inheritable() -> list[int]:
+    # What this process was itself started with (a pipe of a caller waiting for its end, say) is none of the child's.
+    with os.scandir("/dev/fd") as entries:
+        numbers = [int(entry.name) for entry in entries if int(entry.name) > 2]
+    inheritable = []
+    for number in numbers:
+        with contextlib.suppress(OSError):
+            if os.get_inheritable(number):
+                inheritable.append(number)
+    return inheritable
+
+
 def launch_local(
     argv: Sequence[str], env: Mapping[str, str], cwd: str, fds: Mapping[int, int], size: tuple[int, int]
 ) -> Launched:
@@ -64,6 +77,7 @@ def launch_local(
             copy = fcntl.fcntl(our_fd, fcntl.F_DUPFD_CLOEXEC, FIRST_SPARE_FD)
             spare.append(copy)
             actions.append((os.POSIX_SPAWN_DUP2, copy, child_fd))
+        actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd not in fds]
         pid = os.posix_spawn(
             argv[0],
             argv,

@@ -1,0 +1,173 @@
+"""Secrets by handle: `{{secret:NAME}}` in a command, a value only inside the target, dots everywhere else.
+
+A `Vault` holds the values in memory and takes them out of every text that leaves a target. Masking
+works on bytes, so that it can sit in front of decoding, and across the borders of reads.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote, quote_plus
+
+HANDLE = re.compile(r"\{\{secret:([A-Za-z_][A-Za-z0-9_]*)\}\}")
+"""How a command names a secret."""
+
+SHORTEST = 4
+"""Values shorter than this are not masked: hiding every "yes" would hide the output and protect nothing."""
+
+GUESSED = 4 * 1024 * 1024
+"""Of one stream, the bytes that are searched for keys by their looks; values that are known are always searched for."""
+
+MASK = b"[secret:%s]"
+
+KEY_PREFIXES = (
+    "sk-ant-", "sk-proj-", "sk-or-", "sk_live_", "sk_test_", "rk_live_", "whsec_",
+    "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "npm_", "pypi-AgE",
+    "hf_", "xoxb-", "xoxp-", "xoxa-", "xapp-", "AKIA", "ASIA", "AIza", "ya29.", "SG.",
+    "dop_v1_", "shpat_", "eyJhbGciOi",
+)  # fmt: skip
+"""How well-known services begin their keys: text that looks like one is masked though nobody declared it."""
+
+_KEY_BODY = rb"[A-Za-z0-9_.+/=-]"
+_PREFIXES = tuple(prefix.encode() for prefix in KEY_PREFIXES)
+_KEYS = re.compile(rb"(?<![A-Za-z0-9])(?:" + b"|".join(map(re.escape, _PREFIXES)) + rb")" + _KEY_BODY + rb"{12,}")
+_KEY_AT_END = re.compile(rb"(?:" + b"|".join(map(re.escape, _PREFIXES)) + rb")" + _KEY_BODY + rb"{0,500}\Z")
+_LONGEST_KEY = 520
+
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|PAT|AUTH)(?:$|_(?!SOCK|FILE|PATH|DIR|URL|ID$))",
+    re.IGNORECASE,
+)
+_KEPT = frozenset({"SSH_AUTH_SOCK", "GPG_KEY", "XAUTHORITY"})
+
+
+class UnknownSecret(KeyError):
+    """A command names a secret that nobody gave. `name` is its name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"no secret named {self.name} was given"
+
+
+def _forms(value: str) -> list[bytes]:
+    """The value as it is commonly written down: itself, in base64, in a URL, with a terminal's line ends."""
+    raw = value.encode("utf-8", "surrogateescape")
+    forms = {raw, raw.replace(b"\n", b"\r\n"), quote(value, safe="").encode(), quote_plus(value).encode()}
+    # The middle of a base64 text depends on where the value begins: the three alignments, less their ragged ends.
+    for lead in range(3):
+        encoded = base64.b64encode(b"\0" * lead + raw).rstrip(b"=")
+        encoded = encoded[(lead * 8 + 5) // 6 :]
+        if (lead + len(raw)) % 3:
+            encoded = encoded[:-1]
+        if len(encoded) >= 8:
+            forms |= {encoded, encoded.replace(b"+", b"-").replace(b"/", b"_")}
+    return [form for form in forms if len(form) >= SHORTEST]
+
+
+class Vault:
+    """The secrets of a run, by name. It never prints them: its repr holds names only."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, str] = {}
+        self._forms: dict[bytes, bytes] = {}
+        self._pattern: re.Pattern[bytes] | None = None
+        self._note_beginnings()
+
+    def __repr__(self) -> str:
+        return f"Vault({', '.join(self._values)})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that can be used as handles."""
+        return tuple(self._values)
+
+    def add(self, name: str, value: str) -> None:
+        """Hold a value under a name; one that was held under it before goes on being masked."""
+        if value:
+            self._values[name] = value
+            self.hide(value, name)
+
+    def hide(self, value: str, label: str = "typed") -> None:
+        """Mask a value that has no handle, such as a password a person typed at a program."""
+        for form in _forms(value):
+            self._forms.setdefault(form, MASK % label.encode())
+        longest_first = sorted(self._forms, key=len, reverse=True)
+        self._pattern = re.compile(b"|".join(map(re.escape, longest_first))) if longest_first else None
+        self._note_beginnings()
+
+    def _note_beginnings(self) -> None:
+        whole = (*self._forms, *_PREFIXES)
+        self._beginnings = frozenset(form[:size] for form in whole for size in range(1, len(form)))
+        self._longest = max(map(len, whole)) - 1
+
+    def value(self, name: str) -> str:
+        """The value, for the target alone. Raises UnknownSecret."""
+        if name not in self._values:
+            raise UnknownSecret(name)
+        return self._values[name]
+
+    def mask(self, text: str) -> str:
+        """The text without any value held here and without anything that looks like a service's key."""
+        return self.mask_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+
+    def mask_bytes(self, data: bytes, guess: bool = True) -> bytes:
+        """`mask`, on bytes that are whole. Without `guess`, only the values held here are taken out."""
+        # `in` is many times faster than a regular expression, and almost all output holds nothing to hide.
+        if self._pattern is not None and any(form in data for form in self._forms):
+            data = self._pattern.sub(lambda match: self._forms[match[0]], data)
+        if guess and any(prefix in data for prefix in _PREFIXES):
+            data = _KEYS.sub(MASK % b"key", data)
+        return data
+
+    def masker(self) -> Masker:
+        """A masker for one stream of output."""
+        return Masker(self)
+
+    def unfinished(self, data: bytes, guess: bool = True) -> int:
+        """How many bytes at the end may be the beginning of something to mask."""
+        tail = data[-_LONGEST_KEY:]
+        if guess and any(prefix in tail for prefix in _PREFIXES) and (match := _KEY_AT_END.search(tail)):
+            return len(tail) - match.start()
+        for size in range(min(self._longest, len(data)), 0, -1):
+            if data[-size:] in self._beginnings:
+                return size
+        return 0
+
+
+class Masker:
+    """Masks one stream whose pieces may end anywhere, also in the middle of a secret."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._held = b""
+        self._seen = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """The masked bytes that can be let go; what may be the beginning of a secret stays."""
+        data = self._held + data if self._held else data
+        self._seen += len(data)
+        guess = self._seen < GUESSED
+        held = self._vault.unfinished(data, guess)
+        self._held = data[len(data) - held :]
+        return self._vault.mask_bytes(data[: len(data) - held] if held else data, guess)
+
+    def flush(self) -> bytes:
+        """What was kept back, when nothing more is expected for now."""
+        data, self._held = self._held, b""
+        return self._vault.mask_bytes(data)
+
+
+def looks_secret(name: str) -> bool:
+    """Does a variable of this name commonly hold a key, a token or a password?"""
+    return name not in _KEPT and (name.startswith("ANTHROPIC_") or bool(_SECRET_NAME.search(name)))
+
+
+def clean_environment(env: Mapping[str, str], granted: Iterable[str] = ()) -> dict[str, str]:
+    """The environment without anything that looks like a secret, except what was granted by name."""
+    allowed = frozenset(granted)
+    return {name: value for name, value in env.items() if name in allowed or not looks_secret(name)}

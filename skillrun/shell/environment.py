@@ -1,0 +1,54 @@
+"""What a command finds in its environment: the person's own, without secrets, prompt-proof."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from skillrun.secrets import clean_environment
+
+_NEVER = ("BASH_ENV", "ENV", "PROMPT_COMMAND", "PS4", "SHELLOPTS", "BASHOPTS", "CDPATH", "GLOBIGNORE", "POSIXLY_CORRECT")
+"""Variables that change what shell text means, or run something of their own."""
+
+_OF_A_LOGIN = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "XDG_RUNTIME_DIR", "WSL_DISTRO_NAME")
+"""What a new terminal starts with; proxies and certificates are added because the machine cannot do without."""
+
+_OF_THE_NETWORK = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy", "ssl_cert_file", "ssl_cert_dir")
+
+
+@cache
+def prompt_proof() -> Mapping[str, Mapping[str, Any]]:
+    """The table of variables that keep programs from asking: name -> value, why, keep, source."""
+    return tomllib.loads(files("skillrun.shell").joinpath("prompt_proof.toml").read_text("utf-8"))
+
+
+def command_environment(env: Mapping[str, str], granted: Iterable[str] = ()) -> dict[str, str]:
+    """The environment commands start with, from the person's own. An empty value in the table removes a variable."""
+    result = clean_environment(env, granted)
+    for name in [*_NEVER, *(name for name in result if name.startswith("BASH_FUNC_"))]:
+        result.pop(name, None)
+    for name, entry in prompt_proof().items():
+        if entry.get("keep") and name in env:
+            continue
+        if entry["value"]:
+            result[name] = entry["value"]
+        else:
+            result.pop(name, None)
+    result.setdefault("PATH", os.defpath)
+    return result
+
+
+def login_environment(env: Mapping[str, str], user: str, home: str, shell: str) -> dict[str, str]:
+    """What a new terminal of the user starts from, before the shell has read its own files."""
+    result = {name: env[name] for name in _OF_A_LOGIN if name in env}
+    result.update({name: value for name, value in env.items() if name.lower() in _OF_THE_NETWORK})
+    result.update(HOME=home, USER=user, LOGNAME=user, SHELL=shell, TERM="xterm-256color")
+    result.setdefault("LANG", "C.UTF-8")
+    # login(1) and pam_env give a first PATH; the shell's own files replace or extend it.
+    root = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    result["PATH"] = root if user == "root" else "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
+    return result

@@ -1,0 +1,127 @@
+"""Programs in the background: each has a name and a terminal, and a thread that writes down what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from skillrun.events import Result, State
+from skillrun.secrets import Vault
+from skillrun.shell import protocol, tree
+from skillrun.shell.bash import Once
+from skillrun.shell.launch import Launcher
+from skillrun.shell.transcript import Transcript
+
+GRACE_S = 3.0
+"""How long a job is given to end by itself after SIGTERM."""
+
+_WORD = re.compile(r"(?:^|[\s;&|])(?:\w+=\S*\s+|sudo\s+|exec\s+|env\s+|nohup\s+|setsid\s+)*(?:\S*/)?([A-Za-z][\w.-]*)")
+
+_NOT_A_PROGRAM = frozenset(
+    ("while", "until", "for", "if", "case", "do", "then", "cd", "export", "set", "source", "true", "eval", "time")
+)
+
+
+@dataclass(slots=True)
+class _Job:
+    shell: Once
+    transcript: Transcript
+    began: float
+    thread: threading.Thread | None = None
+    exit_code: int | None = None
+    ended: bool = False
+    kept: bool = False
+
+
+class Jobs:
+    """The background programs of a session. `keep`: names of those that stay when the session ends."""
+
+    def __init__(self, launcher: Launcher, vault: Vault, outputs: Path, size: tuple[int, int], keep: frozenset[str]) -> None:
+        self._launcher, self._vault, self._outputs, self._size, self._keep = launcher, vault, outputs, size, keep
+        self._jobs: dict[str, _Job] = {}
+        self._lock = threading.Lock()
+
+    def start(self, shown: str, text: str, state: protocol.State, number: str) -> str:
+        """Start a program; returns its name. `shown` is the text it is named after. Raises OSError."""
+        words = (match[1] for match in _WORD.finditer(shown))
+        first = next((word for word in words if word not in _NOT_A_PROGRAM), "job")
+        name = next(
+            name for count in range(1, 10_000) if (name := first if count == 1 else f"{first}-{count}") not in self._jobs
+        )
+        path = self._outputs / f"{number}-{name}.log"
+        kept = name in self._keep
+        argv = ["bash", "--noprofile", "--norc", "-c", text]
+        if kept:
+            # It must outlive this process and so the terminal: a file takes what it writes.
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            argv = ["sh", "-c", 'exec setsid "$@" </dev/null 2>&1', "sh", *argv]
+        env = {**state.exports}
+        shell = Once(self._launcher, argv, env, state.cwd, self._size)
+        job = _Job(shell, Transcript(path, self._vault, self._size), time.monotonic(), kept=kept)
+        job.thread = threading.Thread(target=self._drain, args=(job,), name=f"job {name}", daemon=True)
+        self._jobs[name] = job
+        job.thread.start()
+        return name
+
+    def _drain(self, job: _Job) -> None:
+        while not job.ended:
+            job.shell.wait(0.5)
+            with self._lock:
+                if job.ended:
+                    return
+                if data := job.shell.read():
+                    job.transcript.feed(data)
+                if job.shell.report is not None or job.shell.dead:
+                    code = job.shell.report.exit_code if job.shell.report else None
+                    self._end(job, code if code is not None else 255)
+
+    def _end(self, job: _Job, code: int | None) -> None:
+        job.ended, job.exit_code = True, code
+        job.transcript.close()
+        job.shell.close()
+
+    def path(self, name: str) -> Path:
+        """Where the whole output of a job is. Raises KeyError."""
+        return self._jobs[name].transcript.path
+
+    def pids(self) -> set[int]:
+        """Every process of every job that is alive."""
+        roots = [job.shell.pid for job in self._jobs.values() if not job.ended]
+        return {pid for root in roots for pid in (root, *tree.descendants(root))}
+
+    def result(self, name: str) -> Result:
+        """How a job stands, with its output since the last question. Raises KeyError."""
+        job = self._jobs[name]
+        with self._lock:
+            if not job.ended:
+                job.transcript.settle()
+            output, _ = job.transcript.part()
+            return Result(
+                State.EXITED if job.ended else State.BACKGROUND,
+                exit_code=job.exit_code,
+                output=output,
+                output_bytes=job.transcript.total,
+                output_file=str(job.transcript.path),
+                duration_s=round(time.monotonic() - job.began, 3),
+                job=name,
+            )
+
+    def close(self) -> None:
+        """Stop every job that is not kept, with its tree."""
+        going = [job for job in self._jobs.values() if not job.ended]
+        for job in going:
+            if not job.kept:
+                tree.end([*tree.descendants(job.shell.pid)], GRACE_S)
+        for job in going:
+            with self._lock:
+                if not job.ended:
+                    with contextlib.suppress(OSError):
+                        job.transcript.feed(job.shell.read())
+                    self._end(job, None)
+        for job in going:
+            if job.thread is not None and job.thread is not threading.current_thread():
+                job.thread.join(2.0)

@@ -1,0 +1,245 @@
+"""What a person would have seen: output with carriage returns and cursor movement carried out.
+
+A progress bar redraws one line 4,000 times; here it is one line. Escapes never come through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+KEPT_ROWS = 48
+"""Lines that cursor movement can still reach; what is above has scrolled away."""
+
+LONGEST_LINE = 16_384
+"""A line that grows beyond this is let go in pieces."""
+
+_STRING = r"\x1b[\]PX^_](?:[^\x07\x1b]|\x1b(?!\\))*(?:\x07|\x1b\\)"
+_CONTROL = r"\x1b\[([0-?]*)[ -/]*([@-~])"
+_TOKEN = re.compile(rf"{_STRING}|{_CONTROL}|\x1b[ -/]*[0-~]|[\x00-\x1f\x7f-\x9f]|[^\x00-\x1f\x7f-\x9f]+")
+_ESCAPES = re.compile(rf"{_STRING}|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[ -/]*|[\]PX^_][^\x07\x1b]{0,4096}\x1b?)\Z")
+_FULL_SCREEN = re.compile(r"\x1b\[\?(?:1049|1047|47)([hl])")
+_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
+
+
+def strip(text: str) -> str:
+    """The text without escapes and control characters, except newline, tab and carriage return."""
+    if "\x1b" in text or not text.isprintable():
+        return _ESCAPES.sub("", text)
+    return text
+
+
+def unfinished(text: str) -> int:
+    """How many characters at the end are the beginning of an escape sequence."""
+    match = _UNFINISHED.search(text, max(0, len(text) - 4200)) if "\x1b" in text[-4200:] else None
+    return len(text) - match.start() if match else 0
+
+
+class Shortened:
+    """The beginning and the end of a long text, and how much lies between."""
+
+    def __init__(self, head: int, tail: int) -> None:
+        self._head_limit, self._tail_limit = head, tail
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._head: list[str] = []
+        self._head_size = 0
+        self._tail: deque[str] = deque()
+        self._tail_size = 0
+        self.left_out = 0
+
+    def add(self, text: str) -> None:
+        """Append text."""
+        room = self._head_limit - self._head_size
+        if room > 0:
+            piece, text = text[:room], text[room:]
+            self._head.append(piece)
+            self._head_size += len(piece)
+        if not text:
+            return
+        if len(text) > self._tail_limit:
+            self.left_out += len(text) - self._tail_limit
+            text = text[-self._tail_limit :]
+        self._tail.append(text)
+        self._tail_size += len(text)
+        while self._tail_size - len(self._tail[0]) >= self._tail_limit:
+            gone = len(self._tail.popleft())
+            self.left_out += gone
+            self._tail_size -= gone
+
+    def parts(self) -> tuple[str, int, str]:
+        """(head, characters left out, tail); cut at line ends where that loses little."""
+        head, tail, left_out = "".join(self._head), "".join(self._tail), self.left_out
+        if len(tail) > self._tail_limit:
+            left_out += len(tail) - self._tail_limit
+            tail = tail[-self._tail_limit :]
+        if left_out:
+            whole = head.rfind("\n") + 1
+            if whole > len(head) * 0.7:
+                left_out += len(head) - whole
+                head = head[:whole]
+            begin = tail.find("\n") + 1
+            if 0 < begin < len(tail) * 0.3:
+                left_out += begin
+                tail = tail[begin:]
+        return head, left_out, tail
+
+
+class Lines:
+    """A terminal that scrolls: text goes in as it was written, finished lines come out at the top."""
+
+    def __init__(self, head: int, tail: int) -> None:
+        self._above = Shortened(head, tail)
+        self._rows: list[str] = [""]
+        self._row = self._column = 0
+        self._partial = ""
+        self.full_screen = False
+        """Is a full-screen program drawing?"""
+
+    def feed(self, text: str) -> None:
+        """Carry out what was written."""
+        text = self._partial + text
+        cut = unfinished(text)
+        self._partial = text[len(text) - cut :]
+        if cut:
+            text = text[:-cut]
+        text = text.replace("\r\n", "\n")
+        if "\x1b" in text:
+            text = _COLOURS.sub("", text)
+            position = 0
+            for match in _FULL_SCREEN.finditer(text):
+                self._feed(text[position : match.start()])
+                self.full_screen = match[1] == "h"
+                position = match.end()
+            text = text[position:]
+        self._feed(text)
+
+    def _feed(self, text: str) -> None:
+        if not text or self.full_screen:
+            return
+        at_end = self._row == len(self._rows) - 1 and self._column == len(self._rows[-1])
+        if at_end and "\x1b" not in text and "\r" not in text and "\b" not in text:
+            self._append(text)
+        else:
+            for match in _TOKEN.finditer(text):
+                self._token(match)
+
+    def _append(self, text: str) -> None:
+        text = self._rows[-1] + text
+        if text.count("\n") > KEPT_ROWS:
+            cut = len(text)
+            for _ in range(KEPT_ROWS):
+                cut = text.rfind("\n", 0, cut)
+            self._let_go(len(self._rows) - 1)
+            self._above.add(_plain(text[: cut + 1]))
+            text = text[cut + 1 :]
+        new = _plain(text).split("\n")
+        self._rows[-1:] = new
+        self._let_go(len(self._rows) - KEPT_ROWS)
+        if len(self._rows[-1]) > LONGEST_LINE:
+            self._let_go(len(self._rows) - 1)
+            self._above.add(self._rows[-1])
+            self._rows = [""]
+        self._row, self._column = len(self._rows) - 1, len(self._rows[-1])
+
+    def _let_go(self, count: int) -> None:
+        if count > 0:
+            self._above.add("\n".join(self._rows[:count]) + "\n")
+            del self._rows[:count]
+            self._row = max(0, self._row - count)
+
+    def _token(self, match: re.Match[str]) -> None:
+        token = match[0]
+        if match[2]:
+            self._control(match[1], match[2])
+        elif token == "\n":
+            self._down(1)
+            self._column = 0
+        elif token == "\r":
+            self._column = 0
+        elif token == "\b":
+            self._column = max(0, self._column - 1)
+        elif token == "\t":
+            self._write(" " * (8 - self._column % 8) if self._column < len(self._rows[self._row]) else "\t")
+        elif token[0] >= " " and token[0] != "\x7f" and not "\x80" <= token[0] <= "\x9f":
+            self._write(token)
+
+    def _write(self, text: str) -> None:
+        row = self._rows[self._row]
+        if self._column > len(row):
+            row += " " * (self._column - len(row))
+        self._rows[self._row] = row[: self._column] + text + row[self._column + len(text) :]
+        self._column += len(text)
+        if self._column > LONGEST_LINE and self._row == len(self._rows) - 1:
+            self._append("")
+
+    def _down(self, count: int) -> None:
+        for _ in range(min(count, KEPT_ROWS)):
+            self._row += 1
+            if self._row == len(self._rows):
+                self._rows.append("")
+                self._let_go(len(self._rows) - KEPT_ROWS)
+
+    def _control(self, parameters: str, final: str) -> None:
+        first = parameters.split(";")[0]
+        number = int(first) if first.isdecimal() and len(first) < 6 else 0
+        count = max(1, min(number, LONGEST_LINE))
+        row = self._rows[self._row]
+        if final in "AF":
+            self._row = max(0, self._row - count)
+        elif final in "BE":
+            self._row = min(self._row + count, len(self._rows) - 1)
+        elif final == "C":
+            self._column = min(self._column + count, LONGEST_LINE)
+        elif final == "D":
+            self._column = max(0, self._column - count)
+        elif final in "G`":
+            self._column = count - 1
+        elif final == "K":
+            self._rows[self._row] = {0: row[: self._column], 1: " " * self._column + row[self._column :]}.get(number, "")
+        elif final == "P":
+            self._rows[self._row] = row[: self._column] + row[self._column + count :]
+        elif final == "J" and number == 0:
+            self._rows[self._row] = row[: self._column]
+            del self._rows[self._row + 1 :]
+        elif final == "J" and number in (2, 3):
+            self._let_go(len(self._rows) - 1 if not self._rows[-1] else len(self._rows))
+            self._rows, self._row = [""], 0
+        elif final in "Hf":
+            self._column = 0  # absolute rows mean nothing in a text that scrolls
+        if final in "EF":
+            self._column = 0
+
+    def parts(self) -> tuple[str, int, str]:
+        """(head, characters left out, tail) of everything since `clear`."""
+        rest = Shortened(self._above._head_limit, self._above._tail_limit)
+        head, left_out, tail = self._above.parts()
+        if not left_out:
+            rest.add(head + tail + "\n".join(self._rows))
+            return rest.parts()
+        rest = Shortened(0, self._above._tail_limit)
+        rest.add(tail + "\n".join(self._rows))
+        _, more, tail = rest.parts()
+        return head, left_out + more, tail
+
+    def last(self, count: int) -> str:
+        """The last lines as they stand."""
+        return "\n".join(self._rows[-count:])
+
+    @property
+    def open_line(self) -> str:
+        """The line the cursor is on, empty after a newline."""
+        return self._rows[self._row]
+
+    def clear(self) -> None:
+        """Forget what was shown; the line the cursor is on stays."""
+        self._above.clear()
+        self._rows = [self._rows[self._row]]
+        self._row, self._column = 0, min(self._column, len(self._rows[0]))
+
+
+def _plain(text: str) -> str:
+    return text if text.isascii() and text.isprintable() else _ESCAPES.sub("", text)

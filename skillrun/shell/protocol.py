@@ -1,0 +1,122 @@
+"""What passes between skillrun and its bash: one driver, a command in, a report out.
+
+The driver reads commands from descriptors that no command inherits, and reports on another one. The token of a
+report is still unread in the pipe while its command runs, so nothing a command prints can be taken for its end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+TTY_FD, GO_FD, TEXT_FD, REPORT_FD, STDIN_FD = 195, 196, 197, 198, 199
+"""The child's descriptors: its terminal kept safe, the next-command pipe, the command's text, reports, stdin text."""
+
+_DRIVER = r"""exec @TTY<&0; set -m
+trap '{ __status=$?; [ "$BASHPID" = "$$" ] && { builtin printf "\33]7;%s;%s\n" @EXIT "$__status"
+builtin pwd; builtin umask; builtin export -p; builtin printf "\7"; } >/dev/tty; } 2>/dev/null' EXIT
+while IFS= builtin read -r -u @GO REPLY; do
+[ "$REPLY" = stdin ] && exec 0<&@STDIN
+IFS= builtin read -r -d '' -u @TEXT REPLY
+for REPLY in "$REPLY"; do eval "$REPLY" @TTY>&- @GO<&- @TEXT<&- @REPORT>&- @STDIN<&-; done
+{ __status=$?; trap - DEBUG ERR; set -m +eEfnuvxT +o posix; } 2>/dev/null
+exec 0<&@TTY 1>&@TTY 2>&@TTY
+IFS= builtin read -r -u @GO REPLY
+{ builtin printf '%s\0%s\n' "$REPLY" "$__status"; builtin pwd; builtin umask; builtin export -p
+builtin printf '\0%s\n' "$REPLY"; } >&@REPORT
+builtin printf '\33]7;%s\7' "$REPLY" >&@TTY
+unset REPLY __status
+done"""
+# The for loop of one round makes a stray `break` or `continue` end the command and not the driver.
+# The escape sequence at the end marks the place in the output up to which the command wrote.
+
+
+def driver(exit_token: str) -> str:
+    """The text bash is started with. The exit token marks what a dying shell says of itself on its terminal."""
+    numbers = {"TTY": TTY_FD, "GO": GO_FD, "TEXT": TEXT_FD, "REPORT": REPORT_FD, "STDIN": STDIN_FD, "EXIT": exit_token}
+    return re.sub(r"@([A-Z]+)", lambda match: str(numbers[match[1]]), _DRIVER)
+
+
+def end_mark(token: str) -> bytes:
+    """What the driver writes to the terminal after a command."""
+    return b"\33]7;%s\7" % token.encode()
+
+
+def exit_mark(exit_token: str) -> bytes:
+    """How a dying shell's last words begin."""
+    return b"\33]7;%s;" % exit_token.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What outlives a shell: where it was and what it exported."""
+
+    cwd: str
+    exports: Mapping[str, str] = field(default_factory=dict)
+    umask: str = "0022"
+
+    def restoring(self) -> str:
+        """Shell text that brings a new shell into this state."""
+        lines = [f"export {name}={quote(value)}" for name, value in self.exports.items()]
+        return "\n".join([*lines, f"umask {self.umask}", f"builtin cd -- {quote(self.cwd)}"])
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a command ended, and the state it left the shell in."""
+
+    exit_code: int
+    state: State
+
+
+_EXPORT = re.compile(
+    r"""declare\ -\w*x\w*\ (?P<name>[A-Za-z_]\w*)
+        (?: =(?: "(?P<double>(?:[^"\\]|\\.)*)" | \$'(?P<ansi>(?:[^'\\]|\\.)*)' | (?P<bare>[^\n]*) ) )? (?:\n|\Z)""",
+    re.VERBOSE | re.DOTALL,
+)
+_ANSI = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "E": "\33", "e": "\33"}
+_ANSI_ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.))", re.DOTALL)
+
+
+def quote(text: str) -> str:
+    """The text as one word of shell, with nothing expanded."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _ansi(match: re.Match[str]) -> str:
+    octal, hexadecimal, letter = match.groups()
+    if letter is not None:
+        return _ANSI.get(letter, letter)
+    code = int(octal, 8) if octal else int(hexadecimal, 16)
+    return bytes([code & 255]).decode("utf-8", "surrogateescape")
+
+
+def read_exports(text: str) -> dict[str, str]:
+    """The variables in the output of `export -p`. Variables without a value are left out."""
+    exports = {}
+    for match in _EXPORT.finditer(text):
+        if (value := match["double"]) is not None:
+            exports[match["name"]] = re.sub(r'\\([\\"$`])', r"\1", value)
+        elif (value := match["ansi"]) is not None:
+            joined = _ANSI_ESCAPE.sub(_ansi, value)
+            exports[match["name"]] = joined.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+        elif match["bare"] is not None:
+            exports[match["name"]] = match["bare"]
+    return exports
+
+
+def read_report(body: bytes) -> Report | None:
+    """A report from `status, directory, umask, exports` a line each; None when it is not one."""
+    lines = body.decode("utf-8", "surrogateescape").split("\n", 3)
+    if len(lines) < 4 or not lines[0].isdigit():
+        return None
+    return Report(int(lines[0]), State(lines[1], read_exports(lines[3]), lines[2]))
+
+
+def find_report(received: bytes, token: str) -> bytes | None:
+    """The body of the report with this token, when it is complete."""
+    start, end = token.encode() + b"\0", b"\0" + token.encode() + b"\n"
+    if (begin := received.find(start)) < 0 or (stop := received.find(end, begin)) < 0:
+        return None
+    return received[begin + len(start) : stop]

@@ -1,0 +1,61 @@
+"""The picture a full-screen program has drawn, as text."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import Any
+
+_ENTER = re.compile(r"\x1b\[\?(?:1049|1047|47)h")
+_LEAVE = re.compile(r"\x1b\[\?(?:1049|1047|47)l")
+_NOT_FOR_PYTE = re.compile(
+    r"\x1b[\]PX^_](?:[^\x07\x1b]|\x1b(?!\\))*(?:\x07|\x1b\\)|\x1b\[[<=>?][0-9;]*[a-gi-km-z]|\x1b\[[>!][0-9;]*[a-zA-Z]"
+)
+_KEPT = 65_536
+
+
+class Screen:
+    """Follows the output, and draws it only while a full-screen program runs or somebody looks."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size
+        self._recent = ""
+        self._drawn: Any = None
+        self._stream: Any = None
+
+    def feed(self, text: str) -> None:
+        """Take in output."""
+        if self._stream is None:
+            if "\x1b[?" in text and (match := _ENTER.search(text)):
+                self._start()
+                self._draw(text[match.start() :])
+            self._recent = (self._recent + text[-_KEPT:])[-_KEPT:]
+        else:
+            self._draw(text)
+
+    def _start(self) -> None:
+        import pyte
+
+        self._drawn = pyte.Screen(self._size[1], self._size[0])
+        self._stream = pyte.Stream(self._drawn)
+
+    def _draw(self, text: str) -> None:
+        end = next(reversed(list(_LEAVE.finditer(text))), None)
+        if end is not None and not _ENTER.search(text, end.end()):
+            self._drawn = self._stream = None
+            self._recent = text[end.end() :]
+            return
+        # pyte raises TypeError on private forms of sequences it knows only in their plain form.
+        first, *rest = _NOT_FOR_PYTE.sub("", text).split("\x1b")
+        for piece in (first, *("\x1b" + piece for piece in rest)):
+            with contextlib.suppress(TypeError, ValueError, IndexError):
+                self._stream.feed(piece)
+
+    def text(self) -> str:
+        """The screen, without empty lines at the end."""
+        drawn = self._drawn
+        if drawn is None:
+            self._start()
+            self._draw(self._recent)
+            drawn, self._drawn, self._stream = self._drawn, None, None
+        return "\n".join(line.rstrip() for line in drawn.display).rstrip() if drawn is not None else ""

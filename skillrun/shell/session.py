@@ -1,0 +1,410 @@
+"""The run's shell: commands in, events and results out, nothing left behind.
+
+A `Session` is a `Target` but for files: it works through a launcher, so a view of the machine
+brings its own launcher and gets the same behaviour.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from secrets import token_hex
+
+from skillrun.events import Event, Noted, Output, Result, State
+from skillrun.ports import Command, Stream
+from skillrun.secrets import UnknownSecret, Vault
+from skillrun.shell import protocol, tree, waiting
+from skillrun.shell.bash import Bash, Once, Watched
+from skillrun.shell.handles import MisplacedSecret, resolve
+from skillrun.shell.jobs import Jobs
+from skillrun.shell.launch import Launcher, launch_local
+from skillrun.shell.transcript import Transcript
+from skillrun.shell.waiting import Look, Sight
+
+SIZE = (40, 120)
+"""(rows, columns) of the terminal commands run on."""
+
+START_S = 15.0
+"""How long a shell may take to start and to come back to where the last one was."""
+
+_EMIT_EVERY_S = 0.05
+_LOOKS_S = (0.2, 0.4, 0.8, 1.4, 2.2, 3.2)
+"""When to look at a silent program, in seconds since it last wrote; every two seconds after that."""
+
+_PATIENCE_S = {Sight.READS: 0.3, Sight.HIDDEN: 1.3, Sight.READS_AND_MORE: 3.0}
+"""How long a program must have been silent and idle before what a look showed is believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`quiet_s`: without progress so long, a command is questioned. `command_s`: the most it may take at all.
+
+    `interrupt_s` and `terminate_s`: how long SIGINT and SIGTERM are given before the next, harder signal.
+    """
+
+    quiet_s: float = 120.0
+    command_s: float | None = None
+    interrupt_s: float = 2.0
+    terminate_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A new terminal of the user: their shell, where it starts and what it starts with."""
+
+    shell: str
+    home: str
+    env: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class _Running:
+    """The command that is alive."""
+
+    command: Command
+    shell: Watched
+    transcript: Transcript
+    quiet_s: float
+    began: float = field(default_factory=time.monotonic)
+    last_output: float = field(default_factory=time.monotonic)
+    last_progress: float = field(default_factory=time.monotonic)
+    work: tree.Work | None = None
+    ignored: Look | None = None
+    """What a caller who said `wait` knows already."""
+
+
+class Session:
+    """One shell that keeps directory and exports, on a terminal. Nothing starts before the first command.
+
+    `password` is asked when sudo wants the person's password: prompt in, password or None out.
+    """
+
+    def __init__(
+        self,
+        outputs: Path,
+        env: Mapping[str, str],
+        cwd: str,
+        login: Login,
+        *,
+        launcher: Launcher = launch_local,
+        vault: Vault | None = None,
+        limits: Limits | None = None,
+        keep: Iterable[str] = (),
+        size: tuple[int, int] = SIZE,
+        password: Callable[[str], str | None] | None = None,
+    ) -> None:
+        self.vault = vault if vault is not None else Vault()
+        self.limits = limits or Limits()
+        self._outputs = outputs
+        self._launcher = launcher
+        self._login = login
+        self._size = size
+        self._password = password
+        self._mark = token_hex(8)
+        self._env = {**env, tree.MARK: self._mark}
+        self._state = protocol.State(cwd, {})
+        self._bash: Bash | None = None
+        self._running: _Running | None = None
+        self._numbers = itertools.count(1)
+        self._jobs = Jobs(launcher, self.vault, outputs, size, frozenset(keep))
+        self._closed = False
+
+    @property
+    def cwd(self) -> str:
+        """The directory the next command starts in."""
+        return self._state.cwd
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The exported variables as the last command left them."""
+        return self._state.exports or self._env
+
+    # --- the Target's verbs ---------------------------------------------------------------------
+
+    def run(self, command: Command) -> Stream:
+        """Carry a command out. Never raises for what a command is or does: the Result says it."""
+        if self._closed or self._running is not None:
+            why = "this shell is closed" if self._closed else "a command is still alive: answer, wait for or interrupt it first"
+            return Result(State.ERROR, output=why, cwd=self.cwd)
+        try:
+            return (yield from self._start(command))
+        except (OSError, UnknownSecret, MisplacedSecret) as error:
+            self._drop_shell()
+            return Result(State.ERROR, output=self.vault.mask(str(error)), cwd=self.cwd)
+
+    def _start(self, command: Command) -> Stream:
+        if "\0" in command.text:
+            return Result(State.ERROR, output="a command cannot hold NUL bytes", cwd=self.cwd)
+        text, names = resolve(command.text)
+        shell: Watched
+        if command.background:
+            self._ready_bash()
+            job = self._jobs.start(command.text, self._with_secrets(text, names), self._state, f"{next(self._numbers):04d}")
+            return Result(State.BACKGROUND, cwd=self.cwd, job=job, output_file=str(self._jobs.path(job)))
+        if command.login:
+            argv = [self._login.shell, "-l", "-c", self._with_secrets(text, names)]
+            env = {**self._login.env, tree.MARK: self._mark}
+            shell = Once(self._launcher, argv, env, self._login.home, self._size)
+        else:
+            shell = bash = self._ready_bash()
+            bash.send(self._with_secrets(text, names), command.stdin)
+        transcript = Transcript(self._outputs / f"{next(self._numbers):04d}.log", self.vault, self._size)
+        quiet_s = command.quiet_s if command.quiet_s is not None else self.limits.quiet_s
+        self._running = _Running(command, shell, transcript, quiet_s)
+        return (yield from self._watch(self._running))
+
+    def _with_secrets(self, text: str, names: Mapping[str, str]) -> str:
+        values = "".join(f"{variable}={protocol.quote(self.vault.value(name))}\n" for name, variable in names.items())
+        return values + text
+
+    def answer(self, text: str) -> Stream:
+        """Type at the waiting command. A handle typed alone stands for its secret."""
+        running = self._running
+        if running is None:
+            return self._nothing()
+        typed, names = text, resolve(text, plain=True)[1]
+        try:
+            for name in names:
+                typed = typed.replace(f"{{{{secret:{name}}}}}", self.vault.value(name))
+        except UnknownSecret as error:
+            return Result(State.ERROR, output=str(error), cwd=self.cwd)
+        running.shell.type(typed.encode("utf-8", "surrogateescape"))
+        self._touch(running)
+        return (yield from self._watch(running))
+
+    def wait(self, quiet_s: float | None = None) -> Stream:
+        """Go on waiting: until it ends, writes and waits again, or was quiet for `quiet_s` once more."""
+        running = self._running
+        if running is None:
+            return self._nothing()
+        running.quiet_s = quiet_s if quiet_s is not None else running.quiet_s
+        self._touch(running, keep_ignored=True)
+        return (yield from self._watch(running))
+
+    def interrupt(self) -> Stream:
+        """End the command that is alive, with its whole tree: SIGINT, then SIGTERM, then SIGKILL."""
+        running = self._running
+        if running is None:
+            return self._nothing()
+        return (yield from self._end(running, State.INTERRUPTED))
+
+    def output_of(self, job: str) -> Result:
+        """What a background job wrote since it was last asked about. Raises KeyError."""
+        return replace(self._jobs.result(job), cwd=self.cwd)
+
+    def left_running(self) -> list[tuple[int, str]]:
+        """(pid, name) of what made itself a daemon during the run: such a service outlives the session."""
+        shell = self._bash.pid if self._bash is not None else 0
+        own = self._jobs.pids()
+        return [
+            (pid, tree.name_of(pid))
+            for pid in tree.marked(self._mark)
+            if pid not in own and tree.is_daemon(pid, shell) and pid != shell
+        ]
+
+    def close(self) -> None:
+        """End the shell, what it started and the jobs, except daemons and the jobs that are to be kept."""
+        if self._closed:
+            return
+        self._closed = True
+        running, self._running = self._running, None
+        if running is not None:
+            tree.end(self._tree_of(running), 0.5)
+            running.transcript.close()
+            if running.shell is not self._bash:
+                running.shell.close()
+        self._drop_shell()
+        self._jobs.close()
+
+    # --- the shell ------------------------------------------------------------------------------
+
+    def _ready_bash(self) -> Bash:
+        """A shell that is where the last one was."""
+        if self._bash is None:
+            self._bash = Bash(self._launcher, self._env, "/", self._size)
+            self._bash.send(self._state.restoring())
+            deadline = time.monotonic() + START_S
+            said = b""
+            while self._bash.report is None and not self._bash.dead and time.monotonic() < deadline:
+                self._bash.wait(0.5)
+                said += self._bash.read()
+            if self._bash.report is None:
+                self._drop_shell()
+                raise OSError(f"bash did not start: {said.decode('utf-8', 'replace').strip() or 'no word from it'}")
+            self._state = self._bash.report.state
+        return self._bash
+
+    def _drop_shell(self) -> None:
+        if self._bash is not None:
+            pid = self._bash.pid
+            family = {*tree.descendants(pid), *tree.marked(self._mark)} - {pid}
+            members = [child for child in family if not tree.is_daemon(child, pid)]
+            self._bash.close()
+            self._bash = None
+            tree.end(members, 0.3)
+
+    # --- watching -------------------------------------------------------------------------------
+
+    def _nothing(self) -> Result:
+        return Result(State.ERROR, output="no command is waiting", cwd=self.cwd)
+
+    def _touch(self, running: _Running, keep_ignored: bool = False) -> None:
+        running.last_output = running.last_progress = time.monotonic()
+        running.work = None
+        if not keep_ignored:
+            running.ignored = None
+
+    def _pump(self, running: _Running, until: float) -> Generator[Event, None, bool]:
+        """Pass output on until a moment or the end of the command; True when it ended."""
+        shell, transcript = running.shell, running.transcript
+        emitted, pending = 0.0, False
+        while True:
+            now = time.monotonic()
+            if pending and now - emitted >= _EMIT_EVERY_S:
+                emitted, pending = now, False
+                if text := transcript.unseen():
+                    yield Output(running.command.id, text)
+            if shell.report is not None or shell.dead:
+                return True
+            if now >= until:
+                return False
+            shell.wait(min(until, emitted + _EMIT_EVERY_S if pending else until) - now)
+            if data := shell.read():
+                transcript.feed(data)
+                running.last_output = running.last_progress = time.monotonic()
+                running.ignored = None
+                pending = True
+                until = min(until, running.last_output + _LOOKS_S[0]) if until < running.last_output else until
+
+    def _watch(self, running: _Running) -> Stream:
+        """Until the command ends, waits for input, or makes no progress."""
+        believed: Look | None = None
+        while True:
+            now = time.monotonic()
+            silent = now - running.last_output
+            pause = next((at - silent for at in _LOOKS_S if at > silent), 2.0)
+            pause = min(pause, running.last_progress + running.quiet_s - now)
+            if (yield from self._pump(running, now + max(pause, 0.05))):
+                return (yield from self._finish(running, State.EXITED))
+            now = time.monotonic()
+            if self.limits.command_s is not None and now - running.began > self.limits.command_s:
+                return (yield from self._end(running, State.TIMEOUT))
+            silent = now - running.last_output
+            if silent >= _LOOKS_S[0]:
+                look = waiting.look(running.shell.terminal, running.shell.pid, running.transcript.open_line)
+                self._note_work(running)
+                patience = _PATIENCE_S.get(look.sight, 0.0)
+                idle = silent if look.sight is Sight.READS else now - running.last_progress
+                if patience and look == believed and look != running.ignored and idle >= patience:
+                    running.ignored = look
+                    return (yield from self._pause(running, State.WAITING, look))
+                believed = look
+            if now - running.last_progress >= running.quiet_s:
+                return (yield from self._pause(running, State.QUIET, None))
+
+    def _note_work(self, running: _Running) -> None:
+        shell = running.shell.pid
+        done = tree.work([shell, *tree.descendants(shell)])
+        if running.work is None or done.at - running.work.at >= 0.5:
+            if running.work is not None and done.went_on_since(running.work):
+                running.last_progress = done.at
+            running.work = done
+
+    def _tree_of(self, running: _Running) -> list[int]:
+        """Every process the command started, wherever it went."""
+        shell = running.shell.pid
+        family = set(tree.descendants(shell)) | set(tree.marked(self._mark))
+        family -= {shell, *self._jobs.pids()}
+        # Starts are compared with one another only: the moment of boot they are counted from is known to a second.
+        shell_started = tree.started(shell)
+        since = shell_started + (running.began - running.shell.began) - 0.05
+        return [pid for pid in family if tree.started(pid) >= since] if shell_started else []
+
+    def _end(self, running: _Running, state: State) -> Stream:
+        """SIGINT, SIGTERM, SIGKILL, each with its patience."""
+        import signal
+
+        running.shell.terminal.signal(signal.SIGINT)
+        ended = yield from self._pump(running, time.monotonic() + self.limits.interrupt_s)
+        family = self._tree_of(running)
+        if not ended:
+            tree.send(family, signal.SIGTERM)
+            tree.send(family, signal.SIGCONT)
+            ended = yield from self._pump(running, time.monotonic() + self.limits.terminate_s)
+        tree.send({*family, *self._tree_of(running)}, signal.SIGKILL)
+        if not ended:
+            ended = yield from self._pump(running, time.monotonic() + 0.5)
+        if not ended:
+            tree.send([running.shell.pid], signal.SIGKILL)
+            yield from self._pump(running, time.monotonic() + 1.0)
+        left = tree.alive(self._tree_of(running))
+        if left:
+            names = ", ".join(f"{tree.name_of(pid)} ({pid})" for pid in left)
+            yield Noted(f"could not be ended, they belong to another user: {names}", "warning")
+        return (yield from self._finish(running, state))
+
+    def _pause(self, running: _Running, state: State, look: Look | None) -> Stream:
+        """The command is alive; say how it stands."""
+        running.transcript.settle()
+        if text := running.transcript.unseen():
+            yield Output(running.command.id, text)
+        secret = look is not None and look.secret
+        note = "echo is off: only a person may type here" if secret else ""
+        if state is State.QUIET:
+            idle = time.monotonic() - running.last_progress
+            note = f"no output, no processor time and no disk traffic for {idle:.0f} s"
+        result = self._result(running, state, note)
+        return replace(result, screen=running.transcript.seen(self._size[0]), secret=secret)
+
+    def _finish(self, running: _Running, state: State) -> Stream:
+        """The command has ended: account for it, and leave the shell fit for the next one."""
+        shell, transcript = running.shell, running.transcript
+        died = shell.report is None
+        before = self._state
+        report = shell.report
+        if report is None:
+            report = shell.last_report(before) if isinstance(shell, (Bash, Once)) else protocol.Report(255, before)
+        transcript.settle()
+        if text := transcript.unseen():
+            yield Output(running.command.id, text)
+        notes = []
+        if isinstance(shell, Bash):
+            self._state = report.state
+            if died:
+                notes.append(f"the command ended its shell; a new one goes on in {self.cwd} with the same exports")
+                self._drop_shell()
+            else:
+                shell.terminal.restore()
+        else:
+            tree.end([pid for pid in tree.descendants(shell.pid) if not tree.is_daemon(pid, shell.pid)], 0.3)
+            shell.close()
+        self._running = None
+        result = self._result(running, state, "; ".join(notes))
+        transcript.close()
+        exports = _changes(before.exports, self._state.exports) if before.exports else {}
+        masked = {name: None if value is None else self.vault.mask(value) for name, value in exports.items()}
+        return replace(result, exit_code=report.exit_code, exports=masked)
+
+    def _result(self, running: _Running, state: State, note: str) -> Result:
+        transcript = running.transcript
+        output, shortened = transcript.part()
+        notes = [note, f"the whole output is in {transcript.path}" if shortened else ""]
+        return Result(
+            state,
+            output=output,
+            output_bytes=transcript.total,
+            output_file=str(transcript.path) if transcript.total else "",
+            duration_s=round(time.monotonic() - running.began, 4),
+            cwd=self.vault.mask(self.cwd),
+            note="; ".join(note for note in notes if note),
+        )
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
+    ignored = {"_", "SHLVL", "OLDPWD", "PWD"}
+    changed: dict[str, str | None] = {name: None for name in before if name not in after}
+    changed.update({name: value for name, value in after.items() if before.get(name) != value})
+    return {name: value for name, value in changed.items() if name not in ignored}

@@ -1,0 +1,127 @@
+"""The processes of a command: are they getting on, and how they are ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MARK = "SKILLRUN_SESSION"
+"""Variable by which processes that left their family are still recognised."""
+
+_IDLE_CPU = 0.02
+"""Share of one processor below which a tree is not getting on: polling loops use as much."""
+
+_IDLE_BYTES = 64 * 1024
+"""Bytes read and written in a second below which a tree is not getting on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a tree has done so far: seconds of processor time and bytes moved, at a moment."""
+
+    at: float
+    cpu_s: float
+    moved: int
+
+    def went_on_since(self, before: Work) -> bool:
+        """Has the tree done more than idling in between?"""
+        seconds = max(self.at - before.at, 0.01)
+        return (self.cpu_s - before.cpu_s) / seconds > _IDLE_CPU or (self.moved - before.moved) / seconds > _IDLE_BYTES
+
+
+def descendants(root: int) -> list[int]:
+    """The processes below root, parents before children. Root itself is not among them."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return [process.pid for process in psutil.Process(root).children(recursive=True)]
+    return []
+
+
+def work(pids: Iterable[int]) -> Work:
+    """What these processes and their ended children have done. Processes that are not ours to see count as idle."""
+    import psutil
+
+    cpu, moved = 0.0, 0
+    for pid in pids:
+        with contextlib.suppress(psutil.Error, OSError):
+            process = psutil.Process(pid)
+            with process.oneshot():
+                times = process.cpu_times()
+                cpu += times.user + times.system + times.children_user + times.children_system
+                if hasattr(process, "io_counters"):
+                    counters = process.io_counters()
+                    moved += counters.read_bytes + counters.write_bytes
+    return Work(time.monotonic(), cpu, moved)
+
+
+def marked(mark: str) -> list[int]:
+    """Processes of ours that carry the mark in their environment, wherever they are in the tree."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark and process.pid != os.getpid():
+                found.append(process.pid)
+    return found
+
+
+def is_daemon(pid: int, session: int) -> bool:
+    """Has the process made itself independent of the session: its own session, no controlling terminal of it?"""
+    with contextlib.suppress(OSError):
+        return os.getsid(pid) != session
+    return True
+
+
+def started(pid: int) -> float:
+    """When the process was started, in seconds since the epoch; 0 when it is gone."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return float(psutil.Process(pid).create_time())
+    return 0.0
+
+
+def name_of(pid: int) -> str:
+    """The process's short name, empty when it is gone."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return str(psutil.Process(pid).name())
+    return ""
+
+
+def alive(pids: Iterable[int]) -> list[int]:
+    """Those that still run; a zombie does not."""
+    import psutil
+
+    running = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                running.append(pid)
+    return running
+
+
+def send(pids: Iterable[int], number: int) -> None:
+    """Signal each of them; those that are gone or not ours are passed over."""
+    for pid in pids:
+        if pid > 1:
+            with contextlib.suppress(OSError):
+                os.kill(pid, number)
+
+
+def end(pids: Iterable[int], patience_s: float = 1.0) -> None:
+    """SIGTERM, and SIGKILL for what is still there after the patience."""
+    left = alive(pids)
+    send(left, signal.SIGTERM)
+    send(left, signal.SIGCONT)
+    deadline = time.monotonic() + patience_s
+    while (left := alive(left)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    send(left, signal.SIGKILL)
