@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import os
 import shutil
@@ -104,18 +102,13 @@ def _agents() -> Row:
 
 
 def _preview() -> Row:
-    """The tiers are found by doing, where that part is there; otherwise doctor says that it does not know."""
-    if importlib.util.find_spec("skillrun.view.probe") is None:
-        return _row("note", "not known: this build has no preview", tier="")
-    return describe_preview(importlib.import_module("skillrun.view.probe"))
+    """The tiers are found by doing: a view is made and thrown away."""
+    from skillrun.view.probe import NAMES, probe
 
-
-def describe_preview(probe: Any) -> Row:
-    """The best tier this machine gives and why not a better one."""
-    found = probe.probe()
-    tier = str(getattr(found, "tier", found))
-    reasons = [str(reason) for reason in getattr(found, "reasons", ())]
-    return _row("ok" if tier else "note", tier or "no copy-on-write view here", "; ".join(reasons), tier=tier)
+    found = probe()
+    tiers = {tier.letter: tier.available for tier in found.tiers}
+    state = "ok" if found.tier in ("R", "U") else "note"
+    return _row(state, f"{found.tier}: {NAMES[found.tier]}", "; ".join(found.reasons), tier=found.tier, tiers=tiers)
 
 
 def _terminal() -> Row:
