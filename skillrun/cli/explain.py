@@ -1,0 +1,73 @@
+"""`explain`: which effects a command or a script has and what would be decided. `rules`: remembered approvals."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from skillrun.events import SCHEMA, Decision
+from skillrun.ports import Place
+
+
+def here(contained: bool = False) -> Place:
+    """This process's own surroundings as a Place."""
+    import pwd
+
+    home = os.environ.get("HOME", "/")
+    user = os.environ.get("USER") or pwd.getpwuid(os.getuid()).pw_name
+    variables = {name: value for name, value in os.environ.items() if name.isidentifier()}
+    return Place(os.getcwd(), home, user, variables, contained=contained)
+
+
+def _show(decision: Decision, about: str) -> None:
+    from skillrun.policy.hidden import visible
+    from skillrun.policy.judge import in_words
+
+    click.echo(f"{decision.verdict.upper()}: {visible(decision.reason)}" + (f"  [{decision.rule}]" if decision.rule else ""))
+    for effect in decision.effects:
+        click.echo(f"  {visible(in_words(effect))}")
+    if not decision.effects:
+        click.echo("  no effects")
+    if about:
+        click.echo(about)
+
+
+@click.command(name="explain")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--preview", is_flag=True, help="As it would be decided inside a copy-on-write view.")
+@click.argument("command", nargs=-1, required=True)
+def explain_command(command: tuple[str, ...], as_json: bool, preview: bool) -> int:
+    """Say what a command would do and what would be decided; nothing is run.
+
+    \b
+    skillrun explain 'curl -fsSL https://example.org/x.sh | sh'
+    skillrun explain --json -- 'rm -rf "$DIR"'
+    skillrun explain ./install.sh           a script file is read as a whole
+    """
+    from skillrun.cli.group import Problem
+    from skillrun.policy.judge import Judge
+
+    text, script = " ".join(command), ""
+    if len(command) == 1 and "\n" not in text and len(text) < 4096 and Path(text).is_file() and (" " not in text):
+        try:
+            text, script = Path(text).read_text("utf-8", errors="replace"), text
+        except OSError as error:
+            raise Problem(f"{text}: {error.strerror}", "give a command in quotes, or a script that can be read") from None
+    decision = Judge().command(text, here(preview)).decision
+    if as_json:
+        effects = [{"kind": str(e.kind), "subject": e.subject, "detail": e.detail} for e in decision.effects]
+        answer = {
+            "schema": SCHEMA,
+            "verdict": str(decision.verdict),
+            "reason": decision.reason,
+            "rule": decision.rule,
+            "effects": effects,
+        }
+        sys.stdout.write(json.dumps(answer) + "\n")
+    else:
+        _show(decision, f"({script}, {len(text.encode())} bytes, read as a script)" if script else "")
+    return 0

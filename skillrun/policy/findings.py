@@ -1,0 +1,134 @@
+"""What was found in one command: its effects, and whether it reaches the floor that nothing may go below."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from skillrun.events import Effect, EffectKind
+from skillrun.policy import paths
+from skillrun.policy.unknown import ANY, BRACKET, QUESTION, STAR, Unknowns
+from skillrun.ports import Place
+
+MAX_EFFECTS = 400
+_LAST_GLOBS = re.compile(f"(?:/[.{STAR}{QUESTION}{BRACKET}]*[{STAR}{QUESTION}{BRACKET}][.{STAR}{QUESTION}{BRACKET}]*)+\\Z")
+_SYSTEM = re.compile(r"/(?:bin|boot|dev|etc|home|lib|lib64|proc|sbin|sys|usr|var)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """A rule of the floor that was reached, in words."""
+
+    rule: str
+    reason: str
+
+
+class Findings:
+    """Effects in the order they were met, each once, and the floor rules that were reached."""
+
+    __slots__ = ("effects", "executables", "floors", "place", "unknowns")
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.unknowns = Unknowns()
+        self.effects: dict[Effect, None] = {}
+        self.floors: dict[Floor, None] = {}
+        self.executables: dict[str, None] = {}
+
+    def add(self, kind: EffectKind, subject: str = "", detail: str = "") -> None:
+        """Note an effect; subject and detail are made readable."""
+        if len(self.effects) < MAX_EFFECTS:
+            self.effects[Effect(kind, self.unknowns.show(subject), self.unknowns.show(detail))] = None
+
+    def floor(self, rule: str, reason: str) -> None:
+        """Note that a rule of the floor was reached."""
+        self.floors[Floor(rule, reason)] = None
+
+    def read(self, path: str, detail: str = "") -> None:
+        """Reading a file; of a secret, or of something that may be one, it is a secret read."""
+        if path == "-" or paths.HARMLESS.match(path):
+            return
+        home = self.place.home
+        if paths.is_kind(path, "secret", home):
+            self.add(EffectKind.SECRET_READ, path, detail)
+        elif any(item.kind == "variable" for item in self.unknowns.of(path)):
+            self.add(EffectKind.UNKNOWN, path, "reads a path that is not known")
+        else:
+            self.add(EffectKind.READ, path, detail)
+        if paths.is_kind(path, "disk", home):
+            self.add(EffectKind.DEVICE, path, "read")
+
+    def write(self, path: str, detail: str = "") -> None:
+        """Writing a path, and what that means where it lies: persistence, accounts, an agent's settings, ..."""
+        if paths.HARMLESS.match(path):
+            return
+        home = self.place.home
+        self.add(EffectKind.WRITE, path, detail)
+        self._protected(path)
+        if paths.is_kind(path, "agent", home):
+            self.add(EffectKind.AGENT_CONTROL, path, "what an agent reads or may do")
+        if paths.is_kind(path, "persistence", home):
+            self.add(EffectKind.PERSISTENCE, path, "read or run again later")
+        if paths.is_kind(path, "sudoers", home):
+            self.add(EffectKind.PRIVILEGE, path, "who may become root")
+        if paths.is_kind(path, "account", home):
+            self.add(EffectKind.ACCOUNT, path, "the machine's accounts")
+        if paths.is_kind(path, "defence", home):
+            self.add(EffectKind.DEFENCE_OFF, path, "what this machine trusts or lets through")
+        if paths.is_kind(path, "device", home):
+            self.device(path, detail or "write")
+
+    def _protected(self, path: str) -> None:
+        if not ANY.search(path) and paths.is_kind(path, "protection", self.place.home):
+            self.floor("protection", f"{self.unknowns.show(path)} belongs to the protection that is asking")
+
+    def device(self, path: str, detail: str) -> None:
+        """Writing to a device, the kernel's settings or the boot files; a raw disk is the floor."""
+        self.add(EffectKind.DEVICE, path, detail)
+        if paths.is_kind(path, "disk", self.place.home):
+            self.floor("raw-disk", f"{self.unknowns.show(path)} is a raw disk or the memory of the machine")
+
+    def delete(self, path: str, recursive: bool, verb: str = "") -> None:
+        """Deleting a path; whole trees that end a machine are the floor."""
+        if paths.HARMLESS.match(path) and not path.startswith("/dev/fd"):
+            return
+        self.add(EffectKind.DELETE, path, verb or ("with everything in it" if recursive else ""))
+        home = self.place.home
+        self._protected(path)
+        if paths.is_kind(path, "disk", home):
+            self.device(path, "delete")
+        for kind, meaning in ((EffectKind.AGENT_CONTROL, "agent"), (EffectKind.PERSISTENCE, "persistence")):
+            if not recursive and paths.is_kind(path, meaning, home):
+                self.add(kind, path, "removed")
+        if recursive:
+            self._tree(path)
+
+    def _tree(self, path: str) -> None:
+        unknown = self.unknowns.of(path)
+        shown = self.unknowns.show(path)
+        if any(item.kind == "variable" and not item.guarded for item in unknown):
+            self.floor("unset-variable", f"{shown}: the variable may be empty or anything; write the path out, or use ${{X:?}}")
+            return
+        emptied = ANY.sub(lambda m: "x" if self.unknowns.of(m[0])[0].guarded else "", path)
+        for candidate in {path, emptied}:
+            whole = paths.absolute(candidate or "/", "/", Place())
+            base = _LAST_GLOBS.sub("", whole) or "/"
+            if self._is_root(base):
+                self.floor("whole-tree", f"{shown} is the root, a home, a mount or a directory the machine needs as a whole")
+                return
+
+    def _is_root(self, base: str) -> bool:
+        place = self.place
+        if base in place.mounts or base == place.home or (place.home != "/" and place.home.startswith(base.rstrip("/") + "/")):
+            return True
+        if paths.roots().match(paths.in_home(base, place.home)):
+            return True
+        if STAR in base or QUESTION in base or BRACKET in base:
+            return paths.glob_hits_root(base, place)
+        return False
+
+    def change_tree(self, path: str, verb: str) -> None:
+        """Changing owner or mode of a whole tree."""
+        self.write(path, verb)
+        if _SYSTEM.match(_LAST_GLOBS.sub("", path) or "/"):
+            self.floor("whole-tree", f"{verb} of all of {self.unknowns.show(path)} leaves a machine that does not work")

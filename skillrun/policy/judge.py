@@ -1,0 +1,149 @@
+"""A tool call becomes a decision: effects, the floor, the rules; always with the reason a person is shown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from skillrun.events import Decision, Effect, EffectKind, ToolCall, Verdict
+from skillrun.policy import paths
+from skillrun.policy.findings import Findings
+from skillrun.policy.hidden import find_hidden
+from skillrun.policy.rules import Rules, builtin_rules, stricter
+from skillrun.ports import Place
+from skillrun.skill import Skill
+
+_ANSWER = re.compile(r"(?:[A-Za-z]|yes|no|Yes|No|YES|NO|\d{1,3}|)\n?\Z")
+_WORDS = {
+    EffectKind.READ: "reads {s}",
+    EffectKind.WRITE: "writes {s}",
+    EffectKind.DELETE: "deletes {s}",
+    EffectKind.INSTALL: "installs {s}",
+    EffectKind.REMOVE: "removes {s}",
+    EffectKind.NETWORK: "talks to {s}",
+    EffectKind.RUN_FETCHED: "runs what {s} sends",
+    EffectKind.RUN_CODE: "runs code nobody here has read: {s}",
+    EffectKind.PRIVILEGE: "uses or changes root rights: {s}",
+    EffectKind.SERVICE: "changes the service {s}",
+    EffectKind.PERSISTENCE: "will take effect again later: {s}",
+    EffectKind.AGENT_CONTROL: "changes what an agent reads or may do: {s}",
+    EffectKind.DEFENCE_OFF: "switches a protection off: {s}",
+    EffectKind.KILL: "ends processes: {s}",
+    EffectKind.SECRET_READ: "reads a secret: {s}",
+    EffectKind.DEVICE: "touches a device, the kernel or the boot files: {s}",
+    EffectKind.ACCOUNT: "changes accounts: {s}",
+    EffectKind.CONTAINER: "starts or changes containers: {s}",
+    EffectKind.UNKNOWN: "cannot be told: {s}",
+}
+_GRAVITY = list(EffectKind)
+
+
+def in_words(effect: Effect) -> str:
+    """An effect as a person says it."""
+    text = _WORDS[effect.kind].format(s=effect.subject or "?")
+    return f"{text} ({effect.detail})" if effect.detail else text
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """Everything found out about a command: the decision, and the programs it names."""
+
+    decision: Decision
+    executables: tuple[str, ...] = ()
+
+
+class Judge:
+    """`skillrun.ports.Policy`. Pure: the same call in the same place always gets the same decision."""
+
+    def __init__(self, rules: Rules | None = None, skill: Skill | None = None) -> None:
+        self.rules = rules or builtin_rules()
+        self.skill = skill
+
+    def __call__(self, call: ToolCall, place: Place) -> Decision:
+        """The decision on any tool call."""
+        name = call.name
+        if name == "shell":
+            return self.command(call.command, place).decision
+        if name in ("ask_user", "finish"):
+            return Decision(Verdict.ALLOW, "it changes nothing", "no-effect")
+        findings = Findings(place)
+        if name == "read_file":
+            findings.read(paths.absolute(str(call.input.get("path", "")), place.cwd, place))
+        elif name == "write_file":
+            path = paths.absolute(str(call.input.get("path", "")), place.cwd, place)
+            findings.write(path, _mode(call.input.get("mode")))
+        elif name == "shell_input":
+            self._typed(call, findings)
+        else:
+            return Decision(Verdict.DENY, f"there is no tool called {name!r}", "no-such-tool")
+        return self.decide(findings)
+
+    def _typed(self, call: ToolCall, findings: Findings) -> None:
+        text = str(call.input.get("text", ""))
+        if call.input.get("action") != "type" or _ANSWER.match(text):
+            return
+        if "{{secret:" in text:
+            findings.add(EffectKind.SECRET_READ, "a secret", "typed at the waiting program")
+            return
+        shown = " ".join(text.split())
+        findings.add(EffectKind.RUN_CODE, "the waiting program", f"typed: {shown[:80]}")
+        if find_hidden(text, comments=False):
+            findings.floor("hidden-text", "it contains characters nobody would see")
+        for floor in self.read(text, findings.place).floors:
+            findings.floor(floor.rule, floor.reason)
+
+    def read(self, command: str, place: Place) -> Findings:
+        """The effects of shell text."""
+        from skillrun.policy.reading import Reading, TooMuch
+        from skillrun.policy.state import Shell
+
+        reading = Reading(place)
+        hidden = find_hidden(command, comments=False)
+        if hidden:
+            first = hidden[0]
+            reading.findings.floor(
+                "hidden-text",
+                f"line {first.line}, column {first.column} holds a {first.kind} character nobody would see: {first.shown}",
+            )
+        try:
+            reading.text(command, Shell.at(place))
+        except TooMuch as error:
+            reading.findings.floor("too-large", f"it is too large or too deep to be judged or reviewed ({error}); split it")
+        except RecursionError:
+            reading.findings.floor("too-large", "it is nested too deep to be judged or reviewed; split it")
+        return reading.findings
+
+    def command(self, command: str, place: Place) -> Reviewed:
+        """The decision on shell text, with the programs it names."""
+        findings = self.read(command, place)
+        return Reviewed(self.decide(findings), tuple(findings.executables))
+
+    def decide(self, findings: Findings) -> Decision:
+        """The strictest ruling on any effect; the floor before all."""
+        effects = tuple(findings.effects)
+        if findings.floors:
+            floor = next(iter(findings.floors))
+            return Decision(Verdict.DENY, floor.reason, f"floor:{floor.rule}", effects)
+        kinds = frozenset(effect.kind for effect in effects)
+        verdict, rule, reasons = Verdict.ALLOW, "", list[str]()
+        programs = tuple(findings.executables)
+        allowed = ""
+        for effect in sorted(effects, key=lambda each: -_GRAVITY.index(each.kind)):
+            ruling = self.rules.of(effect, findings.place, programs, kinds)
+            if ruling.verdict is Verdict.ALLOW:
+                allowed = allowed or ruling.rule
+                continue
+            if stricter(verdict, ruling.verdict) is not verdict:
+                verdict, rule, reasons = ruling.verdict, ruling.rule, []
+            if ruling.verdict is verdict:
+                reasons.append(ruling.reason or in_words(effect))
+        if verdict is Verdict.ALLOW:
+            kind = {"read-only": "it only reads", "": "it changes nothing"}
+            return Decision(verdict, kind.get(allowed, "the rules allow it"), allowed or "no-effect", effects)
+        distinct = list(dict.fromkeys(reasons))
+        text = "; ".join(distinct[:3]) + (f"; and {len(distinct) - 3} more" if len(distinct) > 3 else "")
+        return Decision(verdict, text, rule, effects)
+
+
+def _mode(mode: object) -> str:
+    return f"mode {mode}" if mode else ""

@@ -1,0 +1,141 @@
+"""Paths: made absolute against facts that are passed in, and sorted into kinds by a table."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+
+from skillrun.policy.unknown import ANY, BRACKET, QUESTION, STAR
+from skillrun.ports import Place
+
+_HERE = Path(__file__).parent
+HARMLESS = re.compile(r"/dev/(?:null|zero|full|u?random|tty|stdin|stdout|stderr|fd/.*|ptmx)\Z|/proc/self/fd/.*\Z")
+_SLOW = re.compile(r"//|/\.|\A[^/]")
+
+
+def absolute(path: str, cwd: str, place: Place) -> str:
+    """The path without `.`, `..` and known symbolic links. Unknown parts stay where they are."""
+    if not path.startswith("/") and not (path and ANY.match(path[0])):
+        path = cwd.rstrip("/") + "/" + path if path else cwd
+    if _SLOW.search(path):
+        lead = "" if ANY.match(path[:1]) else "/"
+        if lead and place.links and ".." in path:
+            return _walk(path, place)
+        normal = posixpath.normpath(path)
+        path = normal if not lead else "/" + normal.lstrip("/")
+    elif len(path) > 1:
+        path = path.rstrip("/") or "/"
+    return _walk(path, place) if place.links else path
+
+
+def _walk(path: str, place: Place) -> str:
+    """As the kernel resolves it: link by link, `..` after links."""
+    done: list[str] = []
+    todo = path.split("/")[::-1]
+    jumps = 0
+    while todo:
+        part = todo.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            if done:
+                done.pop()
+            continue
+        done.append(part)
+        target = place.links.get("/" + "/".join(done))
+        if target is not None and jumps < 40:
+            jumps += 1
+            if target.startswith("/"):
+                done.clear()
+            else:
+                done.pop()
+            todo.extend(target.split("/")[::-1])
+    return "/" + "/".join(done) if not (done and ANY.match(done[0]) and not path.startswith("/")) else "/".join(done)
+
+
+@cache
+def _table() -> dict[str, dict[str, list[str]]]:
+    return tomllib.loads((_HERE / "places.toml").read_text("utf-8"))
+
+
+def pattern(text: str) -> str:
+    """`**` any path, `*` within one name, `{a,b}` alternatives."""
+    out = []
+    for piece in re.split(r"(\*\*|\*|\?|\{[^}]*\})", text):
+        if piece == "**":
+            out.append(".*")
+        elif piece == "*":
+            out.append("[^/]*")
+        elif piece == "?":
+            out.append("[^/]")
+        elif piece.startswith("{"):
+            out.append("(?:" + "|".join(pattern(choice) for choice in piece[1:-1].split(",")) + ")")
+        else:
+            out.append(re.escape(piece))
+    return "".join(out)
+
+
+@cache
+def _matcher(kind: str) -> re.Pattern[str]:
+    """One expression for a kind; `~` stands for any home directory."""
+    return _union(_table()[kind]["paths"])
+
+
+@cache
+def _except(kind: str) -> re.Pattern[str] | None:
+    patterns = _table()[kind].get("except")
+    if not patterns:
+        return None
+    return _union(patterns)
+
+
+def _union(patterns: list[str]) -> re.Pattern[str]:
+    homes = r"(?:~|/home/[^/]+|/root|/Users/[^/]+|/var/root)"
+    each = (homes + pattern(text[1:]) if text == "~" or text.startswith("~/") else pattern(text) for text in patterns)
+    return re.compile("(?:" + "|".join(each) + r")\Z")
+
+
+def in_home(path: str, home: str) -> str:
+    """The path with this home directory written as `~`."""
+    if home not in ("", "/") and (path == home or path.startswith(home + "/")):
+        return "~" + path[len(home) :]
+    return path
+
+
+def is_kind(path: str, kind: str, home: str) -> bool:
+    """Does a path, or a glob or half-known path that could become one, belong to a kind of `places.toml`?"""
+    path = in_home(path, home)
+    if path.isascii() or not re.search(f"[{STAR}{QUESTION}{BRACKET}]|{ANY.pattern}", path):
+        exempt = _except(kind)
+        return bool(_matcher(kind).match(path)) and not (exempt and exempt.match(path))
+    if _matcher(kind).match(path):
+        return True
+    expression = re.compile("".join(_loose(mark) for mark in path) + r"\Z")
+    return any(expression.match(sample) for sample in _table()[kind]["samples"])
+
+
+def _loose(mark: str) -> str:
+    if mark == STAR:
+        return "[^/]*"
+    if mark == QUESTION:
+        return "[^/]"
+    if mark == BRACKET:
+        return "[^/]+"
+    return ".*" if ANY.match(mark) else re.escape(mark)
+
+
+def roots() -> re.Pattern[str]:
+    """Directories whose removal ends the machine or the user's life on it."""
+    return _matcher("roots")
+
+
+def glob_hits_root(path: str, place: Place) -> bool:
+    """Could this glob expand to a directory whose removal ends the machine?"""
+    expression = re.compile("".join(_loose(mark) for mark in path) + r"\Z")
+    tops = ("bin", "boot", "dev", "etc", "home", "lib", "lib64", "opt", "proc", "root", "sbin", "srv", "sys", "usr", "var")
+    below = ("usr/bin", "usr/lib", "usr/local", "usr/share", "usr/sbin", "var/lib")
+    samples = [*("/" + name for name in tops + below), "/home/user", place.home, *place.mounts]
+    return any(expression.match(sample) for sample in samples)

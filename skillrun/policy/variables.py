@@ -1,0 +1,100 @@
+"""Variables that mean something to programs: search paths, code that is loaded, protections that are switched off."""
+
+from __future__ import annotations
+
+import re
+
+from skillrun.events import EffectKind
+from skillrun.policy.findings import Findings
+from skillrun.policy.unknown import known
+
+_LOADS = re.compile(
+    r"LD_(?:PRELOAD|LIBRARY_PATH|AUDIT)|DYLD_\w+|BASH_ENV|ENV|PROMPT_COMMAND|PS[0-4]|SHELLOPTS|BASHOPTS|BASH_FUNC_\w+.*"
+    r"|GLOBIGNORE|CDPATH|IFS|PERL5(?:LIB|OPT|DB)|PYTHON(?:PATH|STARTUP|HOME|INSPECT|BREAKPOINT)|RUBY(?:OPT|LIB)"
+    r"|NODE_(?:OPTIONS|PATH)|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|GIT_(?:SSH|SSH_COMMAND|EXTERNAL_DIFF|PAGER|EDITOR|ASKPASS"
+    r"|PROXY_COMMAND|EXEC_PATH|CONFIG\w*|TEMPLATE_DIR|SEQUENCE_EDITOR)"
+    r"|PAGER|MANPAGER|LESSOPEN|LESSCLOSE|EDITOR|VISUAL|BROWSER|SUDO_EDITOR|SUDO_ASKPASS|SSH_ASKPASS|SYSTEMD_(?:PAGER"
+    r"|EDITOR)|RUSTC_WRAPPER|CC|CXX|MAKEFLAGS|GCONV_PATH|INPUTRC|TERMINFO|SHELL"
+)
+_INDEX = re.compile(
+    r"(?:PIP|UV)_(?:EXTRA_)?(?:DEFAULT_)?INDEX(?:_URL)?|PIP_FIND_LINKS|PIP_CONFIG_FILE|NPM_CONFIG_REGISTRY"
+    r"|npm_config_registry|YARN_REGISTRY|GOPROXY|CARGO_REGISTRIES_\w+|HOMEBREW_(?:BOTTLE|API)_DOMAIN|(?:https?|HTTPS?"
+    r"|ALL|all|ftp)_(?:PROXY|proxy)"
+)
+_DEFENCE = re.compile(
+    r"NODE_TLS_REJECT_UNAUTHORIZED|PYTHONHTTPSVERIFY|GIT_SSL_NO_VERIFY|GIT_SSL_CAINFO|(?:CURL|REQUESTS)_CA_BUNDLE"
+    r"|SSL_CERT_(?:FILE|DIR)|NODE_EXTRA_CA_CERTS|GONOSUMCHECK|GONOSUMDB|GOSUMDB|GOINSECURE|GOFLAGS|PIP_TRUSTED_HOST"
+    r"|NPM_CONFIG_STRICT_SSL|npm_config_strict_ssl|HOMEBREW_NO_INSECURE_REDIRECT|ANSIBLE_HOST_KEY_CHECKING|HISTFILE"
+    r"|HISTSIZE|HISTFILESIZE|HISTCONTROL|HISTIGNORE|AUDIT\w*"
+)
+_AGENT = re.compile(r"ANTHROPIC_\w+|CLAUDE_\w+|OPENAI_\w+|SKILLRUN_\w+|OPENCLAW_\w+|GEMINI_\w+|MCP_\w+")
+_USUAL_PATH = re.compile(
+    r"(?:/usr(?:/local)?)?/s?bin|/opt/[\w.+-]+(?:/[\w.+-]+)*/s?bin|/opt/homebrew/s?bin|/usr/local/[\w.+-]+/bin"
+    r"|/usr/local/lib/[\w./+-]+/bin|/snap/bin|/home/linuxbrew/\.linuxbrew/s?bin|/usr/games|/usr/local/games"
+    r"|/usr/lib/[\w./+-]+/bin"
+    r"|(?:~|/home/[^/:]+|/root|/Users/[^/:]+)/(?:\.?[\w.+-]+/)*s?bin|(?:~|/home/[^/:]+|/root|/Users/[^/:]+)/\.(?:yarn"
+    r"|npm|bun|deno|nvm|volta|pyenv|rbenv|asdf|cargo|krew|foundry|pulumi)(?:/[\w.+-]+)*"
+)
+
+
+_NAMES_TOOL = re.compile(r"SHELL|(?:MAN|GIT_|SYSTEMD_)?PAGER|EDITOR|VISUAL|CC|CXX")
+_PLAIN_TOOLS = frozenset(
+    (
+        "",
+        *[
+            "cat",
+            "less",
+            "more",
+            "vi",
+            "vim",
+            "nano",
+            "true",
+            "gcc",
+            "g++",
+            "clang",
+            "clang++",
+            "cc",
+            "c++",
+            "/bin/bash",
+            "/bin/sh",
+            "bash",
+        ],
+    )
+)
+
+
+def judge_variable(findings: Findings, name: str, values: tuple[str, ...], exported: bool) -> None:
+    """Setting a variable: nothing, unless programs take orders from it. `exported`: programs will see it."""
+    if name == "PATH":
+        for value in values:
+            _search_path(findings, value)
+        return
+    if not exported and name not in ("IFS", "PROMPT_COMMAND", "BASH_ENV", "ENV", "GLOBIGNORE"):
+        return
+    shown = findings.unknowns.show(values[0]) if values else ""
+    if name == "IFS":
+        return
+    if _DEFENCE.fullmatch(name):
+        findings.add(EffectKind.DEFENCE_OFF, name, shown)
+    elif _LOADS.fullmatch(name):
+        if _NAMES_TOOL.fullmatch(name) and all(value in _PLAIN_TOOLS for value in values):
+            return
+        findings.add(EffectKind.RUN_CODE, name, f"programs load or run what it names: {shown}")
+    elif _INDEX.fullmatch(name):
+        findings.add(EffectKind.UNKNOWN, name, f"where programs fetch from: {shown}")
+    elif _AGENT.fullmatch(name):
+        findings.add(EffectKind.AGENT_CONTROL, name, "settings of an agent")
+
+
+def _search_path(findings: Findings, value: str) -> None:
+    for part in value.split(":"):
+        if part in ("", "."):
+            findings.add(EffectKind.RUN_CODE, "PATH", "programs would be taken from the current directory")
+        elif not known(part):
+            if all(item.label == "$PATH" for item in findings.unknowns.of(part)) and len(part) == 1:
+                continue
+            if all(item.kind == "machine" for item in findings.unknowns.of(part)):
+                continue
+            findings.add(EffectKind.RUN_CODE, "PATH", f"programs would be taken from {findings.unknowns.show(part)}")
+        elif not _USUAL_PATH.fullmatch(part):
+            findings.add(EffectKind.RUN_CODE, "PATH", f"programs would be taken from {part}")
