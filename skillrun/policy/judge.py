@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 
 from skillrun.events import Decision, Effect, EffectKind, ToolCall, Verdict
+from skillrun.hidden import hidden_in
 from skillrun.policy import paths
 from skillrun.policy.findings import Findings
-from skillrun.policy.hidden import find_hidden
 from skillrun.policy.rules import Rules, builtin_rules, stricter
+from skillrun.policy.unknown import FOREIGN
 from skillrun.ports import Place
 from skillrun.skill import Skill
 
@@ -42,6 +43,21 @@ def in_words(effect: Effect) -> str:
     """An effect as a person says it."""
     text = _WORDS[effect.kind].format(s=effect.subject or "?")
     return f"{text} ({effect.detail})" if effect.detail else text
+
+
+def hide_and_seek(text: str, findings: Findings) -> None:
+    """Text that is not what it looks like is not put before anybody: hidden characters, a line overwritten by its own end."""
+    if text.isascii() and text.isprintable():
+        return
+    hidden = hidden_in(text)
+    if hidden:
+        first = hidden[0]
+        where = f"line {first.line}, column {first.column}"
+        findings.floor("hidden-text", f"{where} holds a {first.kind} character nobody would see: U+{ord(first.char):04X}")
+    elif FOREIGN.search(text):
+        findings.floor("hidden-text", "it holds private characters that look like nothing")
+    elif re.search(r"\r(?!\n|\Z)", text):
+        findings.floor("hidden-text", "a carriage return in it would overwrite what was shown before")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +103,7 @@ class Judge:
             return
         shown = " ".join(text.split())
         findings.add(EffectKind.RUN_CODE, "the waiting program", f"typed: {shown[:80]}")
-        if find_hidden(text, comments=False):
-            findings.floor("hidden-text", "it contains characters nobody would see")
+        hide_and_seek(text, findings)
         for floor in self.read(text, findings.place).floors:
             findings.floor(floor.rule, floor.reason)
 
@@ -98,13 +113,7 @@ class Judge:
         from skillrun.policy.state import Shell
 
         reading = Reading(place)
-        hidden = find_hidden(command, comments=False)
-        if hidden:
-            first = hidden[0]
-            reading.findings.floor(
-                "hidden-text",
-                f"line {first.line}, column {first.column} holds a {first.kind} character nobody would see: {first.shown}",
-            )
+        hide_and_seek(command, reading.findings)
         try:
             reading.text(command, Shell.at(place))
         except TooMuch as error:

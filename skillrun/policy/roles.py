@@ -179,9 +179,8 @@ def _operands(run: Run, program: Program, operands: list[str]) -> None:
         if after:
             pairs += list(zip(roles[-after:], operands[repeat + middle :], strict=False))
     for position, (role, operand) in enumerate(pairs):
-        if role == "command":
-            if run.evaluate is not None:
-                run.evaluate(operands[position:])
+        if role in ("command", "env-command"):
+            _inner_command(run, operands[position:], role)
             return
         if role == "words":
             if run.shell is not None:
@@ -190,20 +189,33 @@ def _operands(run: Run, program: Program, operands: list[str]) -> None:
         apply(run, role, operand)
 
 
+def _inner_command(run: Run, words: list[str], role: str) -> None:
+    if words[0] == "-c" and len(words) > 1:
+        if run.shell is not None:
+            run.shell(words[1])
+    elif run.evaluate is not None:
+        run.evaluate(["env", *words] if role == "env-command" else words)
+
+
 def apply(run: Run, role: str, value: str) -> None:
     """Turn one role into effects."""
     word, _, argument = _SEPARATOR.sub(" ", role, count=1).partition(" ")
     handler = _ROLES.get(word)
     if handler is not None:
         if not value and argument and word in _TAKE_SUBJECT:
-            value, argument = argument, ""
+            value, argument = _expanded(run, argument), ""
         handler(run, value, argument)
     elif word in _KINDS:
         kind = _KINDS[word]
         subject, detail = (value, argument) if value else (argument or run.name, "")
         run.findings.add(kind, subject, detail or ("receive" if kind is EffectKind.NETWORK else ""))
-    elif word and word not in ("plain", "note", "index", "cwd"):
+    elif word and word not in ("plain", "note", "cwd"):
         raise ValueError(f"{run.name}: unknown role {role!r}")
+
+
+def _expanded(run: Run, subject: str) -> str:
+    """A path in a table may start with `~`."""
+    return run.findings.place.home.rstrip("/") + subject[1:] if subject.startswith("~/") else subject
 
 
 def host_of(url: str) -> tuple[str, bool]:
@@ -280,6 +292,23 @@ def _metadata(run: Run, value: str, _argument: str) -> None:
         run.findings.change_tree(path, run.name)
     else:
         run.findings.write(path, run.name)
+
+
+def _chmod(run: Run, _value: str, _argument: str) -> None:
+    """chmod and chattr: a mode may look like an option (`-x`), and set-user-id is a privilege."""
+    words = [
+        word for word in run.argv[1:] if word not in ("--", "-v", "-f", "-c", "--verbose", "--changes", "--quiet", "--silent")
+    ]
+    if any(re.fullmatch(r"-\w*R\w*|--recursive", word) for word in words):
+        run.notes.add("recursive")
+    words = [word for word in words if not re.fullmatch(r"-\w*R\w*|--recursive|--(?:no-)?preserve-root", word)]
+    mode = words.pop(0) if words and not any(word.startswith("--reference") for word in words) else ""
+    for word in words:
+        if word.startswith("--"):
+            continue
+        _metadata(run, word, "")
+        if run.name == "chmod" and (re.fullmatch(r"0*[2467]\d{3}", mode) or re.search(r"[+=]\w*s", mode)):
+            run.findings.add(EffectKind.PRIVILEGE, run.path(word), "runs as its owner, whoever starts it")
 
 
 def _format(run: Run, value: str, _argument: str) -> None:
@@ -379,7 +408,7 @@ def _host(run: Run, value: str, argument: str) -> None:
 
 
 def _packaged(run: Run, value: str, _argument: str) -> None:
-    if "query" in run.notes:
+    if "query" in run.notes or {"install", "search"} <= run.notes:
         return
     if "install" in run.notes:
         _install(run, value, "")
@@ -528,6 +557,7 @@ _ROLES: dict[str, Callable[[Run, str, str], None]] = {
     "delete-tree": _delete_tree,
     "move": _move,
     "metadata": _metadata,
+    "chmod": _chmod,
     "format": _format,
     "url": _url,
     "send": _send,
