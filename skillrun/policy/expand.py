@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from skillrun.policy.state import Shell
 from skillrun.policy.unknown import SPLIT, Unknown, Unknowns, certain, globbed, known, plain
-from skillrun.shell.tree import Arith, Lit, Part, Sub, Var, Word
+from skillrun.shell.nodes import Arith, Lit, Part, Sub, Var, Word
 
 MAX_CHOICES = 12
 _BRACE = re.compile(r"\{[^{}]*(?:,|\.\.)[^{}]*\}")

@@ -20,8 +20,7 @@ from skillrun.policy.state import Shell
 from skillrun.policy.unknown import Unknown, certain, known, plain
 from skillrun.policy.variables import judge_variable
 from skillrun.ports import Place
-from skillrun.shell.syntax import parse
-from skillrun.shell.tree import (
+from skillrun.shell.nodes import (
     AndOr,
     Assign,
     Case,
@@ -39,6 +38,7 @@ from skillrun.shell.tree import (
     Sub,
     Test,
 )
+from skillrun.shell.syntax import parse
 
 MAX_STEPS = 1500
 MAX_TEXT_DEPTH = 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from skillrun.ports import Place
-from skillrun.shell.tree import Node
+from skillrun.shell.nodes import Node
 
 MAX_VALUES = 6
 """A variable may have this many possible values (from branches); beyond, it counts as unknown."""

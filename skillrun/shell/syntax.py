@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from skillrun.shell.quoting import ansi_c
-from skillrun.shell.tree import (
+from skillrun.shell.nodes import (
     AndOr,
     Arith,
     Assign,
@@ -35,6 +34,7 @@ from skillrun.shell.tree import (
     Var,
     Word,
 )
+from skillrun.shell.quoting import ansi_c
 
 MAX_DEPTH = 40
 """Nesting beyond which text counts as unreadable (constructs inside one another)."""
