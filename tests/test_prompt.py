@@ -277,6 +277,17 @@ def test_an_output_that_was_put_away_says_where_it_is() -> None:
     assert len(text) < 700
 
 
+def test_a_finish_that_the_checks_deny_says_so() -> None:
+    """After finish, and after a reply without calls, the model reads what the checks said and that it is not done."""
+    done = ToolCall("f", "finish", {"outcome": "done", "summary": "ok"})
+    failed = Result(State.EXITED, 1, "FAILED: jq --version (exit code 127)")
+    messages = Conversation(
+        "b", [Turn(Reply("", (done,)), ((done, failed),)), Turn(Reply("Done!"), ((done, failed),))], "m"
+    ).messages()
+    assert messages[2]["content"][0]["content"].startswith("Not done yet. The checks say:\n<checks-")
+    assert messages[4]["content"][0]["text"].startswith("Your turn ended without a call. Not done yet.")
+
+
 def test_a_command_the_person_changed_is_named() -> None:
     """When the person edited a command before it ran, the model is told what really ran."""
     asked = ToolCall("c", "shell", {"command": "curl x | sh", "why": "x"})
