@@ -1,0 +1,178 @@
+"""The only way out of a view with a closed network: an HTTP proxy that lets named hosts through and notes every one.
+
+Its listening socket was made inside the view's empty network and passed out, so the proxy answers in there
+and dials out here. Names are decided on as the client gave them; a host that holds other people's content
+(a code forge) can still carry data out: this is a record and a fence, not a wall.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import socket
+import threading
+import urllib.parse
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from skillrun.view.init import PROXY_PORT
+
+WEB_PORTS = frozenset({80, 443})
+_HEAD_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A host that was asked for. `sent` and `received`: bytes through the tunnel, 0 when it was refused."""
+
+    host: str
+    port: int
+    allowed: bool
+    sent: int = 0
+    received: int = 0
+
+
+def is_allowed(host: str, port: int, patterns: Iterable[str]) -> bool:
+    """True when a pattern names the host: `example.org`, `*.example.org` (its subdomains), `*`, with `:port` for odd ports.
+
+    Without a port in the pattern only the web's ports are meant, and a bare address must be named itself.
+    """
+    host = host.lower().rstrip(".")
+    for pattern in patterns:
+        name, _, wanted = pattern.lower().rpartition(":") if pattern.count(":") == 1 else (pattern.lower(), "", "")
+        if port != int(wanted or 0) and (wanted or port not in WEB_PORTS):
+            continue
+        if name == host or (name == "*" and not _is_address(host)) or (name.startswith("*.") and host.endswith(name[1:])):
+            return True
+    return False
+
+
+def _is_address(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host.strip("[]"))
+        return True
+    return False
+
+
+def proxy_environment() -> dict[str, str]:
+    """What programs inside read to find the proxy."""
+    url = f"http://127.0.0.1:{PROXY_PORT}"
+    names = ("http_proxy", "https_proxy", "all_proxy")
+    found = {name: url for lower in names for name in (lower, lower.upper())}
+    return {**found, "no_proxy": "localhost,127.0.0.1", "NO_PROXY": "localhost,127.0.0.1", "NODE_USE_ENV_PROXY": "1"}
+
+
+class Egress:
+    """A proxy in a thread of its own, until `close`."""
+
+    def __init__(self, listener: int, patterns: Iterable[str], environment: Mapping[str, str] | None = None) -> None:
+        """`listener` is taken over. `environment`: where an upstream proxy is named (default: this process's)."""
+        self._patterns = tuple(patterns)
+        self._environment = os.environ if environment is None else environment
+        self._contacts: list[Contact] = []
+        self._loop = asyncio.new_event_loop()
+        self._listener = socket.socket(fileno=listener)
+        self._listener.setblocking(False)
+        self._done: asyncio.Event | None = None
+        started = threading.Event()
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve(started)), daemon=True)
+        self._thread.start()
+        started.wait()
+
+    def contacts(self) -> tuple[Contact, ...]:
+        """Every host asked for so far, in order."""
+        return tuple(self._contacts)
+
+    def close(self) -> None:
+        """Stop answering."""
+        if self._done is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._done.set)
+            self._thread.join()
+            self._loop.close()
+
+    async def _serve(self, started: threading.Event) -> None:
+        self._done = asyncio.Event()
+        server = await asyncio.start_server(self._client, sock=self._listener, limit=_HEAD_LIMIT)
+        started.set()
+        await self._done.wait()
+        server.close()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            await self._request(head, reader, writer)
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    async def _request(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first, _, headers = head.partition(b"\r\n")
+        method, url, version = first.decode("latin-1").split(" ")
+        tunnel = method == "CONNECT"
+        parts = urllib.parse.urlsplit(f"//{url}" if tunnel else url)
+        host, port = parts.hostname or "", parts.port or (443 if tunnel else 80)
+        if not is_allowed(host, port, self._patterns):
+            self._contacts.append(Contact(host, port, False))
+            body = f"{host}:{port} is not among the hosts this run may contact\n".encode()
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+            return
+        number = len(self._contacts)
+        self._contacts.append(Contact(host, port, True))
+        try:
+            out_reader, out_writer, through = await self._dial(host, port, "https" if tunnel else "http", tunnel)
+        except (OSError, ValueError) as error:
+            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n\r\n" + str(error).encode("utf-8", "replace"))
+            await writer.drain()
+            return
+        if tunnel:
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        else:
+            target = url if through else urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+            out_writer.write(f"{method} {target} {version}\r\n".encode("latin-1") + _forwarded(headers))
+        sent, received = await asyncio.gather(_pump(reader, out_writer), _pump(out_reader, writer))
+        self._contacts[number] = Contact(host, port, True, sent, received)
+
+    async def _dial(
+        self, host: str, port: int, scheme: str, tunnel: bool
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bool]:
+        """A connection to the host, through this machine's own proxy where it has one."""
+        names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
+        upstream = next((value for name in names if (value := self._environment.get(name))), "")
+        if not upstream:
+            return *await asyncio.open_connection(host, port), False
+        proxy = urllib.parse.urlsplit(upstream if "//" in upstream else f"//{upstream}")
+        reader, writer = await asyncio.open_connection(proxy.hostname, proxy.port or 3128)
+        if tunnel:
+            writer.write(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode("latin-1"))
+            answer = await reader.readuntil(b"\r\n\r\n")
+            if b" 200" not in answer.partition(b"\r\n")[0]:
+                writer.close()
+                raise OSError("the proxy of this machine refused")
+        return reader, writer, True
+
+
+def _forwarded(headers: bytes) -> bytes:
+    """Headers for the host: none of the proxy's own, and one request a connection, so that each is decided on."""
+    lines = [line for line in headers.split(b"\r\n") if line]
+    kept = [line for line in lines if not line.lower().startswith((b"proxy-", b"connection:", b"keep-alive:"))]
+    return b"\r\n".join([*kept, b"Connection: close", b"", b""])
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+    count = 0
+    with contextlib.suppress(OSError):
+        while part := await reader.read(65536):
+            writer.write(part)
+            count += len(part)
+            await writer.drain()
+    with contextlib.suppress(OSError, RuntimeError):
+        if writer.can_write_eof():
+            writer.write_eof()
+    return count
