@@ -6,18 +6,20 @@ as the supervisor's end of the channel closes, be it by SIGKILL.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
 import socket
 import struct
 
+from skillrun.view import canaries
 from skillrun.view import namespaces as ns
 from skillrun.view.channel import Gone, receive, send
 from skillrun.view.confinement import confine
 from skillrun.view.machine_view import build_machine_view
 from skillrun.view.mounts import CHANNEL, Built, guard_proc, mount_proc
-from skillrun.view.root_view import build_root_view
+from skillrun.view.root_view import build_root_view, stage_folder
 from skillrun.view.server import Server
 from skillrun.view.spec import Spec
 from skillrun.view.user_view import build_user_view
@@ -46,6 +48,7 @@ def build_and_serve(channel: socket.socket) -> None:
     ns.set_name("skillrun-view")
     ns.hide_memory()
     os.waitpid(child, 0)
+    _clear_stage(stage_folder(spec))
 
 
 def _forget_the_parent(channel: socket.socket) -> None:
@@ -71,6 +74,13 @@ def _forget_the_parent(channel: socket.socket) -> None:
         os.setsid()
     os.umask(0o022)
     os.chdir("/")
+
+
+def _clear_stage(stage: str) -> None:
+    with contextlib.suppress(OSError):
+        ns.unmount(stage)
+    with contextlib.suppress(OSError):  # for an ordinary user's view the overlay covers it now: the supervisor removes it
+        os.rmdir(stage)
 
 
 def _build(spec: Spec) -> Built:
@@ -102,6 +112,8 @@ def _first_process(channel: socket.socket, spec: Spec, built: Built) -> None:
             guard_proc(f"{built.root}/proc")
             ns.pivot_root(built.root)
         files.append(os.open(f"{CHANNEL}/deferred", os.O_RDONLY | os.O_CLOEXEC))
+        bait, watches = canaries.watch(built.bait)
+        files.append(bait)
         if spec.closed_network:
             files.append(_listen())
         ns.leave_session_keyring()
@@ -119,6 +131,7 @@ def _first_process(channel: socket.socket, spec: Spec, built: Built) -> None:
         "notes": built.notes,
         "made": built.made,
         "confined_by": applied,
+        "bait": list(watches.items()),
     }
     send(channel, ready, files)
     for descriptor in files:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skillrun.view import canaries
 from skillrun.view import namespaces as ns
 from skillrun.view.layers import Layer
 from skillrun.view.spec import Spec
@@ -153,21 +154,26 @@ def _touch(path: str) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
 
 
-def mask(at: str, trees: Sequence[str], files: Sequence[str], empty: str) -> None:
+def mask(at: str, trees: Sequence[str], files: Sequence[str], empty: str, bait: bool = False) -> list[str]:
     """Show trees as empty directories and files as `empty`, read-only, keeping their owners; missing ones are skipped.
 
     A mount instead of a missing rule, since a rule can be forgotten and a mount cannot be looked through.
+    With `bait`, directories of credentials are not empty; the paths (as seen inside) of what lies in them.
     """
+    planted: list[str] = []
     for tree in trees:
         if _is_directory(at + tree):
             status = os.stat(at + tree)
             ns.mount("tmpfs", at + tree, "tmpfs", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC, "size=64k,mode=700")
             with contextlib.suppress(OSError):  # an owner without a number in this user namespace: it stays ours
                 os.chown(at + tree, status.st_uid, status.st_gid)
+            if bait:
+                planted += canaries.plant(at + tree, tree, (status.st_uid, status.st_gid))
             ns.set_attributes(at + tree, ns.MOUNT_ATTR_RDONLY)
     for path in files:
         if os.path.isfile(at + path) and not os.path.islink(at + path):
             ns.bind(empty, at + path, read_only=True)
+    return [path.removeprefix(at) for path in planted]
 
 
 def _is_directory(path: str) -> bool:

@@ -38,7 +38,8 @@ def build_root_view(spec: Spec, proxy: str = "") -> Built:
     show_sys(f"{built.root}/sys")
     empty = f"{stage}/empty"
     Path(empty).touch(mode=0o600)
-    mask(built.root, [*hidden_by_view(spec, built), *spec.hide], spec.hide_files, empty)
+    trees = [*hidden_by_view(spec, built), *spec.hide]
+    built.bait += mask(built.root, trees, spec.hide_files, empty, spec.canaries)
     return built
 
 

@@ -58,7 +58,7 @@ def build_user_view(spec: Spec) -> Built:
         ns.mount(f"/proc/self/fd/{handle}", target, None, ns.MS_BIND | ns.MS_REC)
         os.close(handle)
     own = {spec.changes, *(str(Path(layer.upper).parents[2]) for layer in built.layers)}
-    mask("", [*sorted(own), *spec.hide], spec.hide_files, f"/proc/self/fd/{kept}")
+    built.bait += mask("", [*sorted(own), *spec.hide], spec.hide_files, f"/proc/self/fd/{kept}", spec.canaries)
     os.close(kept)
     return built
 

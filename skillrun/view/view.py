@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from skillrun.view import namespaces as ns
+from skillrun.view.canaries import Bait, read_touched
 from skillrun.view.channel import Gone, receive, send
 from skillrun.view.layers import Layer, Layers
 from skillrun.view.spec import Spec
@@ -71,8 +72,11 @@ class View:
         self.notes: tuple[str, ...] = tuple(ready["notes"])
         self.confined_by: tuple[str, ...] = tuple(ready["confined_by"])
         self._made: tuple[str, ...] = tuple(ready["made"])
-        self._deferred = files[0]
-        self.listener: int | None = files[1] if spec.closed_network else None
+        self._deferred: int = files[0]
+        self._bait: int | None = files[1]
+        self._watches = {int(number): str(path) for number, path in ready["bait"]}
+        self._touched: dict[Bait, None] = {}
+        self.listener: int | None = files[2] if spec.closed_network else None
         tx = Path(spec.changes)
         items = tuple(Layer(*fields) for fields in ready["layers"])
         ours = tuple(sorted({str(Path(item.upper).parent.parent) for item in items} | {spec.changes, *self._made}))
@@ -136,10 +140,22 @@ class View:
         """The process that holds the view's network namespace, 0 when it was built through sudo."""
         return self._child
 
+    def touched(self) -> tuple[Bait, ...]:
+        """Bait that was opened inside so far."""
+        if self._bait is not None:
+            self._touched.update(dict.fromkeys(read_touched(self._bait, self._watches)))
+        return tuple(self._touched)
+
+    def take_listener(self) -> int:
+        """The egress proxy's listening socket, which is the caller's from now on."""
+        assert self.listener is not None
+        listener, self.listener = self.listener, None
+        return listener
+
     def close(self) -> None:
         """End everything inside and let go of every mount; the layers stay. Safe to call twice."""
         self._channel.close()
-        for name in ("_deferred", "listener"):
+        for name in ("_deferred", "_bait", "listener"):
             descriptor = getattr(self, name, None)
             if descriptor is not None:
                 os.close(descriptor)

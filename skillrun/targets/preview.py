@@ -1,0 +1,206 @@
+"""A copy-on-write view of this machine: commands really run, and nothing of it is real until a commit."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from skillrun.secrets import Vault
+from skillrun.shell.environment import command_environment, login_environment
+from skillrun.shell.launch import Launched
+from skillrun.shell.session import Limits, Login, Session
+from skillrun.view import credentials
+from skillrun.view.canaries import Bait
+from skillrun.view.egress import Contact, Egress, proxy_environment
+from skillrun.view.layers import Layers, write_durably
+from skillrun.view.probe import sudo_command
+from skillrun.view.services import FILE as DEFERRED
+from skillrun.view.spec import Account, Spec
+from skillrun.view.standins import Deferred
+from skillrun.view.view import View, ViewError, new_id
+
+__all__ = ["PreviewTarget", "ViewError"]
+
+LIMITS_OF_A_VIEW = (
+    "services are not started inside; what they were told is done after the commit",
+    "what was sent over the network is real and cannot be discarded",
+)
+
+
+class PreviewTarget(Session):
+    """Commands run in a view. After `close` the layers lie in the run folder, to be committed or dropped.
+
+    `notes`: what a person must know of this view (places that are read-only inside, what is not shown).
+    """
+
+    name = "preview"
+    contained = True
+
+    def __init__(
+        self,
+        view: View,
+        outputs: Path,
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        hosts: Sequence[str] | None = None,
+        vault: Vault | None = None,
+        limits: Limits | None = None,
+        keep: Iterable[str] = (),
+        password: Callable[[str], str | None] | None = None,
+    ) -> None:
+        self.view = view
+        self.tier = view.spec.tier
+        self.notes = (*view.notes, *LIMITS_OF_A_VIEW)
+        account = view.spec.account
+        self._egress: Egress | None = None
+        if view.listener is not None:
+            self._egress = Egress(view.take_listener(), hosts or ())
+            env = {**env, **proxy_environment()}
+        self._deferred: tuple[Deferred, ...] = ()
+        self._touched: tuple[str, ...] = ()
+        shell = _shell_of(account)
+        super().__init__(
+            outputs,
+            dict(env),
+            cwd,
+            Login(shell, account.home, login_environment(env, account.name, account.home, shell)),
+            launcher=self._launch,
+            vault=vault,
+            limits=limits,
+            keep=keep,
+            password=password,
+        )
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        tier: str = "",
+        grants: Iterable[str] = (),
+        hosts: Sequence[str] | None = None,
+        canaries: bool = False,
+        granted: Iterable[str] = (),
+        vault: Vault | None = None,
+        limits: Limits | None = None,
+        keep: Iterable[str] = (),
+        password: Callable[[str], str | None] | None = None,
+    ) -> PreviewTarget:
+        """Build a view for the run in `folder` (its layers go to `changes/`). Raises ViewError when there can be none.
+
+        `tier`: R or U; empty: the root view for root and for whoever can use sudo, else the user view.
+        `grants`: credentials to leave visible (words of `view.credentials`). `granted`: secret variables to pass on.
+        `hosts`: patterns of hosts that may be contacted, all else is cut off; None leaves the network as it is.
+        `canaries`: put bait where credentials were hidden, and report who touched it.
+        """
+        env = os.environ if env is None else env
+        account = Account.current()
+        changes = folder / "changes"
+        changes.mkdir(mode=0o700, parents=True, exist_ok=True)
+        changes.chmod(0o700)
+        sudo: tuple[str, ...] = ()
+        if not tier:
+            tier = "R"
+            if account.uid != 0:
+                sudo, _ = sudo_command()
+                tier = "R" if sudo else "U"
+        elif tier == "R" and account.uid != 0:
+            sudo, reason = sudo_command()
+            if not sudo:
+                raise ViewError(f"a view of the whole machine needs root: {reason}")
+        trees, files = credentials.hidden(account, grants, everybody=tier == "R")
+        spec = Spec(
+            tier,
+            new_id(),
+            os.path.realpath(changes),
+            account,
+            hide=(os.path.realpath(folder), *trees),
+            hide_files=files,
+            canaries=canaries,
+            closed_network=hosts is not None,
+            elevated=bool(sudo),
+            umask=_umask(),
+        )
+        view = View(spec, sudo)
+        more = {"vault": vault, "limits": limits, "keep": keep, "password": password}
+        try:
+            environment = command_environment(env, granted)
+            return cls(view, folder / "outputs", env=environment, cwd=cwd or os.getcwd(), hosts=hosts, **more)  # type: ignore[arg-type]
+        except BaseException:
+            view.close()
+            raise
+
+    @property
+    def layers(self) -> Layers:
+        """What the view lies over, for `scan` and `commit`."""
+        return self.view.layers
+
+    def get(self, path: str, limit: int | None = None) -> bytes:
+        """A file's bytes as it is inside, the first `limit` of them. Raises OSError."""
+        with os.fdopen(self.view.open(os.path.join(self.cwd, path)), "rb") as file:
+            return file.read(-1 if limit is None else limit)
+
+    def put(self, path: str, data: bytes, mode: int | None = None) -> None:
+        """Write a file inside, whole or not at all, as the person. Raises OSError."""
+        self.view.write(os.path.join(self.cwd, path), data, mode)
+
+    def deferred(self) -> tuple[Deferred, ...]:
+        """What services were told inside, to be done after a commit, in order."""
+        if not self._closed:
+            self._deferred = self.view.deferred()
+        return self._deferred
+
+    def contacts(self) -> tuple[Contact, ...]:
+        """Hosts that were asked for, when the network is closed but for named hosts."""
+        return self._egress.contacts() if self._egress is not None else ()
+
+    def touched_canaries(self) -> tuple[Bait, ...]:
+        """Bait that was opened inside."""
+        return self.view.touched()
+
+    def record(self) -> None:
+        """Write what is to be done after a commit into the run folder, durably. Raises OSError."""
+        lines = [json.dumps({"argv": note.argv, "cwd": note.cwd}) + "\n" for note in self.deferred()]
+        if lines:
+            write_durably(Path(self.view.spec.changes) / DEFERRED, "".join(lines).encode("utf-8", "surrogateescape"))
+
+    def close(self) -> None:
+        """End everything inside; the layers and the record of what is deferred stay in the run folder."""
+        if self._closed:
+            return
+        self.record()
+        self.touched_canaries()
+        super().close()
+        self.view.close()
+        if self._egress is not None:
+            self._egress.close()
+
+    def _launch(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: str, fds: Mapping[int, int], size: tuple[int, int]
+    ) -> Launched:
+        try:
+            spawned = self.view.spawn(argv, env, cwd, fds, size)
+        except ViewError as error:
+            raise OSError(error.errno or 5, str(error)) from None
+        os.close(spawned.handle)
+        assert spawned.master is not None
+        return Launched(spawned.pid, spawned.master)
+
+
+def _umask() -> int:
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        return next((int(line.split()[1], 8) for line in file if line.startswith("Umask:")), 0o022)
+
+
+def _shell_of(account: Account) -> str:
+    try:
+        shell = pwd.getpwuid(account.uid).pw_shell
+    except KeyError:
+        shell = ""
+    return shell if shell and os.access(shell, os.X_OK) and not shell.endswith(("nologin", "false")) else "/bin/sh"

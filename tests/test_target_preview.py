@@ -1,0 +1,100 @@
+"""A copy-on-write view of this machine keeps the promises of a Target, and its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from skillrun.ports import Command
+from skillrun.targets.preview import PreviewTarget
+from skillrun.view.probe import probe
+from tests.contracts.target import TargetContract, result_of
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.overlay,
+    pytest.mark.skipif(probe().tier != "R", reason=f"no root view here: {'; '.join(probe().reasons)}"),
+]
+
+
+class TestPreviewTarget(TargetContract):
+    @pytest.fixture
+    def target(self, tmp_path: Path) -> Iterator[PreviewTarget]:
+        """A shell in a view of this machine."""
+        target = PreviewTarget.open(tmp_path / "run", cwd=str(tmp_path))
+        yield target
+        target.close()
+
+
+def test_deferred_actions_reach_the_run_folder(tmp_path: Path) -> None:
+    """What a service manager's stand-in was told is in deferred.jsonl after close, in order, word for word."""
+    target = PreviewTarget.open(tmp_path / "run", cwd="/")
+    result = result_of(target.run(Command("policy-rc.d 'odd name' restart; /usr/sbin/policy-rc.d redis.service start")))
+    assert result.exit_code == 101
+    target.close()
+    lines = (tmp_path / "run/changes/deferred.jsonl").read_text().splitlines()
+    assert [json.loads(line)["argv"] for line in lines] == [
+        ["invoke-rc.d", "odd name", "restart"],
+        ["deb-systemd-invoke", "start", "redis.service"],
+    ]
+
+
+def test_files_are_those_of_the_view(tmp_path: Path) -> None:
+    """get and put see and change the view, never the machine."""
+    target = PreviewTarget.open(tmp_path / "run", cwd="/")
+    try:
+        result_of(target.run(Command("echo inside >/etc/skillrun-test; chmod 640 /etc/skillrun-test")))
+        assert target.get("/etc/skillrun-test") == b"inside\n"
+        target.put("/etc/skillrun-test", b"put")
+        target.put("/etc/skillrun-new", b"x" * 300_000, 0o755)
+        shown = result_of(target.run(Command("cat /etc/skillrun-test; stat -c ' %a %s' /etc/skillrun-test /etc/skillrun-new")))
+        assert shown.output.split() == ["put", "640", "3", "755", "300000"]
+        with pytest.raises(FileNotFoundError):
+            target.get("/etc/nothing-here")
+    finally:
+        target.close()
+    assert not os.path.exists("/etc/skillrun-test")
+
+
+def test_a_closed_network_lets_named_hosts_through_only(tmp_path: Path) -> None:
+    """With a list of hosts everything else is cut off, and what was asked for is on record."""
+    target = PreviewTarget.open(tmp_path / "run", cwd="/", hosts=["allowed.invalid"])
+    try:
+        ask = "python3 -c \"import urllib.request as u; u.urlopen('http://{}/', timeout=5)\" 2>&1 | tail -1"
+        assert "403" in result_of(target.run(Command(ask.format("denied.invalid")))).output
+        assert "502" in result_of(target.run(Command(ask.format("allowed.invalid")))).output
+        direct = "python3 -c \"import socket; socket.create_connection(('127.0.0.1', 22), 2)\" 2>&1 | tail -1"
+        assert "refused" in result_of(target.run(Command(direct))).output
+        assert [(contact.host, contact.allowed) for contact in target.contacts()] == [
+            ("denied.invalid", False),
+            ("allowed.invalid", True),
+        ]
+    finally:
+        target.close()
+
+
+def test_credentials_are_hidden_and_bait_is_watched(tmp_path: Path) -> None:
+    """A hidden directory holds bait; reading it is noticed, the real content cannot be reached."""
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh/id_ed25519").write_text("the real one")
+    (home / ".netrc").write_text("the real one")
+    env = {**os.environ, "HOME": str(home)}
+    os.environ["HOME"], before = str(home), os.environ["HOME"]
+    try:
+        target = PreviewTarget.open(tmp_path / "run", cwd="/", env=env, canaries=True)
+    finally:
+        os.environ["HOME"] = before
+    try:
+        assert target.touched_canaries() == ()
+        shown = result_of(target.run(Command(f"cat {home}/.ssh/id_ed25519 {home}/.netrc; echo x >{home}/.ssh/new")))
+        assert "the real one" not in shown.output
+        assert "Read-only" in shown.output
+        assert [bait.path for bait in target.touched_canaries()] == [f"{home}/.ssh/id_ed25519"]
+    finally:
+        target.close()
+    assert (home / ".ssh/id_ed25519").read_text() == "the real one"
