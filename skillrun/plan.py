@@ -6,6 +6,7 @@ The next machine like it replays the plan with no model at all, through the same
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from skillrun.events import Decided, EffectKind, Event, Finished, Outcome, RunEnded, RunStarted, State, ToolCall
+from skillrun.journal import state_directory
 
 SCHEMA = 1
 HARMLESS = frozenset({EffectKind.READ})
@@ -93,6 +95,34 @@ def fit_of(facts: Mapping[str, Any]) -> dict[str, Any]:
         "arch": facts.get("arch") or system.get("arch"),
         "root": bool(user.get("root")) if isinstance(user, Mapping) else None,
     }
+
+
+def keep_plan(events: Sequence[Event]) -> Path | None:
+    """Keep the plan a run proves among this user's plans; None when it proves none. Raises OSError."""
+    try:
+        plan = plan_of(events)
+    except PlanError:
+        return None
+    file = _kept(plan.digest)
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = file.with_suffix(f".{os.getpid()}")
+    beside.write_text(plan.to_json(), encoding="utf-8")
+    beside.replace(file)
+    return file
+
+
+def known_plan(digest: str, facts: Mapping[str, Any], inputs: Mapping[str, str]) -> Plan | None:
+    """This user's plan for exactly these bytes of a skill, these inputs and a machine like this; None without one."""
+    try:
+        plan = read_plan(_kept(digest))
+    except PlanError:
+        return None
+    fits = plan.digest == digest and fit_of(facts) == dict(plan.fits) and dict(plan.inputs) == dict(inputs)
+    return plan if fits else None
+
+
+def _kept(digest: str) -> Path:
+    return state_directory() / "plans" / f"{digest.removeprefix('sha256:')}.json"
 
 
 def plan_of(events: Sequence[Event]) -> Plan:

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Set up skillrun in `.venv` beside this file and run it: needs Python 3.11 or newer, and nothing else.
+
+    python3 bootstrap.py install ripgrep     set up, then `skillrun install ripgrep`
+    python3 bootstrap.py --test              set up with everything the tests use, then run all checks
+
+Standard library only. Nothing outside this directory is changed, except that `--test` as root on a
+Debian machine installs the programs that the tests drive (listed in tests/tools.txt).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+VENV = HERE / ".venv"
+PYTHON = VENV / "bin" / "python"
+
+
+def stop(message: str, hint: str) -> None:
+    """End with what is wrong and what to do next."""
+    sys.exit(f"bootstrap: {message}\n  -> {hint}")
+
+
+def run(*words: object, quiet: bool = False) -> None:
+    """Run a command, and stop with its own output when it fails."""
+    done = subprocess.run([str(word) for word in words], capture_output=quiet, text=True, cwd=HERE)
+    if done.returncode:
+        print((done.stdout or "") + (done.stderr or ""), file=sys.stderr)
+        stop(f"`{' '.join(map(str, words))}` failed", "mend what it says, then run this again")
+
+
+def make_environment(extra: str) -> None:
+    """A virtual environment with the project in it. Made anew only when the project's dependencies changed."""
+    if sys.version_info < (3, 11):  # noqa: UP036  an older one runs this file before anything can tell it not to
+        stop(f"this is Python {sys.version.split()[0]}", "use Python 3.11 or newer")
+    stamp = VENV / f"installed{extra}"
+    wanted = (HERE / "pyproject.toml").read_text()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    try:
+        import ensurepip  # noqa: F401
+    except ImportError:
+        stop("this Python cannot make virtual environments", "on Debian and Ubuntu: sudo apt-get install -y python3-venv")
+    print("setting up .venv ...", file=sys.stderr)
+    run(sys.executable, "-m", "venv", VENV, quiet=True)
+    run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{HERE}{extra}", quiet=True)
+    stamp.write_text(wanted)
+
+
+def install_tools() -> None:
+    """The programs the tests drive, where this user may install them; elsewhere those tests say why they skip."""
+    lines = (HERE / "tests" / "tools.txt").read_text().splitlines()
+    pairs = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+    missing = [package for package, program in pairs if shutil.which(program) is None]
+    if not missing or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return
+    print(f"installing {' '.join(missing)} ...", file=sys.stderr)
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    run("apt-get", "update", "-q", quiet=True)
+    run("apt-get", "install", "-q", "-y", "--no-install-recommends", *missing, quiet=True)
+
+
+def main() -> None:
+    """Set up, then become skillrun or the tests."""
+    if sys.argv[1:2] == ["--test"]:
+        make_environment("[dev]")
+        install_tools()
+        os.chdir(HERE)
+        for step in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)):
+            run(PYTHON, "-m", *step)
+        os.execv(PYTHON, [str(PYTHON), "-m", "pytest", "-n", "2", *sys.argv[2:]])
+    make_environment("")
+    os.execv(PYTHON, [str(PYTHON), "-m", "skillrun", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""Assembles a run from its parts: skill, facts, model, policy, target, person and surfaces."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skillrun import __version__
+from skillrun.cli.group import Problem
+from skillrun.cli.options import Options
+from skillrun.cli.person import Nobody, TerminalPerson, find_person
+from skillrun.events import Event, Outcome, RunEnded, RunStarted
+from skillrun.executor import Executor
+from skillrun.journal import Busy, Journal, JournalError, RunFolder, find_run, keep_skill, lock, new_run, read_events, turns
+from skillrun.plan import keep_plan, known_plan
+from skillrun.ports import Brief, Model, Place, Target
+from skillrun.secrets import Vault
+from skillrun.session import Conclude, Session, pull
+from skillrun.skill import Check, Skill
+
+Sinks = list[Callable[[Event], None]]
+
+
+@dataclass(slots=True)
+class Run:
+    """One run being put together; what every part needs to know of the others."""
+
+    verb: str
+    skill: Skill
+    options: Options
+    folder: RunFolder
+    vault: Vault
+    person: TerminalPerson | Nobody
+
+    @property
+    def approve(self) -> str:
+        """Who answers questions: the mode that was asked for, else the person."""
+        return self.options.approve or "ask"
+
+
+def carry_out(verb: str, spec: str, options: Options) -> int:
+    """Install, verify or uninstall a skill and return the exit code. Raises Problem for what a person can mend."""
+    from skillrun.sources import find_skill
+
+    skill = find_skill(spec)
+    if verb == "uninstall":
+        skill = _for_uninstall(skill)
+    return _begin(verb, skill, options, None)
+
+
+def resume(word: str, options: Options) -> int:
+    """Go on with an unfinished run, with the skill exactly as it was reviewed."""
+    from skillrun.document import read_skill
+
+    try:
+        old = find_run(word)
+        events = read_events(old.journal)
+    except (JournalError, OSError) as error:
+        raise Problem(str(error), "`skillrun runs` lists what there is") from error
+    started = next((event for event in events if isinstance(event, RunStarted)), None)
+    ended = next((event for event in events if isinstance(event, RunEnded)), None)
+    if started is None:
+        raise Problem(f"run {old.id} never started", "install the skill again")
+    if ended is not None and ended.exit_code == 0:
+        raise Problem(f"run {old.id} is finished: {ended.outcome}", f"`skillrun report {old.id}` shows it")
+    document = next(path for path in sorted(old.skill.iterdir()) if path.suffix == ".md" or path.name == "SKILL.md")
+    skill = dataclasses.replace(read_skill(document), digest=started.digest, source=started.source)
+    if started.verb == "uninstall":
+        skill = _for_uninstall(skill)
+    options = dataclasses.replace(options, inputs={**started.inputs, **options.inputs})
+    return _begin(started.verb, skill, options, (old, events))
+
+
+def _for_uninstall(skill: Skill) -> Skill:
+    if not skill.uninstall:
+        raise Problem(
+            f"{skill.name} says nothing about uninstalling", "`skillrun runs` and `skillrun undo RUN` take a run back"
+        )
+    return dataclasses.replace(skill, steps=skill.uninstall)
+
+
+def _begin(verb: str, skill: Skill, options: Options, earlier: tuple[RunFolder, Sequence[Event]] | None) -> int:
+    if verb == "verify" and not skill.checks:
+        raise Problem(f"{skill.name} has no check and none can be derived", "declare `skillrun-verify` in its metadata")
+    person = find_person(options.no_input)
+    try:
+        folder = earlier[0] if earlier else new_run(skill.name)
+        if not earlier:
+            keep_skill(folder, skill.text, skill.path)
+        with lock(folder.id):
+            vault = _vault(skill, options, person)
+            return _carry(Run(verb, skill, options, folder, vault, person), earlier[1] if earlier else ())
+    except Busy as busy:
+        raise Problem(str(busy), "wait for it, or end that process", code=1) from busy
+    except JournalError as error:
+        raise Problem(str(error), "a run needs its journal on disk; make room or check the rights", code=1) from error
+
+
+def _vault(skill: Skill, options: Options, person: TerminalPerson | Nobody) -> Vault:
+    """Secrets by name: from the environment, else typed by the person; only what the skill declares or `--secret` names."""
+    vault = Vault()
+    wanted = {secret.name: secret.optional for secret in skill.secrets} | dict.fromkeys(options.secrets, False)
+    for name, optional in wanted.items():
+        value = os.environ.get(name)
+        if value is None and not optional:
+            value = person.secret(name, f"{skill.name} needs it")
+            if value is None:
+                raise Problem(f"the secret {name} is needed", f"set it in the environment and name it: --secret {name}", code=4)
+        if value is not None:
+            vault.add(name, value)
+    return vault
+
+
+def _carry(run: Run, earlier: Sequence[Event]) -> int:
+    target, conclude = _target(run)
+    try:
+        end = _drive(run, target, conclude, earlier)
+    finally:
+        target.close()
+    return end.exit_code
+
+
+def _drive(run: Run, target: Target, conclude: Conclude | None, earlier: Sequence[Event]) -> RunEnded:
+    from skillrun.budget import Budget
+    from skillrun.facts import gather
+
+    facts = gather(target, versions=_programs(run.skill))
+    place = _place(facts, target)
+    model = _model(run, facts)
+    known = turns(earlier)
+    started = RunStarted(
+        run_id=run.folder.id,
+        verb=run.verb,
+        skill=run.skill.name,
+        source=run.skill.source,
+        digest=run.skill.digest,
+        model=model.name,
+        target=target.name,
+        mode="dry-run" if run.options.dry_run else "preview" if run.options.preview else "live",
+        tier=target.tier,
+        approve=run.approve,
+        facts=facts,
+        inputs=dict(run.options.inputs),
+        skillrun=__version__,
+    )
+    brief = Brief(
+        skill=run.skill,
+        verb=run.verb,
+        facts=facts,
+        inputs=dict(run.options.inputs),
+        secrets=tuple(run.vault.names),
+        checks=tuple(check.command for check in _checks(run.skill)),
+        mode=started.mode,
+        attended=run.person.attended,
+    )
+    budget = Budget(max_cost=run.options.max_cost, max_turns=run.options.max_turns, max_seconds=run.options.timeout)
+    session = Session(
+        started,
+        brief,
+        model,
+        _executor(run, target, place),
+        _checks(run.skill),
+        budget,
+        turns=known,
+        conclude=conclude,
+        resumed=bool(earlier),
+    )
+    journal = Journal(run.folder)
+    sinks = _surfaces(run)
+    try:
+        end = pull(session.run(), [journal, *sinks], _complain)
+    finally:
+        journal.close()
+        for sink in sinks:
+            getattr(sink, "close", lambda: None)()
+    if end.outcome is Outcome.VERIFIED:
+        keep_plan(read_events(run.folder.journal))
+    return end
+
+
+def _programs(skill: Skill) -> list[str]:
+    """The programs a skill names as required, without their versions."""
+    return [re.split(r"[<>=!~]", word)[0] for word in skill.declared.requires or ()]
+
+
+def _checks(skill: Skill) -> tuple[Check, ...]:
+    """Declared checks alone where there are any; else those the text states; else derived ones."""
+    for origin in ("declared", "stated", "derived"):
+        found = tuple(check for check in skill.checks if check.origin == origin)
+        if found:
+            return found
+    return ()
+
+
+def _executor(run: Run, target: Target, place: Place) -> Executor:
+    from skillrun.policy.judge import Judge
+    from skillrun.policy.modes import settle
+
+    return Executor(
+        skill=run.skill,
+        target=target,
+        policy=Judge(skill=run.skill),
+        person=run.person,
+        vault=run.vault,
+        place=place,
+        settle=lambda decision, where: settle(decision, run.approve, run.skill, where),
+    )
+
+
+def _place(facts: Mapping[str, Any], target: Target) -> Place:
+    user = facts.get("user") or {}
+    return Place(
+        cwd=os.getcwd(),
+        home=str(user.get("home") or os.path.expanduser("~")),
+        user=str(user.get("name") or ""),
+        contained=target.contained,
+    )
+
+
+def _target(run: Run) -> tuple[Target, Conclude | None]:
+    from skillrun.targets.local import LocalTarget
+
+    return LocalTarget(run.folder.outputs, vault=run.vault), None
+
+
+def _model(run: Run, facts: Mapping[str, Any]) -> Model:
+    """The model that was asked for; with `auto`, a plan proven for this skill on a machine like this speaks first."""
+    from skillrun.cli.model import choose_model
+
+    model = choose_model(f"via:{run.options.via}" if run.options.via else run.options.model)
+    if run.options.model != "auto" or run.options.via or run.verb != "install":
+        return model
+    plan = known_plan(run.skill.digest, facts, run.options.inputs)
+    if plan is None:
+        return model
+    from skillrun.models.chain import ChainModel
+    from skillrun.models.plan import PlanModel
+
+    return ChainModel([PlanModel(plan), model])
+
+
+def _surfaces(run: Run) -> Sinks:
+    from skillrun.cli.screen import open_screen
+
+    sinks: Sinks = []
+    if run.options.as_json:
+        from skillrun.surfaces.jsonl import JsonLines
+
+        sinks.append(JsonLines(sys.stdout))
+    screen = open_screen(sys.stderr if run.options.as_json else sys.stdout, len(run.skill.steps), run.options.color)
+    paused = getattr(screen, "paused", None)
+    if paused is not None and isinstance(run.person, TerminalPerson):
+        run.person.pause = paused
+    return [*sinks, screen]
+
+
+def _complain(error: Exception) -> None:
+    print(f"skillrun: a surface failed and is left out: {error!r}", file=sys.stderr)

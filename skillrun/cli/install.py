@@ -1,0 +1,120 @@
+"""`install`, `verify`, `uninstall` and `resume`: the verbs that carry something out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from skillrun.cli.group import Problem
+from skillrun.cli.options import Options
+
+INSTALL_EXAMPLES = """\b
+Examples:
+  skillrun install ripgrep
+  skillrun install ./install.md --preview
+  skillrun install owner/repo --dry-run --json
+"""
+
+
+def _env(name: str) -> str:
+    return f"SKILLRUN_{name}"
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that every verb of this module takes."""
+    options = [
+        click.option(
+            "--approve",
+            type=click.Choice(["ask", "safe", "declared", "all"]),
+            envvar=_env("APPROVE"),
+            show_envvar=True,
+            help="Who answers questions. Default: ask, on a terminal.",
+        ),
+        click.option(
+            "--model", envvar=_env("MODEL"), show_envvar=True, default="auto", help="auto, builtin, claude-..., plan:FILE."
+        ),
+        click.option("--set", "inputs", multiple=True, metavar="NAME=VALUE", help="An input of the skill."),
+        click.option(
+            "--secret", "secrets", multiple=True, metavar="NAME", help="A secret: from the environment, or asked for."
+        ),
+        click.option("--max-cost", type=float, metavar="USD", envvar=_env("MAX_COST"), show_envvar=True),
+        click.option("--max-turns", type=int, metavar="N", envvar=_env("MAX_TURNS"), show_envvar=True),
+        click.option(
+            "--timeout", type=float, metavar="S", envvar=_env("TIMEOUT"), show_envvar=True, help="Seconds for the whole run."
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Events as JSON lines on standard output."),
+        click.option("--no-input", is_flag=True, envvar=_env("NO_INPUT"), show_envvar=True, help="Never ask anything."),
+        click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", hidden=True),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _options(values: dict[str, Any]) -> Options:
+    inputs: dict[str, str] = {}
+    for pair in values.pop("inputs"):
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise Problem(f"--set {pair!r} is not NAME=VALUE", "for example --set PORT=8080")
+        inputs[name] = value
+    if values.get("preview") and values.get("dry_run"):
+        raise Problem("--preview and --dry-run exclude one another", "--dry-run is a preview that always discards")
+    return Options(inputs=inputs, **values)
+
+
+def _run(verb: str, spec: str, values: dict[str, Any]) -> int:
+    from skillrun.cli.assembly import carry_out
+
+    return carry_out(verb, spec, _options(values))
+
+
+@click.command("install", epilog=INSTALL_EXAMPLES)
+@click.argument("skill")
+@common
+@click.option("--dry-run", is_flag=True, help="Nothing persists: run in a copy-on-write view, or simulate.")
+@click.option("--preview", is_flag=True, help="Run in a view, show what would change, ask once.")
+@click.option("--only", multiple=True, metavar="GLOB", help="With --preview: commit only these paths.")
+@click.option("--except", "except_", multiple=True, metavar="GLOB", help="With --preview: commit all but these.")
+@click.option("--via", type=click.Choice(["claude", "codex", "gemini"]), help="Let the agent you have carry it out.")
+@click.option("--junit", metavar="FILE", help="Also write JUnit XML when the run ends.")
+@click.option("--html", metavar="FILE", help="Also write the HTML report when the run ends.")
+def install_command(skill: str, **values: Any) -> int:
+    """Carry SKILL out on this machine until its checks pass."""
+    return _run("install", skill, values)
+
+
+@click.command("verify")
+@click.argument("skill")
+@common
+def verify_command(skill: str, **values: Any) -> int:
+    """Run only SKILL's checks."""
+    return _run("verify", skill, values)
+
+
+@click.command("uninstall")
+@click.argument("skill")
+@common
+@click.option("--dry-run", is_flag=True, help="Nothing persists.")
+@click.option("--preview", is_flag=True, help="Run in a view, show what would change, ask once.")
+def uninstall_command(skill: str, **values: Any) -> int:
+    """Carry out SKILL's uninstall part; its checks must fail afterwards."""
+    return _run("uninstall", skill, values)
+
+
+@click.command("resume")
+@click.argument("run")
+@common
+def resume_command(run: str, **values: Any) -> int:
+    """Go on with RUN (its id, a part of it, or `last`) where it stopped."""
+    from skillrun.cli.assembly import resume
+
+    return resume(run, _options(values))
+
+
+def interactive(no_input: bool) -> bool:
+    """Is a person there to answer: a terminal on standard input and standard error, and not told otherwise."""
+    return not no_input and os.isatty(0) and os.isatty(2)

@@ -1,0 +1,282 @@
+"""The loop: a model asks, the executor carries out, the checks decide.
+
+`run` is a generator of events. It stands still at each `yield` until its puller returns, so a journal
+that syncs on `Started` is a write-ahead log: no command starts before its record is on disk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+
+from skillrun import checks as checking
+from skillrun.budget import Budget, stuck
+from skillrun.events import (
+    Checked,
+    CheckResult,
+    Event,
+    Finished,
+    Outcome,
+    Replied,
+    Reply,
+    Result,
+    RunEnded,
+    RunStarted,
+    Started,
+    State,
+    ToolCall,
+    Turn,
+)
+from skillrun.executor import CHECK, Executor, Stopped
+from skillrun.ports import Brief, Model, ModelUnavailable
+from skillrun.skill import Check
+
+EXIT_CODES: dict[Outcome, int] = {
+    Outcome.VERIFIED: 0,
+    Outcome.ALREADY: 0,
+    Outcome.REMOVED: 0,
+    Outcome.DRY_RUN_OK: 0,
+    Outcome.ERROR: 1,
+    Outcome.CHECKS_FAILED: 3,
+    Outcome.UNVERIFIED: 3,
+    Outcome.DENIED: 4,
+    Outcome.NEEDS_PERSON: 4,
+    Outcome.DISCARDED: 4,
+    Outcome.REFUSED: 4,
+    Outcome.BUDGET: 5,
+    Outcome.MODEL_UNAVAILABLE: 6,
+    Outcome.UNSUPPORTED: 7,
+    Outcome.INTERRUPTED: 130,
+}
+"""The exit code of each outcome."""
+
+FINISH_TRIES = 3
+"""How often a model may say `done` in a row while the checks fail."""
+
+_SAID = {"needs_person": Outcome.NEEDS_PERSON, "refused": Outcome.REFUSED, "unsupported": Outcome.UNSUPPORTED}
+
+Verdicts = tuple[CheckResult, ...]
+Conclude = Callable[["Session", Outcome, str], Generator[Event, None, tuple[Outcome, str]]]
+"""What happens to a run's effects before it ends: commit, discard, record."""
+
+
+@dataclass(slots=True)
+class Session:
+    """All that a run is assembled from. `turns` is not empty when a run is resumed."""
+
+    started: RunStarted
+    brief: Brief
+    model: Model
+    executor: Executor
+    checks: Sequence[Check]
+    budget: Budget
+    turns: list[Turn] = field(default_factory=list)
+    conclude: Conclude | None = None
+    resumed: bool = False
+    _clock: float = field(default_factory=time.monotonic)
+    _cost: float | None = None
+    _empty_finishes: int = 0
+    results: Verdicts = ()
+    """The checks as they came out last."""
+
+    def run(self) -> Generator[Event, None, RunEnded]:
+        """Carry the skill out. The last event is RunEnded, whatever happens; it is also the return value."""
+        yield self.started
+        try:
+            outcome, summary = yield from self._work()
+        except Stopped as stop:
+            outcome, summary = stop.outcome, stop.summary
+        except ModelUnavailable as error:
+            outcome, summary = Outcome.MODEL_UNAVAILABLE, f"{error}. {error.hint}".strip()
+        except KeyboardInterrupt:
+            outcome, summary = Outcome.INTERRUPTED, f"interrupted; go on with `skillrun resume {self.started.run_id}`"
+        if self.conclude is not None:
+            outcome, summary = yield from self.conclude(self, outcome, summary)
+        end = RunEnded(
+            outcome=outcome,
+            exit_code=EXIT_CODES[outcome],
+            summary=summary,
+            checks=self.results,
+            cost_usd=self._cost,
+            turns=len(self.turns),
+            commands=self.executor.commands,
+            duration_s=round(time.monotonic() - self._clock, 3),
+            run_id=self.started.run_id,
+        )
+        yield end
+        return end
+
+    def _work(self) -> Generator[Event, None, tuple[Outcome, str]]:
+        verb = self.started.verb
+        if verb == "install" and not self.resumed:
+            self.results = yield from self.check(quietly=True)
+            if self._passed():
+                return Outcome.ALREADY, "already installed: every check passes; nothing was changed"
+        if verb == "verify":
+            self.results = yield from self.check()
+            return self._verdict("")
+        self.brief = _with_checks(self.brief, self.results)
+        return (yield from self._converse())
+
+    def _converse(self) -> Generator[Event, None, tuple[Outcome, str]]:
+        while True:
+            over = self.budget.over(self.turns, time.monotonic() - self._clock)
+            if over:
+                self.results = yield from self.check()
+                return (Outcome.VERIFIED, f"verified, though {over}") if self._passed() else (Outcome.BUDGET, over)
+            advice = stuck(self.turns)
+            if advice.level == "stop":
+                self.results = yield from self.check()
+                if self._passed():
+                    return Outcome.VERIFIED, "every check passes"
+                return Outcome.NEEDS_PERSON, advice.text
+            reply = yield from self.model.reply(self.brief, self.turns)
+            self._count(reply)
+            yield Replied(reply)
+            results: list[tuple[ToolCall, Result]] = []
+            ended: tuple[Outcome, str] | None = None
+            for call in reply.calls or (
+                ToolCall(f"end-{len(self.turns)}", "finish", {"outcome": "done", "summary": reply.text}),
+            ):
+                if ended is not None:
+                    result = Result(State.ERROR, output="not carried out: the run had ended")
+                elif call.name == "finish":
+                    ended, result = yield from self._finish(call)
+                else:
+                    self._empty_finishes = 0
+                    result = yield from self.executor.carry_out(call)
+                results.append((call, _with_advice(result, advice.text)))
+            self.turns.append(Turn(reply, tuple(results)))
+            if ended is not None:
+                return ended
+
+    def _finish(self, call: ToolCall) -> Generator[Event, None, tuple[tuple[Outcome, str] | None, Result]]:
+        """A model's word that it is over. The checks decide whether the software is there."""
+        yield Started(call)
+        said, summary = str(call.input.get("outcome", "done")), str(call.input.get("summary", ""))
+        self.results = yield from self.check()
+        verdict = self._verdict(summary)
+        ended: tuple[Outcome, str] | None = verdict
+        if verdict[0] not in (Outcome.VERIFIED, Outcome.REMOVED):
+            if said in _SAID:
+                ended = _SAID[said], summary
+            elif said == "done" and verdict[0] is Outcome.CHECKS_FAILED and not self.executor.denied:
+                self._empty_finishes += 1
+                if self._empty_finishes < FINISH_TRIES:
+                    ended = None
+        result = Result(State.EXITED, 0 if ended and EXIT_CODES[ended[0]] == 0 else 1, output=report_of(self.results))
+        yield Finished(call, result)
+        return ended, result
+
+    # --- checks --------------------------------------------------------------------------------
+
+    def check(self, quietly: bool = False) -> Generator[Event, None, Verdicts]:
+        """Run the checks in fresh login shells, through the same policy as any command.
+
+        `quietly` (before anything was done): a check whose program is not there has failed without being run.
+        """
+        found = []
+        for number, check in enumerate(self.checks, 1):
+            useless = checking.cannot_fail(check.command)
+            if useless:
+                reason = f"refused: this check cannot fail, {useless}"
+                found.append(CheckResult(check.command, ok=False, origin=check.origin, reason=reason))
+                continue
+            if quietly and (missing := (yield from self._missing_program(check))):
+                reason = f"{missing} is not there"
+                found.append(CheckResult(check.command, ok=False, exit_code=127, origin=check.origin, reason=reason))
+                continue
+            why = f"check {number} of {len(self.checks)} ({check.origin})"
+            call = ToolCall(f"check-{len(self.turns)}-{number}", CHECK, {"command": check.command, "why": why})
+            result = yield from self.executor.carry_out(call, own=True)
+            found.append(checking.judge(check, result))
+        results = tuple(found)
+        yield Checked(results)
+        return results
+
+    def _missing_program(self, check: Check) -> Generator[Event, None, str]:
+        for program in checking.programs(check.command):
+            call = ToolCall(f"look-{program}", CHECK, {"command": f"command -v {program}", "why": "is it there already?"})
+            result = yield from self.executor.carry_out(call, own=True)
+            if result.state is State.EXITED and result.exit_code != 0:
+                return program
+        return ""
+
+    def _passed(self) -> bool:
+        return bool(self.results) and all(check.ok for check in self.results)
+
+    def _verdict(self, summary: str) -> tuple[Outcome, str]:
+        if self.started.verb == "uninstall":
+            gone = bool(self.results) and not any(check.ok for check in self.results)
+            if gone:
+                return Outcome.REMOVED, "removed: its checks no longer pass"
+            if not self.results:
+                return Outcome.UNVERIFIED, "the uninstall steps ran; there is no check to confirm that it is gone"
+            return self._failure("still there: its checks pass")
+        if self._passed():
+            return Outcome.VERIFIED, summary or "verified: every check passes"
+        if not self.results:
+            return Outcome.UNVERIFIED, "nothing was verified: the skill declares no check and none could be derived"
+        failed = next(check for check in self.results if not check.ok)
+        return self._failure(f"the check `{failed.command}` failed: {failed.reason}. {summary}".strip())
+
+    def _failure(self, summary: str) -> tuple[Outcome, str]:
+        if self.executor.denied:
+            call, decision = self.executor.denied[-1]
+            return Outcome.DENIED, f"{summary} (`{call.command or call.name}` was not allowed: {decision.reason})"
+        return Outcome.CHECKS_FAILED, summary
+
+    def _count(self, reply: Reply) -> None:
+        if reply.usage and reply.usage.cost_usd is not None:
+            self._cost = (self._cost or 0.0) + reply.usage.cost_usd
+
+
+def report_of(results: Sequence[CheckResult]) -> str:
+    """The checks as a model reads them after it said that it is done."""
+    if not results:
+        return "There is no check, so nothing is verified."
+    lines = []
+    for check in results:
+        lines.append(f"{'passed' if check.ok else 'FAILED'}: {check.command}" + (f" ({check.reason})" if check.reason else ""))
+        if not check.ok and check.output:
+            lines.append(check.output.rstrip())
+    return "\n".join(lines)
+
+
+def _with_checks(brief: Brief, results: Verdicts) -> Brief:
+    return dataclasses.replace(brief, failed_checks=results)
+
+
+def _with_advice(result: Result, advice: str) -> Result:
+    if not advice:
+        return result
+    return dataclasses.replace(result, note=f"{result.note}\n{advice}".strip())
+
+
+def pull(
+    events: Generator[Event, None, RunEnded], sinks: Sequence[Callable[[Event], None]], on_broken: Callable[[Exception], None]
+) -> RunEnded:
+    """Pull a run to its end through its sinks. The first sink (the journal) may stop it; a broken later one is dropped.
+
+    Ctrl-C is thrown into the run where it stands. Returns the last event.
+    """
+    journal, *others = sinks
+    thrown: BaseException | None = None
+    while True:
+        try:
+            event = events.throw(thrown) if thrown else next(events)
+            thrown = None
+            journal(event)
+            for sink in list(others):
+                try:
+                    sink(event)
+                except Exception as error:  # noqa: BLE001  a pretty surface may not stop a run
+                    others.remove(sink)
+                    on_broken(error)
+        except StopIteration as stop:
+            end: RunEnded = stop.value
+            return end
+        except KeyboardInterrupt as interrupt:
+            thrown = interrupt
