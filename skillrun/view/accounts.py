@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from skillrun.view.both import Both
 
@@ -18,10 +17,6 @@ class Account:
     number: str
     change: str
     detail: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
 
 def explain_accounts(paths: Container[str], both: Both) -> tuple[Account, ...]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from skillrun.view.both import Both
 from skillrun.view.scan import Entry
@@ -27,9 +26,10 @@ class Package:
     files: int = 0
     """Changed paths that belong to it, where that is known."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
+    @property
+    def change(self) -> str:
+        """installed | removed | upgraded (a different version, newer or not)."""
+        return "installed" if not self.old else "removed" if not self.new else "upgraded"
 
 
 Versions = dict[tuple[str, str], str]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import difflib
 import stat
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from skillrun.view.both import Both
 from skillrun.view.highlights import FOLDED, PERSISTENCE, PRIVATE, TRUST, meaning
@@ -23,10 +22,6 @@ class Diff:
     path: str
     lines: tuple[str, ...] = ()
     note: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, safe to print."""
-        return {**asdict(self), "path": shown(self.path), "lines": list(self.lines)}
 
 
 def explain_text(entries: Iterable[Entry], owned: Iterable[str], both: Both) -> tuple[Diff, ...]:
