@@ -11,7 +11,8 @@ FLOORS = [
     {"events", "hidden", "skill", "visible"},
     {"ports", "journal", "frontmatter", "document"},
     {"shell", "policy", "secrets", "facts", "checks", "tools", "prompt", "budget", "view", "sources", "config", "credentials",
-     "plan", "report", "wording", "drift", "schema", "catalog", "lint", "conversation", "message", "clipboard", "servers"},
+     "plan", "report", "wording", "drift", "schema", "catalog", "lint", "conversation", "message", "clipboard", "servers",
+     "inventory"},
     {"executor", "session", "models", "targets", "surfaces", "undo"},
     {"cli", "__main__"},
 ]  # fmt: skip

@@ -13,7 +13,7 @@ echo x > listed; acl listed access 1234 4
 cp /bin/true program; cp /bin/true capable
 mkfifo pipe
 truncate -s 8M sparse; printf tail >> sparse
-printf n > "$(printf 'new\nline')"; printf n > 'sp ace'; printf n > 'back\slash'; printf n > 'st*r'; printf n > "$(printf 'latin-\351')"; printf n > -- '-dash'
+printf n > "$(printf 'new\nline')"; printf n > 'sp ace'; printf n > 'back\slash'; printf n > 'st*r'; printf n > "$(printf 'latin-\351')"; printf n > ./-dash
 printf lower > case; printf upper > CASE
 touch -d '2020-01-02 03:04:05.678' changed retimed stays/kept times stays
 [ "$(id -u)" != 0 ] || chown 1000:1000 owner-only owner

@@ -1,0 +1,219 @@
+"""Take back what a run changed, and say plainly what cannot be taken back."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skillrun import inventory
+from skillrun.view.deputy import Work
+from skillrun.view.keeping import remove_tree
+from skillrun.view.layers import Layers, write_durably
+from skillrun.view.ledger import Plan
+from skillrun.view.services import run_here
+
+NEVER = (
+    "what was sent over the network stays sent",
+    "what running programs did on their own (data they wrote, services they talked to) is not recorded",
+)
+"""True of every run."""
+
+
+class UndoError(Exception):
+    """A run that cannot be undone: why, and what to do instead."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class FileBack:
+    """A file to be put back as it was. `former` None: there was none, it is removed."""
+
+    path: str
+    former: bytes | None
+    edited: bool = False
+    """Somebody changed it after the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What can be taken back of a run that was carried out directly on the machine."""
+
+    commands: tuple[str, ...] = ()
+    """Shell text, in order; each one is safe when its subject is gone already."""
+    files: tuple[FileBack, ...] = ()
+    cannot: tuple[str, ...] = ()
+    """What stays, in words."""
+
+    @property
+    def empty(self) -> bool:
+        """Is there nothing to take back?"""
+        return not (self.commands or self.files)
+
+
+def committed_paths(folder: Path) -> list[tuple[str, str]]:
+    """(what undo does, path) of every operation of a committed view. Raises OSError, ValueError."""
+    plan = Plan.load(folder)
+    found = []
+    for op in plan.ops:
+        path = f"{plan.stores[op.layer].target.rstrip('/')}/{op.path}"
+        word = "take away" if op.old is None else "bring back" if op.new is None else "put back"
+        found.append((word, path))
+    return found
+
+
+def recorded(folder: Path) -> Recorded:
+    """What can be taken back of a live run, from what it recorded. Raises OSError, ValueError."""
+    before, after = inventory.load(folder, inventory.BEFORE), inventory.load(folder, inventory.AFTER)
+    commands: list[str] = []
+    cannot: list[str] = []
+    files: list[FileBack] = list(_tool_files(folder))
+    if before is not None and after is not None:
+        changed = inventory.difference(before, after)
+        _package_commands(changed["packages"], commands, cannot)
+        files += _start_up_files(before, after, {item.path for item in files})
+        handled = {item.path for item in files}
+        cannot += [
+            f"{item['path']} was {item['change']}; it stays unless a package above takes it along"
+            for item in changed["files"]
+            if item["path"] not in handled and item["path"] not in before["files"]
+        ]
+        cannot += [f"user {item['name']} was added and stays" for item in changed["accounts"]]
+    elif before is None:
+        cannot.append("nothing was recorded before this run, so its packages are not known")
+    else:
+        cannot.append("the run ended before it recorded what it had installed")
+    return Recorded(tuple(commands), tuple(files), (*cannot, *NEVER))
+
+
+def _package_commands(packages: Sequence[Mapping[str, Any]], commands: list[str], cannot: list[str]) -> None:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for item in packages:
+        if item["change"] == "installed":
+            groups.setdefault((item["manager"], item["place"]), []).append(item["name"])
+        else:
+            was = f" (was {item['old']})" if item["old"] else ""
+            cannot.append(f"{item['manager']} package {item['name']} was {item['change']}{was}; it stays as it is")
+    for (manager, place), names in sorted(groups.items()):
+        text = removal(manager, place, names)
+        if text:
+            commands.append(text)
+        else:
+            cannot.append(f"{manager} packages {', '.join(names)}: no way to remove them is known")
+
+
+def removal(manager: str, place: str, names: Sequence[str]) -> str:
+    """The command that removes packages of a manager again, "" when none is known. Needs root where the manager does."""
+    words = " ".join(shlex.quote(name) for name in names)
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    if manager == "dpkg":
+        # dpkg, not apt: it takes exactly these and refuses where something else has come to need one of them.
+        return f"{sudo}env DEBIAN_FRONTEND=noninteractive dpkg --purge {words}"
+    if manager == "pip":
+        interpreter = place.rpartition("/lib/")[2].partition("/")[0] or "python3"
+        return f"{interpreter} -m pip uninstall -y --break-system-packages {words}"
+    if manager == "npm":
+        prefix = shlex.quote(place.removesuffix("/lib"))
+        return f"{'' if place.startswith('/home') else sudo}npm uninstall --global --prefix {prefix} {words}"
+    simple = {
+        "pipx": "pipx uninstall",
+        "apk": f"{sudo}apk del",
+        "rpm": f"{sudo}dnf remove -y",
+        "brew": "brew uninstall",
+    }
+    return f"{simple[manager]} {words}" if manager in simple else ""
+
+
+def _tool_files(folder: Path) -> Iterator[FileBack]:
+    for path, item in inventory.read_kept(folder).items():
+        now = _read(path)
+        former = (folder / inventory.PRE / item["name"]).read_bytes() if item["existed"] else None
+        if now == former:
+            continue
+        written = item["after"]
+        edited = bool(written) and (now is None or hashlib.sha256(now).hexdigest() != written)
+        yield FileBack(path, former, edited)
+
+
+def _start_up_files(before: Mapping[str, Any], after: Mapping[str, Any], known: set[str]) -> list[FileBack]:
+    found = []
+    for path, former in before["files"].items():
+        then = after["files"].get(path)
+        if path in known or former == then:
+            continue
+        now = _read(path)
+        edited = (base64.b64encode(now).decode() if now is not None else None) != then
+        found.append(FileBack(path, None if former is None else base64.b64decode(former), edited))
+    return found
+
+
+def edited_settings(commands: Sequence[str]) -> list[str]:
+    """Settings files of packages that are going to be purged which somebody edited (dpkg --verify)."""
+    found = []
+    for command in commands:
+        words = shlex.split(command)
+        if "--purge" in words:
+            code, text = run_here(["dpkg", "--verify", *words[words.index("--purge") + 1 :]], "/")
+            if code != 127:
+                found += [line.split(None, 2)[2] for line in text.splitlines() if line[2:3] == "5" and line[10:11] == "c"]
+    return found
+
+
+def prune(run_folder: Path) -> int:
+    """Give up the way back of a run: bytes freed. Raises CommitError while a transaction is unfinished, OSError."""
+    changes = run_folder / "changes"
+    freed = Work(changes, sudo_for(changes)).drop()
+    pre = changes / inventory.PRE
+    if pre.is_dir():
+        freed += sum(path.stat().st_size for path in pre.iterdir())
+        remove_tree(pre)
+    for name in (inventory.BEFORE, inventory.AFTER):
+        (changes / name).unlink(missing_ok=True)
+    return freed
+
+
+def sudo_for(folder: Path) -> tuple[str, ...]:
+    """The command that gives the rights to work on this run's view: ("sudo",) for a root view of an ordinary user."""
+    try:
+        layers = Layers.load(folder)
+    except (OSError, ValueError):
+        return ()
+    return ("sudo",) if layers.tier == "R" and os.geteuid() != 0 else ()
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return None
+
+
+def put_back(item: FileBack, keep_in: Path) -> str:
+    """Put one file back; its present version is kept in `keep_in`, whose path is returned ("" when there was none).
+
+    A symbolic link is written through, as editors do; owner and mode stay. Raises OSError.
+    """
+    path = Path(os.path.realpath(item.path))
+    now = _read(str(path))
+    kept = ""
+    if now is not None:
+        keep_in.mkdir(mode=0o700, parents=True, exist_ok=True)
+        kept = str(keep_in / f"{len(list(keep_in.iterdir()))}-{path.name}")
+        write_durably(Path(kept), now)
+    if item.former is None:
+        path.unlink(missing_ok=True)
+        return kept
+    status = path.stat() if path.exists() else None
+    write_durably(path, item.former)
+    if status is not None:
+        os.chown(path, status.st_uid, status.st_gid)
+        os.chmod(path, status.st_mode & 0o7777)
+    return kept

@@ -1,0 +1,212 @@
+"""Scan, commit, undo and recovery of a run, as whoever may: in this process, or in one started through sudo.
+
+A root view made through sudo keeps its uppers and its records where only root writes. The deputy
+takes the layers from the caller but touches nothing that others than root could have put there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from skillrun.view import transaction
+from skillrun.view.changes import Changes, broken_packages, scan
+from skillrun.view.keeping import drop, kept_bytes
+from skillrun.view.layers import Layers
+from skillrun.view.ledger import Phase, Progress
+from skillrun.view.scan import Clash
+from skillrun.view.services import Carried
+from skillrun.view.transaction import CommitError, Conflict, Done, Edited, Unfinished
+
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_KINDS: dict[str, type[CommitError]] = {"CommitError": CommitError, "Unfinished": Unfinished}
+
+
+class Work:
+    """The transaction of one run. `folder` is its `changes/`; `sudo` the command that gives root, where the view needed it."""
+
+    def __init__(self, folder: Path, sudo: Sequence[str] = ()) -> None:
+        self.folder, self.sudo = folder, tuple(sudo)
+        self._changes: Changes | None = None
+        self._digest = ""
+
+    def scan(self) -> dict[str, Any]:
+        """What would change, as a Changed event tells it. Raises OSError, CommitError."""
+        if self.sudo:
+            reply = self._ask("scan")
+            self._digest = reply["digest"]
+            return dict(reply["summary"])
+        self._changes = scan(Layers.load(self.folder), self.folder)
+        return self._changes.to_dict()
+
+    def commit(self, only: Sequence[str] = (), except_: Sequence[str] = ()) -> Done:
+        """Commit what was scanned, or a part of it. Raises as `transaction.commit`; Conflict also when the view changed."""
+        if self.sudo:
+            Progress(Phase.PREPARED).save(self.folder)
+            return self._transition("commit", only=list(only), except_=list(except_), digest=self._digest)
+        changes = self._changes or scan(Layers.load(self.folder), self.folder)
+        return _commit(Layers.load(self.folder), changes, self.folder, only, except_)
+
+    def undo(self, edited: Edited = Edited.REFUSE) -> Done:
+        """Take the commit back. Raises as `transaction.undo`."""
+        return self._transition("undo", edited=edited.value) if self.sudo else transaction.undo(self.folder, edited)
+
+    def redo(self) -> Done:
+        """Commit again. Raises as `transaction.redo`."""
+        return self._transition("redo") if self.sudo else transaction.redo(self.folder)
+
+    def recover(self) -> Phase:
+        """Finish what a crash left unfinished. Raises as `transaction.recover`."""
+        if not self.sudo:
+            return transaction.recover(self.folder)
+        phase = Phase(self._ask("recover")["phase"])
+        Progress(phase).save(self.folder)
+        return phase
+
+    def edits(self) -> tuple[Clash, ...]:
+        """What was edited since the commit. Raises as `transaction.edits_since`."""
+        if self.sudo:
+            return tuple(Clash(*item) for item in self._ask("edits")["edits"])
+        return transaction.edits_since(self.folder)
+
+    def drop(self) -> int:
+        """Remove all that is kept for the way back: bytes freed. Raises CommitError."""
+        if not self.sudo:
+            return drop(self.folder)
+        freed = int(self._ask("drop")["freed"])
+        drop(self.folder)
+        return freed
+
+    def _transition(self, verb: str, **request: Any) -> Done:
+        try:
+            done = done_from_json(self._ask(verb, **request)["done"])
+        finally:
+            with suppress(CommitError, OSError):
+                Progress(Phase(self._ask("phase")["phase"])).save(self.folder)
+        return done
+
+    def _ask(self, verb: str, **request: Any) -> dict[str, Any]:
+        code = f"import sys; sys.path.insert(0, {str(_PACKAGE_ROOT)!r}); from skillrun.view.deputy import main; main()"
+        command = [*self.sudo, sys.executable, "-I", "-B", "-c", code]
+        text = json.dumps({"verb": verb, "folder": str(self.folder), **request})
+        try:
+            answer = subprocess.run(command, input=text, stdout=subprocess.PIPE, text=True, check=False)
+            reply: dict[str, Any] = json.loads(answer.stdout)
+        except OSError as error:
+            raise CommitError(f"cannot start {self.sudo[0]}: {error.strerror}") from error
+        except ValueError:
+            raise Unfinished("the part that runs as root ended without an answer", "run any skillrun command") from None
+        if "error" in reply:
+            if reply["error"] == "Conflict":
+                raise Conflict([Clash(*item) for item in reply["clashes"]], reply["hint"])
+            raise _KINDS.get(reply["error"], CommitError)(reply["message"], reply.get("hint", ""))
+        return reply
+
+
+def phase_of(folder: Path) -> Phase:
+    """How far the transaction in a run's `changes/` came, as its owner knows it. Raises OSError, ValueError."""
+    return Progress.load(folder).phase
+
+
+def _commit(layers: Layers, changes: Changes, folder: Path, only: Sequence[str], except_: Sequence[str]) -> Done:
+    done = transaction.commit(layers, changes, folder, only, except_)
+    broken = broken_packages(changes, done.left)
+    if not broken:
+        return done
+    warning = f"these packages are only partly committed: {', '.join(broken)}"
+    return Done(**{**_fields(done), "warnings": (*done.warnings, warning)})
+
+
+def _fields(done: Done) -> dict[str, Any]:
+    return {name: getattr(done, name) for name in Done.__dataclass_fields__}
+
+
+def done_from_json(data: Mapping[str, Any]) -> Done:
+    """From `asdict(Done)`."""
+    services = tuple(Carried.from_json(item) for item in data["services"])
+    lists = {key: tuple(data[key]) for key in ("left", "warnings")}
+    return Done(**{**data, **lists, "phase": Phase(data["phase"]), "services": services})
+
+
+# --- the other side, running as root ----------------------------------------------------------------
+
+
+def main() -> None:
+    """Answer one request on standard input with one JSON object on standard output."""
+    request = json.load(sys.stdin)
+    try:
+        reply = _answer(request)
+    except Conflict as conflict:
+        clashes = [[clash.path, clash.reason, clash.op] for clash in conflict.clashes]
+        reply = {"error": "Conflict", "clashes": clashes, "message": str(conflict), "hint": conflict.hint}
+    except CommitError as error:
+        reply = {"error": type(error).__name__, "message": str(error), "hint": error.hint}
+    except (OSError, ValueError, KeyError) as error:
+        reply = {"error": "CommitError", "message": str(error)}
+    json.dump(reply, sys.stdout)
+
+
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    layers = Layers.load(Path(request["folder"]))
+    for layer in layers.items:
+        refuse_foreign(Path(layer.upper))
+    records = Path(layers.items[0].upper).parents[1] / "records"
+    records.mkdir(mode=0o700, exist_ok=True)
+    verb = request["verb"]
+    if verb == "scan":
+        changes = scan(layers, Path(request["folder"]))
+        return {"summary": changes.to_dict(), "digest": digest(changes)}
+    if verb == "commit":
+        changes = scan(layers, Path(request["folder"]))
+        if digest(changes) != request["digest"]:
+            raise Conflict(changes.clashes or [Clash("/", "is not as it was when the changes were shown")])
+        layers.save(records)
+        _copy_deferred(Path(request["folder"]), records)
+        return {"done": asdict(_commit(layers, changes, records, request["only"], request["except_"]))}
+    if verb == "undo":
+        return {"done": asdict(transaction.undo(records, Edited(request["edited"])))}
+    if verb == "redo":
+        return {"done": asdict(transaction.redo(records))}
+    if verb == "recover":
+        return {"phase": transaction.recover(records).value}
+    if verb == "edits":
+        return {"edits": [[clash.path, clash.reason, clash.op] for clash in transaction.edits_since(records)]}
+    if verb == "drop":
+        layers.save(records)
+        freed = drop(records)
+        records.rmdir()
+        return {"freed": freed}
+    if verb == "size":
+        return {"bytes": kept_bytes(records)}
+    return {"phase": Progress.load(records).phase.value}
+
+
+def _copy_deferred(folder: Path, records: Path) -> None:
+    source = folder / "deferred.jsonl"
+    if source.is_file() and not source.is_symlink():
+        (records / "deferred.jsonl").write_bytes(source.read_bytes())
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raises CommitError when anybody but root (or this user) could have put something at or above `path`."""
+    for place in (path, *path.parents):
+        status = os.lstat(place)
+        layer_root = place == path
+        if status.st_uid not in (0, os.geteuid()) and not layer_root:
+            raise CommitError(f"{place} belongs to another user: its changes cannot be trusted")
+        if status.st_mode & 0o022 and not layer_root:
+            raise CommitError(f"{place} can be written by others: its changes cannot be trusted")
+
+
+def digest(changes: Changes) -> str:
+    """Names what was shown: the same digest means the same operations on the same inodes."""
+    text = json.dumps([op.to_json() for op in changes.ops])
+    return hashlib.sha256(text.encode()).hexdigest()
