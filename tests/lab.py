@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,16 @@ needs_overlay = pytest.mark.skipif(
 
 
 Manifest = dict[str, tuple[object, ...]]
+
+
+@contextmanager
+def ground() -> Iterator[Path]:
+    """An empty directory that is no place for temporary files: there, later changes never count as conflicts."""
+    base = Path(tempfile.mkdtemp(prefix="lab-", dir="/dev/shm"))
+    try:
+        yield base
+    finally:
+        shutil.rmtree(base)
 
 
 class Lab:

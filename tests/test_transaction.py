@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from skillrun.view.changes import scan
 from skillrun.view.ledger import Phase
 from skillrun.view.transaction import commit, phase_of, recover, redo, undo
 from tests.faults import cut, die
-from tests.lab import CASES, Lab, Manifest, difference, manifest, needs_overlay
+from tests.lab import CASES, Lab, Manifest, difference, ground, manifest, needs_overlay
 
 ATTRIBUTES = (CASES / "attributes.sh").read_text()
 SETUP = ATTRIBUTES + (CASES / "torture.setup.sh").read_text()
@@ -26,9 +24,8 @@ pytestmark = [needs_overlay, pytest.mark.root, pytest.mark.overlay]
 @pytest.fixture
 def shm() -> Iterator[Path]:
     """A place in memory: where killing is tested, syncing to a disk proves nothing."""
-    base = Path(tempfile.mkdtemp(dir="/dev/shm"))
-    yield base / "lab"
-    shutil.rmtree(base)
+    with ground() as base:
+        yield base / "lab"
 
 
 def test_a_commit_equals_doing_it_directly_and_undo_equals_never_having_done_it(tmp_path: Path) -> None:
