@@ -87,7 +87,7 @@ def shadowed(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[s
     )
     for name in dict.fromkeys(words):
         listing = yield from bench.look(
-            f'for p in $(type -aP {name}); do if "$p" --version >/dev/null 2>&1; then echo "good $p"; else echo "bad $p"; fi; done',  # noqa: E501
+            f'for p in $(hash -r; type -aP {name}); do if "$p" --version >/dev/null 2>&1; then echo "good $p"; else echo "bad $p"; fi; done',  # noqa: E501
             f"which {name} is found, and does it run?",
         )
         rows = [line.split(" ", 1) for line in (listing or "").splitlines() if " " in line]

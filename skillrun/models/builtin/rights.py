@@ -126,7 +126,7 @@ def open_up(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[st
         listed = yield from bench.look(
             f"for d in /usr/local/bin /usr/local/sbin /opt/*/bin; do sudo -n ls -d $d/{word} 2>/dev/null; done; true"
             if not bench.is_root
-            else f"type -aP {word}; true",
+            else f"hash -r; type -aP {word}; true",
             f"where is {word}?",
         )
         named += [line for line in (listed or "").splitlines() if line.startswith("/")]
