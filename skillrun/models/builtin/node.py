@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 
 from skillrun.models.builtin import paths
@@ -34,12 +35,28 @@ def newer_node(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work
     text = ".".join(map(str, version))
     place, bindir = "$HOME/.local/opt/node-" + text, f"{bench.home}/.local/bin"
     why = f"Node {text} in the home directory; the system's own stays as it is"
-    unpack = (
-        f'mkdir -p "{place}" "$HOME/.local/bin" && cd "{place}" && npm pack --silent {package}@{text} && tar xzf {package}-*.tgz --strip-components=1 && '  # noqa: E501
-        f"rm {package}-*.tgz && mkdir -p lib/node_modules/npm && npm pack --silent npm@{NPM} && tar xzf npm-*.tgz --strip-components=1 -C lib/node_modules/npm && "  # noqa: E501
-        "rm npm-*.tgz && chmod +x lib/node_modules/npm/bin/*.js && ln -sfn ../lib/node_modules/npm/bin/npm-cli.js bin/npm && "
-        "ln -sfn ../lib/node_modules/npm/bin/npx-cli.js bin/npx && bin/node --version"
-    )
+    steps = [f'mkdir -p "{place}/lib/node_modules/npm" "$HOME/.local/bin"', f'cd "{place}"']
+    for name, folder in ((f"{package}@{text}", "."), (f"npm@{NPM}", "lib/node_modules/npm")):
+        found_at = yield from bench.look(
+            f"npm view {name} dist.tarball dist.shasum --json", f"where is {name}, and what is its checksum?"
+        )
+        entries = re.findall(r'"dist\.tarball":\s*"([^"\s]+)"[^{}]*"dist\.shasum":\s*"([0-9a-f]{40})"', found_at or "")
+        if not entries:
+            return None
+        url, checksum = entries[-1]
+        steps += [
+            f"curl -fsSL -o package.tgz {shlex.quote(url)}",
+            f"echo '{checksum}  package.tgz' | sha1sum -c --quiet",
+            f"tar xzf package.tgz --strip-components=1 -C {folder}",
+            "rm package.tgz",
+        ]
+    steps += [
+        "chmod +x lib/node_modules/npm/bin/*.js",
+        "ln -sfn ../lib/node_modules/npm/bin/npm-cli.js bin/npm",
+        "ln -sfn ../lib/node_modules/npm/bin/npx-cli.js bin/npx",
+        "bin/node --version",
+    ]
+    unpack = " && ".join(steps)
     if not (yield from bench.sure(f"({unpack})", why)).ok:
         return None
     yield from bench.shell(

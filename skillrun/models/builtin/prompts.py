@@ -117,7 +117,10 @@ def answer_for(question: Question, bench: Bench) -> str:
             prose,
             re.IGNORECASE,
         )
-        return f"{head} {match['value']}" if match else ""
+        if match:
+            return f"{head} {match['value']}"
+        given = next((text for piece, text in bench.brief.skill.answers.items() if piece.lower() == question.text.lower()), "")
+        return f"{head} {given}" if given else ""
     return ""
 
 
@@ -141,7 +144,7 @@ def known_answer(bench: Bench, last: str) -> str | None:
     """What to type at a question whose answer is given or harmless; None when a person has to say."""
     for piece, text in bench.brief.skill.answers.items():
         if piece.lower() in last.lower():
-            return text
+            return str(text)
     line = last.splitlines()[-1] if last else ""
     if LICENCE.search(last) and re.search(r"accept|agree|\[?y(es)?/n", last, re.IGNORECASE):
         from skillrun.models.builtin.resources import CONSENT
@@ -154,7 +157,7 @@ def known_answer(bench: Bench, last: str) -> str | None:
     if re.search(r"\(Y/I/N/O/D/Z\)", last):
         return "N"
     if re.search(
-        r"(proceed|continue|install|download|ok to)[^\n]*(\[Y/n\]|\(y\)|\[Y\]|\(Y/n\)|\[y/N\]|\(y/N\)|\[y/n\]|\(y/n\)|\(yes/no\))",
+        r"(proceed|continue|install|download|ok to)[^\n]*(\[Y/n\]|\(y\)|\[Y\]|\(Y/n\)|\[y/N\]|\(y/N\)|\[y/n\]|\(y/n\)|\(yes/no\))",  # noqa: E501
         last,
         re.IGNORECASE,
     ):
@@ -169,7 +172,7 @@ def known_answer(bench: Bench, last: str) -> str | None:
     said = [word.lower() for word in quotes(bench)]
     for number, choice in numbered.items():
         if choice.strip().lower() in said:
-            return number
+            return str(number)
     for word in quotes(bench):
         before = script.prose(bench.brief.skill).split(word)[0].rstrip(' `"“').rstrip()
         label = re.sub(r"\W+$", "", line.split("[")[0]).lower()

@@ -143,7 +143,7 @@ def recognise(remedy: Remedy, failure: Failure, facts: Mapping[str, Any]) -> dic
 
 
 def holds(condition: str, facts: Mapping[str, Any]) -> bool:
-    """A condition on the facts: `root`, `can-root`, `proxy`, `init:NAME`, `tool:NAME`, `os:NAME`; `!` before it negates."""
+    """A condition on the facts: `root`, `can-root`, `sudo`, `home-writable`, `proxy`, `init:NAME`, `tool:NAME`, `os:NAME`; `!` before it negates."""  # noqa: E501
     if condition.startswith("!"):
         return not holds(condition[1:], facts)
     name, _, value = condition.partition(":")
@@ -153,6 +153,8 @@ def holds(condition: str, facts: Mapping[str, Any]) -> bool:
             return bool(user.get("root"))
         case "can-root":
             return can_be_root(facts)
+        case "home-writable":
+            return bool(user.get("home_writable", True))
         case "sudo":
             return bool(facts.get("sudo", {}).get("present"))
         case "proxy":

@@ -219,7 +219,8 @@ def _first_failing(bench: Bench) -> Work[Failure | None]:
     """The first check that fails in a new login shell."""
     for check in bench.brief.checks:
         result = yield from bench.shell(bench.login(check), "does the check pass in a new terminal?")
-        if not result.ok:
+        wanted = next((known.expect for known in bench.brief.skill.checks if known.command == check), "")
+        if not result.ok or (wanted and wanted not in result.output):
             return read_failure(check, result, "check")
     return None
 
