@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -62,7 +61,7 @@ class PreviewTarget(Session):
             env = {**env, **proxy_environment()}
         self._deferred: tuple[Deferred, ...] = ()
         self._touched: tuple[str, ...] = ()
-        shell = _shell_of(account)
+        shell = account.shell()
         super().__init__(
             outputs,
             dict(env),
@@ -196,11 +195,3 @@ class PreviewTarget(Session):
 def _umask() -> int:
     with open("/proc/self/status", encoding="ascii", errors="replace") as file:
         return next((int(line.split()[1], 8) for line in file if line.startswith("Umask:")), 0o022)
-
-
-def _shell_of(account: Account) -> str:
-    try:
-        shell = pwd.getpwuid(account.uid).pw_shell
-    except KeyError:
-        shell = ""
-    return shell if shell and os.access(shell, os.X_OK) and not shell.endswith(("nologin", "false")) else "/bin/sh"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import struct
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from skillrun.view import namespaces as ns
 from skillrun.view import notify
 from skillrun.view.notify import Notice
 from skillrun.view.preimages import Preimages
@@ -28,6 +30,7 @@ class Recorder:
         self._wake_read, self._wake_write = os.pipe()
         self._poll.register(self._wake_read, select.POLLIN)
         self._listeners: set[int] = set()
+        self._lock = threading.Lock()
         self.heard = 0
         self.unread = 0
         self.examples: list[str] = []
@@ -40,13 +43,21 @@ class Recorder:
         self._poll.register(listener, select.POLLIN)
         os.write(self._wake_write, b"+")
 
+    def will_replace(self, path: str) -> None:
+        """Save what this process itself is about to replace or create. Raises OSError."""
+        with self._lock:
+            self._before.will_leave(path)
+
     def stop(self) -> None:
-        """End the record. Everything under notification must have ended. Raises OSError when it cannot be written."""
+        """End the record. What still runs (a service that stays) goes on unrecorded. Raises OSError."""
         os.write(self._wake_write, b"x")
         self._thread.join()
+        self._before.finish(self.heard, self.unread, self.examples)
+        alive = [listener for listener in self._listeners if _is_alive(listener)]
+        if alive:
+            _wave_through(alive)
         for descriptor in (*self._listeners, self._wake_read, self._wake_write):
             os.close(descriptor)
-        self._before.finish(self.heard, self.unread, self.examples)
 
     def _serve(self) -> None:
         while True:
@@ -68,12 +79,52 @@ class Recorder:
             return
         self.heard += 1
         try:
-            _ACTIONS[notice.call](self._before, notice)
+            with self._lock:
+                _ACTIONS[notice.call](self._before, notice)
         except (OSError, KeyError, ValueError) as error:
             self.unread += 1
             if len(self.examples) < 20:
                 self.examples.append(f"{notice.call} by process {notice.thread}: {error}")
         notify.go_on(listener, notice)
+
+
+def _is_alive(listener: int) -> bool:
+    poll = select.poll()
+    poll.register(listener, 0)
+    return not any(event & select.POLLHUP for _, event in poll.poll(0))
+
+
+def _wave_through(listeners: list[int]) -> None:
+    """Leave a process behind that answers for those still under notification, until the last of them ends.
+
+    Nobody else can: without a listener their calls would fail, and a filter cannot be taken off.
+    """
+
+    def answer() -> None:
+        if os.fork():
+            return
+        os.setsid()
+        ns.set_name("skillrun-after")
+        left = set(listeners)
+        highest = os.sysconf("SC_OPEN_MAX")
+        for low, high in zip([-1, *sorted(left)], [*sorted(left), highest], strict=True):
+            os.closerange(low + 1, high)
+        while left:
+            poll = select.poll()
+            for listener in left:
+                poll.register(listener, select.POLLIN)
+            for listener, event in poll.poll():
+                if event & select.POLLIN:
+                    with contextlib.suppress(OSError):
+                        if notice := notify.receive(listener):
+                            notify.go_on(listener, notice)
+                else:
+                    left.discard(listener)
+
+    pid = os.fork()
+    if pid == 0:
+        ns.in_child(answer)
+    os.waitpid(pid, 0)
 
 
 def _path(notice: Notice, text: int, directory: int | None = None) -> str:

@@ -15,12 +15,11 @@ from typing import Any
 
 from skillrun.view import namespaces as ns
 from skillrun.view.channel import Gone, receive, send
+from skillrun.view.command import execute, take_files
 from skillrun.view.root_view import TERMINAL_GROUP
 from skillrun.view.spec import Spec
 
 _SIGNALFD_FLAGS = 0o2000000 | 0o4000  # SFD_CLOEXEC | SFD_NONBLOCK
-_PARKED = 200
-"""Passed files are moved up here before they get their numbers, so that none overwrites another."""
 
 
 class Server:
@@ -110,30 +109,10 @@ class Server:
         return master, slave
 
     def _become_command(self, request: Mapping[str, Any], files: list[int], terminal: int | None) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        os.setsid()
-        parked = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _PARKED) for descriptor in files]
-        if terminal is not None:
-            fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-            for standard in (0, 1, 2):
-                os.dup2(terminal, standard)
-        for number, descriptor in zip(request["fds"], parked, strict=True):
-            os.dup2(descriptor, int(number))
-        if not (request.get("as_root") and self._spec.tier == "M"):
-            self._become_person()
+        take_files(files, [int(number) for number in request["fds"]], terminal)
+        self._become_person()
         os.umask(self._spec.umask)
-        for folder in (request["cwd"], self._spec.account.home, "/"):
-            try:
-                os.chdir(folder)
-                break
-            except OSError:
-                continue  # gone or closed to the person: the next best place
-        argv = request["argv"]
-        try:
-            os.execvpe(argv[0], argv, dict(request["env"]))
-        except OSError as error:
-            os.write(2, f"{argv[0]}: {error.strerror}\n".encode("utf-8", "replace"))
-            os._exit(126 if error.errno == 13 else 127)
+        execute(request["argv"], request["env"], (request["cwd"], self._spec.account.home, "/"))
 
     def _become_person(self) -> None:
         if self._spec.tier != "U":

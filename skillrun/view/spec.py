@@ -37,6 +37,15 @@ class Account:
         home = os.environ.get("HOME", entry.pw_dir) if uid == os.getuid() else entry.pw_dir
         return cls(uid, group, entry.pw_name, home, tuple(os.getgrouplist(entry.pw_name, group)))
 
+    def shell(self) -> str:
+        """The account's login shell, or /bin/sh when it has none that can be used."""
+        try:
+            shell = pwd.getpwuid(self.uid).pw_shell
+        except KeyError:
+            shell = ""
+        usable = shell and os.access(shell, os.X_OK) and not shell.endswith(("nologin", "false"))
+        return shell if usable else "/bin/sh"
+
 
 @dataclass(frozen=True, slots=True)
 class Furnishing:
