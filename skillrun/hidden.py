@@ -47,17 +47,20 @@ def _is_meant(text: str, match: re.Match[str]) -> bool:
     return bool(before and after) and ord(before) > 0x2FF and ord(after) > 0x2FF
 
 
-def hidden_in(text: str) -> list[Hidden]:
-    """Every hidden character of a text, in order."""
+def hidden_in(text: str, limit: int = 10_000) -> list[Hidden]:
+    """The hidden characters of a text, in order, the first `limit` of them."""
     found: list[Hidden] = []
-    line, start = 1, 0
+    line, start, seen = 1, 0, 0
     for match in _HIDDEN.finditer(text):
         if _is_meant(text, match):
             continue
-        newlines = text.count("\n", start, match.start())
+        if len(found) >= limit:
+            break
+        newlines = text.count("\n", seen, match.start())
         if newlines:
             line += newlines
-            start = text.rfind("\n", 0, match.start()) + 1
+            start = text.rfind("\n", seen, match.start()) + 1
+        seen = match.start()
         kind = (match.lastgroup or "").replace("_", "-")
         found.append(Hidden(match.start(), line, match.start() - start + 1, match.group(), kind))
     return found

@@ -154,8 +154,9 @@ class Skill:
     warnings: tuple[str, ...] = ()
 
 
-MAX_BYTES = 1 << 20
-"""A document above this size (bytes) is not read: nobody reviews a megabyte of instructions."""
+MAX_BYTES = 256 << 10
+MAX_LINES = 5000
+"""A document above this size (bytes, lines) is not read: nobody reviews that many instructions."""
 
 DOCUMENT_NAMES = (
     "SKILL.md",

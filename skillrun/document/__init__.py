@@ -22,6 +22,7 @@ from skillrun.hidden import hidden_in, reveal
 from skillrun.skill import (
     DOCUMENT_NAMES,
     MAX_BYTES,
+    MAX_LINES,
     Check,
     Declared,
     Input,
@@ -87,8 +88,12 @@ def read_files(files: dict[str, bytes], document: str, path: Path | None, source
         line = data.count(b"\n", 0, error.start) + 1
         raise SkillError("is not UTF-8 text", where, line) from None
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    warnings = [f"line {found.line}: hidden {found.kind} made visible" for found in hidden_in(text)[:20]]
+    if text.count("\n") > MAX_LINES:
+        raise SkillError(f"more than {MAX_LINES} lines: nobody reviews that many instructions", where)
+    warnings = [f"line {found.line}: hidden {found.kind} made visible" for found in hidden_in(text, 20)]
     text = reveal(text)
+    if len(text) > 2 * MAX_BYTES:
+        raise SkillError("consists mostly of hidden characters", where)
     if not text.strip():
         raise SkillError("is empty", where)
     front = split(text, where)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 
+MAX_TEXT = 20_000
+"""Characters of one paragraph that are interpreted; no paragraph written for people is longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A piece of a document. `kind`: heading | text | code | row. Lines are 1-based, `end` is inclusive."""
@@ -89,7 +93,7 @@ class _Walk:
             elif token.type == "inline" and token.map:
                 heading = self.level if not self.items else 0
                 kind = "heading" if heading else "text"
-                yield self._block(kind, token.content, token.map[0] + 1, token.map[1], level=heading)
+                yield self._block(kind, token.content[:MAX_TEXT], token.map[0] + 1, token.map[1], level=heading)
             elif token.type == "tr_close" and self.cells is not None:
                 cells, self.cells = tuple(self.cells), None
                 if self.in_head:

@@ -84,8 +84,8 @@ class Label:
 
 
 def plain(text: str) -> str:
-    """The text without emphasis, code marks, link targets, tags and emoji names, on one line."""
-    return " ".join(_MARKUP.sub(lambda m: "" if m["mark"] else m[2] or " ", text).split())
+    """The first 4,000 characters of a text without emphasis, code marks, link targets, tags and emoji names, on one line."""
+    return " ".join(_MARKUP.sub(lambda m: "" if m["mark"] else m[2] or " ", text[:4000]).split())
 
 
 def read_label(text: str) -> Label | None:

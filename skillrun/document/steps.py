@@ -118,11 +118,12 @@ class Draft:
 
     @property
     def when(self) -> When:
-        """All labels together, and the system package manager of the command itself."""
+        """All labels together, and the command's own system package manager (any manager, where a way says nothing else)."""
         when = When()
         for label in self.labels:
             when = both(when, label.when)
-        manager = manager_of(self.snippet.text, languages=bool(self.group))
+        free = when == When(note=when.note)
+        manager = manager_of(self.snippet.text, languages=bool(self.group) and free)
         if manager and not when.manager:
             when = When(when.os, when.distro, (manager,), when.arch, when.root, when.note)
         return when
