@@ -116,7 +116,7 @@ class Session:
                 return Outcome.ALREADY, "already installed: every check passes; nothing was changed"
         if verb == "verify":
             self.results = yield from self.check()
-            return self._verdict("")
+            return self.verdict("")
         self.brief = _with_checks(self.brief, self.results)
         return (yield from self._converse())
 
@@ -157,7 +157,7 @@ class Session:
         yield Started(call)
         said, summary = str(call.input.get("outcome", "done")), str(call.input.get("summary", ""))
         self.results = yield from self.check()
-        verdict = self._verdict(summary)
+        verdict = self.verdict(summary)
         ended: tuple[Outcome, str] | None = verdict
         if verdict[0] not in (Outcome.VERIFIED, Outcome.REMOVED):
             if said in _SAID:
@@ -207,7 +207,8 @@ class Session:
     def _passed(self) -> bool:
         return bool(self.results) and all(check.ok for check in self.results)
 
-    def _verdict(self, summary: str) -> tuple[Outcome, str]:
+    def verdict(self, summary: str) -> tuple[Outcome, str]:
+        """What the checks as they came out last mean for this verb."""
         if self.started.verb == "uninstall":
             gone = bool(self.results) and not any(check.ok for check in self.results)
             if gone:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skillrun import __version__
+from skillrun.cli.effects import Effects, finish_what_was_cut
 from skillrun.cli.group import Problem
 from skillrun.cli.options import Options
 from skillrun.cli.person import Nobody, TerminalPerson, find_person
@@ -93,6 +94,7 @@ def _begin(verb: str, skill: Skill, options: Options, earlier: tuple[RunFolder, 
         if not earlier:
             keep_skill(folder, skill.text, skill.path)
         with lock(folder.id):
+            finish_what_was_cut()
             vault = _vault(skill, options, person)
             return _carry(Run(verb, skill, options, folder, vault, person), earlier[1] if earlier else ())
     except Busy as busy:
@@ -117,7 +119,8 @@ def _vault(skill: Skill, options: Options, person: TerminalPerson | Nobody) -> V
 
 
 def _carry(run: Run, earlier: Sequence[Event]) -> int:
-    target, conclude = _target(run)
+    effects = Effects(run.options, run.folder, run.skill, run.vault, run.person, run.verb)
+    target, conclude = effects.open()
     try:
         end = _drive(run, target, conclude, earlier)
     finally:
@@ -220,12 +223,6 @@ def _place(facts: Mapping[str, Any], target: Target) -> Place:
         user=str(user.get("name") or ""),
         contained=target.contained,
     )
-
-
-def _target(run: Run) -> tuple[Target, Conclude | None]:
-    from skillrun.targets.local import LocalTarget
-
-    return LocalTarget(run.folder.outputs, vault=run.vault), None
 
 
 def _model(run: Run, facts: Mapping[str, Any]) -> Model:

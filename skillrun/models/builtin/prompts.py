@@ -14,9 +14,10 @@ from skillrun.models.builtin.remedy import normalise
 APT_INSTALL = re.compile(r"\bapt(?:-get)?\b(?:\s+-\S+)*\s+install\b(?P<rest>[^;&|\n]*)")
 LICENCE = re.compile(r"licen[cs]e|EULA|terms (?:of|and)", re.IGNORECASE)
 TEMPLATES = r"""
-for deb in /var/cache/apt/archives/*.deb; do
-  name=$(dpkg-deb -f "$deb" Package)
-  case " WANTED " in *" $name "*) dpkg-deb -I "$deb" templates 2>/dev/null | sed "s/^/$name|/" ;; esac
+for name in WANTED; do
+  for deb in /var/cache/apt/archives/"$name"_*.deb; do
+    [ -e "$deb" ] && dpkg-deb -I "$deb" templates 2>/dev/null | sed "s/^/$name|/"
+  done
 done; true
 """
 """Prints the questions that the fetched packages may ask, each line with its package's name before it."""

@@ -1,0 +1,203 @@
+"""Where a run's effects go: straight onto the machine, into a view to be committed or discarded, or nowhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Generator
+
+from skillrun.cli.group import Problem
+from skillrun.cli.options import Options
+from skillrun.cli.person import Nobody, TerminalPerson
+from skillrun.events import Answered, Asked, Changed, Event, Noted, Outcome, Verdict
+from skillrun.journal import RunFolder, all_runs
+from skillrun.ports import Place, Target
+from skillrun.secrets import Vault
+from skillrun.session import Conclude, Session
+from skillrun.skill import Skill
+
+COMMIT, DISCARD = "commit", "discard"
+FINE = (Outcome.VERIFIED, Outcome.REMOVED)
+
+
+@dataclasses.dataclass(slots=True)
+class Effects:
+    """Opens the target that an install's options ask for, and ends its run as they say."""
+
+    options: Options
+    folder: RunFolder
+    skill: Skill
+    vault: Vault
+    person: TerminalPerson | Nobody
+    verb: str = "install"
+
+    def open(self) -> tuple[Target, Conclude]:
+        """The target and what concludes its run. Raises Problem when the machine cannot do what was asked."""
+        if self.options.preview:
+            return self._view()
+        if self.options.dry_run:
+            try:
+                return self._view()
+            except Problem as problem:
+                return self._simulated(problem)
+        target = self._local()
+        if self.verb != "verify":
+            self._record("before.json", target)
+        return target, self._conclude_live
+
+    def _local(self) -> Target:
+        from skillrun.targets.local import LocalTarget
+
+        return LocalTarget(
+            self.folder.outputs, vault=self.vault, keep=self.skill.keep, password=lambda why: self.person.secret("sudo", why)
+        )
+
+    def _view(self) -> tuple[Target, Conclude]:
+        from skillrun.targets.preview import PreviewTarget, ViewError
+
+        try:
+            target = PreviewTarget.open(
+                self.folder.path,
+                vault=self.vault,
+                keep=self.skill.keep,
+                password=lambda why: self.person.secret("sudo", why),
+                canaries=self.options.dry_run,
+            )
+        except (ViewError, OSError) as error:
+            raise Problem(
+                f"this machine cannot show a copy-on-write view: {error}",
+                "`skillrun doctor` says why and how to enable it; without --preview every command is confirmed instead",
+                code=7,
+            ) from error
+
+        def conclude(session: Session, outcome: Outcome, summary: str) -> Generator[Event, None, tuple[Outcome, str]]:
+            return (yield from self._conclude_view(target, session, outcome, summary))
+
+        return target, conclude
+
+    def _simulated(self, problem: Problem) -> tuple[Target, Conclude]:
+        from skillrun.policy.judge import Judge
+        from skillrun.targets.simulated import SimulatedTarget
+
+        def conclude(session: Session, outcome: Outcome, summary: str) -> Generator[Event, None, tuple[Outcome, str]]:
+            yield Noted(f"simulated, since {problem.message}", "warning")
+            if outcome is Outcome.CHECKS_FAILED:
+                return Outcome.UNVERIFIED, f"only simulated, so the checks could not be verified; {summary}"
+            return outcome, summary
+
+        return SimulatedTarget(
+            self._local(), Judge(skill=self.skill), Place(cwd=os.getcwd(), home=os.path.expanduser("~"))
+        ), conclude
+
+    # --- concluding ----------------------------------------------------------------------------
+
+    def _conclude_live(self, session: Session, outcome: Outcome, summary: str) -> Generator[Event, None, tuple[Outcome, str]]:
+        """Record what the machine has now, so that `undo` knows what the run added."""
+        yield from ()
+        if self.verb != "verify" and outcome is not Outcome.ALREADY:
+            self._record("after.json", session.executor.target)
+        return outcome, summary
+
+    def _record(self, name: str, target: Target) -> None:
+        from skillrun.inventory import record_inventory, save
+
+        save(self.folder.changes, name, record_inventory(target))
+
+    def _conclude_view(
+        self, target: Target, session: Session, outcome: Outcome, summary: str
+    ) -> Generator[Event, None, tuple[Outcome, str]]:
+        """End everything in the view, show what it would change, and commit or discard."""
+        from skillrun.targets.preview import PreviewTarget
+        from skillrun.undo import sudo_for
+        from skillrun.view.deputy import Work
+
+        assert isinstance(target, PreviewTarget)
+        for note in target.notes:
+            yield Noted(note)
+        touched = target.touched_canaries()
+        if touched:
+            yield Noted(f"bait was touched: {', '.join(str(bait) for bait in touched)}", "warning")
+        target.close()
+        work = Work(self.folder.changes, sudo_for(self.folder.changes))
+        if outcome is Outcome.ALREADY:
+            work.drop()
+            return outcome, summary
+        changes = work.scan()
+        yield Changed(changes, "pending")
+        waiting = bool(target.deferred()) and outcome is Outcome.CHECKS_FAILED
+        if self.options.dry_run or (outcome not in FINE and not waiting):
+            work.drop()
+            yield Changed(changes, "discarded")
+            if self.options.dry_run and outcome in FINE:
+                return Outcome.DRY_RUN_OK, f"{summary} (in a copy-on-write view; nothing of it was kept)"
+            return outcome, f"{summary}; nothing was changed on the machine"
+        if not (yield from self._wanted(session, changes, waiting)):
+            work.drop()
+            yield Changed(changes, "discarded")
+            return Outcome.DISCARDED, "discarded: nothing was changed on the machine"
+        return (yield from self._commit(work, changes, session))
+
+    def _wanted(self, session: Session, changes: object, waiting: bool) -> Generator[Event, None, bool]:
+        """The one question of a preview; the approval mode answers it where it may."""
+        if self.options.approve == "all":
+            return True
+        if self.options.approve == "declared":
+            asked = [call for call, decision in session.executor.denied if decision.verdict is Verdict.ASK]
+            return not asked
+        question = "Commit these changes to the machine?"
+        if waiting:
+            question = f"The checks need services, which start only after the commit. {question}"
+        yield Asked(question, (COMMIT, DISCARD), about="commit")
+        answer = self.person.ask(question, (COMMIT, DISCARD), DISCARD)
+        yield Answered(answer or DISCARD, by="person" if answer else "nobody")
+        return answer == COMMIT
+
+    def _commit(
+        self, work: object, changes: dict[str, object], session: Session
+    ) -> Generator[Event, None, tuple[Outcome, str]]:
+        from skillrun.view.deputy import Work
+        from skillrun.view.transaction import CommitError
+
+        assert isinstance(work, Work)
+        try:
+            done = work.commit(self.options.only, self.options.except_)
+        except CommitError as error:
+            return Outcome.ERROR, f"not committed, nothing was changed: {error}. {error.hint}"
+        except OSError as error:
+            return Outcome.ERROR, f"not committed: {error}. Any skillrun command finishes or takes back what was begun"
+        yield Changed(changes, "committed")
+        for warning in done.warnings:
+            yield Noted(warning, "warning")
+        for carried in done.services:
+            failed = f"failed with {carried.exit_code}: {carried.output.strip()[-300:]}" if carried.exit_code else "done"
+            yield Noted(f"`{' '.join(carried.argv)}`: {failed}", "warning" if carried.exit_code else "info")
+        real = self._local()
+        session.executor.target = real
+        session.executor.place = dataclasses.replace(session.executor.place, contained=False)
+        try:
+            session.results = yield from session.check()
+            return session.verdict("committed")
+        finally:
+            real.close()
+
+
+def finish_what_was_cut() -> None:
+    """Finish or take back commits that a crash cut, whichever run they belong to. Raises Problem when that fails."""
+    cut = [run for run in all_runs() if (run.changes / "state.json").exists()]
+    if not cut:
+        return
+    from skillrun.undo import sudo_for
+    from skillrun.view.deputy import Work
+    from skillrun.view.ledger import Phase, Progress
+    from skillrun.view.transaction import CommitError
+
+    for run in cut:
+        try:
+            if Progress.load(run.changes).phase in (Phase.PREPARED, Phase.COMMITTING, Phase.UNDOING):
+                phase = Work(run.changes, sudo_for(run.changes)).recover()
+                print(f"skillrun: run {run.id} was cut in mid-commit; it is now {phase.value}", file=sys.stderr)
+        except (CommitError, OSError, ValueError) as error:
+            raise Problem(
+                f"run {run.id} was cut in mid-commit and cannot be mended: {error}", f"see {run.changes}", 1
+            ) from error
