@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import sys
 from collections.abc import Generator
@@ -78,7 +79,8 @@ class Effects:
 
     def _simulated(self, problem: Problem) -> tuple[Target, Conclude]:
         from skillrun.policy.judge import Judge
-        from skillrun.targets.simulated import SimulatedTarget
+
+        SimulatedTarget = importlib.import_module("skillrun.targets.simulated").SimulatedTarget  # noqa: N806
 
         def conclude(session: Session, outcome: Outcome, summary: str) -> Generator[Event, None, tuple[Outcome, str]]:
             yield Noted(f"simulated, since {problem.message}", "warning")
