@@ -90,7 +90,7 @@ def unpack(bench: Bench, names: list[str], why: str) -> Work[bool]:
 def link_programs(bench: Bench, place: str, why: str) -> Work[bool]:
     """Make the programs of an unpacked tree known in ~/.local/bin: a link, or a starter where it has libraries of its own."""
     listing = yield from bench.look(
-        f'find "{place}/usr/bin" "{place}/bin" "{place}/usr/games" -maxdepth 1 ! -type d 2>/dev/null; find "{place}" -name "lib*.so.*" -printf "lib %h\\n" | sort -u',
+        f'find "{place}/usr/bin" "{place}/bin" "{place}/usr/games" -maxdepth 1 ! -type d 2>/dev/null; find "{place}" -name "lib*.so.*" -printf "lib %h\\n" | sort -u',  # noqa: E501
         "which programs and libraries did that bring?",
     )
     lines = (listing or "").splitlines()
