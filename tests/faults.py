@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
 
-from skillrun.view import swap, transaction
+from skillrun.view import swap, workplace
 
 POINTS = [
     (os, name)
@@ -16,11 +17,13 @@ POINTS = [
         "rename", "unlink", "link", "mkdir", "rmdir", "chmod", "chown", "utime",
         "setxattr", "removexattr", "fsync", "ftruncate", "pwrite", "symlink",
     )
-] + [(swap, "rename"), (transaction, "sync_file_system")]  # fmt: skip
+] + [(swap, "rename"), (workplace, "sync_file_system")]  # fmt: skip
 
 
-def cut(work: Callable[[], object], at: int, then: Callable[[], None]) -> tuple[int, int]:
-    """Run `work` in a child that calls `then` at its Nth change; (exit status as waitpid gives it, changes seen).
+def cut(work: Callable[[], object], at: int, then: Callable[[], None], forever: bool = False) -> tuple[int, int]:
+    """Run `work` in a child that calls `then` at its Nth change (`forever`: and at every later one).
+
+    Returns the exit status as waitpid gives it, and the number of changes seen.
 
     The child's status is 0 when the work ended well and 1 when it raised.
     """
@@ -29,7 +32,7 @@ def cut(work: Callable[[], object], at: int, then: Callable[[], None]) -> tuple[
     if child == 0:
         status = 1
         try:
-            _watch(at, then, writer)
+            _watch(at, then, writer, forever)
             work()
             status = 0
         except BaseException:  # noqa: BLE001 - a child must never come back into the test
@@ -45,7 +48,7 @@ def cut(work: Callable[[], object], at: int, then: Callable[[], None]) -> tuple[
     return os.waitpid(child, 0)[1], seen
 
 
-def _watch(at: int, then: Callable[[], None], writer: int) -> None:
+def _watch(at: int, then: Callable[[], None], writer: int, forever: bool) -> None:
     count = 0
 
     def counted(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,7 +56,7 @@ def _watch(at: int, then: Callable[[], None], writer: int) -> None:
             nonlocal count
             count += 1
             os.write(writer, b".")
-            if count == at:
+            if count == at or (forever and 0 < at < count):
                 then()
             return original(*args, **options)
 
@@ -66,3 +69,26 @@ def _watch(at: int, then: Callable[[], None], writer: int) -> None:
 def die() -> None:
     """kill -9."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse(number: int) -> Callable[[], None]:
+    """The system says no, with this errno."""
+
+    def then() -> None:
+        raise OSError(number, os.strerror(number))
+
+    return then
+
+
+def kill_after(work: Callable[[], object], seconds: float) -> int:
+    """Run `work` in a child and kill it after a time, whatever it is doing; its status as waitpid gives it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:  # noqa: BLE001 - a child must never come back into the test
+            os._exit(1)
+        os._exit(0)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]

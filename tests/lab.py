@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from skillrun.view import namespaces as ns
 from skillrun.view.layers import Layer, Layers
 
 CASES = Path(__file__).parent / "cases" / "commit"
@@ -23,6 +25,24 @@ CASES = Path(__file__).parent / "cases" / "commit"
 needs_overlay = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="needs root on Linux, to mount an overlay over a sacrificial tree"
 )
+
+
+def apart(work: Callable[[], object]) -> int:
+    """Do something in a child with mounts of its own, which no other process can keep busy; its exit status."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            ns.unshare(ns.CLONE_NEWNS)
+            ns.mount("none", "/", None, ns.MS_REC | ns.MS_PRIVATE)
+            work()
+            status = 0
+        except BaseException:  # noqa: BLE001 - a child must never come back into the test
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 Manifest = dict[str, tuple[object, ...]]
@@ -69,8 +89,36 @@ class Lab:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         self.layers.save(self.changes)
 
+    def view_as_user(self, script: str, user: int = 1000) -> None:
+        """Run a script in an ordinary user's view: a user namespace of their own, no rights outside."""
+        time.sleep(0.03)
+        self.layers = self._layers()
+        folders = f"lowerdir={self.real},upperdir={self.upper},workdir={self.work}"
+        overlay = f"mount -t overlay overlay -o 'userxattr,{folders}' '{self.real}' && cd '{self.real}'"
+        mount = f'{overlay} && exec setpriv --inh-caps=-all --ambient-caps=-all bash -c "$1"'
+        become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        apart = ["unshare", "--user", "--map-current-user", "--keep-caps", "--mount"]
+        subprocess.run([*become, *apart, "bash", "-c", mount, "view", script], check=True, stdout=subprocess.DEVNULL)
 
-def manifest(top: Path, times: bool = True) -> Manifest:
+    def as_user(self, work: Callable[[], object], user: int = 1000) -> int:
+        """Do something in a child that is an ordinary user; its exit status."""
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.setgroups([])
+                os.setresgid(user, user, user)
+                os.setresuid(user, user, user)
+                work()
+                status = 0
+            except BaseException:  # noqa: BLE001 - a child must never come back into the test
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def manifest(top: Path, times: bool = True, skip: str = "") -> Manifest:
     """Everything lstat, readlink, listxattr and read can tell, by path; hard links as groups of names."""
     found: Manifest = {}
     links: dict[int, list[str]] = {}
@@ -88,7 +136,7 @@ def manifest(top: Path, times: bool = True) -> Manifest:
         elif kind == stat.S_IFLNK:
             content = os.readlink(path)
         elif kind == stat.S_IFDIR:
-            todo += [os.path.join(path, entry) for entry in os.listdir(path)]
+            todo += [os.path.join(path, entry) for entry in os.listdir(path) if os.fsdecode(entry) != (skip or None)]
         names = os.listxattr(path, follow_symlinks=False)
         xattrs = tuple(sorted((n, os.getxattr(path, n, follow_symlinks=False)) for n in names))
         size = status.st_size if kind != stat.S_IFDIR else None

@@ -95,7 +95,7 @@ def undo_command(run: str, edited: str | None, approve: str | None, no_input: bo
     """Take back what RUN changed. Undoing an undo brings the changes back."""
     from skillrun.journal import Busy, JournalError, find_run, lock
     from skillrun.undo import UndoError
-    from skillrun.view.transaction import CommitError
+    from skillrun.view.workplace import CommitError
 
     ask = _Ask(approve, no_input, as_json)
     try:

@@ -24,7 +24,8 @@ from skillrun.view.layers import Layers
 from skillrun.view.ledger import Phase, Progress
 from skillrun.view.scan import Clash
 from skillrun.view.services import Carried
-from skillrun.view.transaction import CommitError, Conflict, Done, Edited, Unfinished
+from skillrun.view.transaction import Conflict, Done, Edited, Unfinished
+from skillrun.view.workplace import CommitError
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _KINDS: dict[str, type[CommitError]] = {"CommitError": CommitError, "Unfinished": Unfinished}

@@ -23,6 +23,9 @@ _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "riscv64": 276, "ppc64le": 357, "s3
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 1, 2, 4, 8
 _KEPT_OPEN = 64
 
+ASTRAY = (errno.ELOOP, errno.ESTALE, errno.EXDEV)
+"""How opening fails when a directory on the way was replaced by a link, another directory, or a mount."""
+
 DIRECTORY = os.O_PATH | os.O_DIRECTORY if hasattr(os, "O_PATH") else os.O_RDONLY | os.O_DIRECTORY
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from skillrun.view.layers import FILE as LAYERS
 from skillrun.view.layers import Layers
 from skillrun.view.ledger import AFTER, PLAN, STATE, Phase, Plan, Progress
-from skillrun.view.transaction import CommitError
+from skillrun.view.workplace import CommitError
 
 
 def places(folder: Path) -> list[Path]:

@@ -49,6 +49,7 @@ class Clash:
     path: str
     reason: str
     op: int = -1
+    """The operation it stands in the way of; -1: all of them."""
 
 
 @dataclass(slots=True)
@@ -83,6 +84,7 @@ def scan_layer(layer: Layer, number: int, t0_ns: int, ignore: tuple[str, ...] = 
         walker = _Walker(layer, number, upper, real)
         walker.since, walker.ignore, walker.first = t0_ns - TICK_NS, frozenset(ignore), first
         walker.walk()
+        walker.settle_copied()
         walker.settle_shared()
         walker.order()
         return walker.scan
@@ -94,8 +96,10 @@ class _Walker:
         self.ignore: frozenset[str] = frozenset()
         self.base = layer.target.rstrip("/")
         self.upper, self.real = upper, real
+        self.root_handle = handle_of(real.fd, ".")
         self.scan = Scan()
         self.shared: list[_Shared] = []
+        self.copied: list[tuple[str, bytes, int]] = []
         self.handles: dict[bytes, str] = {}
         """Handle of a real inode with several names -> one of its names."""
 
@@ -130,6 +134,7 @@ class _Walker:
             if status.st_nlink > 1 and not new.is_directory:
                 self._share(path, new, None)
             else:
+                self._notice_origin(path, here, new)
                 self._swap(path, None, new)
         elif new.is_directory and old.is_directory and overlay_xattr(here, "opaque") != b"y":
             self._folder(path, new, old)
@@ -157,9 +162,36 @@ class _Walker:
 
     # --- one path ---------------------------------------------------------------------------------
 
+    def _notice_origin(self, path: str, here: str, new: Inode) -> None:
+        """Something copied up from a name that is not there: moved inside the view, or removed outside meanwhile."""
+        origin = self._origin(here) if new.is_directory or stat.S_ISREG(new.mode) else b""
+        if origin and not (new.is_directory and overlay_xattr(here, "opaque") == b"y"):
+            self.copied.append((path, origin, self.first + len(self.scan.ops)))
+
+    def _origin(self, here: str) -> bytes:
+        """The handle of the real inode something was copied up from; b"" when unknown, or from a hidden lower layer."""
+        found = _fid(overlay_xattr(here, "origin") or b"")
+        return found if found[:4] == self.root_handle[:4] and len(found) == len(self.root_handle) else b""
+
+    def settle_copied(self) -> None:
+        """What was moved has its former name among the removed ones; anything else lost its origin outside."""
+        if not self.copied:
+            return
+        gone = {
+            handle_of(*self.real.place(entry.path[len(self.base) + 1 :]))
+            for entry in self.scan.entries
+            if entry.change == "removed" or entry.new is None or "content" in entry.aspects
+        }
+        reason = "was removed on the machine after the view was opened"
+        lost = [(path, op) for path, origin, op in self.copied if origin not in gone]
+        self.scan.clashes += [Clash(f"{self.base}/{path}", reason, op) for path, op in lost]
+
     def _folder(self, path: str, new: Inode, old: Inode) -> None:
         """A directory on both sides: its attributes, and the time it will have."""
         after = new.mtime if path else old.mtime
+        origin = self._origin(self.upper.proc_path(path)) if path else b""
+        if origin and origin != handle_of(*self.real.place(path)):
+            self.scan.clashes.append(Clash(f"{self.base}/{path}", "is another directory than the one the view showed"))
         if path and new.mtime != old.mtime:
             self.scan.touched += 1
         self.scan.folders.append(Folder(self.number, path, old.ino, old.mtime, after))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fcntl import F_RDLCK, F_SETLEASE, F_UNLCK, fcntl
 from pathlib import Path
 
+from skillrun.view.dirfd import ASTRAY
 from skillrun.view.inode import Inode, inode_at
 from skillrun.view.layers import write_durably
 from skillrun.view.ledger import AFTER, Kind, Op, Plan
@@ -50,7 +51,12 @@ def take(plan: Plan, sides: Sequence[Side]) -> dict[tuple[int, str], Inode]:
 
 
 def _actual(op: Op, side: Side) -> dict[str, Inode]:
-    here = inode_at(side.real, op.path)
+    try:
+        here = inode_at(side.real, op.path)
+    except OSError as error:
+        if error.errno not in ASTRAY:
+            raise
+        here = None
     if here is None:
         return {}
     if not here.is_directory or op.kind is not Kind.SWAP:

@@ -161,7 +161,7 @@ def _services(entries: tuple[Entry, ...]) -> Iterator[dict[str, str]]:
 
 def _alerts(changes: Changes) -> Iterator[dict[str, str]]:
     for clash in changes.clashes:
-        light = changes.ops[clash.op].light
+        light = clash.op >= 0 and changes.ops[clash.op].light
         text = "the machine's own later version stays" if light else clash.reason
         yield {"level": "info" if light else "error", "text": text, "path": shown(clash.path)}
     for item in changes.privileged:

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from skillrun.view.dirfd import EXCHANGE, NOREPLACE, Tree, rename
+from skillrun.view.dirfd import ASTRAY, EXCHANGE, NOREPLACE, Tree, rename
 from skillrun.view.inode import Attributes, Inode, inode_at, is_whiteout, read_xattrs, set_attributes, strip_overlay
 from skillrun.view.ledger import Kind, Op, Plan, Store
 from skillrun.view.scan import walk_tree
@@ -66,13 +66,18 @@ def apply(op: Op, side: Side, forward: bool, number: int) -> bool:
 
     Raises Lost when the real path holds something else (nothing was changed then), OSError when the system refuses.
     """
-    if op.kind is Kind.ATTRIBUTES:
-        return _apply_attributes(op, side, forward)
-    if op.kind is Kind.REWRITE:
-        return _apply_rewrite(op, side, forward, number)
-    if op.kind is Kind.LINK:
-        return _apply_link(op, side, forward, number)
-    return _apply_swap(op, side, forward, number)
+    try:
+        if op.kind is Kind.ATTRIBUTES:
+            return _apply_attributes(op, side, forward)
+        if op.kind is Kind.REWRITE:
+            return _apply_rewrite(op, side, forward, number)
+        if op.kind is Kind.LINK:
+            return _apply_link(op, side, forward, number)
+        return _apply_swap(op, side, forward, number)
+    except OSError as error:
+        if error.errno in ASTRAY:
+            raise Lost(f"{side.base}/{op.path}", "cannot be reached: a directory on the way was replaced") from error
+        raise
 
 
 def _apply_swap(op: Op, side: Side, forward: bool, number: int) -> bool:
@@ -80,10 +85,13 @@ def _apply_swap(op: Op, side: Side, forward: bool, number: int) -> bool:
     _finish_three_step(op, side, want, number)
     now = inode_at(side.real, op.path)
     if (want is None and now is None) or (want is not None and want.is_object(now)):
+        if want is not None and want.is_directory:
+            _keep_mode(side.real, op.path, want)
         return False
     if (other is None) != (now is None) or (other is not None and not other.is_object(now)):
         raise Lost(f"{side.base}/{op.path}", "was replaced by somebody else meanwhile")
     real, store = side.real.place(op.path), side.store.place(op.slot)
+    _let_move(side, op)
     if want is None:
         _move(real, store)
     elif other is None:
@@ -91,11 +99,34 @@ def _apply_swap(op: Op, side: Side, forward: bool, number: int) -> bool:
     else:
         _exchange(store, real, side, number)
     side.forget(op)
+    if want is not None:
+        _keep_mode(side.real, op.path, want)
+    if other is not None:
+        _keep_mode(side.store, op.slot, other)
     if other is not None and not other.is_untouched(inode_at(side.store, op.slot)):
         _take_back(want, real, store, side, number)
         side.forget(op)
         raise Lost(f"{side.base}/{op.path}", "was changed while the commit was under way")
     return True
+
+
+def _let_move(side: Side, op: Op) -> None:
+    """A directory that its owner may not write cannot be moved by an ordinary user: lend the right for a moment."""
+    if os.geteuid() == 0:
+        return
+    for tree, path in ((side.real, op.path), (side.store, op.slot)):
+        here = inode_at(tree, path)
+        if here is not None and here.is_directory and not here.mode & stat.S_IWUSR and here.uid == os.geteuid():
+            with _opened(tree, path) as (name, status):
+                os.chmod(name, stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
+
+
+def _keep_mode(tree: Tree, path: str, wanted: Inode) -> None:
+    """Take a lent right back, also after a crash."""
+    here = inode_at(tree, path) if wanted.is_directory and not wanted.mode & stat.S_IWUSR else None
+    if here is not None and wanted.is_object(here) and here.mode == wanted.mode | stat.S_IWUSR and os.geteuid() != 0:
+        with _opened(tree, path) as (name, _):
+            os.chmod(name, stat.S_IMODE(wanted.mode))
 
 
 def _take_back(want: Inode | None, real: tuple[int, str], store: tuple[int, str], side: Side, number: int) -> None:
@@ -302,7 +333,13 @@ def _back_up(op: Op, side: Side, number: int) -> None:
 
 def set_folder_time(side: Side, path: str, ino: int, expected: int | None, wanted: int) -> None:
     """Give a directory that stays its modification time; not when somebody else changed it after us."""
-    with _opened(side.real, path) as (here, status):
+    try:
+        opened = _opened(side.real, path)
+    except OSError as error:
+        if error.errno in (*ASTRAY, errno.ENOENT, errno.ENOTDIR):
+            return
+        raise
+    with opened as (here, status):
         if status.st_ino != ino or (expected is not None and status.st_mtime_ns != expected) or status.st_mtime_ns == wanted:
             return
         with suppress(PermissionError):

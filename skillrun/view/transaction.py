@@ -7,37 +7,24 @@ the same exchange once more.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from skillrun.view import services, snapshot
 from skillrun.view.changes import Changes
-from skillrun.view.databases import Locked, guarded
-from skillrun.view.dirfd import sync_file_system
 from skillrun.view.inode import inode_at
 from skillrun.view.later_edits import Agreed, go_around, replace_all
 from skillrun.view.layers import Layers
-from skillrun.view.ledger import Folder, Kind, Op, Phase, Plan, Progress, Store
+from skillrun.view.ledger import Folder, Kind, Op, Phase, Plan, Progress
 from skillrun.view.scan import Clash, is_passing, walk_tree
 from skillrun.view.selection import Choice, select
 from skillrun.view.services import Carried
-from skillrun.view.swap import Lost, Side, apply, make_ready, set_folder_time, take_out
-
-LOCK_WAIT_S = 30.0
-
-
-class CommitError(Exception):
-    """A commit, undo or redo that did not happen; the machine is as it was. `hint`: what to do next."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+from skillrun.view.staging import can_rename, stage
+from skillrun.view.swap import Lost, Side, apply, make_ready, take_out
+from skillrun.view.workplace import Clock, CommitError, opened, set_times, store_of, sync, working
 
 
 class Conflict(CommitError):
@@ -91,17 +78,17 @@ def commit(
     `folder` is the run's `changes/`. Deferred service actions follow the commit. Raises Conflict and
     CommitError (nothing changed), Unfinished (call `recover`), OSError.
     """
-    stores = tuple(_store_of(layer.target, layer.upper) for layer in layers.items)
+    stores = tuple(store_of(layer.target, layer.upper) for layer in layers.items)
     bases = [layer.target.rstrip("/") for layer in layers.items]
     chosen = select(changes.ops, changes.entries, bases, Choice(only, except_))
     mine = set(chosen.numbers)
-    _refuse(clash for clash in changes.clashes if clash.op in mine and not changes.ops[clash.op].light)
+    _refuse(c for c in changes.clashes if c.op < 0 or (c.op in mine and not changes.ops[c.op].light))
     passed = {clash.op for clash in changes.clashes if clash.op in mine}
-    with _working(stores, changes.folders, (entry.path for entry in changes.entries)) as sides:
+    with working(stores, changes.folders, (entry.path for entry in changes.entries)) as sides:
         progress = Progress.load(folder)
         if progress.phase is not Phase.NONE:
             raise CommitError(f"this run is {progress.phase.value} already", "undo it or run the installation again")
-        clock = _Clock()
+        clock = Clock()
         numbers = [number for number in chosen.numbers if number not in passed]
         plan = Plan(stores, tuple(changes.ops[n] for n in numbers), _folders_now(changes.folders, sides), chosen.leave)
         found = snapshot.edits(plan, sides, snapshot.of_entries(changes.ops, changes.entries, bases), strict=True, forward=True)
@@ -109,9 +96,12 @@ def commit(
         late = {numbers[edit.op] for edit in found}
         plan = replace(plan, ops=tuple(changes.ops[n] for n in numbers if n not in late))
         clock.lap("check")
+        plan = _staged(plan, layers)
         plan.save(folder)
         progress.at(Phase.PREPARED).save(folder)
-        done = _forward(plan, sides, folder, progress, clock)
+        clock.lap("stage")
+        with opened(plan.stores, plan.folders) as sides:
+            done = _forward(plan, sides, folder, progress, clock)
     overtaken = (f"{bases[changes.ops[n].layer]}/{changes.ops[n].path}" for n in sorted(passed | late))
     return replace(done, left=(*chosen.left, *overtaken), warnings=chosen.warnings, services=_carry_out(folder, run))
 
@@ -119,11 +109,11 @@ def commit(
 def redo(folder: Path, run: services.Runner = services.run_here) -> Done:
     """Commit again what was undone. Raises like `commit`."""
     plan = Plan.load(folder)
-    with _working(plan.stores, plan.folders, _paths(plan)) as sides:
+    with working(plan.stores, plan.folders, _paths(plan)) as sides:
         progress = Progress.load(folder)
         if progress.phase is not Phase.UNDONE:
             raise CommitError(f"this run is {progress.phase.value}, there is nothing to bring back")
-        clock = _Clock()
+        clock = Clock()
         skip = _left(plan, sides, progress)
         found = snapshot.edits(plan, sides, snapshot.load(folder), strict=False, forward=True)
         _refuse(snapshot.as_clashes((edit for edit in found if edit.op not in skip), plan, sides))
@@ -148,14 +138,14 @@ def undo(folder: Path, edited: Edited = Edited.REFUSE, run: services.Runner = se
     in the run's store (`Done.kept`). Logs and caches that changed are always left.
     """
     plan = Plan.load(folder)
-    with _working(plan.stores, plan.folders, _paths(plan)) as sides:
+    with working(plan.stores, plan.folders, _paths(plan)) as sides:
         progress = Progress.load(folder)
         if progress.phase is not Phase.COMMITTED:
             raise CommitError(f"this run is {progress.phase.value}, there is nothing to take back")
-        clock = _Clock()
+        clock = Clock()
         agreed = _agree(plan, sides, snapshot.load(folder), edited)
         if agreed.plan != plan:
-            _sync(plan)
+            sync(plan)
             agreed.plan.save(folder)
         clock.lap("check")
         carried = tuple(services.Carried.from_json(item) for item in progress.services)
@@ -182,7 +172,7 @@ def recover(folder: Path, run: services.Runner = services.run_here) -> Phase:
     if progress.phase not in (Phase.PREPARED, Phase.COMMITTING, Phase.UNDOING):
         return progress.phase
     plan = Plan.load(folder)
-    with _working(plan.stores, plan.folders, ()) as sides:
+    with working(plan.stores, plan.folders, ()) as sides:
         progress = Progress.load(folder)
         if progress.phase in (Phase.PREPARED, Phase.COMMITTING, Phase.UNDOING):
             _take_back(plan, sides, folder, progress)
@@ -197,16 +187,17 @@ def phase_of(folder: Path) -> Phase:
 # --- the two directions ---------------------------------------------------------------------------
 
 
-def _forward(plan: Plan, sides: list[Side], folder: Path, progress: Progress, clock: _Clock) -> Done:
+def _forward(plan: Plan, sides: list[Side], folder: Path, progress: Progress, clock: Clock) -> Done:
     skip = _left(plan, sides, progress)
     try:
         take_out(plan, sides)
         for number, op in enumerate(plan.ops):
             make_ready(op, sides[op.layer], number)
         clock.lap("ready")
-        _sync(plan)
+        sync(plan)
         progress.at(Phase.COMMITTING).save(folder)
         clock.lap("sync")
+        _look_anew(sides)
         trees = {n: _tree(op, sides, real=True) for n, op in enumerate(plan.ops) if _moves_a_tree(op)}
         for number, op in enumerate(plan.ops):
             if number not in skip:
@@ -214,11 +205,14 @@ def _forward(plan: Plan, sides: list[Side], folder: Path, progress: Progress, cl
                 if number in trees and trees[number] != _tree(op, sides, real=False):
                     raise Lost(f"{sides[op.layer].base}/{op.path}", "was changed while the commit was under way")
         clock.lap("swap")
+        _look_anew(sides)
+        _arrived(plan, sides, skip)
     except (Lost, OSError) as error:
+        _look_anew(sides)
         _take_back(plan, sides, folder, progress)
         raise CommitError(f"nothing was changed: {error}", "mend that and commit again") from error
-    _set_times(plan, sides, forward=True)
-    _sync(plan)
+    set_times(plan, sides, forward=True)
+    sync(plan)
     snapshot.save(snapshot.take(plan, sides), folder)
     replace(progress, phase=Phase.COMMITTED, left=(), kept={}, pending=True).save(folder)
     clock.lap("settle")
@@ -236,8 +230,8 @@ def _take_back(plan: Plan, sides: list[Side], folder: Path, progress: Progress) 
                     apply(plan.ops[number], sides[plan.ops[number].layer], False, number)
                 except Lost as lost:
                     foreign.append(lost.path)
-        _set_times(plan, sides, forward=False)
-        _sync(plan)
+        set_times(plan, sides, forward=False)
+        sync(plan)
         snapshot.save(snapshot.take(plan, sides), folder)
         replace(progress, phase=Phase.UNDONE, left=tuple(dict.fromkeys((*progress.left, *foreign)))).save(folder)
     except OSError as error:
@@ -289,19 +283,17 @@ def _carry_out(folder: Path, run: services.Runner) -> tuple[services.Carried, ..
 # --- parts ------------------------------------------------------------------------------------------
 
 
-class _Clock:
-    def __init__(self) -> None:
-        self.times: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, name: str) -> None:
-        now = time.monotonic()
-        self.times[name], self._last = now - self._last, now
-
-
-def _store_of(target: str, upper: str) -> Store:
-    status = os.stat(target, follow_symlinks=False)
-    return Store(target, status.st_dev, status.st_ino, upper)
+def _staged(plan: Plan, layers: Layers) -> Plan:
+    """The plan with copies in place of uppers that cannot be exchanged by renaming."""
+    stores, ops = list(plan.stores), list(plan.ops)
+    for number, layer in enumerate(layers.items):
+        if any(op.layer == number for op in ops) and not can_rename(layer):
+            try:
+                stores[number], ops = stage(layer, number, layers.tx.name, ops)
+            except OSError as error:
+                place = Path(layer.target) / f".skillrun-{os.geteuid()}"
+                raise CommitError(f"nothing was changed: no copy could be made below {place}: {error}") from error
+    return replace(plan, stores=tuple(stores), ops=tuple(ops))
 
 
 def _folders_now(folders: Sequence[Folder], sides: list[Side]) -> tuple[Folder, ...]:
@@ -321,6 +313,21 @@ def _left(plan: Plan, sides: list[Side], progress: Progress) -> frozenset[int]:
     return frozenset(n for n, op in enumerate(plan.ops) if f"{sides[op.layer].base}/{op.path}" in left)
 
 
+def _look_anew(sides: Sequence[Side]) -> None:
+    for side in sides:
+        side.real.forget()
+
+
+def _arrived(plan: Plan, sides: Sequence[Side], skip: frozenset[int]) -> None:
+    """Everything is where the plan says, found from the top. Raises Lost: a directory was moved away under our hands."""
+    for number, op in enumerate(plan.ops):
+        if number not in skip and op.kind is not Kind.REWRITE and op.kind is not Kind.ATTRIBUTES:
+            side = sides[op.layer]
+            here = inode_at(side.real, op.path)
+            if (op.new is None) != (here is None) or (op.new is not None and not op.new.is_object(here)):
+                raise Lost(f"{side.base}/{op.path}", "is not where it was put: a directory was moved meanwhile")
+
+
 def _moves_a_tree(op: Op) -> bool:
     return op.kind is Kind.SWAP and op.old is not None and op.old.is_directory
 
@@ -333,68 +340,3 @@ def _tree(op: Op, sides: list[Side], real: bool) -> list[tuple[str, int, int]]:
     if here is None or not here.is_directory:
         return []
     return [(path[len(top) :], inode.ino, inode.ctime) for path, inode, _ in walk_tree(tree, top)]
-
-
-def _set_times(plan: Plan, sides: list[Side], forward: bool) -> None:
-    for item in reversed(plan.folders):
-        if item.after:
-            set_folder_time(sides[item.layer], item.path, item.ino, None, item.after if forward else item.before)
-
-
-def _sync(plan: Plan) -> None:
-    """Once per file system, both sides."""
-    seen: set[int] = set()
-    for store in plan.stores:
-        for path in (store.target, store.store):
-            device = os.stat(path).st_dev
-            if device not in seen:
-                seen.add(device)
-                sync_file_system(path)
-
-
-@contextmanager
-def _working(stores: Sequence[Store], folders: Sequence[Folder], paths: Iterable[str]) -> Iterator[list[Side]]:
-    """Alone with these trees and with the package databases they hold."""
-    try:
-        with locked([store.target for store in stores]), guarded(paths), opened(stores, folders) as sides:
-            yield sides
-    except Locked as error:
-        raise CommitError(str(error), "wait for it to end, then try again") from error
-
-
-@contextmanager
-def opened(stores: Sequence[Store], folders: Sequence[Folder] = ()) -> Iterator[list[Side]]:
-    """Every layer's two sides. Raises CommitError when a tree is gone or another one."""
-    sides: list[Side] = []
-    try:
-        try:
-            for number, store in enumerate(stores):
-                sides.append(Side(store, {item.path: item.ino for item in folders if item.layer == number}))
-        except (Lost, FileNotFoundError, NotADirectoryError) as error:
-            raise CommitError(str(error), "the kept files of this run are gone; nothing was changed") from error
-        yield sides
-    finally:
-        for side in sides:
-            side.close()
-
-
-@contextmanager
-def locked(targets: Sequence[str], wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
-    """One commit at a time per tree: an flock on the tree itself, which dies with its holder. Raises CommitError."""
-    held: list[int] = []
-    end = time.monotonic() + wait_s
-    try:
-        for target in sorted(set(targets)):
-            held.append(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-            while True:
-                try:
-                    fcntl.flock(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        raise CommitError(f"another commit on {target} is under way", "wait for it, then try again") from None
-                    time.sleep(0.02)
-        yield
-    finally:
-        for descriptor in held:
-            os.close(descriptor)

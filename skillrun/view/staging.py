@@ -1,0 +1,113 @@
+"""Where an upper cannot be exchanged with the real tree by renaming: copy it beside the tree first, then exchange that.
+
+Needed when the upper lies on another file system or mount than the tree it covers (a container whose
+root is an overlay itself, an upper in memory). The copies are the store from then on.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from skillrun.view.dirfd import Tree
+from skillrun.view.inode import Inode, is_whiteout, read_xattrs
+from skillrun.view.layers import Layer
+from skillrun.view.ledger import Kind, Op, Store
+from skillrun.view.swap import copy_bytes
+
+
+def can_rename(layer: Layer) -> bool:
+    """Can a name move from the upper into the real tree? rename(2) wants both on one mount, not just one file system."""
+    return _mount_of(layer.upper) == _mount_of(layer.target)
+
+
+def _mount_of(path: str) -> str:
+    """The mount a directory lies on (proc_pid_fdinfo(5))."""
+    with Tree(path) as tree, open(f"/proc/self/fdinfo/{tree.fd}", encoding="ascii") as file:
+        return next(line.split()[1] for line in file if line.startswith("mnt_id:"))
+
+
+def stage(layer: Layer, number: int, name: str, ops: Sequence[Op]) -> tuple[Store, list[Op]]:
+    """Copy what the operations of a layer need to a store inside the tree; the store and the operations on the copies.
+
+    Raises OSError (no room: the store is removed by whoever drops the run).
+    """
+    folder = Path(layer.target) / f".skillrun-{os.geteuid()}" / f"{name}-{number}"
+    folder.mkdir(mode=0o700, parents=True)
+    copier = _Copier(layer.upper, str(folder))
+    changed = []
+    for op in ops:
+        if op.layer == number and op.new is not None and op.kind in (Kind.SWAP, Kind.REWRITE):
+            copied = copier.copy(op.slot)
+            changed.append(replace(op, new=copied))
+        else:
+            if op.layer == number and op.kind is not Kind.ATTRIBUTES:
+                copier.parents(op.slot)
+            changed.append(op)
+    status = os.lstat(layer.target)
+    return Store(layer.target, status.st_dev, status.st_ino, str(folder)), changed
+
+
+class _Copier:
+    """Copies trees whole: owners, modes, times, attributes, holes, and links among all that is copied."""
+
+    def __init__(self, source: str, goal: str) -> None:
+        self.source, self.goal = source, goal
+        self._seen: dict[int, str] = {}
+
+    def parents(self, path: str) -> None:
+        """The directories a slot needs; they hold names only and are never committed."""
+        os.makedirs(os.path.dirname(f"{self.goal}/{path}"), mode=0o700, exist_ok=True)
+
+    def copy(self, path: str) -> Inode:
+        """Copy one slot with all below it."""
+        self.parents(path)
+        self._one(path)
+        folders = [path] if stat.S_ISDIR(os.lstat(f"{self.source}/{path}").st_mode) else []
+        for folder in folders:
+            for name in sorted(os.listdir(f"{self.source}/{folder}")):
+                below = f"{folder}/{name}"
+                here = f"{self.source}/{below}"
+                status = os.lstat(here)
+                if is_whiteout(here, status):
+                    continue
+                self._one(below)
+                if stat.S_ISDIR(status.st_mode):
+                    folders.append(below)
+        for folder in reversed(folders):
+            self._attributes(folder)
+        return Inode.of(os.lstat(f"{self.goal}/{path}"))
+
+    def _one(self, path: str) -> None:
+        source, goal = f"{self.source}/{path}", f"{self.goal}/{path}"
+        status = os.lstat(source)
+        if stat.S_ISDIR(status.st_mode):
+            os.mkdir(goal, 0o700)
+            return
+        known = self._seen.get(status.st_ino)
+        if known is not None:
+            os.link(known, goal, follow_symlinks=False)
+            return
+        if stat.S_ISREG(status.st_mode):
+            copy_bytes(os.open(source, os.O_RDONLY | os.O_CLOEXEC), os.open(goal, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        elif stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink(source), goal)
+        else:
+            os.mknod(goal, status.st_mode, status.st_rdev)
+        if status.st_nlink > 1:
+            self._seen[status.st_ino] = goal
+        self._attributes(path)
+
+    def _attributes(self, path: str) -> None:
+        source, goal = f"{self.source}/{path}", f"{self.goal}/{path}"
+        status = os.lstat(source)
+        if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+            os.chown(goal, status.st_uid, status.st_gid, follow_symlinks=False)
+        if not stat.S_ISLNK(status.st_mode):
+            os.chmod(goal, stat.S_IMODE(status.st_mode))
+        for name, value in read_xattrs(source).items():
+            os.setxattr(goal, name, value, follow_symlinks=False)
+        os.utime(goal, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
