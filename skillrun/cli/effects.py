@@ -159,7 +159,7 @@ class Effects:
         self, work: object, changes: dict[str, object], session: Session
     ) -> Generator[Event, None, tuple[Outcome, str]]:
         from skillrun.view.deputy import Work
-        from skillrun.view.transaction import CommitError
+        from skillrun.view.workplace import CommitError
 
         assert isinstance(work, Work)
         try:
@@ -192,7 +192,7 @@ def finish_what_was_cut() -> None:
     from skillrun.undo import sudo_for
     from skillrun.view.deputy import Work
     from skillrun.view.ledger import Phase, Progress
-    from skillrun.view.transaction import CommitError
+    from skillrun.view.workplace import CommitError
 
     for run in cut:
         try:
