@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from skillrun.secrets import Vault
-from skillrun.shell.lines import Lines, strip, unfinished
+from skillrun.shell.lines import Lines, is_plain, strip, unfinished
 from skillrun.shell.screen import Screen
 
 SHOWN_AT_ONCE = 16_384
@@ -54,11 +54,14 @@ class Transcript:
         if not data:
             return
         if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = self.path.open("wb", buffering=0)
+            try:
+                self._file = self.path.open("wb", buffering=0)
+            except FileNotFoundError:
+                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._file = self.path.open("wb", buffering=0)
         self._file.write(data)
         text = self._decoder.decode(data)
-        self._lines.feed(text)
+        self._lines.feed(text, is_plain(data))
         self.screen.feed(text)
         self._unseen = (self._unseen + text)[-4 * SHOWN_AT_ONCE :]
 

@@ -1,0 +1,163 @@
+"""What the shell costs: per command, per megabyte, in memory. Ratios travel, absolute figures do not.
+
+Method: everything compared runs in the same minute on the same machine; per-command figures are medians of single
+calls, the ratio is taken round by round (A B A B) and its median printed. Throughput reads a file from the page
+cache with `cat`: once through a bare pseudo-terminal read by a loop that throws it away, once through a session
+with masking, transcript and head and tail. Memory is the growth of this process's peak in a process of its own.
+
+    python benchmarks/shell.py [--megabytes 200] [--rounds 200]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pty
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from skillrun.events import Event, Result  # noqa: E402
+from skillrun.ports import Command  # noqa: E402
+from skillrun.targets.local import LocalTarget  # noqa: E402
+
+
+def run(target: LocalTarget, text: str, sink: Callable[[Event], None] = lambda event: None) -> Result:
+    stream = target.run(Command(text, id="b"))
+    while True:
+        try:
+            sink(next(stream))
+        except StopIteration as end:
+            return end.value
+
+
+def timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def pexpect_call() -> Callable[[], object] | None:
+    try:
+        from pexpect import replwrap
+    except ImportError:
+        return None
+    shell = replwrap.bash()
+    shell.child.delaybeforesend = None
+    return lambda: shell.run_command("echo hi")
+
+
+def bare_bash() -> Callable[[], object]:
+    """The floor: a bash that is told to echo on one pipe and answers on another."""
+    bash = subprocess.Popen(["bash", "--noprofile", "--norc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def call() -> None:
+        assert bash.stdin is not None
+        assert bash.stdout is not None
+        bash.stdin.write(b"echo hi\n")
+        bash.stdin.flush()
+        bash.stdout.readline()
+
+    return call
+
+
+def per_command(target: LocalTarget, rounds: int) -> None:
+    ways: dict[str, Callable[[], object]] = {
+        "bash on a pipe, kept": bare_bash(),
+        "skillrun session": lambda: run(target, "echo hi"),
+        "subprocess bash -c": lambda: subprocess.run(["bash", "-c", "echo hi"], capture_output=True, check=True),
+    }
+    if expect := pexpect_call():
+        ways["pexpect, no delay"] = expect
+    for way in ways.values():
+        way()
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            times[name].append(timed(way))
+    floor = times["bash on a pipe, kept"]
+    print(f"per command (`echo hi`), medians of {rounds} rounds:")
+    for name, taken in times.items():
+        over = statistics.median(a - b for a, b in zip(taken, floor, strict=True))
+        print(f"  {name:24} {statistics.median(taken) * 1e3:8.3f} ms   over the floor {over * 1e3:+8.3f} ms")
+
+
+def bare_terminal(file: str) -> None:
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execvp("cat", ["cat", file])
+    while True:
+        try:
+            if not os.read(master, 65536):
+                break
+        except OSError:
+            break
+    os.close(master)
+    os.waitpid(pid, 0)
+
+
+def throughput(target: LocalTarget, megabytes: int) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        line = b"the quick brown fox compiles -O2 -Wall -c source/file_%06d.c -o build/file.o\n"
+        while file.tell() < megabytes << 20:
+            file.write(b"".join(line % number for number in range(10_000)))
+        file.flush()
+        size = file.tell() / 1e6
+        ways: dict[str, Callable[[], object]] = {
+            "cat | read (pipe)": lambda: subprocess.run(["cat", file.name], stdout=subprocess.PIPE, check=True),
+            "cat on a bare terminal": lambda: bare_terminal(file.name),
+            "skillrun session": lambda: run(target, f"cat {file.name}"),
+        }
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(3):
+            for name, way in ways.items():
+                times[name].append(timed(way))
+        print(f"throughput of {size:.0f} MB, medians of 3 rounds:")
+        floor = times["cat on a bare terminal"]
+        for name, taken in times.items():
+            ratio = statistics.median(b / a for a, b in zip(taken, floor, strict=True))
+            print(f"  {name:24} {size / statistics.median(taken):8.0f} MB/s   {ratio:5.2f} of cat on a bare terminal")
+
+
+def memory(megabytes: int) -> None:
+    """In a process of its own: the growth of the peak while so much output passes through."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = LocalTarget(Path(folder))
+        target.vault.add("TOKEN", "not-in-the-output")
+        run(target, "echo warm; sleep 0.5")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        result = run(target, f"yes 'a line of a very long build log, sixty-four bytes with its end' | head -c {megabytes}M")
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        target.close()
+        print(f"memory for {result.output_bytes / 1e6:.0f} MB of output: {(after - before) / 1024:+.1f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory:
+        memory(options.memory)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        target = LocalTarget(Path(folder))
+        target.vault.add("TOKEN", "not-in-the-output")
+        per_command(target, options.rounds)
+        throughput(target, options.megabytes)
+        target.close()
+    sys.stdout.flush()
+    subprocess.run([sys.executable, __file__, "--memory", "1000"], check=True)
+
+
+if __name__ == "__main__":
+    main()
