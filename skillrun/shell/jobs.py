@@ -6,12 +6,13 @@ import contextlib
 import re
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from skillrun.events import Result, State
 from skillrun.secrets import Vault
-from skillrun.shell import protocol, tree
+from skillrun.shell import tree
 from skillrun.shell.bash import Once
 from skillrun.shell.launch import Launcher
 from skillrun.shell.transcript import Transcript
@@ -45,7 +46,7 @@ class Jobs:
         self._jobs: dict[str, _Job] = {}
         self._lock = threading.Lock()
 
-    def start(self, shown: str, text: str, state: protocol.State, number: str) -> str:
+    def start(self, shown: str, text: str, env: Mapping[str, str], cwd: str, number: str) -> str:
         """Start a program; returns its name. `shown` is the text it is named after. Raises OSError."""
         words = (match[1] for match in _WORD.finditer(shown))
         first = next((word for word in words if word not in _NOT_A_PROGRAM), "job")
@@ -59,8 +60,7 @@ class Jobs:
             # It must outlive this process and so the terminal: a file takes what it writes.
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             argv = ["sh", "-c", 'exec setsid "$@" </dev/null 2>&1', "sh", *argv]
-        env = {**state.exports}
-        shell = Once(self._launcher, argv, env, state.cwd, self._size)
+        shell = Once(self._launcher, argv, env, cwd, self._size)
         job = _Job(shell, Transcript(path, self._vault, self._size), time.monotonic(), kept=kept)
         job.thread = threading.Thread(target=self._drain, args=(job,), name=f"job {name}", daemon=True)
         self._jobs[name] = job

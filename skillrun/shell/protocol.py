@@ -20,7 +20,7 @@ while IFS= builtin read -r -u @GO REPLY; do
 [ "$REPLY" = stdin ] && exec 0<&@STDIN
 IFS= builtin read -r -d '' -u @TEXT REPLY
 for REPLY in "$REPLY"; do eval "$REPLY" @TTY>&- @GO<&- @TEXT<&- @REPORT>&- @STDIN<&-; done
-{ __status=$?; trap - DEBUG ERR; set -m +eEfnuvxT +o posix; } 2>/dev/null
+{ __status=$?; trap - DEBUG ERR; set -m +aeEfnuvxT +o posix; } 2>/dev/null
 exec 0<&@TTY 1>&@TTY 2>&@TTY
 IFS= builtin read -r -u @GO REPLY
 { builtin printf '%s\0%s\n' "$REPLY" "$__status"; builtin pwd; builtin umask; builtin export -p

@@ -7,20 +7,23 @@ brings its own launcher and gets the same behaviour.
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
 
-from skillrun.events import Event, Noted, Output, Result, State
+from skillrun.events import Answered, Asked, Event, Noted, Output, Result, State
 from skillrun.ports import Command, Stream
 from skillrun.secrets import UnknownSecret, Vault
-from skillrun.shell import protocol, tree, waiting
+from skillrun.shell import handover, protocol, tree, waiting
+from skillrun.shell.askpass import FUNCTION, Askpass
 from skillrun.shell.bash import Bash, Once, Watched
 from skillrun.shell.handles import MisplacedSecret, resolve
 from skillrun.shell.jobs import Jobs
-from skillrun.shell.launch import Launcher, launch_local
+from skillrun.shell.launch import Launcher, launch_local, set_size
+from skillrun.shell.lines import strip
 from skillrun.shell.transcript import Transcript
 from skillrun.shell.waiting import Look, Sight
 
@@ -103,8 +106,11 @@ class Session:
         self._login = login
         self._size = size
         self._password = password
+        self._askpass = Askpass() if password is not None else None
         self._mark = token_hex(8)
         self._env = {**env, tree.MARK: self._mark}
+        if self._askpass is not None:
+            self._env["SUDO_ASKPASS"] = str(self._askpass.helper)
         self._state = protocol.State(cwd, {})
         self._bash: Bash | None = None
         self._running: _Running | None = None
@@ -131,7 +137,9 @@ class Session:
             return Result(State.ERROR, output=why, cwd=self.cwd)
         try:
             return (yield from self._start(command))
-        except (OSError, UnknownSecret, MisplacedSecret) as error:
+        except (UnknownSecret, MisplacedSecret) as error:
+            return Result(State.ERROR, output=str(error), cwd=self.cwd)
+        except OSError as error:
             self._drop_shell()
             return Result(State.ERROR, output=self.vault.mask(str(error)), cwd=self.cwd)
 
@@ -139,26 +147,25 @@ class Session:
         if "\0" in command.text:
             return Result(State.ERROR, output="a command cannot hold NUL bytes", cwd=self.cwd)
         text, names = resolve(command.text)
+        secrets = {variable: self.vault.value(name) for name, variable in names.items()}
         shell: Watched
         if command.background:
             self._ready_bash()
-            job = self._jobs.start(command.text, self._with_secrets(text, names), self._state, f"{next(self._numbers):04d}")
+            number = f"{next(self._numbers):04d}"
+            job = self._jobs.start(command.text, text, {**self._state.exports, **secrets}, self.cwd, number)
             return Result(State.BACKGROUND, cwd=self.cwd, job=job, output_file=str(self._jobs.path(job)))
         if command.login:
-            argv = [self._login.shell, "-l", "-c", self._with_secrets(text, names)]
-            env = {**self._login.env, tree.MARK: self._mark}
+            argv = [self._login.shell, "-l", "-c", text]
+            env = {**self._login.env, **secrets, tree.MARK: self._mark}
             shell = Once(self._launcher, argv, env, self._login.home, self._size)
         else:
             shell = bash = self._ready_bash()
-            bash.send(self._with_secrets(text, names), command.stdin)
+            given = "".join(f"{variable}={protocol.quote(value)}\n" for variable, value in secrets.items())
+            bash.send(given + text, command.stdin)
         transcript = Transcript(self._outputs / f"{next(self._numbers):04d}.log", self.vault, self._size)
         quiet_s = command.quiet_s if command.quiet_s is not None else self.limits.quiet_s
         self._running = _Running(command, shell, transcript, quiet_s)
         return (yield from self._watch(self._running))
-
-    def _with_secrets(self, text: str, names: Mapping[str, str]) -> str:
-        values = "".join(f"{variable}={protocol.quote(self.vault.value(name))}\n" for name, variable in names.items())
-        return values + text
 
     def answer(self, text: str) -> Stream:
         """Type at the waiting command. A handle typed alone stands for its secret."""
@@ -191,6 +198,54 @@ class Session:
             return self._nothing()
         return (yield from self._end(running, State.INTERRUPTED))
 
+    def attach(self, terminal: int) -> Stream:
+        """Connect a person's terminal (a descriptor) to the waiting command, until it goes on.
+
+        A question is answered with one line, a full-screen program is theirs until it ends; Ctrl-] gives it back
+        earlier. What is typed while echo is off is masked from then on, whoever prints it.
+        """
+        running = self._running
+        if running is None:
+            return self._nothing()
+        self._touch(running)
+        with handover.key_by_key(terminal):
+            yield from self._connected(running, terminal)
+        set_size(running.shell.terminal.master, self._size)
+        self._touch(running)
+        return (yield from self._watch(running))
+
+    def _connected(self, running: _Running, person: int) -> Generator[Event, None, None]:
+        shell, transcript, typed = running.shell, running.transcript, handover.Typed()
+        full_screen = transcript.full_screen
+        if full_screen:
+            rows, columns = handover.size_of(person) or self._size
+            handover.show(person, b"\x1b[?1049h\x1b[2J")
+            for size in ((rows - 1, columns), (rows, columns)):  # a new size makes the program draw everything again
+                set_size(shell.terminal.master, size)
+        else:
+            handover.show(person, self.vault.mask(transcript.open_line).encode())
+        entered = 0.0
+        while shell.report is None and not shell.dead:
+            ready = shell.wait(0.1, [person])
+            if data := shell.read():
+                handover.show(person, data)
+                transcript.feed(data)
+                if text := transcript.unseen():
+                    yield Output(running.command.id, text)
+            if ready:
+                keys = os.read(person, 4096)
+                if not keys or handover.DETACH in keys:
+                    break
+                if not shell.terminal.echo:
+                    for line in typed.follow(keys):
+                        self.vault.hide(line)
+                shell.type(keys)
+                entered = time.monotonic() if not full_screen and (b"\r" in keys or b"\n" in keys) else entered
+            if (entered and time.monotonic() - entered > 0.15) or (full_screen and not transcript.full_screen):
+                break
+        if full_screen:
+            handover.leave_full_screen(person)
+
     def output_of(self, job: str) -> Result:
         """What a background job wrote since it was last asked about. Raises KeyError."""
         return replace(self._jobs.result(job), cwd=self.cwd)
@@ -218,6 +273,8 @@ class Session:
                 running.shell.close()
         self._drop_shell()
         self._jobs.close()
+        if self._askpass is not None:
+            self._askpass.close()
 
     # --- the shell ------------------------------------------------------------------------------
 
@@ -225,7 +282,7 @@ class Session:
         """A shell that is where the last one was."""
         if self._bash is None:
             self._bash = Bash(self._launcher, self._env, "/", self._size)
-            self._bash.send(self._state.restoring())
+            self._bash.send(self._state.restoring() + (f"\n{FUNCTION}" if self._askpass else ""))
             deadline = time.monotonic() + START_S
             said = b""
             while self._bash.report is None and not self._bash.dead and time.monotonic() < deadline:
@@ -271,13 +328,14 @@ class Session:
                 return True
             if now >= until:
                 return False
-            shell.wait(min(until, emitted + _EMIT_EVERY_S if pending else until) - now)
+            asking = [self._askpass.fileno()] if self._askpass else []
+            if shell.wait(min(until, emitted + _EMIT_EVERY_S if pending else until) - now, asking):
+                yield from self._sudo_asks(running)
             if data := shell.read():
                 transcript.feed(data)
                 running.last_output = running.last_progress = time.monotonic()
                 running.ignored = None
                 pending = True
-                until = min(until, running.last_output + _LOOKS_S[0]) if until < running.last_output else until
 
     def _watch(self, running: _Running) -> Stream:
         """Until the command ends, waits for input, or makes no progress."""
@@ -299,11 +357,39 @@ class Session:
                 patience = _PATIENCE_S.get(look.sight, 0.0)
                 idle = silent if look.sight is Sight.READS else now - running.last_progress
                 if patience and look == believed and look != running.ignored and idle >= patience:
+                    if look.secret and look.name == "sudo" and (yield from self._sudo_asks_here(running)):
+                        continue
                     running.ignored = look
                     return (yield from self._pause(running, State.WAITING, look))
                 believed = look
             if now - running.last_progress >= running.quiet_s:
                 return (yield from self._pause(running, State.QUIET, None))
+
+    def _sudo_asks(self, running: _Running) -> Generator[Event, None, None]:
+        """Somebody asks for the person's password on the private socket."""
+        if self._askpass is None or (prompt := self._askpass.prompt()) is None:
+            return
+        self._askpass.answer((yield from self._persons_password(running, prompt)))
+
+    def _sudo_asks_here(self, running: _Running) -> Generator[Event, None, bool]:
+        """A sudo deep in a script asks on the terminal, with echo off: True when it was answered."""
+        if self._password is None:
+            return False
+        value = yield from self._persons_password(running, running.transcript.open_line)
+        if value is None or running.shell.terminal.echo:
+            return False
+        running.shell.type(value.encode("utf-8", "surrogateescape") + b"\n")
+        return True
+
+    def _persons_password(self, running: _Running, prompt: str) -> Generator[Event, None, str | None]:
+        prompt = self.vault.mask(strip(prompt)).strip()
+        yield Asked(prompt, about="secret")
+        value = self._password(prompt) if self._password is not None else None
+        if value:
+            self.vault.hide(value)
+        yield Answered("", by="person" if value else "nobody")
+        self._touch(running)
+        return value or None
 
     def _note_work(self, running: _Running) -> None:
         shell = running.shell.pid

@@ -218,7 +218,8 @@ def _by_elimination(terminal: Terminal, open_line: str, asleep: bool, relayed: b
     prepared = bool(open_line.strip()) or (not relayed and not (echo and by_line))
     if not asleep or not prepared:
         return Look(Sight.BUSY)
-    return Look(Sight.HIDDEN, frozenset({-1}), _is_secret(echo, by_line, open_line))
+    group = terminal.foreground()
+    return Look(Sight.HIDDEN, frozenset({group}), _is_secret(echo, by_line, open_line), tree.name_of(group))
 
 
 def _is_secret(echo: bool, by_line: bool, open_line: str) -> bool:
