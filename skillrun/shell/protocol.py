@@ -14,19 +14,19 @@ TTY_FD, GO_FD, TEXT_FD, REPORT_FD, STDIN_FD = 195, 196, 197, 198, 199
 """The child's descriptors: its terminal kept safe, the next-command pipe, the command's text, reports, stdin text."""
 
 _DRIVER = r"""exec @TTY<&0; set -m
-trap '{ __status=$?; [ "$BASHPID" = "$$" ] && { builtin printf "\33]7;%s;%s\n" @EXIT "$__status"
+trap '{ __status=$?; [[ $BASHPID = "$$" ]] && { builtin printf "\33]7;%s;%s\n" @EXIT "$__status"
 builtin pwd; builtin umask; builtin export -p; builtin printf "\7"; } >/dev/tty; } 2>/dev/null' EXIT
 while IFS= builtin read -r -u @GO REPLY; do
-[ "$REPLY" = stdin ] && exec 0<&@STDIN
+[[ $REPLY = stdin ]] && builtin exec 0<&@STDIN
 IFS= builtin read -r -d '' -u @TEXT REPLY
-for REPLY in "$REPLY"; do eval "$REPLY" @TTY>&- @GO<&- @TEXT<&- @REPORT>&- @STDIN<&-; done
-{ __status=$?; trap - DEBUG ERR; set -m +aeEfnuvxT +o posix; } 2>/dev/null
-exec 0<&@TTY 1>&@TTY 2>&@TTY
+for REPLY in "$REPLY"; do builtin eval "$REPLY" @TTY>&- @GO<&- @TEXT<&- @REPORT>&- @STDIN<&-; done
+{ __status=$?; builtin trap - DEBUG ERR; builtin set -m +aeEfnuvxT +o posix; } 2>/dev/null
+builtin exec 0<&@TTY 1>&@TTY 2>&@TTY
 IFS= builtin read -r -u @GO REPLY
 { builtin printf '%s\0%s\n' "$REPLY" "$__status"; builtin pwd; builtin umask; builtin export -p
 builtin printf '\0%s\n' "$REPLY"; } >&@REPORT
 builtin printf '\33]7;%s\7' "$REPLY" >&@TTY
-unset REPLY __status
+builtin unset REPLY __status
 done"""
 # The for loop of one round makes a stray `break` or `continue` end the command and not the driver.
 # The escape sequence at the end marks the place in the output up to which the command wrote.

@@ -14,6 +14,15 @@ _NOT_FOR_PYTE = re.compile(
 _KEPT = 65_536
 
 
+def asked(data: bytes, open_line: str, size: tuple[int, int]) -> bytes:
+    """What a terminal answers to a program that asks it for its state, its kind or the cursor's place."""
+    if b"\x1b[" not in data:
+        return b""
+    row_and_column = b"\x1b[%d;%dR" % (size[0], min(len(open_line) + 1, size[1]))
+    answers = ((b"\x1b[6n", row_and_column), (b"\x1b[5n", b"\x1b[0n"), (b"\x1b[c", b"\x1b[?1;2c"))
+    return b"".join(answer for question, answer in answers if question in data)
+
+
 class Screen:
     """Follows the output, and draws it only while a full-screen program runs or somebody looks."""
 

@@ -24,6 +24,7 @@ from skillrun.shell.handles import MisplacedSecret, resolve
 from skillrun.shell.jobs import Jobs
 from skillrun.shell.launch import Launcher, launch_local, set_size
 from skillrun.shell.lines import strip
+from skillrun.shell.screen import asked
 from skillrun.shell.transcript import Transcript
 from skillrun.shell.waiting import Look, Sight
 
@@ -178,7 +179,7 @@ class Session:
                 typed = typed.replace(f"{{{{secret:{name}}}}}", self.vault.value(name))
         except UnknownSecret as error:
             return Result(State.ERROR, output=str(error), cwd=self.cwd)
-        running.shell.type(typed.encode("utf-8", "surrogateescape"))
+        running.shell.type(running.shell.terminal.keys(typed))
         self._touch(running)
         return (yield from self._watch(running))
 
@@ -333,6 +334,8 @@ class Session:
                 yield from self._sudo_asks(running)
             if data := shell.read():
                 transcript.feed(data)
+                if (reply := asked(data, transcript.open_line, self._size)) and not shell.terminal.by_line:
+                    shell.type(reply)
                 running.last_output = running.last_progress = time.monotonic()
                 running.ignored = None
                 pending = True
@@ -378,7 +381,7 @@ class Session:
         value = yield from self._persons_password(running, running.transcript.open_line)
         if value is None or running.shell.terminal.echo:
             return False
-        running.shell.type(value.encode("utf-8", "surrogateescape") + b"\n")
+        running.shell.type(running.shell.terminal.keys(f"{value}\n"))
         return True
 
     def _persons_password(self, running: _Running, prompt: str) -> Generator[Event, None, str | None]:
@@ -393,7 +396,7 @@ class Session:
 
     def _note_work(self, running: _Running) -> None:
         shell = running.shell.pid
-        done = tree.work([shell, *tree.descendants(shell)])
+        done = tree.work(tree.descendants(shell), waited_by=shell)
         if running.work is None or done.at - running.work.at >= 0.5:
             if running.work is not None and done.went_on_since(running.work):
                 running.last_progress = done.at
@@ -442,8 +445,8 @@ class Session:
         if state is State.QUIET:
             idle = time.monotonic() - running.last_progress
             note = f"no output, no processor time and no disk traffic for {idle:.0f} s"
-        result = self._result(running, state, note)
-        return replace(result, screen=running.transcript.seen(self._size[0]), secret=secret)
+        screen = running.transcript.seen(self._size[0])
+        return replace(self._result(running, state, note), screen=screen, secret=secret)
 
     def _finish(self, running: _Running, state: State) -> Stream:
         """The command has ended: account for it, and leave the shell fit for the next one."""

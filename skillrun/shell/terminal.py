@@ -12,6 +12,7 @@ from typing import Any
 READ_AT_ONCE = 256 * 1024
 """Bytes taken from a terminal before anything else gets its turn."""
 
+_TIOCGPTPEER = 0x5441  # Linux, ioctl_tty(2): the program's side, wherever that is mounted
 _TIOCSIG = 0x40045436  # Linux, asm-generic/ioctls.h: signal the foreground group, whoever owns it
 
 
@@ -23,6 +24,7 @@ class Terminal:
         self.hung_up = False
         os.set_blocking(master, False)
         self._modes = self.modes()
+        self._typed = False
 
     def read(self) -> bytes:
         """What has been written and not read yet, possibly nothing. Sets `hung_up` when nobody is left."""
@@ -43,6 +45,7 @@ class Terminal:
 
     def type(self, data: bytes) -> bytes:
         """Type at the program; returns what the terminal would not take yet."""
+        self._typed = True
         with contextlib.suppress(BlockingIOError, OSError):
             # A terminal in line mode holds 4,095 bytes: more would be dropped, not refused.
             written = os.write(self.master, data[:1024])
@@ -68,12 +71,28 @@ class Terminal:
         modes = self.modes()
         return modes is None or bool(modes[3] & termios.ICANON)
 
+    def keys(self, text: str) -> bytes:
+        """Text as a keyboard sends it: Enter is a carriage return, which the terminal itself may turn into a newline."""
+        modes = self.modes()
+        enter = modes is None or modes[0] & termios.ICRNL or not modes[3] & termios.ICANON
+        return (text.replace("\n", "\r") if enter else text).encode("utf-8", "surrogateescape")
+
     def restore(self) -> None:
         """Back to the settings of the beginning, with nothing typed ahead."""
         with contextlib.suppress(termios.error, OSError):
             if self._modes is not None and self.modes() != self._modes:
                 termios.tcsetattr(self.master, termios.TCSANOW, self._modes)
-            termios.tcflush(self.master, termios.TCOFLUSH)
+            if self._typed:
+                self._typed = False
+                self._forget_typed()
+
+    def _forget_typed(self) -> None:
+        # Only the program's side can throw away what was typed at it.
+        side = fcntl.ioctl(self.master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+        try:
+            termios.tcflush(side, termios.TCIFLUSH)
+        finally:
+            os.close(side)
 
     def foreground(self) -> int:
         """The process group in the foreground, in our own PID namespace; 0 when there is none."""

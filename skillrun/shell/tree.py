@@ -42,11 +42,17 @@ def descendants(root: int) -> list[int]:
     return []
 
 
-def work(pids: Iterable[int]) -> Work:
-    """What these processes and their ended children have done. Processes that are not ours to see count as idle."""
+def work(pids: Iterable[int], waited_by: int) -> Work:
+    """What these processes and those the shell has waited for have done; what may not be seen counts as idle.
+
+    The shell's own work does not count: all it does by itself for long is to go round in circles.
+    """
     import psutil
 
     cpu, moved = 0.0, 0
+    with contextlib.suppress(psutil.Error, OSError):
+        times = psutil.Process(waited_by).cpu_times()
+        cpu = times.children_user + times.children_system
     for pid in pids:
         with contextlib.suppress(psutil.Error, OSError):
             process = psutil.Process(pid)
