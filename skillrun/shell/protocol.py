@@ -17,11 +17,11 @@ _DRIVER = r"""exec @TTY<&0; set -m
 trap '{ __status=$?; [[ $BASHPID = "$$" ]] && { builtin printf "\33]7;%s;%s\n" @EXIT "$__status"
 builtin pwd; builtin umask; builtin export -p; builtin printf "\7"; } >/dev/tty; } 2>/dev/null' EXIT
 while IFS= builtin read -r -u @GO REPLY; do
-[[ $REPLY = stdin ]] && builtin exec 0<&@STDIN
+[[ $REPLY = stdin ]] && exec 0<&@STDIN
 IFS= builtin read -r -d '' -u @TEXT REPLY
 for REPLY in "$REPLY"; do builtin eval "$REPLY" @TTY>&- @GO<&- @TEXT<&- @REPORT>&- @STDIN<&-; done
 { __status=$?; builtin trap - DEBUG ERR; builtin set -m +aeEfnuvxT +o posix; } 2>/dev/null
-builtin exec 0<&@TTY 1>&@TTY 2>&@TTY
+exec 0<&@TTY 1>&@TTY 2>&@TTY
 IFS= builtin read -r -u @GO REPLY
 { builtin printf '%s\0%s\n' "$REPLY" "$__status"; builtin pwd; builtin umask; builtin export -p
 builtin printf '\0%s\n' "$REPLY"; } >&@REPORT
