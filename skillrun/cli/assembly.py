@@ -132,7 +132,7 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, earlier: Sequenc
     from skillrun.budget import Budget
     from skillrun.facts import gather
 
-    facts = gather(target, versions=_programs(run.skill))
+    facts = gather(getattr(target, "underneath", target), versions=_programs(run.skill))
     place = _place(facts, target)
     model = _model(run, facts)
     known = turns(earlier)

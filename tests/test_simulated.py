@@ -1,0 +1,126 @@
+import os
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skillrun.events import Result, State
+from skillrun.policy.judge import Judge
+from skillrun.ports import Command, Place, Stream
+from skillrun.targets.local import LocalTarget
+from skillrun.targets.simulated import SimulatedTarget, rehearsal
+
+CASES = tomllib.loads((Path(__file__).parent / "cases/simulated/commands.toml").read_text())["case"]
+
+
+def drain(stream: Stream) -> Result:
+    """The result of a stream."""
+    while True:
+        try:
+            next(stream)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+
+def manifest(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below a folder: its mode and content."""
+    return {str(path): (path.stat().st_mode, path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A directory with one file, which must stay as it is."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "kept").write_text("as it was\n")
+    return folder
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[SimulatedTarget]:
+    """A simulated dry run in front of this machine."""
+    (tmp_path / "outputs").mkdir()
+    home = os.path.expanduser("~")
+    simulated = SimulatedTarget(LocalTarget(tmp_path / "outputs"), Judge(), Place(os.getcwd(), home, "tester"))
+    yield simulated
+    simulated.close()
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["command"] for case in CASES])
+def test_only_what_is_harmless_runs(case: dict[str, Any], target: SimulatedTarget, here: Path) -> None:
+    """Each command is run, rehearsed or listed as the case says, and the directory is byte for byte what it was."""
+    if shutil.which(case.get("needs", "sh")) is None:
+        pytest.skip(f"{case['needs']} is not on this machine")
+    before = manifest(here)
+    result = drain(target.run(Command(case["command"].format(dir=here))))
+    assert result.fidelity == case["fidelity"], result
+    assert case.get("says", "").format(dir=here) in result.output
+    assert case.get("ran", "") in result.note
+    if "exit_code" in case:
+        assert result.exit_code == case["exit_code"]
+    assert manifest(here) == before
+
+
+def test_a_check_that_did_not_run_has_not_passed(target: SimulatedTarget) -> None:
+    """A check is never taken for passed because it was listed; one that only reads is really run."""
+    listed = drain(target.run(Command("my-own-tool --self-test", login=True)))
+    assert listed.state is State.ERROR
+    assert not listed.ok
+    assert "not tried" in listed.output
+    assert drain(target.run(Command("test -d /", login=True))).ok
+
+
+def test_a_rehearsal_that_really_fails_fails(target: SimulatedTarget, here: Path) -> None:
+    """As long as nothing before it was left out, a failure is a failure; afterwards it may be a consequence."""
+    result = drain(target.run(Command(f"cat {here}/absent")))
+    assert (result.exit_code, result.note) == (1, "")
+    drain(target.run(Command(f"mkdir {here}/absent")))
+    result = drain(target.run(Command(f"cat {here}/absent")))
+    assert result.exit_code == 1
+    assert "only listed" in result.note
+
+
+def test_files_are_remembered_and_not_written(target: SimulatedTarget, here: Path) -> None:
+    """What was written can be read again in the same dry run; on disk nothing changed."""
+    target.put(str(here / "kept"), b"new", 0o600)
+    assert target.get(str(here / "kept")) == b"new"
+    assert target.get(str(here / "kept"), 1) == b"n"
+    assert (here / "kept").read_text() == "as it was\n"
+
+
+def test_the_shell_keeps_its_directory(target: SimulatedTarget, here: Path) -> None:
+    """Harmless parts really happen in the one shell, so relative paths mean what they would."""
+    drain(target.run(Command(f"cd {here}")))
+    assert drain(target.run(Command("cat kept"))).output.strip() == "as it was"
+    assert drain(target.run(Command("rm kept"))).fidelity == "would-run"
+    assert (here / "kept").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "changed"),
+    [
+        ("dnf install -y jq", "dnf --assumeno install jq"),
+        ("zypper in jq", "zypper in jq --dry-run"),
+        ("pacman -S --noconfirm jq", "pacman -S jq --print"),
+        ("apk add jq", "apk add jq --simulate"),
+        ("brew install jq", "brew install jq --dry-run"),
+        ("pip install httpie", "pip install httpie --dry-run --only-binary :all:"),
+        ("python3 -m pip install httpie", "python3 -m pip install httpie --dry-run --only-binary :all:"),
+        ("npm install -g cowsay", "npm install -g cowsay --dry-run --ignore-scripts"),
+        ("uv pip install httpie", "uv pip install httpie --dry-run --no-build"),
+        ("sudo -E DEBIAN_FRONTEND=x apt-get -y install jq", "apt-get -s -y install jq"),
+        ("apt-get update", None),
+        ("pip uninstall httpie", None),
+        ("sudo -u other apt-get install jq", None),
+        ("make install", None),
+        ("", None),
+    ],
+)
+def test_each_manager_is_asked_in_its_own_way(words: str, changed: str | None) -> None:
+    """The command becomes the manager's own rehearsal, or nothing when it has none for it."""
+    found = rehearsal(words.split())
+    assert (" ".join(found[1]) if found else None) == changed
