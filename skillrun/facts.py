@@ -90,7 +90,7 @@ def split(text: str) -> dict[str, list[str]]:
 def understand(parts: Mapping[str, Sequence[str]]) -> Facts:
     """Probe outputs as facts; a probe that said nothing, or something unreadable, leaves no fact."""
     facts: Facts = {}
-    for name in _READERS.keys() & parts.keys():
+    for name in (name for name in _READERS if name in parts):
         try:
             value = _READERS[name](parts[name])
         except (ValueError, IndexError, KeyError):

@@ -244,10 +244,25 @@ class Journal:
 
 
 def state_directory() -> Path:
-    """Where runs, plans and the lock live: the platform's state directory for this user."""
+    """Where runs, plans and the lock live: the platform's state directory for this user.
+
+    An account that cannot write there (no home, or root's leftovers in it) keeps them in a directory of its own in
+    /var/tmp, which survives a restart. Raises JournalError when somebody else's directory has that name.
+    """
     import platformdirs
 
-    return Path(platformdirs.user_state_dir("skillrun"))
+    usual = Path(platformdirs.user_state_dir("skillrun"))
+    nearest = next(path for path in (usual, *usual.parents) if path.exists())
+    if os.access(nearest, os.W_OK) or not hasattr(os, "getuid"):
+        return usual
+    own = Path("/var/tmp") / f"skillrun-{os.getuid()}"
+    try:
+        own.mkdir(mode=0o700, exist_ok=True)
+        if own.is_symlink() or own.stat().st_uid != os.getuid():
+            raise JournalError(f"cannot write {nearest}, and {own} belongs to somebody else")
+    except OSError as error:
+        raise JournalError(f"cannot write {nearest}, nor make {own}: {error.strerror}") from error
+    return own
 
 
 def new_run(name: str) -> RunFolder:

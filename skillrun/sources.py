@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from skillrun.document import document_in, read_files, read_skill
+from skillrun.document import document_in, read_skill
 from skillrun.frontmatter import split
 from skillrun.skill import MAX_BYTES, Skill, SkillError, digest_of
 
@@ -157,6 +157,14 @@ def find_skill(spec: str) -> Skill:
     """
     if spec == "-":
         return replace(read_skill(_standard_input(), "stdin"), source="stdin")
+    if re.match(r"https?://", spec) and not _GIT.search(spec):
+        from skillrun.remote import fetch_skill
+
+        return fetch_skill(spec)
+    if _GIT.search(spec) or spec.startswith("file://"):
+        from skillrun.remote import clone_skill
+
+        return clone_skill(spec)
     path = Path(spec).expanduser()
     if _NAME.match(spec) and not spec.endswith(".md"):
         named = _named(spec)
@@ -164,6 +172,10 @@ def find_skill(spec: str) -> Skill:
             return named
     if path.exists():
         return read_path(path, spec)
+    if _REPOSITORY.match(spec) and not spec.endswith((".md", ".txt")):
+        from skillrun.remote import clone_skill
+
+        return clone_skill(spec)
     raise SkillError(_not_found(spec))
 
 
@@ -188,6 +200,11 @@ def _named(name: str) -> Skill | None:
         return None
     place, document = matches[0]
     skill = read_path(document.parent if document.parent.name == name else document, f"{place.label}:{name}")
+    if place.label == "added":
+        from skillrun.library import changed_since_added
+
+        drift = changed_since_added(name, skill.digest)
+        skill = replace(skill, warnings=(*skill.warnings, drift)) if drift else skill
     if len(matches) > 1:
         others = ", ".join(str(path.parent) for _, path in matches[1:])
         warning = f"{document.parent} shadows another skill of the same name: {others}"
@@ -208,11 +225,6 @@ def read_path(path: Path, source: str = "") -> Skill:
         folder = path if path.is_dir() else document.parent
         skill = replace(skill, digest=digest_of(files_of(folder)))
     return skill
-
-
-def read_bytes(files: dict[str, bytes], document: str, source: str) -> Skill:
-    """Read a skill from files in memory. Raises SkillError."""
-    return read_files(files, document, None, source)
 
 
 def _not_found(spec: str) -> str:

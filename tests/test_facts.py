@@ -2,6 +2,8 @@ import json
 import os
 import platform
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,3 +138,18 @@ def test_bash_agrees_on_what_it_reads(tmp_path: Path) -> None:
             machine.close()
         read = [line.split()[1] for line in output.splitlines() if line.startswith("READ")]
         assert start_files("/bin/bash", str(home), present)["login_files"] == [f"{home}/{name}" for name in read]
+
+
+def test_the_command_prints_one_object() -> None:
+    """`skillrun facts --json` is one object of the envelope, with the versions that were asked for."""
+    done = subprocess.run(
+        [sys.executable, "-m", "skillrun", "facts", "--json", "--version-of", "bash"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["schema"] == 1
+    assert told["facts"]["user"]["uid"] == os.getuid()
+    assert told["facts"]["versions"]["bash"]

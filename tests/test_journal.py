@@ -153,3 +153,23 @@ def test_a_run_is_found_by_a_part_of_its_name(tmp_path: Path, monkeypatch: pytes
         journal.find_run("2")
     with pytest.raises(JournalError, match="no run"):
         journal.find_run("gamma")
+
+
+@pytest.mark.root
+def test_an_account_without_a_home_still_gets_a_journal(tmp_path: Path) -> None:
+    """Where the home directory cannot be written, runs are kept in a private directory of the account's own."""
+    script = "import os; os.setuid(47110); from skillrun.journal import state_directory; print(state_directory())"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "HOME": "/nonexistent", "XDG_STATE_HOME": ""},
+        cwd=Path(__file__).parents[1],
+    )
+    place = Path("/var/tmp/skillrun-47110")
+    try:
+        assert done.stdout.strip() == str(place), done.stderr
+        assert place.stat().st_mode & 0o777 == 0o700
+    finally:
+        place.rmdir()

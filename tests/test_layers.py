@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1] / "skillrun"
 FLOORS = [
     {"events", "hidden", "skill", "visible"},
     {"ports", "journal", "frontmatter", "document"},
-    {"shell", "policy", "secrets", "facts", "checks", "tools", "prompt", "budget", "view", "sources", "config", "credentials",
+    {"shell", "policy", "secrets", "facts", "checks", "tools", "prompt", "budget", "view", "sources", "remote", "library",
+     "config", "credentials",
      "plan", "report", "wording", "drift", "schema", "catalog", "lint", "conversation", "message", "clipboard", "servers",
      "inventory"},
     {"executor", "session", "models", "targets", "surfaces", "undo"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from typing import Any
 
 import click
@@ -90,3 +91,76 @@ def show_command(skill: str, only_steps: bool, as_json: bool) -> int:
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)
     return 0
+
+
+@click.command("add", epilog="\b\nExamples:\n  skillrun add owner/repo/skills/foo\n  skillrun add ./install.md --name foo")
+@click.argument("source")
+@click.option("--name", default="", help="The name to add it under.")
+@click.option("--diff", "only_diff", is_flag=True, help="Only show what changed since it was added.")
+@click.option("--replace", is_flag=True, help="Take the changed skill without asking.")
+@JSON
+def add_command(source: str, name: str, only_diff: bool, replace: bool, as_json: bool) -> int:
+    """Copy a skill into your library, pinned to source, commit and digest. Nothing of it is executed."""
+    from skillrun.cli.group import Problem
+    from skillrun.library import add, diff, name_for, pin_of
+    from skillrun.sources import find_skill
+
+    skill = find_skill(source)
+    name = name or name_for(skill)
+    pin = pin_of(name)
+    changes = diff(pin.text, skill.text, name) if pin else ""
+    if only_diff:
+        print(changes or f"{name}: not changed")
+        return 0
+    if pin and pin.digest == skill.digest:
+        return _told(
+            as_json, {"name": name, "digest": skill.digest, "state": "same"}, f"{name} is in your library already, unchanged"
+        )
+    if pin and not replace:
+        click.echo(changes or "only other files of the skill changed", err=True)
+        if as_json or not sys.stdin.isatty():
+            raise Problem(f"`{name}` is in your library and this one differs", "read the difference, then say --replace", 4)
+        if not click.confirm(f"Replace the {name} of {pin.added[:10]}?", err=True):
+            return 4
+    place = add(skill, name)
+    for warning in skill.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    row = {
+        "name": name,
+        "digest": skill.digest,
+        "source": skill.source,
+        "path": str(place),
+        "state": "replaced" if pin else "added",
+    }
+    return _told(
+        as_json, row, f"{name} added from {skill.source}\n  {skill.digest}\n  skillrun show {name}    skillrun install {name}"
+    )
+
+
+def _told(as_json: bool, row: dict[str, Any], text: str) -> int:
+    print(json.dumps({"schema": SCHEMA, **row}) if as_json else text)
+    return 0
+
+
+@click.command("remove", epilog="\b\nExample:\n  skillrun remove foo")
+@click.argument("name")
+@JSON
+def remove_command(name: str, as_json: bool) -> int:
+    """Take a skill out of your library. What it installed stays; `skillrun uninstall` removes that."""
+    from skillrun.library import remove
+
+    return _told(as_json, {"name": name, "path": str(remove(name)), "state": "removed"}, f"{name} removed from your library")
+
+
+@click.command("init", epilog="\b\nExamples:\n  skillrun init my-tool\n  skillrun init my-tool --in skills")
+@click.argument("name")
+@click.option("--in", "folder", default=".", help="The directory to make it in.")
+@JSON
+def init_command(name: str, folder: str, as_json: bool) -> int:
+    """Scaffold a skill: NAME/SKILL.md with everything a reader, a policy and a check need."""
+    from pathlib import Path
+
+    from skillrun.library import scaffold
+
+    path = scaffold(name, Path(folder))
+    return _told(as_json, {"name": name, "path": str(path), "state": "made"}, f"{path} made\n  skillrun lint {path.parent}")

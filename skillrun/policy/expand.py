@@ -10,11 +10,12 @@ import fnmatch
 import re
 from collections.abc import Callable
 
-from skillrun.policy.state import Shell
+from skillrun.policy.state import SECRET_NAME, Shell
 from skillrun.policy.unknown import SPLIT, Unknown, Unknowns, certain, globbed, known, plain
 from skillrun.shell.nodes import Arith, Lit, Part, Sub, Var, Word
 
 MAX_CHOICES = 12
+MAX_TEXT = 100_000
 _BRACE = re.compile(r"\{[^{}]*(?:,|\.\.)[^{}]*\}")
 _RANGE = re.compile(r"(-?\d{1,4})\.\.(-?\d{1,4})\Z|([A-Za-z])\.\.([A-Za-z])\Z")
 _SUM = re.compile(r"[\d\s()+*-]{1,40}\Z")
@@ -23,9 +24,10 @@ _SUM = re.compile(r"[\d\s()+*-]{1,40}\Z")
 class Expander:
     """Expands words in a shell. `run` judges a program inside a substitution and gives its output."""
 
-    def __init__(self, unknowns: Unknowns, run: Callable[[Sub, Shell], str]) -> None:
+    def __init__(self, unknowns: Unknowns, run: Callable[[Sub, Shell], str], calculates: Callable[[Shell], None]) -> None:
         self.unknowns = unknowns
         self.run = run
+        self.calculates = calculates
 
     # --- to arguments ------------------------------------------------------------------------------
 
@@ -56,15 +58,19 @@ class Expander:
         words = braces(word)
         if len(words) > 1:
             out: list[list[str]] = [[]]
+            self.unknowns.spend(len(words))
             for each in words:
-                choices = self.fields(each, shell)
+                choices = self._split(each, shell)
                 if len(out) * len(choices) > MAX_CHOICES:
                     choices = choices[:1]
                 out = [[*a, *b] for a in out for b in choices]
             return out
-        kept = any(part.quoted for part in words[0]) and not _only_list(words[0], shell)
+        return self._split(words[0], shell)
+
+    def _split(self, word: Word, shell: Shell) -> list[list[str]]:
+        kept = any(part.quoted for part in word) and not _only_list(word, shell)
         result = []
-        for text in self.text(words[0], shell, split=True):
+        for text in self.text(word, shell, split=True):
             if SPLIT in text:
                 pieces = [piece for piece in text.split(SPLIT) if piece]
                 result.append(pieces or ([""] if kept else []))
@@ -84,6 +90,7 @@ class Expander:
     def text(self, word: Word, shell: Shell, split: bool) -> list[str]:
         """The parts put together, for each combination of possible values."""
         texts = [""]
+        self.unknowns.spend(1 + len(word) // 2)
         for position, part in enumerate(word):
             if type(part) is Lit:
                 piece = part.text if part.quoted or not split else globbed(part.text)
@@ -92,7 +99,7 @@ class Expander:
                 texts = [text + piece for text in texts]
                 continue
             values = self.part(part, shell, split)
-            if len(texts) * len(values) > MAX_CHOICES:
+            if len(texts) * len(values) > MAX_CHOICES or len(texts[0]) + len(values[0]) > MAX_TEXT:
                 values = [self.unknowns.new(Unknown("variable", "…"))]
             texts = [text + value for text in texts for value in values] if len(values) != 1 else [t + values[0] for t in texts]
         return texts
@@ -139,6 +146,8 @@ class Expander:
     def arithmetic(self, part: Arith, shell: Shell) -> str:
         """The number, where it is plain arithmetic on known numbers."""
         text = self.joined(part.parts, shell)
+        if re.search(r"[A-Za-z_]", text):
+            self.calculates(shell)
         if known(text):
             text = re.sub(r"\b[A-Za-z_]\w*\b", lambda m: next(iter(shell.variables.get(m[0], ("?",)))), text)
             if _SUM.match(text) and "**" not in text and not re.search(r"\b0\d", text):
@@ -171,7 +180,7 @@ class Expander:
 
     def unset(self, name: str, guarded: bool = False) -> str:
         """A variable of which nothing is known; names that hold a secret are marked."""
-        secret = bool(re.search(r"TOKEN|SECRET|PASSW|API_?KEY|PRIVATE|CREDENTIAL", name.upper()))
+        secret = SECRET_NAME.search(name.upper()) is not None
         always = name in ("?", "$", "#", "PPID", "UID", "EUID", "RANDOM", "SECONDS", "LINENO", "BASHPID", "!")
         kind = "number" if always else "variable"
         label = f"${name}" if len(name) == 1 or name.isidentifier() else f"${{{name}}}"
@@ -188,6 +197,8 @@ class Expander:
             return [shell.arguments[number]] if number < len(shell.arguments) else [""]
         if name == "PWD":
             return [shell.cwd]
+        if name == "IFS":
+            return [shell.interval]
         if name in shell.arrays:
             items = shell.arrays[name]
             index = "".join(part.text for part in var.index if isinstance(part, Lit)) if var.index else "0"
@@ -241,6 +252,8 @@ def _only_list(word: Word, shell: Shell) -> bool:
 
 def _worked(value: str, operator: str, word: str) -> str | None:
     """`${value OP word}` for known text; None when this reader does not follow."""
+    if len(value) > 256 or len(word) > 64 or word.count("*") > 4:
+        return None
     if operator in ("#", "##"):
         lengths = range(len(value) + 1) if operator == "#" else range(len(value), -1, -1)
         return next((value[i:] for i in lengths if _matches(value[:i], word)), value)
@@ -265,7 +278,7 @@ def _worked(value: str, operator: str, word: str) -> str | None:
 
 
 def _matches(value: str, pattern: str) -> bool:
-    return len(value) < 4096 and fnmatch.fnmatchcase(value, plain(pattern))
+    return fnmatch.fnmatchcase(value, plain(pattern))
 
 
 def braces(word: Word) -> list[Word]:
@@ -282,6 +295,8 @@ def braces(word: Word) -> list[Word]:
             others.append(part)
             text += chr(0x100000 + len(others) - 1)
     done, todo = list[str](), [text]
+    if len(text) > 2000:
+        return [word]
     while todo and len(done) + len(todo) < 64:
         current = todo.pop(0)
         match = _BRACE.search(current)

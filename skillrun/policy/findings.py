@@ -10,7 +10,13 @@ from skillrun.policy import paths
 from skillrun.policy.unknown import ANY, BRACKET, QUESTION, STAR, Unknowns
 from skillrun.ports import Place
 
+BUDGET = 3000
+"""Commands and expansions that are read before a command counts as too large to be judged."""
 MAX_EFFECTS = 400
+MAX_SHOWN = 400
+"""Longer subjects are cut where they are shown; the command itself is always shown whole."""
+MAX_PATH = 4096
+TEMPORARY = "temporary, made by this command"
 _LAST_GLOBS = re.compile(f"(?:/[.{STAR}{QUESTION}{BRACKET}]*[{STAR}{QUESTION}{BRACKET}][.{STAR}{QUESTION}{BRACKET}]*)+\\Z")
 _SYSTEM = re.compile(r"/(?:bin|boot|dev|etc|home|lib|lib64|proc|sbin|sys|usr|var)?\Z")
 
@@ -28,9 +34,9 @@ class Findings:
 
     __slots__ = ("effects", "executables", "floors", "place", "unknowns")
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, budget: int = BUDGET) -> None:
         self.place = place
-        self.unknowns = Unknowns()
+        self.unknowns = Unknowns(budget)
         self.effects: dict[Effect, None] = {}
         self.floors: dict[Floor, None] = {}
         self.executables: dict[str, None] = {}
@@ -38,7 +44,13 @@ class Findings:
     def add(self, kind: EffectKind, subject: str = "", detail: str = "") -> None:
         """Note an effect; subject and detail are made readable."""
         if len(self.effects) < MAX_EFFECTS:
-            self.effects[Effect(kind, self.unknowns.show(subject), self.unknowns.show(detail))] = None
+            self.effects[Effect(kind, self._short(subject), self._short(detail))] = None
+        else:
+            self.unknowns.spend(10)
+
+    def _short(self, text: str) -> str:
+        shown = self.unknowns.show(text[:MAX_SHOWN])
+        return shown if len(shown) <= MAX_SHOWN and len(text) <= MAX_SHOWN else shown[: MAX_SHOWN - 1] + "…"
 
     def floor(self, rule: str, reason: str) -> None:
         """Note that a rule of the floor was reached."""
@@ -49,18 +61,31 @@ class Findings:
         if path == "-" or paths.HARMLESS.match(path):
             return
         home = self.place.home
-        if paths.is_kind(path, "secret", home):
+        if not self._lead(path) and paths.is_kind(path, "secret", home):
             self.add(EffectKind.SECRET_READ, path, detail)
-        elif any(item.kind == "variable" for item in self.unknowns.of(path)):
+        elif self._lead(path) == "temporary":
+            self.add(EffectKind.READ, path, detail)
+        elif any(item.kind in ("variable", "output", "any", "fetched") for item in self.unknowns.of(path)):
             self.add(EffectKind.UNKNOWN, path, "reads a path that is not known")
         else:
             self.add(EffectKind.READ, path, detail)
-        if paths.is_kind(path, "disk", home):
+        if not self._lead(path) and paths.is_kind(path, "disk", home):
             self.add(EffectKind.DEVICE, path, "read")
+
+    def _lead(self, path: str) -> str:
+        """The kind of unknown a path begins with: then nothing can be said about where it lies."""
+        lead = path[:1]
+        return self.unknowns.of(lead)[0].kind if lead and ANY.match(lead) else ""
 
     def write(self, path: str, detail: str = "") -> None:
         """Writing a path, and what that means where it lies: persistence, accounts, an agent's settings, ..."""
         if paths.HARMLESS.match(path):
+            return
+        lead = self._lead(path)
+        if lead:
+            self.add(EffectKind.WRITE, path, TEMPORARY if lead == "temporary" else detail)
+            if lead != "temporary":
+                self.add(EffectKind.UNKNOWN, path, "where this is, is not known")
             return
         home = self.place.home
         self.add(EffectKind.WRITE, path, detail)
@@ -92,7 +117,13 @@ class Findings:
         """Deleting a path; whole trees that end a machine are the floor."""
         if paths.HARMLESS.match(path) and not path.startswith("/dev/fd"):
             return
-        self.add(EffectKind.DELETE, path, verb or ("with everything in it" if recursive else ""))
+        lead = self._lead(path)
+        detail = TEMPORARY if lead == "temporary" else verb or ("with everything in it" if recursive else "")
+        self.add(EffectKind.DELETE, path, detail)
+        if lead:
+            if recursive and lead != "temporary":
+                self._tree(path)
+            return
         home = self.place.home
         self._protected(path)
         if paths.is_kind(path, "disk", home):
@@ -108,6 +139,8 @@ class Findings:
         shown = self.unknowns.show(path)
         if any(item.kind == "variable" and not item.guarded for item in unknown):
             self.floor("unset-variable", f"{shown}: the variable may be empty or anything; write the path out, or use ${{X:?}}")
+            return
+        if len(path) > MAX_PATH:
             return
         emptied = ANY.sub(lambda m: "x" if self.unknowns.of(m[0])[0].guarded else "", path)
         for candidate in {path, emptied}:
@@ -130,5 +163,5 @@ class Findings:
     def change_tree(self, path: str, verb: str) -> None:
         """Changing owner or mode of a whole tree."""
         self.write(path, verb)
-        if _SYSTEM.match(_LAST_GLOBS.sub("", path) or "/"):
+        if len(path) <= MAX_PATH and _SYSTEM.match(_LAST_GLOBS.sub("", path) or "/"):
             self.floor("whole-tree", f"{verb} of all of {self.unknowns.show(path)} leaves a machine that does not work")

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 
 from skillrun.events import Decision, Effect, EffectKind, ToolCall, Verdict
-from skillrun.hidden import hidden_in
+from skillrun.hidden import Hidden, hidden_in
 from skillrun.policy import paths
 from skillrun.policy.findings import Findings
 from skillrun.policy.rules import Rules, builtin_rules, stricter
-from skillrun.policy.unknown import FOREIGN
+from skillrun.policy.unknown import FOREIGN, TooMuch
 from skillrun.ports import Place
 from skillrun.skill import Skill
 
@@ -49,11 +49,14 @@ def hide_and_seek(text: str, findings: Findings) -> None:
     """Text that is not what it looks like is not put before anybody: hidden characters, a line overwritten by its own end."""
     if text.isascii() and text.isprintable():
         return
-    hidden = hidden_in(text)
+    hidden: list[Hidden] = []
+    for start in range(0, len(text), 2000):
+        hidden = hidden_in(text[: start + 2000] if start == 0 else text[start - 1 : start + 2000])
+        if hidden:
+            break
     if hidden:
         first = hidden[0]
-        where = f"line {first.line}, column {first.column}"
-        findings.floor("hidden-text", f"{where} holds a {first.kind} character nobody would see: U+{ord(first.char):04X}")
+        findings.floor("hidden-text", f"it holds a {first.kind} character nobody would see: U+{ord(first.char[0]):04X}")
     elif FOREIGN.search(text):
         findings.floor("hidden-text", "it holds private characters that look like nothing")
     elif re.search(r"\r(?!\n|\Z)", text):
@@ -109,7 +112,7 @@ class Judge:
 
     def read(self, command: str, place: Place) -> Findings:
         """The effects of shell text."""
-        from skillrun.policy.reading import Reading, TooMuch
+        from skillrun.policy.reading import Reading
         from skillrun.policy.state import Shell
 
         reading = Reading(place)

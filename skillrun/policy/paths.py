@@ -5,14 +5,17 @@ from __future__ import annotations
 import posixpath
 import re
 import tomllib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
-from skillrun.policy.unknown import ANY, BRACKET, QUESTION, STAR
+from skillrun.policy.unknown import ANY, BRACKET, GLOBS, QUESTION, STAR
 from skillrun.ports import Place
 
 _HERE = Path(__file__).parent
 HARMLESS = re.compile(r"/dev/(?:null|zero|full|u?random|tty|stdin|stdout|stderr|fd/.*|ptmx)\Z|/proc/self/fd/.*\Z")
+_VAGUE = re.compile(f"[{GLOBS}]|{ANY.pattern}")
+_SET = re.compile(BRACKET + r"[!^]?\]?[^\]/]*\]")
+_RUNS = re.compile(f"[{STAR}{QUESTION}]*{STAR}[{STAR}{QUESTION}]*")
 _SLOW = re.compile(r"//|/\.|\A[^/]")
 
 
@@ -105,25 +108,34 @@ def in_home(path: str, home: str) -> str:
     return path
 
 
+@lru_cache(maxsize=8192)
 def is_kind(path: str, kind: str, home: str) -> bool:
     """Does a path, or a glob or half-known path that could become one, belong to a kind of `places.toml`?"""
-    path = in_home(path, home)
-    if path.isascii() or not re.search(f"[{STAR}{QUESTION}{BRACKET}]|{ANY.pattern}", path):
-        exempt = _except(kind)
-        return bool(_matcher(kind).match(path)) and not (exempt and exempt.match(path))
+    path = _RUNS.sub(STAR, in_home(path[:4096], home))
+    exempt = _except(kind)
+    if exempt is not None and exempt.match(path):
+        return False
+    if path.isascii() or not _VAGUE.search(path):
+        return _matcher(kind).match(path) is not None
     if _matcher(kind).match(path):
         return True
-    expression = re.compile("".join(_loose(mark) for mark in path) + r"\Z")
+    if len(path) > 256 or sum(path.count(mark) for mark in GLOBS) > 8:
+        return True
+    expression = _loosely(path)
     return any(expression.match(sample) for sample in _table()[kind]["samples"])
+
+
+def _loosely(path: str) -> re.Pattern[str]:
+    """What a glob or a half-known path may become."""
+    path = _SET.sub(QUESTION, path)
+    return re.compile("".join(_loose(mark) for mark in path) + r"\Z")
 
 
 def _loose(mark: str) -> str:
     if mark == STAR:
         return "[^/]*"
-    if mark == QUESTION:
+    if mark in (QUESTION, BRACKET):
         return "[^/]"
-    if mark == BRACKET:
-        return "[^/]+"
     return ".*" if ANY.match(mark) else re.escape(mark)
 
 
@@ -134,7 +146,10 @@ def roots() -> re.Pattern[str]:
 
 def glob_hits_root(path: str, place: Place) -> bool:
     """Could this glob expand to a directory whose removal ends the machine?"""
-    expression = re.compile("".join(_loose(mark) for mark in path) + r"\Z")
+    path = _RUNS.sub(STAR, path)
+    if len(path) > 256 or sum(path.count(mark) for mark in GLOBS) > 8:
+        return True
+    expression = _loosely(path)
     tops = ("bin", "boot", "dev", "etc", "home", "lib", "lib64", "opt", "proc", "root", "sbin", "srv", "sys", "usr", "var")
     below = ("usr/bin", "usr/lib", "usr/local", "usr/share", "usr/sbin", "var/lib")
     samples = [*("/" + name for name in tops + below), "/home/user", place.home, *place.mounts]

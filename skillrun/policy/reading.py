@@ -7,17 +7,19 @@ is known, because what `echo ... | base64 -d | sh` runs is what matters.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from skillrun.events import EffectKind
 from skillrun.policy import paths, specials
 from skillrun.policy.expand import Expander
-from skillrun.policy.findings import Findings
+from skillrun.policy.findings import BUDGET, Findings
 from skillrun.policy.knowledge import Program, lookup
 from skillrun.policy.roles import Run, judge_call
 from skillrun.policy.state import Shell
-from skillrun.policy.unknown import Unknown, certain, known, plain
+from skillrun.policy.unknown import TooMuch, Unknown, certain, known, plain
 from skillrun.policy.variables import judge_variable
 from skillrun.ports import Place
 from skillrun.shell.nodes import (
@@ -38,9 +40,8 @@ from skillrun.shell.nodes import (
     Sub,
     Test,
 )
-from skillrun.shell.syntax import parse
+from skillrun.shell.syntax import MAX_PARTS, parse
 
-MAX_STEPS = 1500
 MAX_TEXT_DEPTH = 12
 """Programs inside programs: `sh -c "bash -c '...'"`."""
 MAX_ITEMS = 8
@@ -49,19 +50,15 @@ _BIN = frozenset(f"{root}/{name}" for root in ("", "/usr", "/usr/local", "/opt/h
 _HOME_BIN = ("/.local/bin", "/.cargo/bin", "/go/bin", "/.npm-global/bin", "/bin", "/.bun/bin", "/.deno/bin")
 
 
-class TooMuch(Exception):
-    """More than can be judged, or reviewed by anybody."""
-
-
 class Reading:
     """One command being read. `findings` is what comes of it."""
 
-    def __init__(self, place: Place, max_steps: int = MAX_STEPS) -> None:
+    def __init__(self, place: Place, budget: int = BUDGET, max_parts: int = MAX_PARTS) -> None:
         self.place = place
-        self.findings = Findings(place)
+        self.max_parts = max_parts
+        self.findings = Findings(place, budget)
         self.unknowns = self.findings.unknowns
-        self.expander = Expander(self.unknowns, self.substitution)
-        self.steps = max_steps
+        self.expander = Expander(self.unknowns, self.substitution, self.hidden_arithmetic)
         self.depth = 0
         self.documents = 0
 
@@ -72,7 +69,7 @@ class Reading:
         self.depth += 1
         if self.depth > MAX_TEXT_DEPTH:
             raise TooMuch("programs inside programs, too deep")
-        script = parse(text)
+        script = parse(text, self.max_parts)
         output = self.sequence(script.body, shell)
         self.depth -= 1
         if script.too_large:
@@ -89,6 +86,8 @@ class Reading:
         elif not known(text):
             shown = " ".join(self.unknowns.show(text).split())
             self.findings.add(EffectKind.RUN_CODE, by, f"part of it is not known: {shown[:120]}")
+        if len(text.strip()) == 1 and not known(text):
+            return self.unknowns.new(Unknown("output", "…"))
         return self.text(plain(text), shell)
 
     def substitution(self, sub: Sub, shell: Shell) -> str:
@@ -260,10 +259,10 @@ class Reading:
 
     def simple(self, node: Simple, shell: Shell) -> str:
         """Assignments, redirections, then each argument list the words may become."""
-        self.steps -= 1
-        if self.steps < 0:
-            raise TooMuch("too many commands")
+        self.unknowns.spend(2)
         lists = self.expander.arguments(node.words, shell) if node.words else [[]]
+        if node.declares:
+            lists = [[*each, *(assign.name for assign in node.declares)] for each in lists]
         before = shell.stdin
         prefix = bool(node.words)
         saved = {}
@@ -366,13 +365,18 @@ class Reading:
             return self.unknown_program(argv, shell)
         if any("{{secret:" in argument for argument in argv):
             self.findings.add(EffectKind.SECRET_READ, name, "a secret on the command line can be read by other programs")
+        if any(not each.isascii() for each in argv):
+            for item in {item for each in argv for item in self.unknowns.of(each) if item.secret}:
+                self.findings.add(EffectKind.SECRET_READ, item.label, f"given to {plain(name)}")
+        if any(each[:1] == "!" and _HISTORY.match(plain(each)) for each in argv):
+            self.findings.add(EffectKind.UNKNOWN, "!", "an interactive shell would put an earlier command here")
         if name in shell.functions:
             inner_arguments, shell.arguments = shell.arguments, argv[1:]
             output = self.call_function(name, shell.functions[name], shell)
             shell.arguments = inner_arguments
             return output
         if name in shell.aliases:
-            return self.text(shell.aliases[name], shell)
+            return self.text(" ".join([shell.aliases[name], *(shlex.quote(plain(each)) for each in argv[1:])]), shell)
         bare, trusted = self.bare(name, shell)
         if trusted:
             special = specials.SPECIALS.get(bare)
@@ -406,8 +410,8 @@ class Reading:
         if output == "read":
             return shell.stdin
         label = f"$({argv[0]} …)" if len(argv) > 1 else f"$({argv[0]})"
-        if output == "guarded":
-            return self.unknowns.new(Unknown("machine", label, guarded=True))
+        if output == "temporary":
+            return self.unknowns.new(Unknown("temporary", label, guarded=True))
         return self.unknowns.new(Unknown("machine" if output == "machine" else "output", label))
 
     def unknown_program(self, argv: list[str], shell: Shell) -> str:
@@ -448,4 +452,5 @@ class Reading:
     }
 
 
+_HISTORY = re.compile(r"!(?:[!$*^-]|\d)")
 _NUMERIC = frozenset(("-eq", "-ne", "-lt", "-le", "-gt", "-ge"))

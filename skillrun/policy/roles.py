@@ -92,9 +92,11 @@ def judge_call(run: Run) -> None:
         role = program.value.get(option, program.flag.get(option, ""))
         if role and role.split()[0] not in ("note", "index"):
             apply(run, role, value)
+            if program.family == "shells" and role in ("code", "module"):
+                operands = run.operands = []
     for role in program.always:
         apply(run, role, "")
-    if not operands and program.bare:
+    if not operands and program.bare and not any(program.value.get(name) in ("code", "module") for name, _ in run.options):
         apply(run, program.bare, "")
     _operands(run, program, operands)
 
@@ -336,6 +338,8 @@ def _remote(run: Run, value: str, argument: str) -> None:
         run.findings.add(EffectKind.NETWORK, match[1], argument or "receive")
     elif argument == "send":
         _write(run, value, "")
+        if "deletes" in run.notes:
+            run.findings.delete(run.path(value), True, "whatever the source lacks")
     else:
         _read(run, value, "")
 
@@ -405,6 +409,18 @@ def _host(run: Run, value: str, argument: str) -> None:
     unknown = run.findings.unknowns.of(value)
     direction = "send" if any(item.kind in ("output", "any") for item in unknown) else "receive"
     run.findings.add(EffectKind.NETWORK, host, argument or direction)
+
+
+def _kill(run: Run, _value: str, _argument: str) -> None:
+    """kill, pkill, killall: whom; ending skillrun itself, or everything, is the floor."""
+    words = run.argv[1:]
+    for position, word in enumerate(words):
+        text = plain(word)
+        shown = run.findings.unknowns.show(word)
+        if "skillrun" in text or shown == "$PPID" or (text == "-1" and position > 0):
+            run.findings.floor("protection", f"{run.name} {shown} would end the protection that is asking, or everything")
+        if not text.startswith("-") or text == "-1":
+            run.findings.add(EffectKind.KILL, word)
 
 
 def _packaged(run: Run, value: str, _argument: str) -> None:
@@ -574,6 +590,7 @@ _ROLES: dict[str, Callable[[Run, str, str], None]] = {
     "command": _command,
     "basename": _basename,
     "packaged": _packaged,
+    "killing": _kill,
     "payload": _payload,
     "upload": _upload,
     "upload-file": _upload,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 from collections.abc import Callable
@@ -10,9 +11,10 @@ from urllib.parse import urlsplit
 
 from skillrun.events import EffectKind
 from skillrun.policy import filters, paths
-from skillrun.policy.state import Shell
-from skillrun.policy.unknown import STAR, Unknown, certain, known, plain
+from skillrun.policy.state import SECRET_NAME, Shell
+from skillrun.policy.unknown import ANY, STAR, Unknown, certain, globbed, known, plain
 from skillrun.policy.variables import judge_variable
+from skillrun.shell.nodes import Var
 from skillrun.shell.quoting import unescape
 
 if TYPE_CHECKING:
@@ -96,6 +98,9 @@ def _cd(reading: Reading, argv: list[str], shell: Shell) -> str:
 
 
 def _export(reading: Reading, argv: list[str], shell: Shell) -> str:
+    bare = not any(not word.startswith("-") for word in argv[1:])
+    if bare and not re.fullmatch(r"-\w*[fFgaAirl]\w*", argv[-1]):
+        reading.findings.add(EffectKind.SECRET_READ, "the environment", "all variables are shown")
     for word in argv[1:]:
         name, equals, value = word.partition("=")
         if word.startswith("-"):
@@ -111,8 +116,10 @@ def _export(reading: Reading, argv: list[str], shell: Shell) -> str:
     return ""
 
 
-def _unset(_reading: Reading, argv: list[str], shell: Shell) -> str:
+def _unset(reading: Reading, argv: list[str], shell: Shell) -> str:
     for name in argv[1:]:
+        if name.startswith("HIST"):
+            judge_variable(reading.findings, name, (), True)
         if not shell.conditional and not name.startswith("-"):
             shell.variables.pop(name, None)
             shell.arrays.pop(name, None)
@@ -122,6 +129,8 @@ def _unset(_reading: Reading, argv: list[str], shell: Shell) -> str:
 def _read(reading: Reading, argv: list[str], shell: Shell) -> str:
     names: list[str] = []
     takes = False
+    if "-C" in argv[1:-1]:
+        reading.code(argv[argv.index("-C") + 1], shell.fork(), argv[0])
     for word in argv[1:]:
         if takes:
             takes = False
@@ -145,8 +154,49 @@ def _read(reading: Reading, argv: list[str], shell: Shell) -> str:
     return ""
 
 
-def _set(_reading: Reading, argv: list[str], shell: Shell) -> str:
+def _printenv(reading: Reading, argv: list[str], _shell: Shell) -> str:
+    names = [word for word in argv[1:] if not word.startswith("-")]
+    if not names or any(not certain(name) or SECRET_NAME.search(name.upper()) for name in names):
+        reading.findings.add(EffectKind.SECRET_READ, " ".join(names) or "the environment", "shown")
+        return reading.unknowns.new(Unknown("output", "$(printenv)", secret=True))
+    return "".join(reading.expander.part(Var(name, quoted=True), _shell, False)[0] + "\n" for name in names)
+
+
+def _history(reading: Reading, argv: list[str], _shell: Shell) -> str:
+    if any(re.fullmatch(r"-\w*[cdw]\w*", word) for word in argv[1:]):
+        reading.findings.add(EffectKind.DEFENCE_OFF, "the shell's history", "cleared or rewritten")
+    return reading.unknowns.new(Unknown("output", "$(history)"))
+
+
+def _hook(reading: Reading, argv: list[str], shell: Shell) -> str:
+    """complete, compgen, bind: what they are told to call later."""
+    for option, value in itertools.pairwise(argv[1:]):
+        if option in ("-C", "-W", "-F"):
+            reading.code(value, shell.fork(), argv[0])
+    if argv[0] == "bind" and len(argv) > 1 and argv[1] not in ("-p", "-P", "-l", "-v", "-V", "-s", "-S", "-q"):
+        reading.findings.add(EffectKind.RUN_CODE, "bind", "keys are given commands")
+    return ""
+
+
+def _sudo(reading: Reading, argv: list[str], shell: Shell) -> str:
+    """A probe of what sudo would do without asking has no effect; everything else is in the table."""
+    if argv[1:] in (["-n", "true"], ["-n", "-v"], ["-nv"], ["-n", "-l"]):
+        return ""
+    return _by_table(reading, argv, shell)
+
+
+def _by_table(reading: Reading, argv: list[str], shell: Shell) -> str:
+    from skillrun.policy.knowledge import lookup
+
+    program = lookup(argv[0])
+    assert program is not None  # SPECIALS names only programs that have a table
+    return reading.known_program(program, argv, shell)
+
+
+def _set(reading: Reading, argv: list[str], shell: Shell) -> str:
     words = argv[1:]
+    if not words:
+        reading.findings.add(EffectKind.SECRET_READ, "the environment", "all variables are shown")
     while words and re.match(r"[-+][A-Za-z]", words[0]):
         words = words[2:] if words[0][1:].endswith("o") else words[1:]
     if words:
@@ -412,17 +462,13 @@ def _xargs(reading: Reading, argv: list[str], shell: Shell) -> str:
             delimiter = "\0"
         words = words[1:]
     words = words or ["echo"]
-    if shell.stdin and known(shell.stdin) and len(shell.stdin) < 8192:
+    if shell.stdin and len(shell.stdin) < 8192 and not ANY.match(shell.stdin.strip()):
         items = shell.stdin.split(delimiter) if delimiter else filters.shell_words(shell.stdin)
         items = [item for item in items if item]
+    elif len(shell.stdin.strip()) == 1:
+        items = [shell.stdin.strip()]
     else:
-        unknown = reading.unknowns.of(shell.stdin)
-        item = (
-            shell.stdin.strip()
-            if len(shell.stdin.strip()) == 1 and unknown
-            else reading.unknowns.new(Unknown("output", "each line of input"))
-        )
-        items = [item]
+        items = [reading.unknowns.new(Unknown("output", "each line of input"))]
     inner = shell.fork()
     inner.stdin = ""
     if replace:
@@ -478,7 +524,9 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
             i += 1
         elif not certain(word) and not known(word) and len(word) == 1:
             reading.findings.add(EffectKind.UNKNOWN, word, "may be any option of find")
-    return reading.unknowns.new(Unknown("output", "$(find …)"))
+    below = reading.unknowns.new(Unknown("machine", "…"))
+    named = next((globbed(words[i + 1]) for i, word in enumerate(words[:-1]) if word in ("-name", "-iname")), "")
+    return "".join(f"{_path(reading, start, shell)}/{below}{named}\n" for start in starts)
 
 
 def _found(start: str, narrowed: bool) -> str:
@@ -536,6 +584,10 @@ def _copy(reading: Reading, argv: list[str], shell: Shell) -> str:
 def _decoder(reading: Reading, argv: list[str], shell: Shell) -> str:
     """base64, xxd, gunzip and their kind: what they make of known text is known."""
     words = argv[1:]
+    named = any(not word.startswith("-") for word in words)
+    to_output = argv[0] == "gunzip" and re.search(r"(^| )-\w*[clt]", " ".join(words))
+    if named and not to_output and argv[0] in ("gunzip", "xxd", "uudecode"):
+        _by_table(reading, argv, shell)
     data = shell.stdin
     takes = {"-w", "--wrap", "-in", "-n", "-k", "-iv", "-pass"}
     skip = False
@@ -693,7 +745,7 @@ def _which(reading: Reading, argv: list[str], _shell: Shell) -> str:
 
 _INERT = (
     ": true false popd dirs exit return break continue shopt umask ulimit wait jobs fg bg disown times getopts logout unalias"
-    " help compgen complete history caller suspend bind"
+    " help caller suspend"
 )
 
 SPECIALS: dict[str, Special] = {
@@ -771,6 +823,12 @@ SPECIALS: dict[str, Special] = {
     "dd": _dd,
     "busybox": _busybox,
     "toybox": _busybox,
+    "printenv": _printenv,
+    "history": _history,
+    "complete": _hook,
+    "compgen": _hook,
+    "bind": _hook,
+    "sudo": _sudo,
     "type": _which,
     "which": _which,
     "whereis": _which,

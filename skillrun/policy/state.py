@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from skillrun.ports import Place
 from skillrun.shell.nodes import Node
 
+SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|API_?KEY|PRIVATE_KEY|CREDENTIAL|ACCESS_KEY")
+"""Variables whose value is never looked at and counts as a secret."""
 MAX_VALUES = 6
 """A variable may have this many possible values (from branches); beyond, it counts as unknown."""
 
@@ -34,7 +37,9 @@ class Shell:
     @classmethod
     def at(cls, place: Place) -> Shell:
         """The shell as a command finds it."""
-        variables: dict[str, tuple[str, ...]] = {name: (value,) for name, value in place.variables.items()}
+        variables: dict[str, tuple[str, ...]] = {
+            name: (value,) for name, value in place.variables.items() if SECRET_NAME.search(name.upper()) is None
+        }
         variables.setdefault("HOME", (place.home,))
         variables["PWD"] = (place.cwd,)
         if place.user:

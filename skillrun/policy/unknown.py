@@ -18,11 +18,12 @@ ANY = re.compile("[\U000f0000-\U000ffffd]")
 FOREIGN = re.compile("[\ue000-\ue00f\U000f0000-\U000ffffd]")
 _SHOWN = {ord(STAR): "*", ord(QUESTION): "?", ord(BRACKET): "[", ord(SPLIT): " "}
 _GLOB = str.maketrans({"*": STAR, "?": QUESTION, "[": BRACKET})
+_GLOB_NO_SET = str.maketrans({"*": STAR, "?": QUESTION})
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Why a part is not known. `kind`: variable | output | fetched | number | machine | any."""
+    """Why a part is not known. `kind`: variable | output | fetched | number | machine | temporary | any."""
 
     kind: str
     label: str
@@ -33,30 +34,52 @@ class Unknown:
     secret: bool = False
 
 
+class TooMuch(Exception):
+    """More than can be judged, or reviewed by anybody."""
+
+
 class Unknowns:
-    """The unknown parts met while reading one command."""
+    """The unknown parts met while reading one command, and how much may still be read of it."""
 
-    __slots__ = ("items",)
+    __slots__ = ("budget", "items", "seen")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: int) -> None:
         self.items: list[Unknown] = []
+        self.seen: dict[Unknown, str] = {}
+        self.budget = budget
+
+    def spend(self, amount: int = 1) -> None:
+        """Count work. Raises TooMuch when there was too much of it."""
+        self.budget -= amount
+        if self.budget < 0:
+            raise TooMuch("too many commands and expansions")
 
     def new(self, unknown: Unknown) -> str:
         """The character that stands for it."""
-        if len(self.items) >= _LAST - _FIRST:
-            return chr(_LAST)
-        self.items.append(unknown)
-        return chr(_FIRST + len(self.items) - 1)
+        mark = self.seen.get(unknown)
+        if mark is None:
+            if len(self.items) >= _LAST - _FIRST:
+                raise TooMuch("too many unknown parts")
+            mark = self.seen[unknown] = chr(_FIRST + len(self.items))
+            self.items.append(unknown)
+        return mark
 
     def of(self, text: str) -> list[Unknown]:
         """The unknown parts of a text."""
-        return [self.items[ord(mark) - _FIRST] for mark in ANY.findall(text) if ord(mark) - _FIRST < len(self.items)]
+        if text.isascii():
+            return []
+        items = self.items
+        return [items[ord(mark) - _FIRST] for mark in dict.fromkeys(ANY.findall(text)) if ord(mark) - _FIRST < len(items)]
 
     def show(self, text: str) -> str:
         """The text as a person may read it."""
         if text.isascii():
             return text
-        return ANY.sub(lambda m: self.items[ord(m[0]) - _FIRST].label if ord(m[0]) < _LAST else "…", text.translate(_SHOWN))
+        return ANY.sub(self._label, text.translate(_SHOWN))
+
+    def _label(self, match: re.Match[str]) -> str:
+        number = ord(match[0]) - _FIRST
+        return self.items[number].label if number < len(self.items) else "…"
 
     def fetched(self, text: str) -> str | None:
         """Where the fetched bytes in a text come from; None when there are none."""
@@ -75,7 +98,7 @@ def certain(text: str) -> bool:
 
 def globbed(text: str) -> str:
     """Unquoted text with its glob characters marked."""
-    return text.translate(_GLOB)
+    return text.translate(_GLOB if "]" in text else _GLOB_NO_SET)
 
 
 def plain(text: str) -> str:

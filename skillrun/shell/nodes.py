@@ -79,7 +79,6 @@ class Simple:
     assigns: list[Assign] = field(default_factory=list)
     redirects: list[Redirect] = field(default_factory=list)
     declares: list[Assign] = field(default_factory=list)
-    line: int = 1
 
 
 @dataclass(slots=True)

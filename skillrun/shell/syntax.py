@@ -38,12 +38,13 @@ from skillrun.shell.quoting import ansi_c
 
 MAX_DEPTH = 40
 """Nesting beyond which text counts as unreadable (constructs inside one another)."""
-MAX_PARTS = 12_000
-"""Words and constructs beyond which text counts as unreadable: no person could review it either."""
+MAX_PARTS = 3_000
+"""Words, parts of words and constructs beyond which a command counts as unreadable: no person would review it either."""
 MAX_CHARS = 4_000_000
 
 _PLAIN = re.compile(r"[^ \t\n|&;<>()$`'\"\\]+")
 _BLANK = re.compile(r"(?:[ \t]+|\\\n)+")
+_EMPTY = re.compile(r"(?:[ \t]*(?:(?<![^ \t\n;|&()<>])#[^\n]*)?\n)*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGN = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?=|\[)")
 _REDIRECT = re.compile(r"(\d+|\{[A-Za-z_][A-Za-z0-9_]*\})?(&>>|&>|<<<|<<-|<<|<>|<&|>&|>>|>\||>|<)")
@@ -79,9 +80,9 @@ _Parts = list[Part]
 _Words = list[Word]
 
 
-def parse(text: str) -> Script:
+def parse(text: str, max_parts: int = MAX_PARTS) -> Script:
     """Read a program. Never raises; see `Script.error`."""
-    reader = _Reader(text)
+    reader = _Reader(text, 0, max_parts)
     top = Seq()
     try:
         if len(text) > MAX_CHARS:
@@ -99,11 +100,11 @@ def parse(text: str) -> Script:
 class _Reader:
     """Recursive descent over one text. Methods leave `i` behind what they read."""
 
-    __slots__ = ("depth", "documents", "i", "n", "parts", "text")
+    __slots__ = ("depth", "documents", "i", "left", "n", "text")
 
-    def __init__(self, text: str, depth: int = 0) -> None:
+    def __init__(self, text: str, depth: int, left: int) -> None:
         self.text, self.i, self.n = text, 0, len(text)
-        self.depth, self.parts = depth, 0
+        self.depth, self.left = depth, left
         self.documents: list[tuple[Redirect, str, bool, bool]] = []
 
     # --- lists -----------------------------------------------------------------------------------
@@ -385,7 +386,7 @@ class _Reader:
 
     def simple(self) -> Node:
         start = self.i
-        node = Simple(line=self.text.count("\n", 0, start) + 1 if start < 20_000 else 0)
+        node = Simple()
         declaring = False
         text = self.text
         while True:
@@ -409,7 +410,7 @@ class _Reader:
                     continue
             word = self.word()
             node.words.append(word)
-            if not declaring and not node.declares and len(word) == 1:
+            if len(node.words) <= 3 and not declaring and len(word) == 1:
                 first = word[0]
                 declaring = type(first) is Lit and first.text in _DECLARING and _only_wrappers(node.words)
         if self.i == start:
@@ -495,6 +496,7 @@ class _Reader:
         text = self.text
         parts: _Parts = []
         while self.i < self.n:
+            self.count()
             plain = _PLAIN.match(text, self.i)
             if plain is not None:
                 self.i = plain.end()
@@ -555,6 +557,7 @@ class _Reader:
         parts: _Parts = []
         start = self.i
         while self.i < self.n:
+            self.count()
             run = _DQ_RUN.match(text, self.i)
             if run is not None:
                 self.i = run.end()
@@ -611,6 +614,7 @@ class _Reader:
         return Lit("$", quoted=True)
 
     def backticks(self, quoted: bool) -> Part:
+        self.count()
         start = self.i
         inner: list[str] = []
         i = start + 1
@@ -627,13 +631,12 @@ class _Reader:
             inner.append(self.text[i:stop] + (following if unescape and following else "\\" + following))
             i = stop + 2
         self.i = end + 1
-        reader = _Reader("".join(inner), self.depth + 1)
-        reader.parts = self.parts
+        reader = _Reader("".join(inner), self.depth + 1, self.left)
         body = Seq()
         reader.list(body, ())
         if reader.i < reader.n:
             raise Unreadable("backticks hold something unreadable", start)
-        self.parts = reader.parts
+        self.left = reader.left
         return Sub(body, quoted)
 
     def arithmetic(self, start: int, level: int) -> Arith | None:
@@ -660,10 +663,9 @@ class _Reader:
             i += 1
         else:
             return None
-        inner = _Reader(text[start + level : i], self.depth + 1)
-        inner.parts = self.parts
+        inner = _Reader(text[start + level : i], self.depth + 1, self.left)
         parts = inner.until("")
-        self.parts, self.i = inner.parts, i + 2
+        self.left, self.i = inner.left, i + 2
         return Arith(inner.text, parts)
 
     def braced(self, quoted: bool) -> Part:
@@ -711,6 +713,7 @@ class _Reader:
             if mark not in stops:
                 self.i += 1
                 continue
+            self.count()
             if plain_from < self.i:
                 parts.append(Lit(text[plain_from : self.i], quoted))
             if mark == closer:
@@ -758,6 +761,8 @@ class _Reader:
     def newlines(self) -> None:
         """Skip blanks, comments and line ends; a line end is where here-documents begin."""
         while True:
+            if not self.documents:
+                self.i = _EMPTY.match(self.text, self.i).end()  # type: ignore[union-attr]
             self.blanks()
             if not self.text.startswith("\n", self.i):
                 return
@@ -784,10 +789,9 @@ class _Reader:
             if quoted:
                 redirect.target = (Lit(body, quoted=True),)
                 continue
-            inner = _Reader(body, self.depth + 1)
-            inner.parts = self.parts
+            inner = _Reader(body, self.depth + 1, self.left)
             redirect.target = inner.document()
-            self.parts = inner.parts
+            self.left = inner.left
 
     def document(self) -> Word:
         """The text of an unquoted here-document: like a double-quoted string in which `"` means nothing."""
@@ -798,6 +802,7 @@ class _Reader:
             if mark not in "$`\\":
                 self.i += 1
                 continue
+            self.count()
             if start < self.i:
                 parts.append(Lit(text[start : self.i], quoted=True))
             if mark == "\\":
@@ -818,8 +823,8 @@ class _Reader:
             raise TooLarge("nested too deep", self.i)
 
     def count(self) -> None:
-        self.parts += 1
-        if self.parts > MAX_PARTS:
+        self.left -= 1
+        if self.left < 0:
             raise TooLarge("too many parts", self.i)
 
 

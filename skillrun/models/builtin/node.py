@@ -22,14 +22,17 @@ def newer_node(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work
         return None
     wanted = int(found.get("major") or 0)
     package = f"node-{system}-{arch}"
-    listing = yield from bench.look(f"npm view {package} versions --json", "which versions of Node are to be had?")
-    versions = sorted(
-        {tuple(int(part) for part in text.split(".")) for text in re.findall(r'"(\d+\.\d+\.\d+)"', listing or "")}
-    )
-    majors = (20, 22, 24, 18) if wanted <= 20 else (22, 24, wanted)
-    version = next(
-        (max(v for v in versions if v[0] == major) for major in majors if any(v[0] == major for v in versions)), None
-    )
+    version: tuple[int, ...] | None = None
+    for major in (
+        (20, 22, 24, 18) if wanted <= 18 else (20, 22, 24) if wanted <= 20 else (22, 24, 26) if wanted <= 22 else (wanted,)
+    ):
+        listing = yield from bench.look(
+            f"npm view {package}@{major} version --json | tail -3", f"is there a Node {major} to be had?"
+        )
+        numbers = [tuple(map(int, text.split("."))) for text in re.findall(r'"(\d+\.\d+\.\d+)"', listing or "")]
+        if numbers:
+            version = max(numbers)
+            break
     if version is None or version[0] < wanted:
         return None
     text = ".".join(map(str, version))

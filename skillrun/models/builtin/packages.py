@@ -88,18 +88,30 @@ def unpack(bench: Bench, names: list[str], why: str) -> Work[bool]:
 
 
 def link_programs(bench: Bench, place: str, why: str) -> Work[bool]:
-    """Link what lies in an unpacked tree's program directories into ~/.local/bin, with its own libraries where it has some."""
-    script = (
-        f'mkdir -p "$HOME/.local/bin" && P="{place}" && L=$(find "$P" -name "lib*.so.*" -printf "%h\\n" 2>/dev/null | sort -u | paste -sd: -) && '  # noqa: E501
-        'for f in "$P"/usr/bin/* "$P"/bin/* "$P"/usr/games/*; do [ -f "$f" ] && [ -x "$f" ] || continue; t="$HOME/.local/bin/${f##*/}"; '  # noqa: E501
-        '[ -e "$t" ] && [ ! -L "$t" ] && continue; '
-        'if [ -n "$L" ]; then printf \'#!/bin/sh\\nLD_LIBRARY_PATH="%s${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "%s" "$@"\\n\' "$L" "$f" >"$t" && chmod 755 "$t"; '  # noqa: E501
-        'else ln -sfn "$f" "$t"; fi; done'
+    """Make the programs of an unpacked tree known in ~/.local/bin: a link, or a starter where it has libraries of its own."""
+    listing = yield from bench.look(
+        f'find "{place}/usr/bin" "{place}/bin" "{place}/usr/games" -maxdepth 1 ! -type d 2>/dev/null; find "{place}" -name "lib*.so.*" -printf "lib %h\\n" | sort -u',  # noqa: E501
+        "which programs and libraries did that bring?",
     )
-    linked = yield from bench.shell(script, why)
-    if linked.ok:
-        yield from paths.on_path(bench, f"{bench.home}/.local/bin", "the programs lie in ~/.local/bin")
-    return linked.ok
+    lines = (listing or "").splitlines()
+    libraries = ":".join(dict.fromkeys(line[4:] for line in lines if line.startswith("lib ")))
+    programs = [line for line in lines if re.fullmatch(r"/[\w./+-]+", line)][:80]
+    if not programs:
+        return False
+    bindir = f"{bench.home}/.local/bin"
+    if not (yield from bench.shell('mkdir -p "$HOME/.local/bin"', "programs of this user go here")).ok:
+        return False
+    for path in programs:
+        target = f"{bindir}/{path.rsplit('/', 1)[-1]}"
+        if (yield from bench.look(f'[ ! -L "{target}" ] && [ -e "{target}" ] && echo taken', f"is there a {target} already?")):
+            continue
+        if libraries:
+            body = f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}" exec "{path}" "$@"\n'
+            yield bench.call("write_file", {"path": target, "content": body, "mode": "755", "why": why})
+        elif not (yield from bench.shell(f'ln -sfn "{path}" "{target}"', why)).ok:
+            return False
+    yield from paths.on_path(bench, bindir, "the programs lie in ~/.local/bin")
+    return True
 
 
 def missing_program(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:

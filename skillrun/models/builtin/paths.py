@@ -17,6 +17,10 @@ PLACES = (
 """Where programs are put that a shell may not look into."""
 
 
+SYSTEM = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/games", "/usr/local/games")
+"""The system's own directories, which go after the others on a user's PATH."""
+
+
 def find_program(bench: Bench, name: str) -> Work[str]:
     """The path of a program that is installed somewhere PATH does not lead to, or empty."""
     named = re.findall(r"(?:\$HOME|~|\$\{HOME\}|/)[\w$~./{}+-]*/s?bin\b", bench.brief.skill.text + bench.heard)
@@ -49,6 +53,8 @@ def on_path(bench: Bench, folder: str, why: str, first: str = "") -> Work[None]:
     shell = bench.facts.get("shell", {})
     login = str(shell.get("path_file") or f"{bench.home}/.profile")
     line = f'export PATH="{where}:$PATH"'
+    if folder in SYSTEM and not first:
+        line = f'export PATH="$PATH:{where}"'
     if login.endswith("config.fish"):
         line = f'fish_add_path "{where}"'
     bench.explain(

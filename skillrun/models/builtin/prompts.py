@@ -16,7 +16,8 @@ LICENCE = re.compile(r"licen[cs]e|EULA|terms (?:of|and)", re.IGNORECASE)
 TEMPLATES = r"""
 for name in WANTED; do
   for deb in /var/cache/apt/archives/"$name"_*.deb; do
-    [ -e "$deb" ] && dpkg-deb -I "$deb" templates 2>/dev/null | sed "s/^/$name|/"
+    [ -e "$deb" ] && dpkg-deb -I "$deb" templates 2>/dev/null | grep -E "^(Template|Type|Choices|Description):|^$" |
+      sed "s/^/$name|/"
   done
 done; true
 """

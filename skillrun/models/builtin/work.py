@@ -19,6 +19,8 @@ MISSING = re.compile(
     re.IGNORECASE,
 )
 ABSENT = re.compile(r"no such file|not found|does not exist|cannot find|no rule to make|couldn't find|not exist", re.IGNORECASE)
+COMMON = {"", ".", "..", "~", "bin", "usr", "local", "opt", "home", "tmp"}
+MAKING = re.compile(r"\b(mkdir|venv|clone|tar|unzip|touch|tee|gen\w*|make|build|init|install|cp|mv|curl|wget|virtualenv)\b|>")
 ROUNDS = 12
 """How often a failed check is met with a remedy before the engine owns up to being stuck."""
 
@@ -44,8 +46,10 @@ def _steps(bench: Bench) -> Work[None]:
         piece = queue.popleft()
         failure = yield from _do(bench, piece, [later.text for later in queue])
         if failure is None:
-            queue.extendleft(piece for piece, _ in reversed(waiting))
-            waiting.clear()
+            # tried again only when what it lacked was made just now: the same failure again would teach nothing
+            ready = [pair for pair in waiting if not queue or any(part in piece.text for part in lacking(pair[1]))]
+            queue.extendleft(early for early, _ in reversed(ready))
+            waiting = [pair for pair in waiting if pair not in ready]
         elif queue and (failure.kind == "early" or ABSENT.search(failure.text)):
             waiting.append((piece, failure))
         elif (yield from _checks_pass(bench)):
@@ -188,22 +192,18 @@ def _remember(bench: Bench, text: str, result: Result) -> None:
     bench.heard = (bench.heard + "\n" + normalise(result.output))[-20_000:]
 
 
+def lacking(failure: Failure) -> list[str]:
+    """Distinctive parts of the path whose absence made a command fail."""
+    match = MISSING.search(failure.text)
+    path = next((value for value in match.groups() if value), "") if match else ""
+    parts = [part for part in path.split("/") if part not in COMMON]
+    stems = [part if part.startswith(".") else part.rsplit(".", 1)[0] for part in parts]
+    return [stem for stem in stems if len(stem) > 2]
+
+
 def _comes_later(failure: Failure, later: Sequence[str]) -> bool:
     """True when what is missing is made by a command that is still to come."""
-    match = MISSING.search(failure.text)
-    if not match or not later:
-        return False
-    path = next((value for value in match.groups() if value), "")
-    parts = [part for part in path.split("/") if part not in ("", ".", "..", "~", "bin", "usr", "local", "opt", "home", "tmp")]
-    making = re.compile(
-        r"\b(mkdir|venv|clone|tar|unzip|touch|tee|gen\w*|make|build|init|install|cp|mv|curl|wget|virtualenv)\b|>"
-    )
-    for text in later:
-        for part in parts:
-            stem = part.rsplit(".", 1)[0] if not part.startswith(".") else part
-            if len(stem) > 2 and stem in text and making.search(text) and text != failure.command:
-                return True
-    return False
+    return any(part in text and MAKING.search(text) for part in lacking(failure) for text in later if text != failure.command)
 
 
 def _why(bench: Bench, piece: script.Piece) -> str:
@@ -225,6 +225,19 @@ def _first_failing(bench: Bench) -> Work[Failure | None]:
     return None
 
 
+def _refused(result: Result) -> Failure | None:
+    """The first failed check as the answer to `finish` names it: `FAILED: command (reason)`, then what it said."""
+    match = re.search(
+        r"^FAILED: (?P<command>.+?) \((?P<reason>[^()\n]*)\)\n?(?P<output>(?:(?!^FAILED: )[\s\S])*)",
+        result.output,
+        re.MULTILINE,
+    )
+    if not match:
+        return None
+    code = re.search(r"exit code (\d+)", match["reason"])
+    return Failure(match["command"], int(code[1]) if code else 0, normalise(match["output"]), "check")
+
+
 def _finish(bench: Bench) -> Work[None]:
     """Hand over to the checks; what they refuse is met with remedies like any other failure."""
     for command in bench.cleanup:
@@ -234,7 +247,7 @@ def _finish(bench: Bench) -> Work[None]:
     for _ in range(ROUNDS):
         bench.step = None
         result = yield bench.call("finish", {"outcome": "done", "summary": _account(bench, "The commands went well.")})
-        failure = yield from _first_failing(bench)
+        failure = _refused(result) or (yield from _first_failing(bench))
         if failure is None:
             raise Stop("stuck", f"The checks refuse it although they pass when run by hand: {result.output.strip()[-400:]}")
         cure = yield from heal(bench, failure)

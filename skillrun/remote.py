@@ -1,0 +1,239 @@
+"""Skills from elsewhere: one document over https, or a repository through the git program.
+
+What is fetched is limited in size and time, nothing of it is executed (no hooks, no submodules, no filters), and it is
+kept by digest in the user's cache, so that the bytes that were reviewed are the bytes that run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from skillrun.document import document_in, read_files
+from skillrun.skill import DOCUMENT_NAMES, MAX_BYTES, Skill, SkillError, digest_of
+from skillrun.sources import files_of, read_path
+
+FETCH_SECONDS = 20.0
+CLONE_SECONDS = 120.0
+MAX_REDIRECTS = 5
+
+_SHORT = re.compile(
+    r"(?P<owner>[A-Za-z0-9][\w.-]*)/(?P<repo>[\w.-]+?)(?:\.git)?(?:/(?P<path>[\w./-]+?))?/?(?:#(?P<ref>[\w./-]+))?$"
+)
+_WEB = re.compile(
+    r"https://github\.com/(?P<owner>[\w.-]+)/(?P<repo>[\w.-]+?)(?:\.git)?(?:/(?P<view>tree|blob)/(?P<ref>[^/]+)(?:/(?P<path>.+))?)?/?$"
+)
+_LONG = re.compile(r"(?:git\+)?(?P<url>[^#]+)(?:#(?P<ref>[\w./-]*)(?::(?P<path>[\w./-]+))?)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Where in which repository a skill lies. Empty `ref` is the default branch, empty `path` the root."""
+
+    url: str
+    ref: str = ""
+    path: str = ""
+
+
+def repository_of(spec: str) -> Repository | None:
+    """The repository meant by `owner/repo[/path][#ref]`, a GitHub page or `URL[#ref[:path]]`; None for anything else."""
+    if web := _WEB.match(spec):
+        return Repository(f"https://github.com/{web['owner']}/{web['repo']}.git", web["ref"] or "", web["path"] or "")
+    if "://" not in spec and not spec.startswith("git@") and (short := _SHORT.match(spec)):
+        return Repository(f"https://github.com/{short['owner']}/{short['repo']}.git", short["ref"] or "", short["path"] or "")
+    long = _LONG.match(spec)
+    if not long or not re.match(r"(?:https?|git|ssh|file)://|git@", long["url"]):
+        return None
+    return Repository(long["url"], long["ref"] or "", long["path"] or "")
+
+
+def cache() -> Path:
+    """Where fetched skills are kept, one folder per digest."""
+    if os.environ.get("SKILLRUN_CACHE"):
+        return Path(os.environ["SKILLRUN_CACHE"]) / "sources"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("skillrun") / "sources"
+
+
+def fetch_skill(url: str) -> Skill:
+    """The document at an https URL. Raises SkillError for everything that is not a Markdown document of acceptable size."""
+    page = _WEB.match(url)
+    if page and page["view"] == "blob":
+        url = f"https://raw.githubusercontent.com/{page['owner']}/{page['repo']}/{page['ref']}/{page['path']}"
+    elif page:
+        return clone_skill(url)
+    data, final, kind = _download(url)
+    name = urlsplit(final).path.rsplit("/", 1)[-1] or "install.md"
+    if "html" in kind or data.lstrip()[:200].lower().startswith((b"<!doctype html", b"<html")):
+        raise SkillError(
+            "is a web page, not a Markdown document: many sites serve one at the same address with `.md` added", final
+        )
+    name = name if name.lower().endswith((".md", ".markdown", ".txt")) else f"{name}.md"
+    return _kept({name: data}, name, final)
+
+
+def _download(url: str) -> tuple[bytes, str, str]:
+    """The bytes at a URL, the URL after redirects, and the content type."""
+    import httpx2
+
+    _allowed(url)
+    try:
+        with httpx2.Client(
+            timeout=FETCH_SECONDS, follow_redirects=False, headers={"accept": "text/markdown, text/plain;q=0.9, */*;q=0.1"}
+        ) as client:
+            for _ in range(MAX_REDIRECTS + 1):
+                with client.stream("GET", url) as response:
+                    if response.has_redirect_location:
+                        url = str(httpx2.URL(url).join(response.headers["location"]))
+                        _allowed(url)
+                        continue
+                    if response.status_code != 200:
+                        raise SkillError(f"the server answers {response.status_code} {response.reason_phrase}", url)
+                    return _body(response.iter_bytes(), url), url, response.headers.get("content-type", "")
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise SkillError(f"cannot be fetched: {str(error) or type(error).__name__}", url) from None
+    raise SkillError(f"more than {MAX_REDIRECTS} redirects", url)
+
+
+def _body(pieces: object, url: str) -> bytes:
+    data = bytearray()
+    for piece in pieces:  # type: ignore[attr-defined]
+        data += piece
+        if len(data) > MAX_BYTES:
+            raise SkillError(f"larger than {MAX_BYTES >> 10} KiB: nobody reviews instructions of that size", url)
+    return bytes(data)
+
+
+def _allowed(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")):
+        return
+    raise SkillError("only https is fetched: with plain http anyone on the way can change the instructions", url)
+
+
+def clone_skill(spec: str) -> Skill:
+    """A skill of a git repository, at the commit its ref names now. Raises SkillError."""
+    where = repository_of(spec)
+    if where is None:
+        raise SkillError(f"`{spec}` names no repository: write owner/repo, owner/repo/path#ref, or a git URL")
+    if not shutil.which("git"):
+        raise SkillError("git is not installed: it is needed to fetch a skill from a repository", spec)
+    with tempfile.TemporaryDirectory(prefix="skillrun-") as temporary:
+        folder = Path(temporary) / "repository"
+        commit = _checkout(where, folder)
+        document = _document(folder, where)
+        source = f"{where.url}#{commit}" + (f":{document.relative_to(folder).as_posix()}")
+        if document.name == "SKILL.md":
+            return _kept(files_of(document.parent), "SKILL.md", source)
+        return _kept({document.name: document.read_bytes()}, document.name, source)
+
+
+def _checkout(where: Repository, folder: Path) -> str:
+    """Put the wanted commit into `folder` without running anything of it; its full hash."""
+    folder.mkdir()
+    _git(folder, where, "init", "-q", "--template=")
+    _git(
+        folder,
+        where,
+        "fetch",
+        "-q",
+        "--depth",
+        "1",
+        "--no-tags",
+        "--no-recurse-submodules",
+        "--",
+        where.url,
+        where.ref or "HEAD",
+    )
+    _git(folder, where, "checkout", "-q", "--detach", "FETCH_HEAD")
+    return _git(folder, where, "rev-parse", "HEAD").strip()
+
+
+def _git(folder: Path, where: Repository, *arguments: str) -> str:
+    quiet = {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_LFS_SKIP_SMUDGE": "1",
+        "GIT_ASKPASS": "true",
+        "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
+        "LC_ALL": "C",
+    }
+    hooks = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never")
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *hooks, *arguments], env={**os.environ, **quiet}, stdin=subprocess.DEVNULL, check=False,
+            capture_output=True, text=True, errors="replace", timeout=CLONE_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise SkillError(f"git did not finish within {CLONE_SECONDS:.0f} s", where.url) from None
+    if done.returncode:
+        reason = next(
+            (line for line in done.stderr.splitlines() if line.startswith(("fatal:", "error:"))), done.stderr.strip()[-200:]
+        )
+        raise SkillError(f"git cannot fetch {where.ref or 'it'}: {reason.removeprefix('fatal: ')}", where.url)
+    return done.stdout
+
+
+def _document(folder: Path, where: Repository) -> Path:
+    """The document meant; several skills in one repository must be told apart by a path."""
+    chosen = folder / where.path
+    if where.path:
+        inside = chosen.resolve().is_relative_to(folder.resolve())
+        document = (document_in(chosen) if chosen.is_dir() else chosen) if inside and chosen.exists() else None
+        if document is None and inside:
+            named = list(folder.glob(f"*/{where.path}/SKILL.md"))
+            document = named[0] if len(named) == 1 else None
+        if document is None:
+            raise SkillError(f"has no skill at `{where.path}`", where.url)
+        return document
+    if any((folder / name).is_file() for name in DOCUMENT_NAMES):
+        return document_in(folder) or folder
+    found = sorted(
+        path for depth in ("*", "*/*", "*/*/*") for path in folder.glob(f"{depth}/SKILL.md") if ".git" not in path.parts
+    )
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(path.parent.relative_to(folder).as_posix() for path in found[:8])
+        raise SkillError(f"holds {len(found)} skills: name one as owner/repo/PATH, for example {names}", where.url)
+    document = document_in(folder)
+    if document is None:
+        raise SkillError("has no SKILL.md, install.md or README.md", where.url)
+    return document
+
+
+def _kept(files: dict[str, bytes], document: str, source: str) -> Skill:
+    """The skill, read from its place in the cache; written there first when it is not there yet."""
+    read_files(files, document, None, source)
+    digest = digest_of(files)
+    name = digest.removeprefix("sha256:")
+    place = cache() / name
+    if not place.is_dir():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=place.parent) as temporary:
+            new = Path(temporary) / name
+            write_files(files, new)
+            try:
+                new.rename(place)
+            except OSError:
+                if not place.is_dir():
+                    raise
+    skill = read_path(place if document == "SKILL.md" else place / document, source)
+    if skill.digest != digest:
+        raise SkillError("its copy in the cache was changed: delete that folder and try again", str(place))
+    return replace(skill, source=source)
+
+
+def write_files(files: dict[str, bytes], folder: Path) -> None:
+    """Write a skill's files below a new folder; scripts that begin with `#!` become executable for their owner."""
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        path.chmod(0o700 if data.startswith(b"#!") else 0o600)
