@@ -165,6 +165,19 @@ def turns(events: Sequence[Event]) -> list[Turn]:
     return found
 
 
+def shell_left(events: Sequence[Event]) -> tuple[str, dict[str, str | None]]:
+    """Where the run's shell stood when its journal ends: directory (empty: unknown) and exported variables (None: unset).
+
+    Only commands in the run's own shell count, not checks, which have a shell of their own.
+    """
+    cwd, exports = "", dict[str, str | None]()
+    for event in events:
+        if isinstance(event, Finished) and event.call.name in ("shell", "shell_input"):
+            cwd = event.result.cwd or cwd
+            exports.update(event.result.exports)
+    return cwd, exports
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunFolder:
     """A run's folder and the paths in it."""

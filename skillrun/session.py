@@ -147,7 +147,9 @@ class Session:
                 else:
                     self._empty_finishes = 0
                     result = yield from self.executor.carry_out(call)
-                results.append((call, _with_advice(result, advice.text)))
+                results.append((call, result))
+                advice = stuck([*self.turns, Turn(reply, tuple(results))])
+                results[-1] = (call, _with_advice(result, advice.text))
             self.turns.append(Turn(reply, tuple(results)))
             if ended is not None:
                 return ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,23 @@ from skillrun.cli.effects import Effects, finish_what_was_cut
 from skillrun.cli.group import Problem
 from skillrun.cli.options import Options
 from skillrun.cli.person import Nobody, TerminalPerson, find_person
-from skillrun.events import Event, Outcome, RunEnded, RunStarted
+from skillrun.events import Event, Outcome, Result, RunEnded, RunStarted
 from skillrun.executor import Executor
-from skillrun.journal import Busy, Journal, JournalError, RunFolder, find_run, keep_skill, lock, new_run, read_events, turns
+from skillrun.journal import (
+    Busy,
+    Journal,
+    JournalError,
+    RunFolder,
+    find_run,
+    keep_skill,
+    lock,
+    new_run,
+    read_events,
+    shell_left,
+    turns,
+)
 from skillrun.plan import keep_plan, known_plan
-from skillrun.ports import Brief, Model, Place, Target
+from skillrun.ports import Brief, Command, Model, Place, Target
 from skillrun.secrets import Vault
 from skillrun.session import Conclude, Session, pull
 from skillrun.skill import Check, Skill
@@ -134,6 +147,7 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, earlier: Sequenc
 
     facts = gather(getattr(target, "underneath", target), versions=_programs(run.skill))
     place = _place(facts, target)
+    place = dataclasses.replace(place, cwd=_restored(target, earlier) or place.cwd)
     model = _model(run, facts)
     known = turns(earlier)
     started = RunStarted(
@@ -184,6 +198,24 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, earlier: Sequenc
     if end.outcome is Outcome.VERIFIED:
         keep_plan(read_events(run.folder.journal))
     return end
+
+
+def _restored(target: Target, earlier: Sequence[Event]) -> str:
+    """Put a resumed run's shell back where it stood, without what is secret or gone by now; returns its directory."""
+    cwd, exports = shell_left(earlier)
+    lines = [f"cd -- {shlex.quote(cwd)}"] if cwd else []
+    for name, value in exports.items():
+        if name.isidentifier() and name not in ("PWD", "OLDPWD", "SHLVL", "_") and "[secret" not in (value or ""):
+            lines.append(f"unset -v {name}" if value is None else f"export {name}={shlex.quote(value)}")
+    if not lines:
+        return ""
+    stream = target.run(Command("\n".join(lines), id="restore"))
+    while True:
+        try:
+            next(stream)
+        except StopIteration as done:
+            result: Result = done.value
+            return result.cwd
 
 
 def _programs(skill: Skill) -> list[str]:
