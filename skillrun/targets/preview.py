@@ -140,6 +140,11 @@ class PreviewTarget(Session):
         """What the view lies over, for `scan` and `commit`."""
         return self.view.layers
 
+    @property
+    def sudo(self) -> tuple[str, ...]:
+        """The command that gives root, where the view needed it: its layers belong to root (see `view.deputy.Work`)."""
+        return self.view.sudo
+
     def get(self, path: str, limit: int | None = None) -> bytes:
         """A file's bytes as it is inside, the first `limit` of them. Raises OSError."""
         with os.fdopen(self.view.open(os.path.join(self.cwd, path)), "rb") as file:

@@ -19,7 +19,7 @@ from typing import Any
 
 from skillrun.view import transaction
 from skillrun.view.changes import Changes, broken_packages, scan
-from skillrun.view.keeping import drop, kept_bytes
+from skillrun.view.keeping import drop, forget, kept_bytes, remove_empty
 from skillrun.view.layers import Layers
 from skillrun.view.ledger import Phase, Progress
 from skillrun.view.scan import Clash
@@ -83,7 +83,7 @@ class Work:
         if not self.sudo:
             return drop(self.folder)
         freed = int(self._ask("drop")["freed"])
-        drop(self.folder)
+        forget(self.folder)
         return freed
 
     def _transition(self, verb: str, **request: Any) -> Done:
@@ -184,6 +184,7 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
         layers.save(records)
         freed = drop(records)
         records.rmdir()
+        remove_empty(records.parent, Path("/"))
         return {"freed": freed}
     if verb == "size":
         return {"bytes": kept_bytes(records)}

@@ -37,6 +37,9 @@ def build_and_serve(channel: socket.socket) -> None:
         return
     try:
         built = _build(spec)
+        folder, stage = os.path.split(stage_folder(spec))
+        # Held open, since this process's root becomes the view's when the child pivots.
+        beside = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if spec.elevated else -1
         ns.unshare(ns.CLONE_NEWPID)
         child = os.fork()
     except (OSError, ValueError) as error:
@@ -48,7 +51,9 @@ def build_and_serve(channel: socket.socket) -> None:
     ns.set_name("skillrun-view")
     ns.hide_memory()
     os.waitpid(child, 0)
-    _clear_stage(stage_folder(spec))
+    if beside >= 0:  # otherwise the supervisor may remove it, and does
+        with contextlib.suppress(OSError):
+            os.rmdir(stage, dir_fd=beside)
 
 
 def _forget_the_parent(channel: socket.socket) -> None:
@@ -74,13 +79,6 @@ def _forget_the_parent(channel: socket.socket) -> None:
         os.setsid()
     os.umask(0o022)
     os.chdir("/")
-
-
-def _clear_stage(stage: str) -> None:
-    with contextlib.suppress(OSError):
-        ns.unmount(stage)
-    with contextlib.suppress(OSError):  # for an ordinary user's view the overlay covers it now: the supervisor removes it
-        os.rmdir(stage)
 
 
 def _build(spec: Spec) -> Built:

@@ -56,16 +56,25 @@ def drop(folder: Path) -> int:
     freed = kept_bytes(folder)
     for place in places(folder):
         remove_tree(place)
-        for parent in place.parents:
-            if not (parent.name.startswith(".skillrun") or "skillrun" in parent.parts[-3:]):
-                break
-            try:
-                parent.rmdir()
-            except OSError:
-                break
+        remove_empty(place.parent, folder)
+    forget(folder)
+    return freed
+
+
+def remove_empty(path: Path, stop: Path) -> None:
+    """Remove a directory and those above it, as long as they are empty, skillrun's own, and below `stop` or outside it."""
+    while path != stop and any(part == "skillrun" or part.startswith(".skillrun") for part in path.parts):
+        try:
+            path.rmdir()
+        except OSError:
+            return
+        path = path.parent
+
+
+def forget(folder: Path) -> None:
+    """Remove the records of a view whose directories are gone."""
     for name in (PLAN, AFTER, STATE, LAYERS):
         (folder / name).unlink(missing_ok=True)
-    return freed
 
 
 def remove_tree(top: Path) -> None:

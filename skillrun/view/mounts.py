@@ -15,6 +15,7 @@ from pathlib import Path
 
 from skillrun.view import canaries
 from skillrun.view import namespaces as ns
+from skillrun.view.keeping import remove_tree
 from skillrun.view.layers import Layer
 from skillrun.view.spec import Spec
 from skillrun.view.table import Mounted, mount_of
@@ -38,6 +39,18 @@ class Built:
     made: list[str] = field(default_factory=list)
     """Directories created outside the run folder, to be removed with the view."""
     bait: list[str] = field(default_factory=list)
+
+
+def give_up(built: Built, stage: str) -> None:
+    """Remove what an unfinished view made outside the run folder."""
+    with contextlib.suppress(OSError):
+        ns.unmount(stage)
+    for folder in [Path(layer.upper).parent for layer in built.layers]:
+        with contextlib.suppress(OSError):
+            remove_tree(folder)
+    for path in reversed(built.made):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
 
 
 def escape(path: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skillrun.view import namespaces as ns
 from skillrun.view import standins
-from skillrun.view.mounts import Built, add_overlay, make_devices, make_private, mask, show_sys, upper_home
+from skillrun.view.mounts import Built, add_overlay, give_up, make_devices, make_private, mask, show_sys, upper_home
 from skillrun.view.spec import Spec
 from skillrun.view.table import Mounted, is_kernel_state, read_mounts
 
@@ -18,9 +18,18 @@ TERMINAL_GROUP = 5
 def build_root_view(spec: Spec, proxy: str = "") -> Built:
     """Build the view in the calling process's (private) mount namespace. Raises OSError when `/` cannot be overlaid."""
     ns.mount("none", "/", None, ns.MS_REC | ns.MS_PRIVATE)
-    mounts = read_mounts()
     stage = stage_folder(spec)
     built = Built(f"{stage}/root")
+    try:
+        _build(spec, built, stage, proxy)
+    except (OSError, ValueError):
+        give_up(built, stage)
+        raise
+    return built
+
+
+def _build(spec: Spec, built: Built, stage: str, proxy: str) -> None:
+    mounts = read_mounts()
     built.made += make_private(Path(stage))
     ns.mount("tmpfs", stage, "tmpfs", 0, "mode=700")
     for name in ("root", "shim"):
@@ -40,7 +49,6 @@ def build_root_view(spec: Spec, proxy: str = "") -> Built:
     Path(empty).touch(mode=0o600)
     trees = [*hidden_by_view(spec, built), *spec.hide]
     built.bait += mask(built.root, trees, spec.hide_files, empty, spec.canaries)
-    return built
 
 
 def stage_folder(spec: Spec) -> str:

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 from skillrun.view import namespaces as ns
-from skillrun.view.mounts import Built, add_overlay, make_devices, make_private, mask, upper_home
+from skillrun.view.mounts import Built, add_overlay, give_up, make_devices, make_private, mask, upper_home
 from skillrun.view.spec import Spec
 from skillrun.view.table import Mounted, below, mount_of, read_mounts
 
@@ -35,9 +35,18 @@ def covered_places(home: str) -> tuple[str, ...]:
 def build_user_view(spec: Spec) -> Built:
     """Build the view in place, in the calling process's (private) namespaces. Raises OSError when home cannot be covered."""
     ns.mount("none", "/", None, ns.MS_REC | ns.MS_PRIVATE)
-    mounts = read_mounts()
     stage = f"{spec.changes}/stage"
     built = Built("")
+    try:
+        _build(spec, built, stage)
+    except (OSError, ValueError):
+        give_up(built, stage)
+        raise
+    return built
+
+
+def _build(spec: Spec, built: Built, stage: str) -> None:
+    mounts = read_mounts()
     built.made += make_private(Path(stage))
     ns.mount("tmpfs", stage, "tmpfs", 0, "mode=700")
     for name in ("dev", "run"):
@@ -60,7 +69,6 @@ def build_user_view(spec: Spec) -> Built:
     own = {spec.changes, *(str(Path(layer.upper).parents[2]) for layer in built.layers)}
     built.bait += mask("", [*sorted(own), *spec.hide], spec.hide_files, f"/proc/self/fd/{kept}", spec.canaries)
     os.close(kept)
-    return built
 
 
 def _cover(spec: Spec, built: Built, place: str, mounts: tuple[Mounted, ...], at: str) -> str:

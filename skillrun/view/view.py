@@ -53,6 +53,7 @@ class View:
     def __init__(self, spec: Spec, sudo: Sequence[str] = ()) -> None:
         """Build it. `sudo`: command that gives root, when this process is not. Raises ViewError."""
         self.spec = spec
+        self.sudo = tuple(sudo)
         self._lock = threading.Lock()
         self.started_ns = time.time_ns()
         self._channel, theirs = socket.socketpair()

@@ -1,0 +1,139 @@
+"""What an ordinary user gets: the view of the own home without any rights, or the whole machine through one sudo."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from skillrun.view.table import read_mounts
+from tests.dev_machine import as_dev, python
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.overlay,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user"),
+    pytest.mark.skipif(not python(), reason="no Python here that an ordinary user may run"),
+]
+
+START = """
+import os, json
+from pathlib import Path
+from skillrun.ports import Command
+from skillrun.targets.preview import PreviewTarget
+from skillrun.view.layers import Layers
+from skillrun.view.deputy import Work
+
+def result_of(stream):
+    while True:
+        try: next(stream)
+        except StopIteration as end: return end.value
+
+os.chdir(Path.home())
+target = PreviewTarget.open(Path.home() / "run", cwd=str(Path.home()), tier={tier!r})
+def do(text):
+    result = result_of(target.run(Command(text)))
+    print(f"[{{result.exit_code}}] {{result.output}}")
+"""
+
+END = """
+target.close()
+Work(Path("run/changes"), target.sudo).drop()
+"""
+
+
+def dev(body: str, tier: str, sudo: bool = False) -> str:
+    """Output of a body run as dev with a target in a view of the given tier."""
+    done = as_dev(START.format(tier=tier) + body + END, sudo)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def test_the_user_stays_the_user() -> None:
+    """Inside the user view the own number, the own home and no rights: nothing outside home and tmp can be written."""
+    shown = dev("do('id -u; id -g; echo $HOME; touch /etc/x /usr/x; touch ~/x /tmp/s-test && echo fine; sudo -n true')", "U")
+    assert "4242\n4242\n/home/dev" in shown
+    assert shown.count("Read-only file system") == 2
+    assert "fine" in shown
+    assert "[0]" not in shown
+
+
+def test_installs_below_home_work_and_stay_inside() -> None:
+    """A virtual environment and rc-file edits work; outside nothing of it is there; the layers hold it."""
+    shown = dev(
+        """
+do("python3 -m venv --without-pip ~/venv && ~/venv/bin/python -c 'import sys; print(sys.prefix)'")
+do("echo 'export A=1' >>~/.bashrc")
+do("rm ~/.profile; ls ~/.profile")
+target.close()
+print("outside:", sorted(os.listdir()), Path(".bashrc").read_text().count("export A"))
+layers = Layers.load(Path("run/changes"))
+home = next(item for item in layers.items if item.target == "/home/dev")
+print("upper:", sorted(os.listdir(home.upper)), layers.tier, layers.user_map)
+""",
+        "U",
+    )
+    assert "/home/dev/venv" in shown
+    assert "outside: ['.bash_logout', '.bashrc', '.profile', 'run'] 0" in shown
+    assert "upper: ['.bashrc', '.profile', 'venv'] U self" in shown
+
+
+def test_the_outside_is_out_of_reach_for_the_user() -> None:
+    """No sockets below /run, no other user's processes, no way back to the covered home."""
+    shown = dev(
+        """
+do("find /run -type s | wc -l; ps -e | wc -l; ls -A /home/dev/run | wc -l")
+do("unshare -Urm umount /home/dev; unshare -Urm umount /run; ls /proc/1/root/; cat /proc/1/environ")
+""",
+        "U",
+    )
+    sockets, processes, hidden = shown.split("\n", 3)[0:3]
+    assert sockets == "[0] 0"
+    assert int(processes) < 10
+    assert hidden == "0"
+    assert shown.count("Permission denied") >= 2
+    assert shown.count("umount:") == 2
+
+
+def test_a_discarded_user_view_leaves_nothing() -> None:
+    """After close and drop the home is what it was, and so are the temporary directories."""
+    shown = dev(
+        """
+do("echo x >~/x; echo y >/tmp/skillrun-y")
+target.close()
+Work(Path("run/changes"), target.sudo).drop()
+print("left:", sorted(str(p) for p in Path("run").rglob("*") if p.is_file() and "outputs" not in str(p)))
+print("home:", sorted(os.listdir()), os.path.exists("/tmp/skillrun-y"), [n for n in os.listdir("/tmp") if "skillrun" in n])
+""",
+        "U",
+    )
+    assert "left: []" in shown
+    assert "home: ['.bash_logout', '.bashrc', '.profile', 'run'] False []" in shown
+
+
+def test_one_sudo_gives_the_whole_machine() -> None:
+    """With sudo for the launcher the shell inside is still the user, and sudo works inside without being asked again."""
+    before = read_mounts()
+    shown = dev(
+        """
+do("id -un; sudo -n id -un; sudo touch /etc/by-root; touch ~/by-me; stat -c '%U %n' /etc/by-root ~/by-me; tty")
+do("cat /proc/1/environ; touch /etc/by-me")
+print("tier", target.tier, target.contained)
+target.close()
+print("outside:", os.path.exists("/etc/by-root"), os.path.exists("by-me"), os.path.exists("/var/lib/skillrun/views/*/stage"))
+""",
+        "",
+        sudo=True,
+    )
+    assert "[0] dev\nroot\nroot /etc/by-root\ndev /home/dev/by-me\n/dev/pts/0" in shown
+    assert shown.count("Permission denied") == 2
+    assert "tier R True" in shown
+    assert "outside: False False False" in shown
+    assert read_mounts() == before
+    assert not Path("/var/lib/skillrun").exists()
+
+
+def test_without_sudo_the_user_view_is_chosen() -> None:
+    """Who cannot become root gets the user view, and the tier says so."""
+    assert "tier U True" in dev("print('tier', target.tier, target.contained)", "")
