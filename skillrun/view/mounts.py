@@ -88,17 +88,18 @@ def make_private(folder: Path) -> list[str]:
 def add_overlay(built: Built, home: Path, mounted: Mounted, at: str, lower_first: str = "", own_space: bool = False) -> None:
     """Mount an overlay over a real tree at `at`, its changes going below `home`. Raises OSError."""
     upper, work = home / "up", home / "wk"
-    built.made += make_private(home)
-    for folder in (upper, work):
-        folder.mkdir(mode=0o700)
+    made = make_private(home)
     try:
+        for folder in (upper, work):
+            folder.mkdir(mode=0o700)
         like(mounted.target, str(upper))
         _mount_overlay(mounted, at, str(upper), str(work), lower_first, own_space)
     except OSError:
-        for leftover in (upper, work / "work", work):
-            if leftover.exists():
-                leftover.rmdir()
+        remove_tree(home)
+        for path in made[-2::-1]:
+            os.rmdir(path)
         raise
+    built.made += made
     built.layers.append(Layer(mounted.target, str(upper), str(work), mounted.fstype))
 
 
@@ -114,11 +115,9 @@ def _mount_overlay(mounted: Mounted, at: str, upper: str, work: str, lower_first
         for name, flag in (("nosuid", ns.MS_NOSUID), ("nodev", ns.MS_NODEV), ("noexec", ns.MS_NOEXEC))
         if name in mounted.options
     )
-    try:
-        # index=on keeps hard links together when one of their names is written to.
-        ns.mount("overlay", at, "overlay", flags, options + ",index=on")
-    except OSError:
-        ns.mount("overlay", at, "overlay", flags, options + ",index=off")
+    # index=on keeps hard links together when one of their names is written to. Without rights of root's it
+    # cannot be had, and a mount that was refused leaves a work directory that would be refused again.
+    ns.mount("overlay", at, "overlay", flags, options + (",index=off" if own_space else ",index=on"))
 
 
 def like(model: str, path: str) -> None:
