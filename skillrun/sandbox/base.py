@@ -1,0 +1,148 @@
+"""Builds base machines once and keeps them: debootstrap for the first, a layer of changes for those made from it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from skillrun.sandbox.machine import Machine
+from skillrun.sandbox.recipes import MachineRecipe, machine
+
+Tell = Callable[[str], None]
+AUTHORITIES = Path("/usr/local/share/ca-certificates")
+
+
+class BuildError(Exception):
+    """A base machine could not be built: which step, and the end of what it said."""
+
+
+def cache_directory() -> Path:
+    """Where base machines are kept: SKILLRUN_MACHINES, else the platform's cache directory for this user."""
+    import platformdirs
+
+    given = os.environ.get("SKILLRUN_MACHINES")
+    return Path(given) if given else Path(platformdirs.user_cache_dir("skillrun")) / "machines"
+
+
+def layers_of(name: str, tell: Tell = lambda text: None) -> list[Path]:
+    """The root directories of a base machine, topmost first; built now if they are not there yet.
+
+    Raises RecipeError for an unknown name, BuildError when building fails.
+    """
+    recipe = machine(name)
+    below = layers_of(recipe.base, tell) if recipe.base else []
+    place = cache_directory() / f"{name}-{_key(recipe, below)}"
+    if not (place / "complete").exists():
+        tell(f"building the machine {name} ({recipe.measured or 'once'})")
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        if recipe.base:
+            _layer(recipe, below, place)
+        else:
+            _bootstrap(recipe, place)
+        (place / "complete").touch()
+    return [_root(place), *below]
+
+
+def layer(lowers: list[Path], script: str, tell: Tell = lambda text: None) -> Path:
+    """The changes a script makes as root on top of other layers; kept by content. Raises BuildError."""
+    text = script + "".join(str(path) for path in lowers)
+    place = cache_directory() / f"layer-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    if not (place / "complete").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        _change(lowers, script, place)
+        (place / "complete").touch()
+    return _root(place)
+
+
+def _root(place: Path) -> Path:
+    return place / "root" if (place / "root").is_dir() else place / "layers" / "0" / "up"
+
+
+def _key(recipe: MachineRecipe, below: list[Path]) -> str:
+    text = "\0".join([recipe.suite, recipe.packages, recipe.setup, *map(str, below)])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _layer(recipe: MachineRecipe, below: list[Path], place: Path) -> None:
+    _change(below, recipe.setup, place)
+
+
+def _change(lowers: list[Path], script: str, place: Path) -> None:
+    with Machine(lowers, user="root", folder=place) as made:
+        done = made.run(f"set -e\n{script}", root=True, env={"DEBIAN_FRONTEND": "noninteractive"}, timeout=1200)
+    if done.returncode:
+        shutil.rmtree(place, ignore_errors=True)
+        raise BuildError(f"its set-up ended with {done.returncode}:\n{_end(done.stdout)}")
+    # The name server belongs to the machine it was given to, and work/ only to the mount that is gone.
+    (_root(place) / "etc/resolv.conf").unlink(missing_ok=True)
+    shutil.rmtree(place / "layers" / "0" / "wk", ignore_errors=True)
+
+
+def _bootstrap(recipe: MachineRecipe, place: Path) -> None:
+    program = shutil.which("debootstrap")
+    if program is None:
+        raise BuildError("debootstrap is not installed (Debian package debootstrap)")
+    if os.geteuid() != 0:
+        raise BuildError("building a machine needs root")
+    mirror = debian_mirror()
+    root = place / "root"
+    words = [program, "--variant=minbase", recipe.suite, str(root), mirror]
+    _do(words, "debootstrap")
+    sources = [f"deb {mirror} {recipe.suite} main", f"deb {mirror} {recipe.suite}-updates main"]
+    sources.append(f"deb {mirror.rstrip('/')}-security {recipe.suite}-security main")
+    (root / "etc/apt/sources.list").write_text("\n".join(sources) + "\n")
+    for certificate in AUTHORITIES.glob("*.crt"):
+        target = root / str(AUTHORITIES)[1:]
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(certificate, target)
+    with Machine([root], user="root", folder=place / "made") as made:
+        script = (
+            "set -e\nprintf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d\n"
+            f"apt-get update -qq\napt-get install -y -qq --no-install-recommends {recipe.packages}\nupdate-ca-certificates\n"
+            f"{recipe.setup}\nrm /usr/sbin/policy-rc.d\napt-get clean\n"
+            "echo box > /etc/hostname; printf '127.0.0.1 localhost box\\n::1 localhost\\n' > /etc/hosts\n"
+        )
+        done = made.run(script, root=True, env={"DEBIAN_FRONTEND": "noninteractive"}, timeout=1200)
+        if done.returncode:
+            raise BuildError(f"installing its packages ended with {done.returncode}:\n{_end(done.stdout)}")
+        # Copied out through the mount, so that the base is one plain directory.
+        _do(["cp", "-a", f"/proc/{_first(made)}/root/.", f"{place}/flat"], "copying it")
+    shutil.rmtree(root)
+    (place / "flat").rename(root)
+    shutil.rmtree(place / "made", ignore_errors=True)
+
+
+def _first(made: Machine) -> int:
+    children = Path(f"/proc/{made.view.builder}/task/{made.view.builder}/children").read_text().split()
+    return int(children[0])
+
+
+def debian_mirror() -> str:
+    """The Debian mirror this machine itself uses. Raises BuildError when none can be read."""
+    sources = Path("/etc/apt/sources.list")
+    files = [sources, *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
+    for file in files:
+        if file.is_file():
+            found = re.search(r"^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(https?://\S*debian)/?(?:\s|$)", file.read_text(), re.MULTILINE)
+            if found:
+                return found.group(1)
+    raise BuildError("no Debian mirror is named in /etc/apt; set one up there")
+
+
+def _do(words: list[str], what: str) -> None:
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
+    if done.returncode:
+        raise BuildError(f"{what} ended with {done.returncode}:\n{_end(done.stdout)}")
+
+
+def _end(text: str) -> str:
+    return "\n".join(text.splitlines()[-8:])
+
+

@@ -1,0 +1,162 @@
+"""One throw-away machine: a base laid under an overlay, in namespaces of its own, gone when it is closed."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from skillrun.sandbox.network import ADDRESS, UserNetwork
+from skillrun.view.spec import Account, Furnishing, Spec
+from skillrun.view.view import View, new_id
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Machine:
+    """A machine that commands run in. Use as a context manager; nothing of it remains outside but what `folder` holds.
+
+    Raises ViewError when it cannot be built (not root, no overlay), NoNetwork when it cannot be given one.
+    """
+
+    def __init__(
+        self,
+        lowers: Sequence[Path],
+        *,
+        user: str = "dev",
+        furnishing: Mapping[str, object] | None = None,
+        network: str = "open",
+        folder: Path | None = None,
+    ) -> None:
+        """`network`: open | none. `folder`: where its upper directory is kept; a temporary one otherwise."""
+        self._own_folder = folder is None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="skillrun-machine-", dir=_roomy()))
+        self.account = account_in(lowers, user)
+        layers = tuple(str(path) for path in lowers)
+        machine = Furnishing(layers, **dict(furnishing or {}))  # type: ignore[arg-type]
+        self._network: UserNetwork | None = None
+        spec = Spec("M", new_id(), str(self.folder), self.account, stand_ins=False, machine=machine)
+        try:
+            self.view = View(spec)
+        except BaseException:
+            self._drop()
+            raise
+        try:
+            if network == "open":
+                self._network = UserNetwork(self.view.builder)
+                self.run(f"rm -f /etc/resolv.conf; echo nameserver {ADDRESS} > /etc/resolv.conf", root=True)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def upper(self) -> Path:
+        """What was written in it. With a disk of its own size it is out of reach from here."""
+        return Path(self.view.layers.items[0].upper)
+
+    def run(
+        self,
+        text: str,
+        *,
+        root: bool = False,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 600,
+        terminal: bool = False,
+        stdin: str = "",
+    ) -> subprocess.CompletedProcess[str]:
+        """Shell text in a login shell of the user (or of root), standard input `stdin`, both outputs together.
+
+        A run that takes longer than `timeout` seconds is killed and has the return code 124.
+        """
+        home, name = ("/root", "root") if root else (self.account.home, self.account.name)
+        full = {"PATH": PATH, "HOME": home, "USER": name, "LOGNAME": name, "TERM": "dumb", **(env or {})}
+        given = tempfile.TemporaryFile()
+        given.write(stdin.encode())
+        given.seek(0)
+        argv = ["/bin/bash", "-lc", text]
+        if terminal:
+            spawned = self.view.spawn(argv, full, home, {}, (24, 80), as_root=root)
+            assert spawned.master is not None
+            output, code = self._collect(spawned.master, spawned.inner, spawned.pid, timeout)
+        else:
+            ours, theirs = os.pipe()
+            spawned = self.view.spawn(argv, full, home, {0: given.fileno(), 1: theirs, 2: theirs}, as_root=root)
+            os.close(theirs)
+            output, code = self._collect(ours, spawned.inner, spawned.pid, timeout)
+        given.close()
+        os.close(spawned.handle)
+        return subprocess.CompletedProcess([text], code, output.decode("utf-8", "replace"))
+
+    def _collect(self, source: int, inner: int, pid: int, timeout: float) -> tuple[bytes, int]:
+        """Read until the command has ended; what its children write after that is not waited for."""
+        end, chunks, status = time.monotonic() + timeout, [], None
+        poller = select.poll()
+        poller.register(source, select.POLLIN)
+        while True:
+            if poller.poll(50):
+                try:
+                    data = os.read(source, 65536)
+                except OSError:
+                    data = b""
+                if data:
+                    chunks.append(data)
+                    continue
+                poller.unregister(source)
+            status = self.view.status(inner)
+            if status is not None and not poller.poll(0):
+                break
+            if time.monotonic() > end:
+                os.kill(pid, signal.SIGKILL)
+                status = 124
+                break
+        os.close(source)
+        return b"".join(chunks), status if status >= 0 else 128 - status
+
+    def close(self) -> None:
+        """End everything in it. Safe to call twice."""
+        if self._network is not None:
+            self._network.close()
+            self._network = None
+        self.view.close()
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._own_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def account_in(lowers: Sequence[Path], user: str) -> Account:
+    """A user as the machine's own passwd and group files know it. Raises KeyError for an unknown one."""
+    for lower in lowers:
+        file = lower / "etc/passwd"
+        if not file.is_file():
+            continue
+        for line in file.read_text().splitlines():
+            fields = line.split(":")
+            if fields[0] == user:
+                return Account(int(fields[2]), int(fields[3]), user, fields[5], _groups(lowers, user, int(fields[3])))
+        break
+    raise KeyError(f"the machine has no user {user!r}")
+
+
+def _groups(lowers: Sequence[Path], user: str, own: int) -> tuple[int, ...]:
+    file = next(path / "etc/group" for path in lowers if (path / "etc/group").is_file())
+    rows = [line.split(":") for line in file.read_text().splitlines()]
+    return (own, *(int(row[2]) for row in rows if len(row) > 3 and user in row[3].split(",")))
+
+
+def _roomy() -> str:
+    """A directory on a real disk: overlay cannot use a temporary file system that is an overlay itself."""
+    return "/var/tmp" if os.path.isdir("/var/tmp") else tempfile.gettempdir()
