@@ -14,6 +14,7 @@ from skillrun.sandbox.machine import Machine
 from skillrun.sandbox.recipes import MachineRecipe, machine
 
 Tell = Callable[[str], None]
+_MIRROR = re.compile(r"^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(https?://\S*debian)/?(?:\s|$)", re.MULTILINE)
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
 
 
@@ -42,11 +43,11 @@ def layers_of(name: str, tell: Tell = lambda text: None) -> list[Path]:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         if recipe.base:
-            _layer(recipe, below, place)
+            _change(below, recipe.setup, place)
         else:
             _bootstrap(recipe, place)
         (place / "complete").touch()
-    return [_root(place), *below]
+    return [*_roots(place), *below]
 
 
 def layer(lowers: list[Path], script: str, tell: Tell = lambda text: None) -> Path:
@@ -58,20 +59,17 @@ def layer(lowers: list[Path], script: str, tell: Tell = lambda text: None) -> Pa
         place.mkdir(parents=True)
         _change(lowers, script, place)
         (place / "complete").touch()
-    return _root(place)
+    return _roots(place)[0]
 
 
-def _root(place: Path) -> Path:
-    return place / "root" if (place / "root").is_dir() else place / "layers" / "0" / "up"
+def _roots(place: Path) -> list[Path]:
+    """The directories of one built machine: what was changed on top of what it was laid over, if it was bootstrapped."""
+    return [path for path in (place / "layers" / "0" / "up", place / "root") if path.is_dir()]
 
 
 def _key(recipe: MachineRecipe, below: list[Path]) -> str:
     text = "\0".join([recipe.suite, recipe.packages, recipe.setup, *map(str, below)])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _layer(recipe: MachineRecipe, below: list[Path], place: Path) -> None:
-    _change(below, recipe.setup, place)
 
 
 def _change(lowers: list[Path], script: str, place: Path) -> None:
@@ -81,7 +79,7 @@ def _change(lowers: list[Path], script: str, place: Path) -> None:
         shutil.rmtree(place, ignore_errors=True)
         raise BuildError(f"its set-up ended with {done.returncode}:\n{_end(done.stdout)}")
     # The name server belongs to the machine it was given to, and work/ only to the mount that is gone.
-    (_root(place) / "etc/resolv.conf").unlink(missing_ok=True)
+    (_roots(place)[0] / "etc/resolv.conf").unlink(missing_ok=True)
     shutil.rmtree(place / "layers" / "0" / "wk", ignore_errors=True)
 
 
@@ -102,26 +100,13 @@ def _bootstrap(recipe: MachineRecipe, place: Path) -> None:
         target = root / str(AUTHORITIES)[1:]
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(certificate, target)
-    with Machine([root], user="root", folder=place / "made") as made:
-        script = (
-            "set -e\nprintf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d\n"
-            f"apt-get update -qq\napt-get install -y -qq --no-install-recommends {recipe.packages}\nupdate-ca-certificates\n"
-            f"{recipe.setup}\nrm /usr/sbin/policy-rc.d\napt-get clean\n"
-            "echo box > /etc/hostname; printf '127.0.0.1 localhost box\\n::1 localhost\\n' > /etc/hosts\n"
-        )
-        done = made.run(script, root=True, env={"DEBIAN_FRONTEND": "noninteractive"}, timeout=1200)
-        if done.returncode:
-            raise BuildError(f"installing its packages ended with {done.returncode}:\n{_end(done.stdout)}")
-        # Copied out through the mount, so that the base is one plain directory.
-        _do(["cp", "-a", f"/proc/{_first(made)}/root/.", f"{place}/flat"], "copying it")
-    shutil.rmtree(root)
-    (place / "flat").rename(root)
-    shutil.rmtree(place / "made", ignore_errors=True)
-
-
-def _first(made: Machine) -> int:
-    children = Path(f"/proc/{made.view.builder}/task/{made.view.builder}/children").read_text().split()
-    return int(children[0])
+    script = (
+        "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d\n"
+        f"apt-get update -qq\napt-get install -y -qq --no-install-recommends {recipe.packages}\nupdate-ca-certificates\n"
+        f"{recipe.setup}\nrm /usr/sbin/policy-rc.d\napt-get clean\n"
+        "echo box > /etc/hostname; printf '127.0.0.1 localhost box\\n::1 localhost\\n' > /etc/hosts\n"
+    )
+    _change([root], script, place)
 
 
 def debian_mirror() -> str:
@@ -130,7 +115,9 @@ def debian_mirror() -> str:
     files = [sources, *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     for file in files:
         if file.is_file():
-            found = re.search(r"^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(https?://\S*debian)/?(?:\s|$)", file.read_text(), re.MULTILINE)
+            found = re.search(
+                r"^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(https?://\S*debian)/?(?:\s|$)", file.read_text(), re.MULTILINE
+            )
             if found:
                 return found.group(1)
     raise BuildError("no Debian mirror is named in /etc/apt; set one up there")
@@ -144,5 +131,3 @@ def _do(words: list[str], what: str) -> None:
 
 def _end(text: str) -> str:
     return "\n".join(text.splitlines()[-8:])
-
-

@@ -76,20 +76,16 @@ class Machine:
         """
         home, name = ("/root", "root") if root else (self.account.home, self.account.name)
         full = {"PATH": PATH, "HOME": home, "USER": name, "LOGNAME": name, "TERM": "dumb", **(env or {})}
-        given = tempfile.TemporaryFile()
-        given.write(stdin.encode())
-        given.seek(0)
         argv = ["/bin/bash", "-lc", text]
-        if terminal:
-            spawned = self.view.spawn(argv, full, home, {}, (24, 80), as_root=root)
-            assert spawned.master is not None
-            output, code = self._collect(spawned.master, spawned.inner, spawned.pid, timeout)
-        else:
-            ours, theirs = os.pipe()
-            spawned = self.view.spawn(argv, full, home, {0: given.fileno(), 1: theirs, 2: theirs}, as_root=root)
+        with tempfile.TemporaryFile() as given:
+            given.write(stdin.encode())
+            given.seek(0)
+            ours, theirs = (-1, -1) if terminal else os.pipe()
+            files = {} if terminal else {0: given.fileno(), 1: theirs, 2: theirs}
+            spawned = self.view.spawn(argv, full, home, files, (24, 80) if terminal else None, as_root=root)
+        if theirs >= 0:
             os.close(theirs)
-            output, code = self._collect(ours, spawned.inner, spawned.pid, timeout)
-        given.close()
+        output, code = self._collect(ours if spawned.master is None else spawned.master, spawned.inner, spawned.pid, timeout)
         os.close(spawned.handle)
         return subprocess.CompletedProcess([text], code, output.decode("utf-8", "replace"))
 

@@ -83,7 +83,7 @@ VERIFY_FUNCTIONS = r"""
 as_user() { runuser -l "$VERIFY_USER" -c "$1"; }
 as_root() { env -i HOME=/root USER=root TERM=dumb bash -lc "$1"; }
 fail() { echo "VERIFY FAILED: $*"; exit 1; }
-package() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2> /dev/null)" = installed ] || fail "package $1 is not installed"; }
+package() { dpkg-query -W -f='${db:Status-Status}' "$1" 2> /dev/null | grep -qx installed || fail "package $1 is not installed"; }
 database_clean() { [ -z "$(dpkg --audit 2>&1)" ] || fail 'the package database is not clean'; }
 """
 
