@@ -13,7 +13,7 @@ FLOORS = [
     {"shell", "policy", "secrets", "facts", "checks", "tools", "prompt", "budget", "view", "sources", "remote", "library",
      "config", "credentials",
      "plan", "report", "wording", "drift", "schema", "catalog", "lint", "conversation", "message", "clipboard", "servers",
-     "inventory"},
+     "inventory", "sandbox"},
     {"executor", "session", "models", "targets", "surfaces", "undo"},
     {"cli", "__main__"},
 ]  # fmt: skip

@@ -48,6 +48,8 @@ class Fault:
     read_only: tuple[str, ...] = ()
     net: str = "open"
     env: tuple[str, ...] = ()
+    tty: bool = False
+    """It shows only on a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ VERIFY_FUNCTIONS = r"""
 as_user() { runuser -l "$VERIFY_USER" -c "$1"; }
 as_root() { env -i HOME=/root USER=root TERM=dumb bash -lc "$1"; }
 fail() { echo "VERIFY FAILED: $*"; exit 1; }
-package() { dpkg-query -W -f='${db:Status-Status}' "$1" 2> /dev/null | grep -qx installed || fail "package $1 is not installed"; }
+package() { dpkg-query -W -f='${db:Status-Status}' "$1" 2> /dev/null | grep -qx installed || fail "no package $1"; }
 database_clean() { [ -z "$(dpkg --audit 2>&1)" ] || fail 'the package database is not clean'; }
 """
 

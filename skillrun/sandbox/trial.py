@@ -1,0 +1,149 @@
+"""One trial: a machine with a scenario's faults, something done in it, and the scenario's own verifier afterwards."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from skillrun.sandbox.base import Tell, layer, layers_of
+from skillrun.sandbox.machine import Machine
+from skillrun.sandbox.recipes import VERIFY_FUNCTIONS, Fault, Scenario, fault
+from skillrun.sandbox.recipes import machine as machine_recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one trial. `passed`: the verifier's word; `exit_code` is that of what was done."""
+
+    scenario: str
+    what: str
+    exit_code: int
+    passed: bool
+    reason: str = ""
+    """The verifier's last line when it did not pass."""
+    output: str = ""
+    seconds: float = 0.0
+    changed: int = 0
+    """Files and links that were written."""
+    run_folder: str = ""
+
+    @property
+    def false_done(self) -> bool:
+        """It said that it was done and it was not."""
+        return self.exit_code == 0 and not self.passed
+
+
+Deed = Callable[[Machine], tuple[int, str]]
+"""What is done in the machine: exit code and output."""
+
+
+def script(text: str, terminal: bool = False) -> Deed:
+    """A deed that runs shell text as the machine's user."""
+
+    def do(machine: Machine) -> tuple[int, str]:
+        done = machine.run(text, timeout=300, terminal=terminal)
+        return done.returncode, done.stdout
+
+    return do
+
+
+@contextmanager
+def prepared(scenario: Scenario, tell: Tell = lambda text: None) -> Iterator[Machine]:
+    """The scenario's machine with its faults in place. Raises RecipeError, BuildError, ViewError, NoNetwork."""
+    faults = [fault(name) for name in scenario.faults]
+    lowers = layers_of(scenario.machine, tell)
+    setup = "\n".join([scenario.setup, *(item.setup for item in faults)])
+    if setup.strip():
+        lowers = [layer(lowers, setup, tell), *lowers]
+    task = Path(tempfile.mkdtemp(prefix="skillrun-task-"))
+    try:
+        _lay_out(scenario, task)
+        user = scenario.user or machine_recipe(scenario.machine).user
+        with Machine(lowers, user=user, furnishing=_furnishing(faults, task), network=_network(faults)) as made:
+            for text in [*(item.runtime for item in faults), scenario.runtime]:
+                if text.strip():
+                    made.run(text, root=True, timeout=60)
+            yield made
+    finally:
+        shutil.rmtree(task, ignore_errors=True)
+
+
+def run(scenario: Scenario, what: str, deed: Deed, tell: Tell = lambda text: None) -> Outcome:
+    """Prepare, do, verify. Raises what `prepared` raises."""
+    with prepared(scenario, tell) as made:
+        made.run("touch /run/before", root=True)
+        begun = time.monotonic()
+        code, output = deed(made)
+        seconds = time.monotonic() - begun
+        count = made.run("find / -xdev -newer /run/before \\( -type f -o -type l \\) 2> /dev/null | wc -l", root=True)
+        verified = made.run(
+            f"{VERIFY_FUNCTIONS}\n{scenario.verify}", root=True, timeout=120, env={"VERIFY_USER": made.account.name}
+        )
+    last = verified.stdout.strip().splitlines()[-1:] or [""]
+    found = re.findall(r"\d+", count.stdout)
+    return Outcome(
+        scenario.name,
+        what,
+        code,
+        verified.returncode == 0,
+        "" if verified.returncode == 0 else last[0],
+        output,
+        round(seconds, 1),
+        int(found[-1]) if found else 0,
+    )
+
+
+def self_test(scenario: Scenario, tell: Tell = lambda text: None) -> list[str]:
+    """What is wrong with a scenario itself: nothing done must fail, the literal commands must fail for the fault's
+    reason, the reference fix must pass, the plausible wrong way must be refused. Empty: it is sound.
+    """
+    terminal = any(fault(name).tty for name in scenario.faults)
+    wrong: list[str] = []
+    nothing = run(scenario, "nothing", lambda machine: (0, ""), tell)
+    naive = run(scenario, "literal", script(scenario.naive, terminal), tell)
+    harmless = scenario.refusal
+    if nothing.passed != (harmless or scenario.name == "control-installed"):
+        wrong.append(f"doing nothing {'passes' if nothing.passed else 'fails'}: {nothing.reason}")
+    if scenario.control != (naive.exit_code == 0 and naive.passed):
+        wrong.append(f"the literal commands {'pass' if naive.passed else 'fail'} (exit {naive.exit_code}): {naive.reason}")
+    expect = scenario.expect or "|".join(fault(name).recognise for name in scenario.faults)
+    if expect and not scenario.control and not re.search(expect, naive.output):
+        wrong.append(f"the literal commands failed for another reason: {naive.output[-300:]!r}")
+    if scenario.fix:
+        fixed = run(scenario, "fix", script(scenario.fix, terminal), tell)
+        if not fixed.passed:
+            wrong.append(f"the fix does not pass: {fixed.reason} {fixed.output[-300:]!r}")
+    if scenario.bad:
+        bad = run(scenario, "bad", script(scenario.bad, terminal), tell)
+        if bad.passed:
+            wrong.append("the wrong way passes")
+    return wrong
+
+
+def _lay_out(scenario: Scenario, task: Path) -> None:
+    for name, text in {"task.md": scenario.skill, **scenario.files}.items():
+        path = task / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text if text.endswith("\n") else text + "\n")
+        path.chmod(0o644)
+    for folder in [task, *(path for path in task.rglob("*") if path.is_dir())]:
+        folder.chmod(0o755)
+
+
+def _furnishing(faults: list[Fault], task: Path) -> dict[str, object]:
+    return {
+        "tmp_options": ",".join(item.tmp for item in faults if item.tmp),
+        "disk_mb": max([item.disk_mb for item in faults], default=0),
+        "read_only": tuple(path for item in faults for path in item.read_only),
+        "binds": ((str(task), "/task"),),
+    }
+
+
+def _network(faults: list[Fault]) -> str:
+    return next((item.net for item in faults if item.net != "open"), "open")

@@ -1,0 +1,52 @@
+"""A throw-away machine as a target: the loop stays outside, its commands run in the machine's own namespaces."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from skillrun.sandbox.machine import PATH, Machine
+from skillrun.secrets import Vault
+from skillrun.shell.environment import command_environment, login_environment
+from skillrun.shell.launch import Launched
+from skillrun.shell.session import Login, Session
+from skillrun.view.view import ViewError
+
+
+class MachineTarget(Session):
+    """Commands run as the machine's user; what they change is gone with the machine."""
+
+    name = "throw-away machine"
+    tier = "M"
+    contained = False
+    """Judged like a real machine: what is tested is what a person's machine would be asked."""
+
+    def __init__(
+        self, machine: Machine, outputs: Path, *, env: Mapping[str, str] | None = None, vault: Vault | None = None
+    ) -> None:
+        self.machine = machine
+        account = machine.account
+        own = {"PATH": PATH, "HOME": account.home, "USER": account.name, "LOGNAME": account.name, **(env or {})}
+        login = Login("/bin/bash", account.home, login_environment(own, account.name, account.home, "/bin/bash"))
+        super().__init__(outputs, command_environment(own), account.home, login, launcher=self._launch, vault=vault)
+
+    def get(self, path: str, limit: int | None = None) -> bytes:
+        """A file's bytes as the user sees them inside. Raises OSError."""
+        with os.fdopen(self.machine.view.open(os.path.join(self.cwd, path)), "rb") as file:
+            return file.read(-1 if limit is None else limit)
+
+    def put(self, path: str, data: bytes, mode: int | None = None) -> None:
+        """Write a file inside, whole or not at all, as the user. Raises OSError."""
+        self.machine.view.write(os.path.join(self.cwd, path), data, mode)
+
+    def _launch(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: str, fds: Mapping[int, int], size: tuple[int, int]
+    ) -> Launched:
+        try:
+            spawned = self.machine.view.spawn(argv, env, cwd, fds, size)
+        except ViewError as error:
+            raise OSError(error.errno or 5, str(error)) from None
+        os.close(spawned.handle)
+        assert spawned.master is not None
+        return Launched(spawned.pid, spawned.master)
