@@ -158,7 +158,10 @@ def test_a_run_is_found_by_a_part_of_its_name(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.root
 def test_an_account_without_a_home_still_gets_a_journal(tmp_path: Path) -> None:
     """Where the home directory cannot be written, runs are kept in a private directory of the account's own."""
-    script = "import os; os.setuid(47110); from skillrun.journal import state_directory; print(state_directory())"
+    script = (
+        "import os, platformdirs, platformdirs.unix; from skillrun.journal import state_directory; "
+        "os.setuid(47110); print(state_directory())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,

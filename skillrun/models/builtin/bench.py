@@ -59,6 +59,8 @@ class Bench:
     """Places (or ports, or kinds of build) that stand for others in the commands that follow."""
     cleanup: list[str] = field(default_factory=list)
     """Commands that take away what remedies put aside, run before the end."""
+    left_out: list[str] = field(default_factory=list)
+    """Commands of the skill that were not run because they destroy and may not be needed."""
     mend: Callable[[Bench, str, Result], Work[Result]] | None = None
     """Gets a failed command of a remedy itself to work; set by whoever knows the remedies."""
     depth: int = 0
@@ -101,6 +103,12 @@ class Bench:
     def tool(self, name: str) -> bool:
         """True when the facts know of this program."""
         return name in self.facts.get("tools", {})
+
+    def made(self, path: str) -> bool:
+        """True when a command of this run surely made this path: it names it, and makes things."""
+        bare = path.strip("\"'").rstrip("/*")
+        making = re.compile(r"\b(mkdir|git clone|tar|unzip|venv|cp|mv|install|curl|wget)\b|>")
+        return len(bare) > 2 and any(bare in command and making.search(command) for command in self.done)
 
     def explain(self, sentence: str) -> None:
         """Say something with the next call, and keep it for the account."""

@@ -73,7 +73,7 @@ def unpack(bench: Bench, names: list[str], why: str) -> Work[bool]:
         yield from bench.sure(f'mkdir -p "{lists}/lists/partial" "{lists}/archives/partial" && apt-get {options} update', why)
     place = f"$HOME/.local/opt/{first}"
     plan = yield from bench.look(
-        f"apt-get {options} -s -o Debug::NoLocking=1 install --no-install-recommends {' '.join(names)} | sed -n 's/^Inst \\([^ ]*\\).*/\\1/p'",  # noqa: E501
+        f"apt-get {options} -s -o Debug::NoLocking=1 install --no-install-recommends {' '.join(names)} 2>/dev/null | sed -n 's/^Inst \\([^ ]*\\).*/\\1/p'",  # noqa: E501
         f"what would belong to {first}?",
     )
     wanted = [name for name in (plan or "").split() if re.fullmatch(r"[\w.+:-]+", name)] or names

@@ -27,6 +27,13 @@ def room(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str |
         (match[1], int(match[2]), int(match[3]) if match[3].isdigit() else 10**9)
         for match in re.finditer(r"^(/\S+) (\d+) (\S+)$", listing or "", re.MULTILINE)
     ]
+    need = re.search(r"After this operation, ([\d.,]+) ([kMG])B of additional disk space", failure.text)
+    root_free = next((row.get("free_mb", 10**9) for row in bench.facts.get("mounts", ()) if row.get("mount") == "/"), 10**9)
+    if need and float(need[1].replace(",", "")) * {"k": 0.001, "M": 1, "G": 1000}[need[2]] > root_free:
+        raise Stop(
+            "needs_person",
+            f"The installation needs {need[1]} {need[2]}B on /, which has {root_free} MB free: a person has to make room.",
+        )
     roomy = sorted((row for row in rows if row[2] > 500 and row[1] > 20_000), key=lambda row: row[1], reverse=True)
     if not roomy:
         return None

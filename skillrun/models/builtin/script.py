@@ -50,22 +50,34 @@ def fits(when: When, facts: Mapping[str, Any]) -> bool:
 
 
 def choose(steps: tuple[Step, ...], facts: Mapping[str, Any]) -> Iterator[tuple[Step, list[SkillCommand]]]:
-    """The steps that fit this machine, each with the commands to run, one of every set of alternatives."""
-    taken: dict[str, bool] = {}
-    for step in steps:
-        if not fits(step.when, facts):
-            continue
-        chosen: list[SkillCommand] = []
-        for command in step.commands:
-            if command.lang.lower() not in SHELLS or not fits(command.when, facts):
-                continue
-            if command.alternative:
-                key = command.alternative
-                if taken.get(key) and not any(other.alternative == key for other in chosen[-1:] if other.when == command.when):
-                    continue
-                taken[key] = True
-            chosen.append(command)
-        yield step, chosen
+    """The steps that fit this machine, each with the commands to run, one way of every set of alternatives."""
+    fitting = [step for step in steps if fits(step.when, facts)]
+    usable = [
+        command for step in fitting for command in step.commands if command.lang.lower() in SHELLS and fits(command.when, facts)
+    ]
+    chosen: dict[str, When] = {}
+    for command in usable:
+        key = command.alternative
+        if key and (key not in chosen or (wants_root(usable, key, chosen[key]) and not can_be_root(facts))):
+            chosen[key] = command.when
+    for step in fitting:
+        yield (
+            step,
+            [
+                command
+                for command in step.commands
+                if command in usable and chosen.get(command.alternative, command.when) == command.when
+            ],
+        )
+
+
+def wants_root(commands: list[SkillCommand], alternative: str, when: When) -> bool:
+    """True when this way of a set of alternatives uses sudo."""
+    return any(
+        re.search(r"\bsudo\b", command.text)
+        for command in commands
+        if command.alternative == alternative and command.when == when
+    )
 
 
 def pieces(command: SkillCommand, step: int) -> list[Piece]:

@@ -129,7 +129,7 @@ def stale_pid(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[
         else "ls /run/*.pid /run/*/*.pid 2>/dev/null; true",
         "which file says that it is running?",
     )
-    candidates = re.findall(r"/[\w./-]+\.(?:pid|lock)", failure.text) + (listing or "").split()
+    candidates = re.findall(r"/[\w./-]+[\w]", failure.text) + (listing or "").split()
     prefix = bench.root if bench.can_root else ""
     for path in dict.fromkeys(candidates):
         state = yield from bench.look(

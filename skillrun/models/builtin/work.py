@@ -87,6 +87,7 @@ def _plan(bench: Bench) -> Work[list[script.Piece]]:
             if any_commands
             else f"The skill has no {wanted} that can be carried out without a language model; try it with --model auto and a key.",  # noqa: E501
         )
+    caution.survey(bench, found)
     values = yield from _values(bench, found)
     return [script.Piece(script.fill(piece.text, values), piece.step, piece.line) for piece in found]
 
@@ -140,8 +141,9 @@ def _do(bench: Bench, piece: script.Piece, later: Sequence[str]) -> Work[Failure
             return None
         failure = read_failure(text, result)
         if failure.denied:
-            bench.story.append(f"`{text}` was not allowed: {failure.text.strip()[:300]}")
-            return None
+            raise Stop(
+                "refused", f"Step {piece.step}, line {piece.line}: `{text}` was not allowed ({failure.text.strip()[:300]})."
+            )
         if _comes_later(failure, later):
             return Failure(text, failure.exit_code, failure.text, "early")
         cure = yield from heal(bench, failure)
@@ -251,6 +253,11 @@ def _finish(bench: Bench) -> Work[None]:
         if failure is None:
             raise Stop("stuck", f"The checks refuse it although they pass when run by hand: {result.output.strip()[-400:]}")
         cure = yield from heal(bench, failure)
+        if cure is None and bench.left_out:
+            raise Stop(
+                "needs_person",
+                f"The check `{failure.command}` fails without a step that was left out because it destroys things: {bench.left_out[0]}",  # noqa: E501
+            )
         if cure is None:
             raise Stop(
                 "stuck",
