@@ -5,11 +5,11 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from skillrun.events import EffectKind
+from skillrun.events import Decision, Effect, EffectKind, Verdict
 from skillrun.report import Report
-from skillrun.skill import Declared
+from skillrun.skill import Declared, Skill
 from skillrun.visible import shown
 from skillrun.wording import EFFECTS, RISK
 
@@ -80,6 +80,47 @@ DECLARED_AS: dict[str, frozenset[str]] = {
     EffectKind.CONTAINER: frozenset({"containers"}),
 }
 """The words of `skillrun-effects` for a kind, besides the kind's own name."""
+
+
+TELLING = frozenset(
+    {
+        EffectKind.PERSISTENCE,
+        EffectKind.AGENT_CONTROL,
+        EffectKind.DEFENCE_OFF,
+        EffectKind.SECRET_READ,
+        EffectKind.DEVICE,
+        EffectKind.ACCOUNT,
+        EffectKind.SERVICE,
+        EffectKind.CONTAINER,
+        EffectKind.INSTALL,
+        EffectKind.REMOVE,
+    }
+)
+"""Kinds of effect a skill has to declare; the others follow from these or are a matter of paths and hosts."""
+
+
+def beyond(effects: Sequence[Effect], declared: Declared) -> list[Effect]:
+    """The telling effects that the skill does not declare, and hosts outside those it names."""
+    hosts = declared.hosts is not None
+    return [
+        effect
+        for effect in effects
+        if (effect.kind in TELLING or (hosts and effect.kind is EffectKind.NETWORK and "." in effect.subject))
+        and not declares(declared, effect.kind, [effect.subject])
+    ]
+
+
+def keep_to_declared(decision: Decision, skill: Skill) -> Decision:
+    """A decision that allows becomes one that asks where it goes beyond what the skill declares, naming what."""
+    if decision.verdict is not Verdict.ALLOW or decision.by == "person":
+        return decision
+    found = beyond(decision.effects, skill.declared)
+    if not found:
+        return decision
+    words = "; ".join(f"{EFFECTS[effect.kind]} {effect.subject}".strip() for effect in found[:3])
+    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+    reason = f"outside what the skill declares: {words}{more}"
+    return replace(decision, verdict=Verdict.ASK, reason=reason, rule="undeclared", by="mode")
 
 
 def declares(declared: Declared | None, kind: str, subjects: Sequence[str] = ()) -> bool:

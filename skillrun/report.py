@@ -332,6 +332,8 @@ class Fold:
             case Started(call, cwd):
                 entry = dataclasses.replace(entry, call=call, started=True, cwd=cwd)
             case Finished(call, result):
+                if not result.fidelity and entry.started and self._run and self._run.mode != "live" and self._run.tier != "S":
+                    result = dataclasses.replace(result, fidelity="view")
                 entry = dataclasses.replace(entry, call=call, result=result)
         self._timeline[place] = entry
 

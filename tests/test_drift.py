@@ -1,7 +1,7 @@
-from skillrun.drift import compare, declares
-from skillrun.events import Effect, EffectKind
+from skillrun.drift import compare, declares, keep_to_declared
+from skillrun.events import Decision, Effect, EffectKind, Verdict
 from skillrun.report import fold
-from skillrun.skill import Declared
+from skillrun.skill import Declared, Skill
 from tests.runs import INSTALL, call, ended, started
 
 
@@ -58,3 +58,18 @@ def test_declarations_cover_hosts_paths_and_rights() -> None:
     assert declares(declared, "install", ["anything"])
     assert not declares(declared, "defence-off")
     assert not declares(None, "write", [])
+
+
+def test_in_a_view_a_skill_is_held_to_its_word() -> None:
+    """What is allowed because it stays in a view still asks when the skill never said that it does such a thing."""
+    skill = Skill("x", "x", "", "skill", "", declared=Declared(effects=("packages",), hosts=("dl.example.org",)))
+    fine = Decision(Verdict.ALLOW, "it stays in the view", effects=(*INSTALL, Effect(EffectKind.NETWORK, "dl.example.org")))
+    assert keep_to_declared(fine, skill) is fine
+    for effect in (Effect(EffectKind.PERSISTENCE, "/root/.bashrc"), Effect(EffectKind.NETWORK, "evil.invalid")):
+        held = keep_to_declared(Decision(Verdict.ALLOW, "it stays in the view", effects=(*INSTALL, effect)), skill)
+        assert held.verdict is Verdict.ASK
+        assert effect.subject in held.reason
+    by_person = Decision(Verdict.ALLOW, "yes", effects=(Effect(EffectKind.PERSISTENCE, "/root/.bashrc"),), by="person")
+    assert keep_to_declared(by_person, skill) is by_person
+    denied = Decision(Verdict.DENY, "no", effects=(Effect(EffectKind.DEVICE, "/dev/sda"),))
+    assert keep_to_declared(denied, skill) is denied

@@ -16,7 +16,8 @@ from skillrun.cli.effects import Effects, finish_what_was_cut
 from skillrun.cli.group import Problem
 from skillrun.cli.options import Options
 from skillrun.cli.person import Nobody, TerminalPerson, find_person
-from skillrun.events import Event, Outcome, Result, RunEnded, RunStarted
+from skillrun.drift import keep_to_declared
+from skillrun.events import Decision, Event, Outcome, Result, RunEnded, RunStarted
 from skillrun.executor import Executor
 from skillrun.journal import (
     Busy,
@@ -236,6 +237,10 @@ def _executor(run: Run, target: Target, place: Place) -> Executor:
     from skillrun.policy.judge import Judge
     from skillrun.policy.modes import settle
 
+    def held(decision: Decision, where: Place) -> Decision:
+        """With `declared` a skill is held to its word in a view too, where the policy would let it do more."""
+        return keep_to_declared(decision, run.skill) if where.contained and run.approve == "declared" else decision
+
     return Executor(
         skill=run.skill,
         target=target,
@@ -243,7 +248,7 @@ def _executor(run: Run, target: Target, place: Place) -> Executor:
         person=run.person,
         vault=run.vault,
         place=place,
-        settle=lambda decision, where: settle(decision, run.approve, run.skill, where),
+        settle=lambda decision, where: held(settle(decision, run.approve, run.skill, where), where),
     )
 
 
