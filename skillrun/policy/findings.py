@@ -122,7 +122,7 @@ class Findings:
         self.add(EffectKind.DELETE, path, detail)
         if lead:
             if recursive and lead != "temporary":
-                self._tree(path)
+                self.tree(path)
             return
         home = self.place.home
         self._protected(path)
@@ -132,9 +132,10 @@ class Findings:
             if not recursive and paths.is_kind(path, meaning, home):
                 self.add(kind, path, "removed")
         if recursive:
-            self._tree(path)
+            self.tree(path)
 
-    def _tree(self, path: str) -> None:
+    def tree(self, path: str, remark: str = "") -> None:
+        """The floor under removing a whole tree."""
         unknown = self.unknowns.of(path)
         shown = self.unknowns.show(path)
         if any(item.kind == "variable" and not item.guarded for item in unknown):
@@ -147,7 +148,9 @@ class Findings:
             whole = paths.absolute(candidate or "/", "/", Place())
             base = _LAST_GLOBS.sub("", whole) or "/"
             if self._is_root(base):
-                self.floor("whole-tree", f"{shown} is the root, a home, a mount or a directory the machine needs as a whole")
+                self.floor(
+                    "whole-tree", f"{shown} is the root, a home, a mount or a directory the machine needs as a whole{remark}"
+                )
                 return
 
     def _is_root(self, base: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from skillrun.events import Decision, Effect, EffectKind, Verdict
@@ -10,6 +11,7 @@ from skillrun.policy.rules import Rules, builtin_rules, glob
 from skillrun.ports import Place
 from skillrun.skill import Skill
 
+_BY_MANAGER = re.compile(r"(?:^|, )by [a-z]")
 MODES = ("ask", "safe", "declared", "all")
 
 
@@ -61,6 +63,8 @@ def _difference(effect: Effect, skill: Skill | None, place: Place, installs: boo
     named = set(declared.effects or ())
     kind = effect.kind
     packages = bool(named & {"packages", "package", "install"})
+    if packages and _BY_MANAGER.search(effect.detail) and kind in (EffectKind.NETWORK, EffectKind.WRITE, EffectKind.RUN_CODE):
+        return "" if effect.subject != "what is downloaded" else words
     if kind is EffectKind.WRITE or kind is EffectKind.DELETE:
         if any(_under(effect.subject, root, place) for root in declared.writes or ()):
             return ""

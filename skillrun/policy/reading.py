@@ -30,6 +30,7 @@ from skillrun.shell.nodes import (
     Function,
     Group,
     If,
+    Lit,
     Loop,
     Node,
     Pipe,
@@ -130,10 +131,13 @@ class Reading:
 
     def and_or(self, node: AndOr, shell: Shell) -> str:
         """Both sides count."""
+        before = shell.elsewhere
         left = self.node(node.left, shell)
+        failed, shell.elsewhere = shell.elsewhere, before if node.op == "&&" else shell.elsewhere
         shell.conditional += 1
         right = self.node(node.right, shell)
         shell.conditional -= 1
+        shell.elsewhere = before if node.op == "||" and _leaves(node.right) else shell.elsewhere | failed
         return left + right
 
     def pipe(self, node: Pipe, shell: Shell) -> str:
@@ -401,7 +405,7 @@ class Reading:
 
     def known_program(self, program: Program, argv: list[str], shell: Shell) -> str:
         """A program with a table."""
-        run = Run(argv, program, self.findings, shell.cwd, shell.stdin)
+        run = Run(argv, program, self.findings, shell.cwd, shell.stdin, shell.elsewhere)
         run.evaluate = lambda rest: self.run(rest, shell) if rest else ""
         run.shell = lambda text: self.code(text, shell.fork(), argv[0])
         run.script = lambda path, by: specials.run_script(self, path, by, shell)
@@ -450,6 +454,16 @@ class Reading:
         Redirected: redirected,
         Coproc: coproc,
     }
+
+
+def _leaves(node: Node) -> bool:
+    """Does this end the shell or the function (`cd x || exit 1`)?"""
+    if isinstance(node, Group) and not node.subshell and node.body.items:
+        return _leaves(node.body.items[-1])
+    if not isinstance(node, Simple) or not node.words or len(node.words[0]) != 1:
+        return False
+    first = node.words[0][0]
+    return isinstance(first, Lit) and first.text in ("exit", "return")
 
 
 _HISTORY = re.compile(r"!(?:[!$*^-]|\d)")

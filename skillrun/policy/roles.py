@@ -40,6 +40,7 @@ class Run:
     findings: Findings
     cwd: str
     stdin: str = ""
+    elsewhere: frozenset[str] = frozenset()
     notes: set[str] = field(default_factory=set)
     evaluate: Callable[[list[str]], str] | None = None
     """Judge a command given as an argument list (wrappers)."""
@@ -95,7 +96,7 @@ def judge_call(run: Run) -> None:
             if program.family == "shells" and role in ("code", "module"):
                 operands = run.operands = []
     for role in program.always:
-        apply(run, role, "")
+        apply(run, role, "", f"by {program.manager}" if program.manager else "")
     if not operands and program.bare and not any(program.value.get(name) in ("code", "module") for name, _ in run.options):
         apply(run, program.bare, "")
     _operands(run, program, operands)
@@ -199,18 +200,20 @@ def _inner_command(run: Run, words: list[str], role: str) -> None:
         run.evaluate(["env", *words] if role == "env-command" else words)
 
 
-def apply(run: Run, role: str, value: str) -> None:
-    """Turn one role into effects."""
+def apply(run: Run, role: str, value: str, remark: str = "") -> None:
+    """Turn one role into effects. `remark` says whose doing it is, where that is a package manager's."""
     word, _, argument = _SEPARATOR.sub(" ", role, count=1).partition(" ")
     handler = _ROLES.get(word)
     if handler is not None:
         if not value and argument and word in _TAKE_SUBJECT:
-            value, argument = _expanded(run, argument), ""
+            value, argument = _expanded(run, argument), remark
         handler(run, value, argument)
     elif word in _KINDS:
         kind = _KINDS[word]
         subject, detail = (value, argument) if value else (argument or run.name, "")
-        run.findings.add(kind, subject, detail or ("receive" if kind is EffectKind.NETWORK else ""))
+        if kind is EffectKind.NETWORK and not detail:
+            detail = "receive"
+        run.findings.add(kind, subject, ", ".join(filter(None, (detail, remark))))
     elif word and word not in ("plain", "note", "cwd"):
         raise ValueError(f"{run.name}: unknown role {role!r}")
 
@@ -262,7 +265,7 @@ def _read(run: Run, value: str, argument: str) -> None:
 
 def _write(run: Run, value: str, argument: str) -> None:
     if " " in value and "/" not in value and value in run.always_words():
-        run.findings.add(EffectKind.WRITE, value)
+        run.findings.add(EffectKind.WRITE, value, argument)
     elif value and value != "-":
         run.findings.write(run.path(value), argument)
 
@@ -272,8 +275,13 @@ def _create(run: Run, value: str, _argument: str) -> None:
 
 
 def _delete(run: Run, value: str, _argument: str) -> None:
-    if value:
-        run.findings.delete(run.path(value), "recursive" in run.notes)
+    if not value:
+        return
+    recursive = "recursive" in run.notes
+    run.findings.delete(run.path(value), recursive)
+    if recursive and not value.startswith("/"):
+        for directory in run.elsewhere:
+            run.findings.tree(paths.absolute(value, directory, run.findings.place), "; the cd before it may fail")
 
 
 def _delete_tree(run: Run, value: str, argument: str) -> None:
@@ -346,6 +354,7 @@ def _remote(run: Run, value: str, argument: str) -> None:
 
 def _install(run: Run, value: str, argument: str) -> None:
     name, manager = plain(value), run.program.manager
+    argument = "" if argument.startswith("by ") else argument
     remark = f"with {manager}" if manager else ""
     if run.index:
         remark += f", from {plain(run.index)}"
@@ -405,6 +414,8 @@ def _command(run: Run, value: str, _argument: str) -> None:
 
 
 def _host(run: Run, value: str, argument: str) -> None:
+    if value.startswith("+"):
+        return
     host = plain(value).rsplit("@", 1)[-1]
     unknown = run.findings.unknowns.of(value)
     direction = "send" if any(item.kind in ("output", "any") for item in unknown) else "receive"
@@ -519,6 +530,14 @@ def _npm_setting(run: Run, value: str, _argument: str) -> None:
         run.findings.add(EffectKind.RUN_CODE, "npm", f"the setting {plain(value)}")
 
 
+def _npm_target(run: Run, _value: str, _argument: str) -> None:
+    remark = f"by {run.program.manager}"
+    if "global" in run.notes:
+        run.findings.add(EffectKind.WRITE, "the global node_modules", remark)
+    else:
+        run.findings.write(run.path("node_modules"), remark)
+
+
 def _apt_option(run: Run, value: str, _argument: str) -> None:
     low = value.lower()
     if re.search(r"allowunauthenticated|allowinsecure|verify|trusted|checkvaliduntil|allowweak|allowdowngradetoinsecure", low):
@@ -602,6 +621,7 @@ _ROLES: dict[str, Callable[[Run, str, str], None]] = {
     "git-url": _git_url,
     "npm-setting": _npm_setting,
     "apt-option": _apt_option,
+    "npm-target": _npm_target,
     "crontab": _crontab,
     "archive": _archive,
     "unpack": _unpack,

@@ -90,10 +90,10 @@ def _cd(reading: Reading, argv: list[str], shell: Shell) -> str:
     if target == "-":
         target = shell.variables.get("OLDPWD", (reading.unknowns.new(Unknown("variable", "$OLDPWD")),))[0]
     old = shell.cwd
-    if shell.conditional and not certain(target):
-        target = reading.unknowns.new(Unknown("variable", reading.unknowns.show(target)))
     shell.variables["OLDPWD"] = (old,)
     shell.cwd = _path(reading, target, shell) if target else old
+    if shell.cwd != old and len(shell.elsewhere) < 8:
+        shell.elsewhere |= {old}
     return ""
 
 

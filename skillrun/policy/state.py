@@ -27,6 +27,8 @@ class Shell:
     files: dict[str, str] = field(default_factory=dict)
     stdin: str = ""
     interval: str = " \t\n"
+    elsewhere: frozenset[str] = frozenset()
+    """Other directories the shell may be in, because a `cd` may have failed unnoticed."""
     calls: tuple[str, ...] = ()
     """Functions being evaluated, innermost last."""
     concurrent: int = 0
@@ -59,6 +61,7 @@ class Shell:
             self.files,
             self.stdin,
             self.interval,
+            self.elsewhere,
             self.calls,
             self.concurrent,
             self.conditional,
