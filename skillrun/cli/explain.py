@@ -50,6 +50,8 @@ def explain_command(command: tuple[str, ...], as_json: bool, preview: bool) -> i
     """
     from skillrun.cli.group import Problem
     from skillrun.policy.judge import Judge
+    from skillrun.policy.rulebook import load_rules
+    from skillrun.policy.rules import BadRule
 
     text, script = " ".join(command), ""
     if len(command) == 1 and "\n" not in text and len(text) < 4096 and Path(text).is_file() and (" " not in text):
@@ -57,7 +59,12 @@ def explain_command(command: tuple[str, ...], as_json: bool, preview: bool) -> i
             text, script = Path(text).read_text("utf-8", errors="replace"), text
         except OSError as error:
             raise Problem(f"{text}: {error.strerror}", "give a command in quotes, or a script that can be read") from None
-    decision = Judge().command(text, here(preview)).decision
+    try:
+        rules = load_rules()
+    except BadRule as error:
+        raise Problem(str(error), "mend the rule, or take it out with `skillrun rules --revoke NAME`") from None
+    judge = Judge(rules)
+    decision = (judge.script if script else judge.command)(text, here(preview)).decision
     if as_json:
         effects = [{"kind": str(e.kind), "subject": e.subject, "detail": e.detail} for e in decision.effects]
         answer = {
@@ -70,4 +77,38 @@ def explain_command(command: tuple[str, ...], as_json: bool, preview: bool) -> i
         sys.stdout.write(json.dumps(answer) + "\n")
     else:
         _show(decision, f"({script}, {len(text.encode())} bytes, read as a script)" if script else "")
+    return 0
+
+
+@click.command(name="rules")
+@click.option("--revoke", metavar="NAME", help="Take a remembered rule out.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def rules_command(revoke: str | None, as_json: bool) -> int:
+    """What was allowed for good: list, and take back.
+
+    \b
+    skillrun rules
+    skillrun rules --revoke 'write under ~/.local/bin using cp'
+    """
+    from skillrun.cli.group import Problem
+    from skillrun.policy.rulebook import load_rules, revoke_rule, rulebook_path
+    from skillrun.policy.rules import BadRule
+
+    try:
+        if revoke is not None and not revoke_rule(revoke):
+            raise Problem(f"there is no rule called {revoke!r}", "`skillrun rules` lists them")
+        found = load_rules()
+    except BadRule as error:
+        raise Problem(str(error), f"mend it in {rulebook_path()}") from None
+    listed = [("user", rule) for rule in found.user] + [("project", rule) for rule in found.project]
+    if as_json:
+        rows = [
+            {"name": r.name, "tier": t, "verdict": str(r.verdict), "effects": sorted(map(str, r.effects))} for t, r in listed
+        ]
+        sys.stdout.write(json.dumps({"schema": SCHEMA, "path": str(rulebook_path()), "rules": rows}) + "\n")
+        return 0
+    for tier, rule in listed:
+        click.echo(f"{rule.verdict:5}  {rule.name}" + (f"  ({tier})" if tier != "user" else ""))
+    if not listed:
+        click.echo("nothing was allowed for good; the built-in rules ask about every change")
     return 0

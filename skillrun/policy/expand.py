@@ -203,7 +203,7 @@ class Expander:
             items = shell.arrays[name]
             index = "".join(part.text for part in var.index if isinstance(part, Lit)) if var.index else "0"
             if index in ("@", "*"):
-                return [SPLIT.join(items)]
+                return [(" " if index == "*" and var.quoted else SPLIT).join(items)]
             if index.lstrip("-").isdigit() and -len(items) <= int(index) < len(items):
                 return [items[int(index)]]
             return None

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from skillrun.events import Decision, Effect, EffectKind, ToolCall, Verdict
 from skillrun.hidden import Hidden, hidden_in
 from skillrun.policy import paths
-from skillrun.policy.findings import Findings
+from skillrun.policy.findings import BUDGET, Findings
 from skillrun.policy.rules import Rules, builtin_rules, stricter
 from skillrun.policy.unknown import FOREIGN, TooMuch
 from skillrun.ports import Place
+from skillrun.shell.syntax import MAX_PARTS
 from skillrun.skill import Skill
 
+SCRIPT_LIMITS = (60_000, 200_000)
+"""Budget and parts for a script file: an installer of a few thousand lines."""
 _ANSWER = re.compile(r"(?:[A-Za-z]|yes|no|Yes|No|YES|NO|\d{1,3}|)\n?\Z")
 _WORDS = {
     EffectKind.READ: "reads {s}",
@@ -110,12 +113,17 @@ class Judge:
         for floor in self.read(text, findings.place).floors:
             findings.floor(floor.rule, floor.reason)
 
-    def read(self, command: str, place: Place) -> Findings:
+    def script(self, text: str, place: Place) -> Reviewed:
+        """The decision on a whole script file, which may be much longer than a command that a person must read at once."""
+        findings = self.read(text, place, *SCRIPT_LIMITS)
+        return Reviewed(self.decide(findings), tuple(findings.executables))
+
+    def read(self, command: str, place: Place, budget: int = BUDGET, max_parts: int = MAX_PARTS) -> Findings:
         """The effects of shell text."""
         from skillrun.policy.reading import Reading
         from skillrun.policy.state import Shell
 
-        reading = Reading(place)
+        reading = Reading(place, budget, max_parts)
         hide_and_seek(command, reading.findings)
         try:
             reading.text(command, Shell.at(place))

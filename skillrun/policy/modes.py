@@ -15,6 +15,11 @@ _BY_MANAGER = re.compile(r"(?:^|, )by [a-z]")
 MODES = ("ask", "safe", "declared", "all")
 
 
+def by_manager(effect: Effect) -> bool:
+    """Is this what a package manager does by itself when it is asked for a package?"""
+    return _BY_MANAGER.search(effect.detail) is not None
+
+
 def settle(decision: Decision, mode: str, skill: Skill | None, place: Place, rules: Rules | None = None) -> Decision:
     """Apply an approval mode to a decision. Only ASK is ever changed: the floor and denials stand in every mode.
 
@@ -63,7 +68,7 @@ def _difference(effect: Effect, skill: Skill | None, place: Place, installs: boo
     named = set(declared.effects or ())
     kind = effect.kind
     packages = bool(named & {"packages", "package", "install"})
-    if packages and _BY_MANAGER.search(effect.detail) and kind in (EffectKind.NETWORK, EffectKind.WRITE, EffectKind.RUN_CODE):
+    if packages and by_manager(effect) and kind in (EffectKind.NETWORK, EffectKind.WRITE, EffectKind.RUN_CODE):
         return "" if effect.subject != "what is downloaded" else words
     if kind is EffectKind.WRITE or kind is EffectKind.DELETE:
         if any(_under(effect.subject, root, place) for root in declared.writes or ()):
