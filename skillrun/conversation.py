@@ -24,9 +24,12 @@ PUT_AWAY = 400
 _ID = re.compile(r"[^A-Za-z0-9_-]")
 
 
-def render_result(result: Result, away: bool = False) -> str:
-    """What a model reads of a result. `away`: only its outcome, its last lines and where the whole lies."""
-    lines = [_headline(result)]
+def render_result(result: Result, away: bool = False, before: str = "") -> str:
+    """What a model reads of a result. `away`: only its outcome, its last lines and where the whole lies.
+
+    `before` is the directory of the result before it: only a change is worth telling.
+    """
+    lines = [_headline(result, before)]
     text = result.output
     if away and len(text) > PUT_AWAY:
         where = f"; the whole is in {result.output_file}" if result.output_file else ""
@@ -53,9 +56,9 @@ def _of_finish(result: Result) -> str:
     return "\n".join(line for line in (head, delimited("checks", result.output), result.note) if line)
 
 
-def _headline(result: Result) -> str:
+def _headline(result: Result, before: str) -> str:
     took = f" after {result.duration_s:.0f} s" if result.duration_s >= 1 else ""
-    cwd = f" (now in {result.cwd})" if result.cwd else ""
+    cwd = f" (now in {result.cwd})" if result.cwd and result.cwd != before else ""
     match result.state:
         case State.EXITED:
             return f"exit code {result.exit_code}{took}{cwd}"
@@ -99,10 +102,11 @@ class Conversation:
             head.append(_text(summary(self.turns[: self.folded])))
         messages: list[dict[str, Any]] = [{"role": "user", "content": head}]
         used: set[str] = set()
+        directories = _directories(self.turns)
         for number in range(self.folded, len(self.turns)):
             turn = self.turns[number]
             names = self._assistant(messages, turn, number, used)
-            messages.append({"role": "user", "content": self._results(turn, number, names)})
+            messages.append({"role": "user", "content": self._results(turn, number, names, directories[number])})
         return messages
 
     def _assistant(self, messages: list[dict[str, Any]], turn: Turn, number: int, used: set[str]) -> dict[str, str]:
@@ -124,14 +128,15 @@ class Conversation:
         messages.append({"role": "assistant", "content": blocks or [_text("(nothing)")]})
         return names
 
-    def _results(self, turn: Turn, number: int, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    def _results(self, turn: Turn, number: int, names: Mapping[str, str], before: str) -> list[dict[str, Any]]:
         """Every call's result first, in the calls' order; whatever else came back follows as text."""
         seen = {call.id: (call, result) for call, result in turn.results}
         away = number < self.away
         blocks: list[dict[str, Any]] = []
         for call in turn.reply.calls:
             ran, result = seen.get(call.id, (call, Result(State.UNKNOWN)))
-            text = _of_finish(result) if call.name == "finish" else render_result(result, away)
+            text = _of_finish(result) if call.name == "finish" else render_result(result, away, before)
+            before = result.cwd or before
             if ran.command != call.command:
                 text = f"the person changed it to: {ran.command}\n{text}"
             block = {"type": "tool_result", "tool_use_id": names[call.id], "content": text}
@@ -141,6 +146,14 @@ class Conversation:
         ]
         blocks += [_text(text) for text in rest]
         return blocks or [_text("Go on: make a call, or finish.")]
+
+
+def _directories(turns: Sequence[Turn]) -> list[str]:
+    """Where the shell stood before each turn."""
+    found = [""]
+    for turn in turns:
+        found.append(next((result.cwd for _, result in reversed(turn.results) if result.cwd), found[-1]))
+    return found
 
 
 _FAILED = (State.DENIED, State.ERROR, State.UNKNOWN)

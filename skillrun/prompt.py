@@ -96,10 +96,15 @@ def relevant_facts(facts: Mapping[str, Any], skill: Skill) -> dict[str, Any]:
     if not re.search(r"\b(ports?|servers?|services?|listen\w*|daemons?)\b", skill.text, re.IGNORECASE):
         kept.pop("ports", None)
     if isinstance(mounts := kept.get("mounts"), list):
-        kept["mounts"] = [row for row in mounts if not isinstance(row, Mapping) or row.get("size_mb")]
+        kept["mounts"] = [row for row in mounts if isinstance(row, Mapping) and _matters(row)]
     if isinstance(memory := kept.get("memory"), Mapping):
         kept["memory"] = {name: value for name, value in memory.items() if name != "available_mb"}
     return kept
+
+
+def _matters(mount: Mapping[str, Any]) -> bool:
+    """Is this a place where an install puts things?"""
+    return bool(mount.get("size_mb")) and not str(mount.get("mount")).startswith(("/dev", "/proc", "/sys", "/run"))
 
 
 def render_facts(facts: Mapping[str, Any]) -> str:
@@ -131,7 +136,7 @@ _VERBS = {
 }
 
 _MODES = {
-    "preview": "You work in a copy-on-write view of the machine; the person sees all changes before they become real.",
+    "preview": "You work in a copy-on-write view of the machine; the person sees every change before it becomes real.",
     "dry-run": "This is a dry run in a view of the machine that is thrown away at the end.",
 }
 
@@ -142,7 +147,7 @@ def render_brief(brief: Brief) -> str:
     if brief.mode in _MODES:
         parts.append(_MODES[brief.mode])
     if not brief.attended:
-        parts.append("Nobody is there to answer: do not ask, decide or finish with needs_person.")
+        parts.append("Nobody is there to answer, so ask_user gets no answer: decide yourself, or finish with needs_person.")
     parts.append(_facts(brief))
     parts.append(_inputs(brief))
     parts.append(_checks(brief))

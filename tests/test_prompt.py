@@ -80,7 +80,7 @@ def test_the_brief_says_what_matters() -> None:
         Brief(SKILL, facts=FACTS, checks=("jq --version",), failed_checks=(failed,), mode="preview", attended=False)
     )
     assert "copy-on-write" in text
-    assert "Nobody is there" in text
+    assert "Nobody is there to answer" in text
     assert "before: failed, exit code 127: bash: jq: command not found" in text
     assert "port=22" not in text, "ports matter only to a skill that speaks of them"
     full = render_brief(BRIEF)
