@@ -220,8 +220,11 @@ def _restored(target: Target, earlier: Sequence[Event]) -> str:
 
 
 def _programs(skill: Skill) -> list[str]:
-    """The programs a skill names as required, without their versions."""
-    return [re.split(r"[<>=!~]", word)[0] for word in skill.declared.requires or ()]
+    """The programs whose versions matter: those a skill requires, and the runtimes its text names."""
+    from skillrun.facts import RUNTIMES
+
+    required = [re.split(r"[<>=!~]", word)[0] for word in skill.declared.requires or ()]
+    return [*required, *(name for name in RUNTIMES if re.search(rf"\b{name}\b", skill.text))]
 
 
 def _checks(skill: Skill) -> tuple[Check, ...]:
