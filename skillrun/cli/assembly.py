@@ -136,13 +136,14 @@ def _carry(run: Run, earlier: Sequence[Event]) -> int:
     effects = Effects(run.options, run.folder, run.skill, run.vault, run.person, run.verb)
     target, conclude = effects.open()
     try:
-        end = _drive(run, target, conclude, earlier)
+        end = drive(run, target, conclude, _surfaces(run), earlier)
     finally:
         target.close()
     return end.exit_code
 
 
-def _drive(run: Run, target: Target, conclude: Conclude | None, earlier: Sequence[Event]) -> RunEnded:
+def drive(run: Run, target: Target, conclude: Conclude | None, sinks: Sinks, earlier: Sequence[Event] = ()) -> RunEnded:
+    """Put the parts of a run together and pull it to its end; the journal is its first sink."""
     from skillrun.budget import Budget
     from skillrun.facts import gather
 
@@ -189,14 +190,13 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, earlier: Sequenc
         resumed=bool(earlier),
     )
     journal = Journal(run.folder)
-    sinks = _surfaces(run)
     try:
         end = pull(session.run(), [journal, *sinks], _complain)
     finally:
         journal.close()
         for sink in sinks:
             getattr(sink, "close", lambda: None)()
-    if end.outcome is Outcome.VERIFIED:
+    if end.outcome is Outcome.VERIFIED and target.name == "local":
         keep_plan(read_events(run.folder.journal))
     return end
 

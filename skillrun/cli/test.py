@@ -1,0 +1,224 @@
+"""`test`: a skill in throw-away machines, with faults put into them, verified from outside."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from skillrun.cli.group import Problem
+from skillrun.events import SCHEMA
+
+if TYPE_CHECKING:
+    from skillrun.sandbox.machine import Machine
+    from skillrun.sandbox.matrix import Row
+    from skillrun.sandbox.recipes import Scenario
+    from skillrun.sandbox.trial import Outcome
+
+EXAMPLES = """\b
+Examples:
+  skillrun test ./my-skill
+  skillrun test ./my-skill --fault apt-lists-empty --fault sudo-missing
+  skillrun test ./my-skill --matrix --jobs 2 --junit report.xml
+  skillrun test --scenarios
+"""
+
+
+@click.command("test", epilog=EXAMPLES)
+@click.argument("skill", required=False)
+@click.option("--machine", "machines", multiple=True, metavar="M", help="Base machine. Default: debian-12.")
+@click.option("--fault", "faults", multiple=True, metavar="F", help="Put this fault in; several at once.")
+@click.option("--matrix", is_flag=True, help="No fault, then each fault alone.")
+@click.option("--scenarios", is_flag=True, help="The bundled scenarios instead of SKILL.")
+@click.option("--only", multiple=True, metavar="NAME", help="With --scenarios: these.")
+@click.option("--literal", is_flag=True, help="With --scenarios: also the literal commands, for comparison.")
+@click.option("--self-test", is_flag=True, help="With --scenarios: test the scenarios, not the engine.")
+@click.option("--model", default="builtin", show_default=True, envvar="SKILLRUN_MODEL")
+@click.option("--jobs", type=click.IntRange(1, 16), default=1, show_default=True, help="Machines at a time.")
+@click.option("--user", default=None, help="Who runs it inside: the machine's own user, or root.")
+@click.option("--list", "list_them", is_flag=True, help="Machines, faults and scenarios there are.")
+@click.option("--json", "as_json", is_flag=True)
+@click.option("--junit", metavar="FILE")
+@click.option("--html", metavar="FILE")
+def test_command(skill: str | None, list_them: bool, scenarios: bool, self_test: bool, as_json: bool, **more: object) -> int:
+    """Run SKILL in throw-away machines and verify it from outside. Needs root. Exit code 3 when a trial fails."""
+    from skillrun.sandbox.recipes import RecipeError
+
+    try:
+        if list_them:
+            return _list(as_json)
+        if skill is None and not scenarios:
+            raise Problem("name a skill, or --scenarios", "`skillrun test --list` shows machines and faults")
+        found = list(_scenarios(skill, scenarios, more))
+    except RecipeError as error:
+        raise Problem(str(error), "`skillrun test --list` shows what there is") from error
+    if self_test:
+        return _self_test(found, as_json)
+    return _report(_all(found, more, as_json), more, as_json)
+
+
+def _list(as_json: bool) -> int:
+    from skillrun.sandbox import recipes
+
+    data = {
+        "machines": {name: recipes.machine(name).title for name in recipes.names("machines")},
+        "faults": {name: recipes.fault(name).title for name in recipes.names("faults")},
+        "scenarios": {name: recipes.scenario(name).title for name in recipes.names("scenarios")},
+    }
+    if as_json:
+        print(json.dumps({"schema": SCHEMA, **data}))
+        return 0
+    for kind, rows in data.items():
+        print(f"{kind}:")
+        for name, title in rows.items():
+            print(f"  {name:22} {title}")
+    return 0
+
+
+def _scenarios(skill: str | None, bundled: bool, more: dict[str, object]) -> Iterator[Scenario]:
+    """What is to be tried: the bundled scenarios, or one for each machine and set of faults."""
+    from skillrun.sandbox import recipes
+    from skillrun.sources import find_skill
+
+    if bundled:
+        only = _words(more["only"])
+        yield from (recipes.scenario(name) for name in only or recipes.names("scenarios"))
+        return
+    read = find_skill(skill or "")
+    if not read.checks:
+        raise Problem(f"{read.name} has no check, so a trial could prove nothing", "declare `skillrun-verify`")
+    chosen = tuple(_words(more["faults"]))
+    sets: list[tuple[str, ...]] = [chosen]
+    if more["matrix"]:
+        sets = [(), *((name,) for name in recipes.names("faults"))]
+    verify = "\n".join(f"as_user {shlex.quote(check.command)} || fail {shlex.quote(check.command)}" for check in read.checks)
+    for machine in _words(more["machines"]) or ["debian-12"]:
+        for faults in sets:
+            for name in faults:
+                recipes.fault(name)
+            label = " + ".join([machine, *faults])
+            user = str(more["user"] or recipes.machine(machine).user)
+            yield recipes.Scenario(label, read.title, "skill", machine, user, faults, read.text, "", verify)
+
+
+def _words(value: object) -> list[str]:
+    return [str(word) for word in value] if isinstance(value, Sequence) else []
+
+
+def _all(found: list[Scenario], more: dict[str, object], as_json: bool) -> list[Row]:
+    from skillrun.sandbox import trial
+    from skillrun.sandbox.base import BuildError, layers_of
+    from skillrun.sandbox.matrix import Row
+    from skillrun.sandbox.network import NoNetwork
+    from skillrun.view.view import ViewError
+
+    model = str(more["model"])
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def one(scenario: Scenario) -> list[Row]:
+        outcomes = []
+        if more["literal"] and scenario.naive:
+            terminal = any(_fault_needs_terminal(name) for name in scenario.faults)
+            outcomes.append(trial.run(scenario, "literal", trial.script(scenario.naive, terminal), tell))
+        outcomes.append(_installed(scenario, model))
+        rows = [Row(scenario, outcome) for outcome in outcomes]
+        for row in rows:
+            print(row.line(), file=sys.stderr if as_json else sys.stdout, flush=True)
+        return rows
+
+    try:
+        for name in dict.fromkeys(scenario.machine for scenario in found):
+            layers_of(name, tell)
+        with ThreadPoolExecutor(int(str(more["jobs"]))) as pool:
+            return [row for rows in pool.map(one, found) for row in rows]
+    except (BuildError, ViewError, NoNetwork) as error:
+        raise Problem(f"no throw-away machine: {error}", "it needs root, overlayfs, debootstrap and slirp4netns", 7) from error
+
+
+def _fault_needs_terminal(name: str) -> bool:
+    from skillrun.sandbox.recipes import fault
+
+    return fault(name).tty
+
+
+def _installed(scenario: Scenario, model: str) -> Outcome:
+    """skillrun itself, outside the machine, its commands inside; the run folder of a failure is kept."""
+    from skillrun.cli.assembly import Run, drive
+    from skillrun.cli.options import Options
+    from skillrun.cli.person import Nobody
+    from skillrun.document import read_skill
+    from skillrun.journal import keep_skill, new_run
+    from skillrun.sandbox import trial
+    from skillrun.sandbox.matrix import Row
+    from skillrun.secrets import Vault
+    from skillrun.targets.machine import MachineTarget
+
+    skill = read_skill(scenario.skill, f"scenario {scenario.name}")
+    folder = new_run(f"test-{scenario.name}")
+    keep_skill(folder, skill.text, None)
+
+    def deed(machine: Machine) -> tuple[int, str]:
+        vault = Vault()
+        run = Run("install", skill, Options(approve="all", model=model, no_input=True), folder, vault, Nobody())
+        target = MachineTarget(machine, folder.outputs, env=_environment(scenario), vault=vault)
+        try:
+            end = drive(run, target, None, [])
+        finally:
+            target.close()
+        return end.exit_code, end.summary
+
+    outcome = trial.run(scenario, model, deed)
+    if Row(scenario, outcome).right:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        return outcome
+    return replace(outcome, run_folder=str(folder.path))
+
+
+def _environment(scenario: Scenario) -> dict[str, str]:
+    from skillrun.sandbox.recipes import fault
+
+    pairs = [pair.partition("=") for name in scenario.faults for pair in fault(name).env]
+    return {name: value for name, _, value in pairs}
+
+
+def _report(rows: list[Row], more: dict[str, object], as_json: bool) -> int:
+    """The table in every form that was asked for."""
+    from skillrun.sandbox import matrix
+
+    for option, write in (("junit", matrix.junit), ("html", matrix.page)):
+        file = more[option]
+        if file:
+            try:
+                Path(str(file)).write_text(write(rows), encoding="utf-8")
+            except OSError as error:
+                raise Problem(f"cannot write {file}: {error.strerror}", "choose another file") from error
+    if as_json:
+        print(json.dumps({"schema": SCHEMA, "trials": [row.to_dict() for row in rows]}))
+    else:
+        print(matrix.text(rows))
+        for row in rows:
+            if row.outcome.run_folder:
+                print(f"  {row.outcome.scenario}: the whole run is in {row.outcome.run_folder}")
+    mine = [row for row in rows if row.outcome.what != "literal"]
+    return 0 if all(row.right for row in mine) else 3
+
+
+def _self_test(found: list[Scenario], as_json: bool) -> int:
+    from skillrun.sandbox import trial
+
+    spoiled = {scenario.name: wrong for scenario in found if (wrong := trial.self_test(scenario))}
+    if as_json:
+        print(json.dumps({"schema": SCHEMA, "spoiled": spoiled}))
+    for name, wrong in spoiled.items():
+        print(f"{name}: {'; '.join(wrong)}")
+    return 3 if spoiled else 0

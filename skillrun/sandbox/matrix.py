@@ -1,0 +1,127 @@
+"""Many trials as one table: text, plain data, JUnit XML and a page."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+from skillrun.sandbox.recipes import Scenario
+from skillrun.sandbox.trial import Outcome
+
+_CONTROL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters XML 1.0 cannot carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A trial and what it was a trial of."""
+
+    scenario: Scenario
+    outcome: Outcome
+
+    @property
+    def right(self) -> bool:
+        """Did it come out right? A refusal is right when the machine is unharmed and nothing was called done."""
+        if self.scenario.refusal:
+            return self.outcome.passed and self.outcome.exit_code in (3, 4, 7)
+        return self.outcome.passed and self.outcome.exit_code == 0
+
+    @property
+    def why(self) -> str:
+        """Why it did not come out right; empty when it did."""
+        if self.right:
+            return ""
+        if self.outcome.false_done:
+            return f"said done and was not: {self.outcome.reason}"
+        return self.outcome.reason or self.outcome.output.strip()[-200:]
+
+    def line(self) -> str:
+        """The trial in one line of text."""
+        word = "ok  " if self.right else "FAIL"
+        head = f"{word} {self.scenario.klass:17} {self.outcome.scenario:26} {self.outcome.what:9}"
+        return f"{head} exit {self.outcome.exit_code:<3} {self.outcome.seconds:6.1f} s  {self.why}".rstrip()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "scenario": self.outcome.scenario,
+            "class": self.scenario.klass,
+            "machine": self.scenario.machine,
+            "faults": list(self.scenario.faults),
+            "what": self.outcome.what,
+            "ok": self.right,
+            "exit_code": self.outcome.exit_code,
+            "verified": self.outcome.passed,
+            "false_done": self.outcome.false_done,
+            "why": self.why,
+            "seconds": self.outcome.seconds,
+            "files_changed": self.outcome.changed,
+            "run_folder": self.outcome.run_folder,
+        }
+
+
+def by_class(rows: Sequence[Row]) -> dict[str, dict[str, tuple[int, int]]]:
+    """Class -> what -> (came out right, tried)."""
+    table: dict[str, dict[str, tuple[int, int]]] = {}
+    for row in rows:
+        cell = table.setdefault(row.scenario.klass, {})
+        right, tried = cell.get(row.outcome.what, (0, 0))
+        cell[row.outcome.what] = (right + row.right, tried + 1)
+    return table
+
+
+def text(rows: Sequence[Row]) -> str:
+    """Success by class, and the figures that matter over all."""
+    kinds = list(dict.fromkeys(row.outcome.what for row in rows))
+    lines = [f"{'class':18}" + "".join(f"{kind:>12}" for kind in kinds)]
+    for klass, cells in sorted(by_class(rows).items()):
+        lines.append(f"{klass:18}" + "".join(f"{'/'.join(map(str, cells.get(kind, (0, 0)))):>12}" for kind in kinds))
+    for kind in kinds:
+        mine = [row for row in rows if row.outcome.what == kind]
+        false = sum(row.outcome.false_done for row in mine)
+        seconds = sum(row.outcome.seconds for row in mine)
+        right = sum(row.right for row in mine)
+        lines.append(f"{kind}: {right} of {len(mine)} came out right, {false} said done and were not, {seconds:.0f} s in all")
+    return "\n".join(lines)
+
+
+def junit(rows: Sequence[Row]) -> str:
+    """JUnit XML: a suite per class, a case per trial."""
+    suites = ElementTree.Element("testsuites", name="skillrun test")
+    for klass in sorted({row.scenario.klass for row in rows}):
+        mine = [row for row in rows if row.scenario.klass == klass]
+        failures = str(sum(not row.right for row in mine))
+        suite = ElementTree.SubElement(suites, "testsuite", name=klass, tests=str(len(mine)), failures=failures)
+        for row in mine:
+            name = f"{row.outcome.scenario} ({row.outcome.what})"
+            case = ElementTree.SubElement(suite, "testcase", classname=klass, name=name, time=str(row.outcome.seconds))
+            if not row.right:
+                failure = ElementTree.SubElement(case, "failure", message=_CONTROL.sub("?", row.why))
+                failure.text = _CONTROL.sub("?", row.outcome.output)
+    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def page(rows: Sequence[Row]) -> str:
+    """One self-contained HTML page; all text of machines is escaped."""
+    body = "".join(
+        f"<tr class={'ok' if row.right else 'bad'}><td>{html.escape(row.scenario.klass)}<td>{html.escape(row.outcome.scenario)}"
+        f"<td>{html.escape(row.outcome.what)}<td>{'right' if row.right else 'wrong'}<td>{row.outcome.exit_code}"
+        f"<td>{row.outcome.seconds:.1f}<td>{html.escape(row.why)}</tr>"
+        for row in rows
+    )
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    style = (
+        ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}"
+        "table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8884}"
+        ".bad td:nth-child(4){color:light-dark(#b00020,#ff8a8a);font-weight:600}pre{overflow:auto}"
+    )
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f'<meta name="viewport" content="width=device-width"><title>skillrun test</title><style>{style}</style>'
+        f"<h1>skillrun test</h1><pre>{html.escape(text(rows))}</pre><table><thead><tr><th>Class<th>Trial<th>What<th>Result"
+        f"<th>Exit<th>Seconds<th>Why</thead><tbody>{body}</tbody></table></html>\n"
+    )
