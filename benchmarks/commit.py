@@ -32,15 +32,20 @@ for i in $(seq 30); do head -c 60000 /dev/zero > usr/lib/lib$i.so; head -c 20000
 for i in $(seq 30); do mkdir usr/share/doc/p$i; echo doc > usr/share/doc/p$i/README; done
 for i in 21 22 23; do rm etc/conf$i; done
 """
-FILES_SETUP = "python3 -c \"import os\nfor d in range(500):\n os.makedirs(f't/{d}')\n for f in range(100): open(f't/{d}/{f}', 'w').write('old')\""
-FILES = "python3 -c \"import os\nfor d in range(500):\n for f in range(100): open(f't/{d}/{f}', 'w').write('new!')\""
-ADDED = "python3 -c \"import os\nfor d in range(500):\n os.makedirs(f'n/{d}')\n for f in range(100): open(f'n/{d}/{f}', 'w').write('new!')\""
+_WRITE = """python3 -c "
+import os
+for d in range(500):
+    os.makedirs(f'{0}/{{d}}', exist_ok=True)
+    for f in range(100):
+        open(f'{0}/{{d}}/{{f}}', 'w').write('{1}')
+"
+"""
 BIG = "for i in 1 2 3 4; do head -c 268435456 /dev/zero | tr '\\0' x > big$i; done"
 
 CASES = {
     "a package: 113 paths": (PACKAGE_SETUP, PACKAGE),
-    "50,000 files added": ("true", ADDED),
-    "50,000 files changed": (FILES_SETUP, FILES),
+    "50,000 files added": ("true", _WRITE.format("n", "new")),
+    "50,000 files changed": (_WRITE.format("t", "old"), _WRITE.format("t", "new!")),
     "1 GB in 4 files": ("true", BIG),
 }
 
@@ -58,9 +63,8 @@ def by_copying(lab: Lab, base: Path) -> float:
     sync_file_system(str(base))
 
     def copy() -> None:
-        subprocess.run(
-            ["cp", "-a", "--remove-destination", f"{lab.upper}/.", str(goal)], check=False, stderr=subprocess.DEVNULL
-        )
+        command = ["cp", "-a", "--remove-destination", f"{lab.upper}/.", str(goal)]
+        subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
         sync_file_system(str(base))
 
     return timed(copy)[0]

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -118,7 +118,7 @@ class Lab:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def manifest(top: Path, times: bool = True, skip: str = "") -> Manifest:
+def manifest(top: Path, times: bool = True, skip: Collection[str] = ()) -> Manifest:
     """Everything lstat, readlink, listxattr and read can tell, by path; hard links as groups of names."""
     found: Manifest = {}
     links: dict[int, list[str]] = {}
@@ -136,7 +136,8 @@ def manifest(top: Path, times: bool = True, skip: str = "") -> Manifest:
         elif kind == stat.S_IFLNK:
             content = os.readlink(path)
         elif kind == stat.S_IFDIR:
-            todo += [os.path.join(path, entry) for entry in os.listdir(path) if os.fsdecode(entry) != (skip or None)]
+            below = [os.path.join(path, entry) for entry in os.listdir(path)]
+            todo += [entry for entry in below if os.path.relpath(os.fsdecode(entry), top) not in skip]
         names = os.listxattr(path, follow_symlinks=False)
         xattrs = tuple(sorted((n, os.getxattr(path, n, follow_symlinks=False)) for n in names))
         size = status.st_size if kind != stat.S_IFDIR else None

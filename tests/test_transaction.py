@@ -273,9 +273,9 @@ def test_an_upper_on_another_file_system_is_copied_beside_the_tree_first(tmp_pat
     commit(lab.layers, scan(lab.layers), lab.changes)
     shutil.rmtree(lab.upper)
     store = lab.real / ".skillrun-0"
-    assert difference(manifest(bare.real, times=False), manifest(lab.real, times=False, skip=store.name)) == {}
+    assert difference(manifest(bare.real, times=False), manifest(lab.real, times=False, skip=[store.name])) == {}
     undo(lab.changes)
-    assert difference(before, manifest(lab.real, skip=store.name)) == {}
+    assert difference(before, manifest(lab.real, skip=[store.name])) == {}
     drop(lab.changes)
     assert not store.exists()
 

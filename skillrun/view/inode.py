@@ -13,6 +13,9 @@ from skillrun.view.dirfd import Tree
 OVERLAY = ("trusted.overlay.", "user.overlay.")
 """Prefixes of the attributes that belong to the overlay and never to the file."""
 
+_NOT_OURS = (*OVERLAY, "trusted.SGI_ACL_")
+"""Not read or set: the overlay's, and the shadows xfs lists of its access lists, which have their proper names too."""
+
 _NO_ATTRIBUTES = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.ENOENT, errno.EACCES)
 
 
@@ -100,7 +103,7 @@ def read_xattrs(path: str) -> dict[str, bytes]:
         names = os.listxattr(path, follow_symlinks=False)
         if not names:
             return {}
-        return {name: os.getxattr(path, name, follow_symlinks=False) for name in names if not name.startswith(OVERLAY)}
+        return {name: os.getxattr(path, name, follow_symlinks=False) for name in names if not name.startswith(_NOT_OURS)}
     except OSError as error:
         if error.errno in _NO_ATTRIBUTES:
             return {}
@@ -146,7 +149,7 @@ def set_attributes(path: str, wanted: Attributes, time: bool = True) -> None:
     if (status.st_uid, status.st_gid) != (wanted.uid, wanted.gid):
         os.chown(path, wanted.uid, wanted.gid)
     try:
-        now = {name: os.getxattr(path, name) for name in os.listxattr(path) if not name.startswith(OVERLAY)}
+        now = {name: os.getxattr(path, name) for name in os.listxattr(path) if not name.startswith(_NOT_OURS)}
     except OSError as error:
         if error.errno not in _NO_ATTRIBUTES:
             raise

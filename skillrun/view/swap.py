@@ -19,6 +19,7 @@ from skillrun.view.scan import walk_tree
 
 _NO_FLAGS = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 _CHUNK = 1 << 20
+_ASIDE = ".skillrun-aside-"
 
 
 class Lost(Exception):
@@ -44,6 +45,7 @@ class Side:
             if (status.st_dev, status.st_ino) != (store.dev, store.ino):
                 raise Lost(store.target, "is another directory than the one the changes were made against")
             self.store = Tree(store.store)
+            self.asides = {name for name in os.listdir(store.store) if name.startswith(_ASIDE)}
         except BaseException:
             os.close(self.real.fd)
             raise
@@ -86,7 +88,7 @@ def _apply_swap(op: Op, side: Side, forward: bool, number: int) -> bool:
     now = inode_at(side.real, op.path)
     if (want is None and now is None) or (want is not None and want.is_object(now)):
         if want is not None and want.is_directory:
-            _keep_mode(side.real, op.path, want)
+            _keep_as_it_was(side.real, op.path, want)
         return False
     if (other is None) != (now is None) or (other is not None and not other.is_object(now)):
         raise Lost(f"{side.base}/{op.path}", "was replaced by somebody else meanwhile")
@@ -100,9 +102,9 @@ def _apply_swap(op: Op, side: Side, forward: bool, number: int) -> bool:
         _exchange(store, real, side, number)
     side.forget(op)
     if want is not None:
-        _keep_mode(side.real, op.path, want)
+        _keep_as_it_was(side.real, op.path, want)
     if other is not None:
-        _keep_mode(side.store, op.slot, other)
+        _keep_as_it_was(side.store, op.slot, other)
     if other is not None and not other.is_untouched(inode_at(side.store, op.slot)):
         _take_back(want, real, store, side, number)
         side.forget(op)
@@ -121,12 +123,18 @@ def _let_move(side: Side, op: Op) -> None:
                 os.chmod(name, stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
 
 
-def _keep_mode(tree: Tree, path: str, wanted: Inode) -> None:
-    """Take a lent right back, also after a crash."""
-    here = inode_at(tree, path) if wanted.is_directory and not wanted.mode & stat.S_IWUSR else None
-    if here is not None and wanted.is_object(here) and here.mode == wanted.mode | stat.S_IWUSR and os.geteuid() != 0:
-        with _opened(tree, path) as (name, _):
-            os.chmod(name, stat.S_IMODE(wanted.mode))
+def _keep_as_it_was(tree: Tree, path: str, wanted: Inode) -> None:
+    """Take a lent right back, also after a crash; and the time that some file systems (xfs) give a moved directory."""
+    here = inode_at(tree, path) if wanted.is_directory else None
+    if here is None or not wanted.is_object(here):
+        return
+    lent = os.geteuid() != 0 and here.mode == wanted.mode | stat.S_IWUSR and here.mode != wanted.mode
+    if lent or here.mtime != wanted.mtime:
+        with _opened(tree, path) as (name, status):
+            if here.mtime != wanted.mtime:
+                os.utime(name, ns=(status.st_atime_ns, wanted.mtime))
+            if lent:
+                os.chmod(name, stat.S_IMODE(wanted.mode))
 
 
 def _take_back(want: Inode | None, real: tuple[int, str], store: tuple[int, str], side: Side, number: int) -> None:
@@ -150,7 +158,7 @@ def _move(source: tuple[int, str], goal: tuple[int, str]) -> None:
 
 
 def _aside(number: int) -> str:
-    return f".skillrun-aside-{number}"
+    return f"{_ASIDE}{number}"
 
 
 def _exchange(store: tuple[int, str], real: tuple[int, str], side: Side, number: int) -> None:
@@ -161,6 +169,7 @@ def _exchange(store: tuple[int, str], real: tuple[int, str], side: Side, number:
         if error.errno not in _NO_FLAGS:
             raise
         aside = (side.store.fd, _aside(number))
+        side.asides.add(aside[1])
         if stat.S_ISDIR(os.lstat(real[1], dir_fd=real[0]).st_mode) or stat.S_ISDIR(os.lstat(store[1], dir_fd=store[0]).st_mode):
             os.rename(real[1], aside[1], src_dir_fd=real[0], dst_dir_fd=aside[0])
         else:
@@ -172,7 +181,7 @@ def _exchange(store: tuple[int, str], real: tuple[int, str], side: Side, number:
 def _finish_three_step(op: Op, side: Side, want: Inode | None, number: int) -> None:
     """Bring an exchange that was cut in the middle to one of its ends."""
     aside = _aside(number)
-    parked = inode_at(side.store, aside)
+    parked = inode_at(side.store, aside) if aside in side.asides else None
     if parked is None:
         return
     now, slot = inode_at(side.real, op.path), inode_at(side.store, op.slot)
