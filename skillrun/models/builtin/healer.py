@@ -92,15 +92,10 @@ def _carry_out(bench: Bench, remedy: Remedy, failure: Failure, found: Mapping[st
     if remedy.then == "stop":
         raise Stop(remedy.outcome or "stuck", sentence)
     if remedy.procedure:
-        before = len(bench.said)
-        bench.explain(sentence)
         command = yield from PROCEDURES[remedy.procedure](bench, failure, found)
         if command is None:
-            if sentence in bench.said[before:]:
-                bench.said.remove(sentence)
-            if sentence in bench.story:
-                bench.story.remove(sentence)
             return None
+        bench.explain(sentence)
         return Cure("retry", command) if command else Cure("skip")
     bench.explain(sentence)
     for act in remedy.act:

@@ -97,6 +97,60 @@ def _start(bench: Bench, unit: str) -> Work[bool]:
     return result.ok and bool(alive) and bool(re.match(r"\d+", alive or ""))
 
 
+def service_down(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """A service that was started and does not run: what it says in the foreground, and the directories it misses."""
+    started = [
+        command for command in [*bench.done, failure.command] if re.search(r"\b(?:service|systemctl|init\.d)\b", command)
+    ]
+    units = [next(name for name in match.groups() if name) for command in started for match in UNIT.finditer(command)]
+    for unit in dict.fromkeys(name.removesuffix(".service") for name in units):
+        text = yield from bench.look(
+            f"cat /etc/systemd/system/{unit}.service /lib/systemd/system/{unit}.service 2>/dev/null | grep -E '^(User|Group|ExecStart)='; true",  # noqa: E501
+            f"how is {unit} started, and as whom?",
+        )
+        values = unit_values(text or "")
+        user, starts = values.get("User", ["root"])[0], values.get("ExecStart", [])
+        if not starts or bench.tried[f"down {unit}"] > 3:
+            continue
+        bench.tried[f"down {unit}"] += 1
+        words = _settle(starts[0].lstrip("@-:+!"), "notify")
+        told = yield from bench.shell(
+            f"{bench.root}timeout 4 runuser -u {user} -- {words} 2>&1 | tail -20",
+            f"what does {unit} say when it is started by hand, for a moment?",
+        )
+        made = False
+        for line in told.output.splitlines():
+            for path in re.findall(r"(/(?:var|run|srv|opt|etc)/[\w./-]+)", line):
+                made = (yield from _make_place(bench, path, user)) or made
+        if made:
+            again = next(command for command in reversed(started) if unit in command)
+            yield from bench.sure(again, f"{unit} again, now that its directories are there")
+            yield from bench.shell("sleep 2", f"time for {unit} to come up")
+            return failure.command
+    return None
+
+
+UNIT = re.compile(
+    r"\bservice\s+(?P<unit>[\w@.-]+)\s+(?:re)?start|systemctl\s+(?:-\S+\s+)*(?:enable\s+--now|start|restart)\s+(?P<unit2>[\w@.-]+)|init\.d/(?P<unit3>[\w.-]+)"
+)
+
+
+def _make_place(bench: Bench, path: str, user: str) -> Work[bool]:
+    """The directory a service looks for, made as its own when it (or what it lies in) is not there."""
+    folder = path.rstrip("/.'") if not re.search(r"\.\w{1,5}$", path) else path.rsplit("/", 1)[0]
+    if folder.count("/") < 3 and not folder.startswith(("/var/lib", "/var/log", "/run/")):
+        return False
+    if (yield from bench.look(f"{bench.root}test -e {folder} && echo there", f"is {folder} there?")):
+        return False
+    owner = f"-o {user} -g $(id -gn {user}) " if user != "root" else ""
+    made = yield from bench.shell(
+        f"{bench.root}install -d -m 750 {owner}{folder}", f"{folder}, which the service needs and which is not there"
+    )
+    if made.ok:
+        bench.explain(f"The service's directory {folder} was not there; it was made, for {user}.")
+    return made.ok
+
+
 def _settle(words: str, kind: str) -> str:
     """A start command without what only systemd could do with it."""
     if kind == "notify":
@@ -164,5 +218,6 @@ def own_home(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[s
 PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]] = {
     "by-hand": by_hand,
     "stale-pid": stale_pid,
+    "service-down": service_down,
     "own-home": own_home,
 }

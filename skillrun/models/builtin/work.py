@@ -179,6 +179,11 @@ def went_well(command: str, result: Result) -> bool:
     """True when the command ended with 0 and nothing it says belies that (a pipe hides all exit codes but its last)."""
     if not result.ok:
         return False
+    said = normalise(result.output)
+    if re.search(r"\bapt(-get)?\b[^;&|]*\bupdate\b", command) and re.search(
+        r"^[WE]: (Failed to fetch|Some index)", said, re.MULTILINE
+    ):
+        return bool(re.search(r"^(Get|Hit):\d", said, re.MULTILINE))
     return not (
         re.search(r"\||<\(|\$\(", command)
         and re.search(
