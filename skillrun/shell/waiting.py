@@ -15,6 +15,7 @@ import re
 import stat
 import struct
 import termios
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -174,7 +175,8 @@ def look(terminal: Terminal, shell: int, open_line: str) -> Look:
             pids = frozenset(found[sight])
             return Look(sight, pids, _is_secret(terminal.echo, terminal.by_line, open_line), tree.name_of(min(pids)))
     if found[Sight.HIDDEN]:
-        return _by_elimination(terminal, open_line, all(entry[0] in "SI" for entry in stats.values()))
+        asleep = all(entry[0] in "SI" for entry in stats.values())
+        return _by_elimination(terminal, open_line, asleep, hidden=found[Sight.HIDDEN])
     return Look(Sight.BUSY)
 
 
@@ -212,14 +214,17 @@ def _modes_of(pid: int) -> tuple[bool, bool]:
     return True, True
 
 
-def _by_elimination(terminal: Terminal, open_line: str, asleep: bool, relayed: bool = False) -> Look:
+def _by_elimination(
+    terminal: Terminal, open_line: str, asleep: bool, relayed: bool = False, hidden: Sequence[int] = ()
+) -> Look:
     """Nobody can be looked into: all asleep, and the terminal left as a question leaves it."""
     echo, by_line = terminal.echo, terminal.by_line
     prepared = bool(open_line.strip()) or (not relayed and not (echo and by_line))
     if not asleep or not prepared:
         return Look(Sight.BUSY)
-    group = terminal.foreground()
-    return Look(Sight.HIDDEN, frozenset({group}), _is_secret(echo, by_line, open_line), tree.name_of(group))
+    pids = frozenset(hidden or [terminal.foreground()])
+    sudo = any(tree.is_sudo(pid) for pid in hidden)
+    return Look(Sight.HIDDEN, pids, _is_secret(echo, by_line, open_line), "sudo" if sudo else tree.name_of(min(pids)))
 
 
 def _is_secret(echo: bool, by_line: bool, open_line: str) -> bool:
