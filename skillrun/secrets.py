@@ -30,10 +30,13 @@ KEY_PREFIXES = (
 )  # fmt: skip
 """How well-known services begin their keys: text that looks like one is masked though nobody declared it."""
 
-_KEY_BODY = rb"[A-Za-z0-9_.+/=-]"
 _PREFIXES = tuple(prefix.encode() for prefix in KEY_PREFIXES)
-_KEYS = re.compile(rb"(?<![A-Za-z0-9])(?:" + b"|".join(map(re.escape, _PREFIXES)) + rb")" + _KEY_BODY + rb"{12,}")
-_KEY_AT_END = re.compile(rb"(?:" + b"|".join(map(re.escape, _PREFIXES)) + rb")" + _KEY_BODY + rb"{0,500}\Z")
+_ANY_PREFIX = b"|".join(map(re.escape, _PREFIXES))
+# A key has a long tail of letters and digits, digits among them: `npm_config_yes` and `sk-learn` have not.
+_KEYS = re.compile(
+    rb"(?<![A-Za-z0-9])(?:" + _ANY_PREFIX + rb")(?=[A-Za-z_.-]*[0-9])[A-Za-z0-9_.-]{0,60}?[A-Za-z0-9]{12,}[A-Za-z0-9_.=-]*"
+)
+_KEY_AT_END = re.compile(rb"(?:" + _ANY_PREFIX + rb")[A-Za-z0-9_.=-]{0,500}\Z")
 _LONGEST_KEY = 520
 
 _SECRET_NAME = re.compile(
@@ -135,8 +138,16 @@ class Vault:
             return len(tail) - match.start()
         for size in range(min(self._longest, len(data)), 0, -1):
             if data[-size:] in self._beginnings:
-                return size
+                return self._not_inside(data, len(data) - size)
         return 0
+
+    def _not_inside(self, data: bytes, cut: int) -> int:
+        """How many bytes to hold, so that the cut does not go through a value that is there as a whole."""
+        if self._pattern is not None:
+            for match in self._pattern.finditer(data, max(0, cut - self._longest - 1)):
+                if match.start() < cut < match.end():
+                    cut = match.start() if match[0] in self._beginnings else match.end()
+        return len(data) - cut
 
 
 class Masker:
