@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skillrun.events import Result, State
@@ -77,6 +77,7 @@ def test_short_values_are_not_masked() -> None:
     assert vault.mask("yes, yes") == "yes, yes"
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 12), max_size=30), st.text(max_size=20), st.text(max_size=20))
 def test_a_secret_split_over_reads_is_masked(sizes: list[int], before: str, after: str) -> None:
     """Wherever the pieces of a stream end, the value does not come through, and nothing else is lost."""

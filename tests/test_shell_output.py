@@ -1,0 +1,122 @@
+"""What is left of output once a terminal has carried it out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skillrun.secrets import Vault
+from skillrun.shell.lines import Lines, Shortened, strip
+from skillrun.shell.screen import Screen, asked
+from skillrun.shell.transcript import Transcript
+
+SEEN = {
+    "plain\r\ntext\r\n": "plain\ntext\n",
+    "10%\r20%\r100%\r\n": "100%\n",
+    "long text\rshort\r\n": "shorttext\n",
+    "long text\r\x1b[Kshort\r\n": "short\n",
+    "abc\b\bX\r\n": "aXc\n",
+    "a\r\nb\r\n\x1b[2A\x1b[KA\r\n\x1b[KB\r\n": "A\nB\n",
+    "\x1b[1;32mok\x1b[0m done\r\n": "ok done\n",
+    "x\x1b]0;title\x07y\x1b]52;c;AAAA\x1b\\z\r\n": "xyz\n",
+    "abcdef\x1b[4D\x1b[P\r\n": "abdef\n",
+    "abcdef\x1b[2GX\r\n": "aXcdef\n",
+    "one\x1b[2J\x1b[Htwo\r\n": "one\ntwo\n",
+    "before\r\n\x1b[?1049h\x1b[Hdrawn\x1b[?1049lafter\r\n": "before\nafter\n",
+    "tab\there\r\n": "tab\there\n",
+    "\x9b31mc1\x07\x00\x0e\r\n": "31mc1\n",
+}
+
+
+@pytest.mark.parametrize("written", SEEN)
+def test_cursor_movement_is_carried_out(written: str) -> None:
+    """In one piece and character by character."""
+    for pieces in ([written], list(written)):
+        lines = Lines(1000, 1000)
+        for piece in pieces:
+            lines.feed(piece)
+        assert "".join(map(str, lines.parts()[::2])) == SEEN[written]
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="ab\r\n\b\t\x1b[]0;1mKHAJ?h\x07\\\x00\x9b\xff", max_size=200), st.integers(1, 50))
+def test_nothing_gets_through(text: str, size: int) -> None:
+    """Whatever is written, in whatever pieces: no control character reaches the reader, and nothing raises."""
+    lines, screen = Lines(100, 100), Screen((10, 40))
+    for start in range(0, len(text), size):
+        lines.feed(text[start : start + size])
+        screen.feed(text[start : start + size])
+    head, _, tail = lines.parts()
+    for shown in (head + tail, strip(text), screen.text()):
+        assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", shown.replace("\r", ""))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.text(alphabet="xyz\n", max_size=80), max_size=40), st.integers(1, 60), st.integers(1, 60))
+def test_head_and_tail_are_the_texts_own(pieces: list[str], head_limit: int, tail_limit: int) -> None:
+    """The head begins the text, the tail ends it, and the count of what is missing between is right."""
+    shortened = Shortened(head_limit, tail_limit)
+    for piece in pieces:
+        shortened.add(piece)
+    head, left_out, tail = shortened.parts()
+    whole = "".join(pieces)
+    assert whole.startswith(head)
+    assert whole.endswith(tail)
+    assert len(head) + left_out + len(tail) == len(whole)
+    assert len(head) <= head_limit
+    assert len(tail) <= tail_limit
+
+
+def test_a_long_output_is_shortened_and_lies_on_disk(tmp_path: Path) -> None:
+    """The model reads the beginning, the end, how much is missing and where it is."""
+    transcript = Transcript(tmp_path / "o" / "1.log", Vault(), (24, 80), head=100, tail=100)
+    for number in range(5000):
+        transcript.feed(b"line %d\r\n" % number)
+    text, shortened = transcript.part()
+    transcript.close()
+    assert shortened
+    assert text.startswith("line 0\nline 1\n")
+    assert text.endswith("line 4998\nline 4999")
+    assert str(tmp_path / "o" / "1.log") in text
+    assert len(text) < 500
+    assert (tmp_path / "o" / "1.log").read_bytes().count(b"\n") == 5000
+
+
+def test_text_split_inside_a_character_is_whole(tmp_path: Path) -> None:
+    """UTF-8 is decoded over the borders of reads."""
+    transcript = Transcript(tmp_path / "1.log", Vault(), (24, 80))
+    for byte in "naïve — 日本\r\n".encode():
+        transcript.feed(bytes([byte]))
+    assert transcript.part() == ("naïve — 日本", False)
+    transcript.close()
+
+
+def test_events_never_carry_escapes(tmp_path: Path) -> None:
+    """Also when the escape is split over two events."""
+    transcript = Transcript(tmp_path / "1.log", Vault(), (24, 80))
+    shown = ""
+    for piece in (b"a\x1b]52;c;Zm", b"9v\x07b\x1b[3", b"1mc\r\n"):
+        transcript.feed(piece)
+        shown += transcript.unseen()
+    assert shown == "abc\n"
+    transcript.close()
+
+
+def test_the_screen_of_a_full_screen_program() -> None:
+    """What it drew, where it drew it, until it leaves."""
+    screen = Screen((5, 20))
+    screen.feed("$ menu\r\n\x1b[?1049h\x1b[2J\x1b[2;3HTitle\x1b[4;3H< OK >")
+    assert screen.text() == "\n  Title\n\n  < OK >"
+    screen.feed("\x1b[?1049lback\r\n")
+    assert screen.text() == "back"
+
+
+def test_a_terminal_answers() -> None:
+    """Where the cursor is, what it is, how it is; nothing else."""
+    assert asked(b"\x1b[6n", "ab", (24, 80)) == b"\x1b[24;3R"
+    assert asked(b"x\x1b[c\x1b[5n", "", (24, 80)) == b"\x1b[0n\x1b[?1;2c"
+    assert asked(b"\x1b[31mred", "", (24, 80)) == b""
