@@ -37,6 +37,9 @@ class Bait:
 
     path: str
 
+    def __str__(self) -> str:
+        return self.path
+
 
 def plant(folder: str, name: str, owner: tuple[int, int]) -> list[str]:
     """Fill the empty directory `folder`, which hides `name` of some home, with bait; the paths of the bait."""

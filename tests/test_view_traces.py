@@ -1,0 +1,118 @@
+"""What is left of a view: nothing but its layers, however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from skillrun.ports import Command
+from skillrun.targets.preview import PreviewTarget
+from skillrun.view.keeping import drop
+from skillrun.view.probe import probe
+from skillrun.view.table import read_mounts
+from tests.contracts.target import result_of
+from tests.viewing import manifest, root_view, run_in
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.overlay,
+    pytest.mark.skipif(probe().tier != "R", reason=f"no root view here: {'; '.join(probe().reasons)}"),
+]
+
+PLACES = ("/etc", "/srv", "/usr/local/bin", "/var/lib/dpkg", "/var/spool", "/usr/sbin", "/boot")
+
+
+def namespaces() -> set[str]:
+    """Every mount, PID and user namespace some process is in."""
+    found = set()
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        for kind in ("mnt", "pid", "user", "ipc", "net"):
+            try:
+                found.add(os.readlink(f"/proc/{process}/ns/{kind}"))
+            except OSError:
+                continue
+    return found
+
+
+def children_of(pid: int) -> list[int]:
+    """Every descendant of a process."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += [int(child), *children_of(int(child))]
+    return found
+
+
+SUPERVISOR = """
+import sys, time
+from pathlib import Path
+from skillrun.ports import Command
+from skillrun.targets.preview import PreviewTarget
+target = PreviewTarget.open(Path(sys.argv[1]), cwd="/")
+stream = target.run(Command("setsid -f sleep 1000 </dev/null >/dev/null 2>&1; trap '' HUP INT TERM; echo up; sleep 1000"))
+print(next(stream).text, flush=True)
+for event in stream: pass
+"""
+
+
+def test_a_killed_supervisor_takes_everything_along(tmp_path: Path) -> None:
+    """After SIGKILL of skillrun no process, mount or namespace of the view is left; the layers can be dropped."""
+    mounts = read_mounts()
+    supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    assert supervisor.stdout is not None
+    assert supervisor.stdout.readline() == "up\n"
+    end = time.monotonic() + 10
+    inside, names = children_of(supervisor.pid), [""]
+    while names.count("sleep") < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+        inside = children_of(supervisor.pid)
+        names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in inside]
+    assert names.count("sleep") == 2, names
+    own = {os.readlink(f"/proc/{pid}/ns/mnt") for pid in inside} - {os.readlink("/proc/self/ns/mnt")}
+    assert own
+    supervisor.send_signal(signal.SIGKILL)
+    supervisor.wait()
+    supervisor.stdout.close()
+    end = time.monotonic() + 5
+    while any(Path(f"/proc/{pid}").exists() for pid in inside) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert [pid for pid in inside if Path(f"/proc/{pid}").exists()] == []
+    assert not own & namespaces()
+    assert read_mounts() == mounts
+    drop(tmp_path / "run/changes")
+    left = [path for path in (tmp_path / "run").rglob("*") if path.is_file() and "outputs" not in path.parts]
+    assert left == []
+
+
+def test_a_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A run that installs, adds a user, edits and deletes, then is discarded: the machine is what it was, file by file."""
+    before = manifest(PLACES)
+    target = PreviewTarget.open(tmp_path / "run", cwd="/")
+    for command in (
+        "useradd -m newcomer && echo 'newcomer ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/newcomer",
+        "rm -r /etc/skel; sed -i s/root/toor/ /etc/group; chmod 600 /etc/hosts; ln -s x /usr/local/bin/y",
+        "mkdir -p /opt/new/deep && cp /bin/true /opt/new/deep/ && chown daemon /opt/new; ln /etc/hostname /etc/hostname2",
+        "echo '* * * * * root true' >/etc/cron.d/x; touch /srv/y /boot/z; rm -rf /var/lib/dpkg/info",
+    ):
+        assert result_of(target.run(Command(command))).state.value == "exited"
+    target.close()
+    drop(tmp_path / "run/changes")
+    assert manifest(PLACES) == before
+    left = [path for path in (tmp_path / "run").rglob("*") if path.is_file() and "outputs" not in path.parts]
+    assert left == []
+
+
+def test_a_view_inside_a_view_is_said_to_be_none(tmp_path: Path) -> None:
+    """Inside a root view the probe builds what it can and names it; it never claims a root view it cannot have."""
+    code = "from skillrun.view.probe import probe; found = probe(); print(found.tier, found.reasons)"
+    with root_view(tmp_path / "changes") as view:
+        environment = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONDONTWRITEBYTECODE": "1"}
+        status, output = run_in(view, [sys.executable, "-c", code], environment)
+    assert status == 0, output
+    assert output.split()[0] in ("J", "S")
+    assert "no root view" in output
