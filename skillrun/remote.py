@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from skillrun.document import document_in, read_files
-from skillrun.skill import DOCUMENT_NAMES, MAX_BYTES, Skill, SkillError, digest_of
+from skillrun.document import read_files
+from skillrun.skill import DOCUMENT_NAMES, MAX_BYTES, Skill, SkillError, digest_of, document_in
 from skillrun.sources import files_of, read_path
 
 FETCH_SECONDS = 20.0

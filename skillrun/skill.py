@@ -172,6 +172,16 @@ DOCUMENT_NAMES = (
 """File names under which installing instructions circulate, the first one found wins."""
 
 
+def document_in(folder: Path) -> Path | None:
+    """The document of a directory: SKILL.md, or one of the names installing instructions go by, or its only Markdown file."""
+    for name in DOCUMENT_NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    found = [path for path in sorted(folder.glob("*.md")) if path.name.lower() != "readme.md"]
+    readme = next((path for path in sorted(folder.glob("*.md")) if path.name.lower() == "readme.md"), None)
+    return found[0] if len(found) == 1 else readme if not found else None
+
+
 def digest_of(files: Mapping[str, bytes]) -> str:
     """The identity of a skill's files (relative path with `/` -> bytes), as `sha256:<hex>`.
 

@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from skillrun.document import document_in, read_skill
-from skillrun.frontmatter import split
-from skillrun.skill import MAX_BYTES, Skill, SkillError, digest_of
+from skillrun.frontmatter import glance, split
+from skillrun.skill import MAX_BYTES, Skill, SkillError, digest_of, document_in
 
 MAX_FILES = 500
 MAX_TOTAL = 16 << 20
@@ -120,6 +119,9 @@ def _entry(name: str, document: Path, label: str) -> Entry:
     try:
         with document.open("rb") as file:
             text = file.read(MAX_BYTES).decode("utf-8", "replace")
+        described = glance(text)
+        if described is not None:
+            return Entry(name, described, label, document)
         front = split(text, str(document))
     except (OSError, SkillError) as error:
         return Entry(name, "", label, document, problem=str(error))
@@ -155,6 +157,8 @@ def find_skill(spec: str) -> Skill:
 
     The digest covers every file of a skill directory. Raises SkillError with what to try instead.
     """
+    from skillrun.document import read_skill
+
     if spec == "-":
         return replace(read_skill(_standard_input(), "stdin"), source="stdin")
     if re.match(r"https?://", spec) and not _GIT.search(spec):
@@ -217,6 +221,8 @@ def read_path(path: Path, source: str = "") -> Skill:
 
     Raises SkillError.
     """
+    from skillrun.document import read_skill
+
     document = document_in(path) if path.is_dir() else path
     if document is None:
         raise SkillError(f"no SKILL.md, install.md or other single Markdown file in {path}", str(path))

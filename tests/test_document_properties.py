@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skillrun.document import read_skill
+from skillrun.frontmatter import glance, split
 from skillrun.hidden import hidden_in, reveal
 from skillrun.skill import MAX_BYTES, MAX_LINES, SkillError
 
@@ -108,3 +109,22 @@ def test_a_megabyte_is_refused_at_once() -> None:
     with pytest.raises(SkillError, match="larger than"):
         read_skill("# Install foo\n```\npip install foo\n```\n" * 30_000)
     assert time.process_time() - start < 0.5
+
+
+@given(
+    st.from_regex(
+        r"(---\n)?(name: demo\n)?(description: [^\n]{0,40}\n){0,2}(metadata:\n  a: [^\n]{0,9}\n)?(x[:y] [^\n]{0,9}\n)?---\n",
+        fullmatch=True,
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_a_glance_never_differs_from_reading(text: str) -> None:
+    """Where a glance at the front matter gives a description, reading it whole gives the same, or refuses the document."""
+    seen = glance(text)
+    if seen is None:
+        return
+    try:
+        front = split(text)
+    except SkillError:
+        return
+    assert seen == front.text("description")

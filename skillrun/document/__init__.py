@@ -32,22 +32,13 @@ from skillrun.skill import (
     SkillError,
     Step,
     digest_of,
+    document_in,
 )  # fmt: skip
 
-__all__ = ["document_in", "read_files", "read_skill"]
+__all__ = ["read_files", "read_skill"]
 
 _HARVESTED = {"steps", "prerequisites", "human", "inputs", "goal"}
 _LEFT_OUT = {"uninstall", "done", "rules", "troubleshooting", "usage", "about", "update"}
-
-
-def document_in(folder: Path) -> Path | None:
-    """The document of a directory: SKILL.md, or one of the names installing instructions go by, or its only Markdown file."""
-    for name in DOCUMENT_NAMES:
-        if (folder / name).is_file():
-            return folder / name
-    found = [path for path in sorted(folder.glob("*.md")) if path.name.lower() != "readme.md"]
-    readme = next((path for path in sorted(folder.glob("*.md")) if path.name.lower() == "readme.md"), None)
-    return found[0] if len(found) == 1 else readme if not found else None
 
 
 def read_skill(origin: Path | str, source: str = "") -> Skill:
