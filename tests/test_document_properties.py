@@ -111,12 +111,10 @@ def test_a_megabyte_is_refused_at_once() -> None:
     assert time.process_time() - start < 0.5
 
 
-@given(
-    st.from_regex(
-        r"(---\n)?(name: demo\n)?(description: [^\n]{0,40}\n){0,2}(metadata:\n  a: [^\n]{0,9}\n)?(x[:y] [^\n]{0,9}\n)?---\n",
-        fullmatch=True,
-    )
-)
+FRONT = r"(---\n)?(name: demo\n)?(description: [^\n]{0,40}\n){0,2}(metadata:\n  a: [^\n]{0,9}\n)?(x[:y] [^\n]{0,9}\n)?---\n"
+
+
+@given(st.from_regex(FRONT, fullmatch=True))
 @settings(max_examples=300, deadline=None)
 def test_a_glance_never_differs_from_reading(text: str) -> None:
     """Where a glance at the front matter gives a description, reading it whole gives the same, or refuses the document."""

@@ -20,7 +20,6 @@ from skillrun.document.ways import assign, steps_of
 from skillrun.frontmatter import FrontMatter, split
 from skillrun.hidden import hidden_in, reveal
 from skillrun.skill import (
-    DOCUMENT_NAMES,
     MAX_BYTES,
     MAX_LINES,
     Check,

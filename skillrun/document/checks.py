@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from skillrun.document.labels import manager_of, vocabulary
+from skillrun.document.snippets import installs
 from skillrun.document.steps import Draft
-from skillrun.document.ways import installs
 from skillrun.skill import Check
 
 _CD = re.compile(r"^(?:cd|pushd)\s+(?P<to>[^\s;&|]+|\"[^\"]+\")\s*(?:&&\s*(?P<rest>.+))?$", re.DOTALL)
@@ -155,7 +155,7 @@ def _uses(drafts: list[Draft]) -> Iterator[Check]:
         return
     for draft, command in placed[last + 1 :]:
         text = draft.snippet.text
-        if command and _only_uses(text) and not draft.group:
+        if command and _only_uses(text) and not draft.group and not draft.step.optional:
             yield Check(command, "derived", draft.snippet.line)
 
 
@@ -235,9 +235,11 @@ def _package_checks(draft: Draft, command: str) -> Iterator[tuple[str, Check]]:
             prefix = pip["python"] if pip else ""
             before = command[: len(command) - len(text)]
             yield low, Check(f"{before}{prefix}pip show -q {name} && {prefix}python -c 'import {module}'", "derived", line)
-        else:
-            program = vocabulary().binaries.get(low, low.rsplit("/", 1)[-1])
-            yield low, Check(_version(program), "derived", line)
+            continue
+        program = vocabulary().binaries.get(low, low.rsplit("/", 1)[-1])
+        library = re.match(r"(?:python[\d.]* -m )?pip3? install ", text) and low not in vocabulary().binaries
+        either = f" || python3 -m pip show -q {name}" if library else ""  # nothing says whether it is a program or a library
+        yield low, Check(_version(program) + either, "derived", line)
 
 
 def _version(program: str) -> str:
@@ -256,7 +258,8 @@ def packages(command: str) -> tuple[str, ...]:
     found: list[str] = []
     for match in _INSTALL.finditer(command):
         skip = False
-        for word in match["rest"].replace("\\\n", " ").split():
+        for word in re.sub(r"\s#.*", "", match["rest"]).replace("\\\n", " ").split():
+            word = word.replace("'", "").replace('"', "")
             if skip:
                 skip = False
             elif word in (
@@ -273,7 +276,9 @@ def packages(command: str) -> tuple[str, ...]:
                 "-o",
             ):
                 skip = True
-            elif not word.startswith(("-", ".", "/", "~", "$", "http", "git+", '"', "'")) and word not in ("install", "add"):
+            elif (
+                word and not word.startswith(("-", ".", "/", "~", "$", "http", "git+", "[")) and word not in ("install", "add")
+            ):
                 found.append(word)
     if manager == "go":
         return tuple(path.split("@")[0].rsplit("/", 1)[-1] for path in found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from skillrun.document.labels import vocabulary
+from skillrun.document.labels import manager_of, vocabulary
 
 _SHELL = {
     "bash",
@@ -42,6 +42,17 @@ MAX_LINES = 2000
 """Lines of one block that are looked at; longer blocks are files, not commands."""
 
 
+_FETCHED = re.compile(
+    r"\|\s*(?:sudo\s+(?:-\w+\s+)*)?(?:env\s+\S+\s+)*(?:ba|z|da)?sh\b|(?:ba|z)?sh\s+<\(|(?:ba|z)?sh\s+-c\s+\"\$\(curl"
+)
+_CHOSEN = re.compile(r"\b(?:install|add|tool|-S\w*|emerge|pull|in)\b")
+
+
+def installs(command: str) -> bool:
+    """Whether a command installs something by itself: a package manager at work, or a fetched script."""
+    return bool(_FETCHED.search(command)) or (bool(manager_of(command, languages=True)) and bool(_CHOSEN.search(command)))
+
+
 @dataclass(frozen=True, slots=True)
 class Snippet:
     """A complete command and its lines in the document (1-based, inclusive); `comment`: the comment lines before it."""
@@ -69,8 +80,17 @@ def is_shell(lang: str, text: str) -> bool:
     return bool(first) and may_be_command(first)
 
 
+_OTHER_LANGUAGE = re.compile(
+    r"(?:import|from|def|class|return|package|func|fn|const|let|var|use|struct|pub|async|await|elif|except|raise"
+    r"|print\(|#include|>>>|@\w|\w+\()"
+    r"(?![-/.])"
+)
+
+
 def may_be_command(line: str) -> bool:
     """Whether a line could be a command: nothing speaks against it."""
+    if _OTHER_LANGUAGE.match(line):
+        return False
     word = _WORD.match(line)
     if not word or line.endswith(":") or re.match(r"^[\w .-]+\s*[:=]\s", line):
         return False

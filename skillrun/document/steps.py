@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from skillrun.document.blocks import Block
 from skillrun.document.labels import Label, both, manager_of, plain, read_label
 from skillrun.document.outline import Part, kind_of
-from skillrun.document.snippets import Snippet, is_call, is_command, is_shell, snippets
+from skillrun.document.snippets import Snippet, installs, is_call, is_command, is_shell, snippets
 from skillrun.skill import When
 
 CODE = re.compile(r"(?<!`)(`{1,3})(?!`)([^`\n]{1,500}?)(?<!`)\1(?!`)")
@@ -77,6 +77,9 @@ _PRINTS_AFTER = re.compile(
 _WORKS = re.compile(
     rf"^\W*(?:now |then |should |must |will |also )*(?:{_PRINT}|runs?|works?|starts?|exits?|succeeds?)\b", re.IGNORECASE
 )
+_ON_PATH = re.compile(
+    r"^\W*(?:is|are|must be|should be)\s+(?:now\s+)?(?:on|in|installed|available|found|reachable)\b", re.IGNORECASE
+)
 _TASK = re.compile(r"^\[[ xX]?\]\s*")
 
 
@@ -124,6 +127,8 @@ class Draft:
             when = both(when, label.when)
         free = when == When(note=when.note)
         manager = manager_of(self.snippet.text, languages=bool(self.group) and free)
+        if not when.os and not manager and re.match(r"(?:powershell|pwsh|iwr|irm|msiexec)\b", self.snippet.text):
+            return When(("windows",), when.distro, when.manager, when.arch, when.root, when.note)
         if manager and not when.manager:
             when = When(when.os, when.distro, (manager,), when.arch, when.root, when.note)
         return when
@@ -277,16 +282,7 @@ class _BlockReader:
         line = block.line + block.text.count("\n", 0, span.start())
         after = re.split(r"\.(?:\s|$)", after, maxsplit=1)[0]
         sentence = f"{before}`{code}`{after}"
-        role = ""
-        if _SKIP.search(sentence) and is_call(code) and not self.current.skip_if:
-            self.current.skip_if = code if re.search(r"\bif\b", sentence, re.IGNORECASE) else ""
-            role = "skip"
-        elif self.part.kind == "done" and not _trouble(before) and not _NOT.search(before):
-            role = "check" if " " in code or _WORKS.search(after) else "skip"
-        elif _CHECK_LATE.search(sentence) or _CHECK.match(before) or _announces_check(block.text):
-            role = "check"
-        elif other := _OTHER.match(before):
-            role = "uninstall" if other["verb"].lower() in ("uninstall", "remove") else "update"
+        role = self._role(block, code, before, after)
         if role and not is_call(code):
             return
         if not role and (
@@ -298,6 +294,22 @@ class _BlockReader:
         prints = _PRINTS_AFTER.match(after)
         if role == "check" and prints:
             self.harvest.drafts[-1].expect = prints["text"].strip()
+
+    def _role(self, block: Block, code: str, before: str, after: str) -> str:
+        """What the sentence around inline code makes of it; empty for an ordinary command."""
+        sentence = f"{before}`{code}`{after}"
+        works = " " in code or bool(_WORKS.search(after))
+        if _SKIP.search(sentence) and is_call(code) and not self.current.skip_if:
+            self.current.skip_if = code if re.search(r"\bif\b", sentence, re.IGNORECASE) else ""
+            return "skip"
+        if self.part.kind == "done" and not _trouble(before) and not _NOT.search(before):
+            return "check" if works or _ON_PATH.match(after) else "skip"
+        if _CHECK.match(before) and (works or before.rstrip().endswith(":")):
+            return "check"
+        if works and (_CHECK_LATE.search(sentence) or _announces_check(block.text)):
+            return "check"
+        other = _OTHER.match(before)
+        return "" if not other else "uninstall" if other["verb"].lower() in ("uninstall", "remove") else "update"
 
     def _row(self, block: Block) -> None:
         labels = [read_label(CODE.sub(" ", cell)) for cell in block.cells if not CODE.fullmatch(cell.strip())]
@@ -334,6 +346,8 @@ class _BlockReader:
             if snippet.comment:
                 comment = snippet.comment.split("\n")[-1]
                 label = read_label(comment)
+                if label is None and inner and installs(snippet.text):
+                    label = Label(When(note=comment), "", comment[:80])
                 inner = (label,) if label else ()
                 or_before = or_before or bool(_OR.match(comment))
                 own = "check" if _CHECK.match(comment) else role

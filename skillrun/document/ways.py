@@ -6,22 +6,12 @@ inside a way is flattened when nothing else stands beside it, so that choosing o
 
 from __future__ import annotations
 
-import re
 from itertools import groupby, pairwise
 
 from skillrun.document.labels import Label, manager_of
+from skillrun.document.snippets import installs
 from skillrun.document.steps import Draft, StepDraft
 from skillrun.skill import SkillCommand, Step, When
-
-_FETCHED = re.compile(
-    r"\|\s*(?:sudo\s+(?:-\w+\s+)*)?(?:env\s+\S+\s+)*(?:ba|z|da)?sh\b|(?:ba|z)?sh\s+<\(|(?:ba|z)?sh\s+-c\s+\"\$\(curl"
-)
-_CHOSEN = re.compile(r"\b(?:install|add|tool|-S\w*|emerge|pull|in)\b")
-
-
-def installs(command: str) -> bool:
-    """Whether a command installs something by itself: a package manager at work, or a fetched script."""
-    return bool(_FETCHED.search(command)) or (bool(manager_of(command, languages=True)) and bool(_CHOSEN.search(command)))
 
 
 def assign(drafts: list[Draft]) -> None:
