@@ -6,7 +6,10 @@ from standard input and answers as the real program would.
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,3 +143,58 @@ def test_starting_it_may_be_denied() -> None:
     reply = _end(model.reply(BRIEF, [Turn(start, ((start.calls[0], denied),))]))
     assert isinstance(reply, Reply)
     assert reply.calls[0].input["outcome"] == "needs_person"
+
+
+# --- the whole command line --------------------------------------------------------------------------------
+
+
+def skillrun(home: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a home of its own whose `bin` comes first in PATH."""
+    env = {"HOME": str(home), "PATH": f"{home}/bin:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "TERM": "dumb"}
+    env["PYTHONPATH"] = str(Path(__file__).parents[1])
+    command = [sys.executable, "-m", "skillrun", *args, "--no-input", "--approve", "all"]
+    return subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A home with a skill and a stand-in for Claude Code that does what the skill wants."""
+    (tmp_path / "tool").mkdir()
+    (tmp_path / "tool/SKILL.md").write_text(
+        "---\nname: tool\ndescription: A file.\nmetadata:\n  skillrun-verify: test -e $HOME/done\n---\n# Tool\nMake ~/done.\n"
+    )
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/claude"
+    program.write_text(f"#!/bin/bash\n{STRICT['claude']}\ncat > $HOME/task\ntouch $HOME/done\n{REPORT % ('done', '')}\n")
+    program.chmod(0o755)
+    return tmp_path
+
+
+def test_via_installs_and_the_checks_decide(house: Path) -> None:
+    """`install --via claude`: the agent ran as one command, the check passed, exit code 0."""
+    done = skillrun(house, "install", "./tool", "--via", "claude")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Make ~/done." in (house / "task").read_text()
+
+
+def test_via_an_agent_that_is_not_there(house: Path) -> None:
+    """Not installed: exit code 6, no traceback, and how to get it."""
+    done = skillrun(house, "install", "./tool", "--via", "gemini")
+    assert done.returncode == 6, done.stdout + done.stderr
+    assert "not installed" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_report_is_confirmed_or_called_false(house: Path) -> None:
+    """`verify --report`: a true claim is confirmed (0), a false one is called so (3), an unreadable one is usage (2)."""
+    claim = '```skillrun-report\n{"outcome": "done", "checks": [{"command": "test -e $HOME/done", "exit_code": 0}]}\n```\n'
+    (house / "answer").write_text(f"I did it all.\n{claim}")
+    false = skillrun(house, "verify", "./tool", "--report", "answer")
+    assert false.returncode == 3
+    assert "FALSE: test -e $HOME/done" in false.stdout
+    (house / "done").touch()
+    true = skillrun(house, "verify", "./tool", "--report", "answer")
+    assert true.returncode == 0, true.stdout + true.stderr
+    assert "confirmed: test -e $HOME/done" in true.stdout
+    (house / "answer").write_text("I did it all.")
+    assert skillrun(house, "verify", "./tool", "--report", "answer").returncode == 2

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skillrun import __version__
+from skillrun.cli.confirm import compare
 from skillrun.cli.effects import Effects, finish_what_was_cut
 from skillrun.cli.group import Problem
 from skillrun.cli.options import Options
@@ -196,6 +197,9 @@ def drive(run: Run, target: Target, conclude: Conclude | None, sinks: Sinks, ear
         journal.close()
         for sink in sinks:
             getattr(sink, "close", lambda: None)()
+    if run.options.report:
+        for line in compare(run.options.report, run.skill, end.checks):
+            print(f"report: {line}", file=sys.stderr if run.options.as_json else sys.stdout)
     if end.outcome is Outcome.VERIFIED and target.name == "local":
         keep_plan(read_events(run.folder.journal))
     return end
@@ -269,6 +273,8 @@ def _model(run: Run, facts: Mapping[str, Any]) -> Model:
     """The model that was asked for; with `auto`, a plan proven for this skill on a machine like this speaks first."""
     from skillrun.cli.model import choose_model
 
+    if run.verb == "verify":  # only the checks run: no key is needed and no server is asked
+        return choose_model("builtin")
     model = choose_model(f"via:{run.options.via}" if run.options.via else run.options.model)
     if run.options.model != "auto" or run.options.via or run.verb != "install":
         return model

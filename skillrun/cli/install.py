@@ -90,8 +90,13 @@ def install_command(skill: str, **values: Any) -> int:
 @click.command("verify")
 @click.argument("skill")
 @common
+@click.option("--report", metavar="FILE", help="An agent's report to confirm (the end of its answer; - for stdin).")
 def verify_command(skill: str, **values: Any) -> int:
     """Run only SKILL's checks."""
+    if values["report"]:
+        from skillrun.cli.confirm import load_report
+
+        values["report"] = load_report(values["report"])
     return _run("verify", skill, values)
 
 

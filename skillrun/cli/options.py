@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +30,5 @@ class Options:
     via: str | None = None
     junit: str | None = None
     html: str | None = None
+    report: Mapping[str, Any] | None = None
+    """Another agent's report, which `verify` holds against the checks."""
