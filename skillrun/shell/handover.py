@@ -11,7 +11,8 @@ from collections.abc import Iterator
 DETACH = b"\x1d"
 """Ctrl-]: what the person presses to give the program back."""
 
-_LEAVE_FULL_SCREEN = b"\x1b[?1049l\x1b[?25h\x1b[0m"
+ENTER_FULL_SCREEN = b"\x1b[?1049h\x1b[2J"
+LEAVE_FULL_SCREEN = b"\x1b[?1049l\x1b[?25h\x1b[0m"
 
 
 @contextlib.contextmanager
@@ -66,8 +67,3 @@ def size_of(terminal: int) -> tuple[int, int] | None:
         if size.lines and size.columns:
             return size.lines, size.columns
     return None
-
-
-def leave_full_screen(terminal: int) -> None:
-    """Put the person's screen back after a program that may still be drawing on it."""
-    show(terminal, _LEAVE_FULL_SCREEN)

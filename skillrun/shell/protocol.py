@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 TTY_FD, GO_FD, TEXT_FD, REPORT_FD, STDIN_FD = 195, 196, 197, 198, 199
 """The child's descriptors: its terminal kept safe, the next-command pipe, the command's text, reports, stdin text."""
@@ -92,7 +93,8 @@ def _ansi(match: re.Match[str]) -> str:
     return bytes([code & 255]).decode("utf-8", "surrogateescape")
 
 
-def read_exports(text: str) -> dict[str, str]:
+@lru_cache(maxsize=2)  # most commands export nothing
+def read_exports(text: str) -> Mapping[str, str]:
     """The variables in the output of `export -p`. Variables without a value are left out."""
     exports = {}
     for match in _EXPORT.finditer(text):

@@ -7,39 +7,32 @@ brings its own launcher and gets the same behaviour.
 from __future__ import annotations
 
 import itertools
-import os
+import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
 
-from skillrun.events import Answered, Asked, Event, Noted, Output, Result, State
+from skillrun.events import Answered, Asked, Event, Noted, Result, State
 from skillrun.ports import Command, Stream
 from skillrun.secrets import UnknownSecret, Vault
-from skillrun.shell import handover, protocol, tree, waiting
+from skillrun.shell import protocol, tree
 from skillrun.shell.askpass import FUNCTION, Askpass
-from skillrun.shell.bash import Bash, Once, Watched
+from skillrun.shell.bash import Bash, Once
 from skillrun.shell.handles import MisplacedSecret, resolve
 from skillrun.shell.jobs import Jobs
-from skillrun.shell.launch import Launcher, launch_local, set_size
+from skillrun.shell.launch import Launcher, launch_local
 from skillrun.shell.lines import strip
-from skillrun.shell.screen import asked
+from skillrun.shell.running import Knock, Running
 from skillrun.shell.transcript import Transcript
-from skillrun.shell.waiting import Look, Sight
+from skillrun.shell.waiting import Look
 
 SIZE = (40, 120)
 """(rows, columns) of the terminal commands run on."""
 
 START_S = 15.0
 """How long a shell may take to start and to come back to where the last one was."""
-
-_EMIT_EVERY_S = 0.05
-_LOOKS_S = (0.2, 0.4, 0.8, 1.4, 2.2, 3.2)
-"""When to look at a silent program, in seconds since it last wrote; every two seconds after that."""
-
-_PATIENCE_S = {Sight.READS: 0.3, Sight.HIDDEN: 1.3, Sight.READS_AND_MORE: 3.0}
-"""How long a program must have been silent and idle before what a look showed is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +55,6 @@ class Login:
     shell: str
     home: str
     env: Mapping[str, str]
-
-
-@dataclass(slots=True)
-class _Running:
-    """The command that is alive."""
-
-    command: Command
-    shell: Watched
-    transcript: Transcript
-    quiet_s: float
-    began: float = field(default_factory=time.monotonic)
-    last_output: float = field(default_factory=time.monotonic)
-    last_progress: float = field(default_factory=time.monotonic)
-    work: tree.Work | None = None
-    ignored: Look | None = None
-    """What a caller who said `wait` knows already."""
 
 
 class Session:
@@ -114,7 +91,7 @@ class Session:
             self._env["SUDO_ASKPASS"] = str(self._askpass.helper)
         self._state = protocol.State(cwd, {})
         self._bash: Bash | None = None
-        self._running: _Running | None = None
+        self._running: Running | None = None
         self._numbers = itertools.count(1)
         self._jobs = Jobs(launcher, self.vault, outputs, size, frozenset(keep))
         self._closed = False
@@ -149,7 +126,7 @@ class Session:
             return Result(State.ERROR, output="a command cannot hold NUL bytes", cwd=self.cwd)
         text, names = resolve(command.text)
         secrets = {variable: self.vault.value(name) for name, variable in names.items()}
-        shell: Watched
+        shell: Bash | Once
         if command.background:
             self._ready_bash()
             number = f"{next(self._numbers):04d}"
@@ -165,7 +142,7 @@ class Session:
             bash.send(given + text, command.stdin)
         transcript = Transcript(self._outputs / f"{next(self._numbers):04d}.log", self.vault, self._size)
         quiet_s = command.quiet_s if command.quiet_s is not None else self.limits.quiet_s
-        self._running = _Running(command, shell, transcript, quiet_s)
+        self._running = Running(command, shell, transcript, quiet_s, self._size)
         return (yield from self._watch(self._running))
 
     def answer(self, text: str) -> Stream:
@@ -180,7 +157,7 @@ class Session:
         except UnknownSecret as error:
             return Result(State.ERROR, output=str(error), cwd=self.cwd)
         running.shell.type(running.shell.terminal.keys(typed))
-        self._touch(running)
+        running.touch()
         return (yield from self._watch(running))
 
     def wait(self, quiet_s: float | None = None) -> Stream:
@@ -189,7 +166,7 @@ class Session:
         if running is None:
             return self._nothing()
         running.quiet_s = quiet_s if quiet_s is not None else running.quiet_s
-        self._touch(running, keep_ignored=True)
+        running.touch(forget=False)
         return (yield from self._watch(running))
 
     def interrupt(self) -> Stream:
@@ -208,44 +185,8 @@ class Session:
         running = self._running
         if running is None:
             return self._nothing()
-        self._touch(running)
-        with handover.key_by_key(terminal):
-            yield from self._connected(running, terminal)
-        set_size(running.shell.terminal.master, self._size)
-        self._touch(running)
+        yield from running.connect(terminal, self.vault)
         return (yield from self._watch(running))
-
-    def _connected(self, running: _Running, person: int) -> Generator[Event, None, None]:
-        shell, transcript, typed = running.shell, running.transcript, handover.Typed()
-        full_screen = transcript.full_screen
-        if full_screen:
-            rows, columns = handover.size_of(person) or self._size
-            handover.show(person, b"\x1b[?1049h\x1b[2J")
-            for size in ((rows - 1, columns), (rows, columns)):  # a new size makes the program draw everything again
-                set_size(shell.terminal.master, size)
-        else:
-            handover.show(person, self.vault.mask(transcript.open_line).encode())
-        entered = 0.0
-        while shell.report is None and not shell.dead:
-            ready = shell.wait(0.1, [person])
-            if data := shell.read():
-                handover.show(person, data)
-                transcript.feed(data)
-                if text := transcript.unseen():
-                    yield Output(running.command.id, text)
-            if ready:
-                keys = os.read(person, 4096)
-                if not keys or handover.DETACH in keys:
-                    break
-                if not shell.terminal.echo:
-                    for line in typed.follow(keys):
-                        self.vault.hide(line)
-                shell.type(keys)
-                entered = time.monotonic() if not full_screen and (b"\r" in keys or b"\n" in keys) else entered
-            if (entered and time.monotonic() - entered > 0.15) or (full_screen and not transcript.full_screen):
-                break
-        if full_screen:
-            handover.leave_full_screen(person)
 
     def output_of(self, job: str) -> Result:
         """What a background job wrote since it was last asked about. Raises KeyError."""
@@ -309,72 +250,34 @@ class Session:
     def _nothing(self) -> Result:
         return Result(State.ERROR, output="no command is waiting", cwd=self.cwd)
 
-    def _touch(self, running: _Running, keep_ignored: bool = False) -> None:
-        running.last_output = running.last_progress = time.monotonic()
-        running.work = None
-        if not keep_ignored:
-            running.ignored = None
+    def _pump(self, running: Running, seconds: float) -> Generator[Event, None, bool]:
+        knock = None
+        if self._askpass is not None:
+            knock = Knock(self._askpass.fileno(), lambda: self._sudo_asks(running))
+        return (yield from running.pump(time.monotonic() + seconds, knock))
 
-    def _pump(self, running: _Running, until: float) -> Generator[Event, None, bool]:
-        """Pass output on until a moment or the end of the command; True when it ended."""
-        shell, transcript = running.shell, running.transcript
-        emitted, pending = 0.0, False
-        while True:
-            now = time.monotonic()
-            if pending and now - emitted >= _EMIT_EVERY_S:
-                emitted, pending = now, False
-                if text := transcript.unseen():
-                    yield Output(running.command.id, text)
-            if shell.report is not None or shell.dead:
-                return True
-            if now >= until:
-                return False
-            asking = [self._askpass.fileno()] if self._askpass else []
-            if shell.wait(min(until, emitted + _EMIT_EVERY_S if pending else until) - now, asking):
-                yield from self._sudo_asks(running)
-            if data := shell.read():
-                transcript.feed(data)
-                if (reply := asked(data, transcript.open_line, self._size)) and not shell.terminal.by_line:
-                    shell.type(reply)
-                running.last_output = running.last_progress = time.monotonic()
-                running.ignored = None
-                pending = True
-
-    def _watch(self, running: _Running) -> Stream:
+    def _watch(self, running: Running) -> Stream:
         """Until the command ends, waits for input, or makes no progress."""
-        believed: Look | None = None
         while True:
-            now = time.monotonic()
-            silent = now - running.last_output
-            pause = next((at - silent for at in _LOOKS_S if at > silent), 2.0)
-            pause = min(pause, running.last_progress + running.quiet_s - now)
-            if (yield from self._pump(running, now + max(pause, 0.05))):
+            if (yield from self._pump(running, running.next_look() - time.monotonic())):
                 return (yield from self._finish(running, State.EXITED))
-            now = time.monotonic()
-            if self.limits.command_s is not None and now - running.began > self.limits.command_s:
+            if self.limits.command_s is not None and time.monotonic() - running.began > self.limits.command_s:
                 return (yield from self._end(running, State.TIMEOUT))
-            silent = now - running.last_output
-            if silent >= _LOOKS_S[0]:
-                look = waiting.look(running.shell.terminal, running.shell.pid, running.transcript.open_line)
-                self._note_work(running)
-                patience = _PATIENCE_S.get(look.sight, 0.0)
-                idle = silent if look.sight is Sight.READS else now - running.last_progress
-                if patience and look == believed and look != running.ignored and idle >= patience:
-                    if look.secret and look.name == "sudo" and (yield from self._sudo_asks_here(running)):
-                        continue
-                    running.ignored = look
-                    return (yield from self._pause(running, State.WAITING, look))
-                believed = look
-            if now - running.last_progress >= running.quiet_s:
+            if (look := running.look()) is not None:
+                if look.secret and look.name == "sudo" and (yield from self._sudo_asks_here(running)):
+                    continue
+                running.known = look
+                return (yield from self._pause(running, State.WAITING, look))
+            if time.monotonic() - running.last_progress >= running.quiet_s:
                 return (yield from self._pause(running, State.QUIET, None))
 
-    def _sudo_asks(self, running: _Running) -> Generator[Event, None, None]:
+    def _sudo_asks(self, running: Running) -> Generator[Event, None, None]:
         """Somebody asks for the person's password on the private socket."""
         if self._askpass is None or (prompt := self._askpass.prompt()) is None:
             return
         self._askpass.answer((yield from self._persons_password(running, prompt)))
 
-    def _sudo_asks_here(self, running: _Running) -> Generator[Event, None, bool]:
+    def _sudo_asks_here(self, running: Running) -> Generator[Event, None, bool]:
         """A sudo deep in a script asks on the terminal, with echo off: True when it was answered."""
         if self._password is None:
             return False
@@ -384,62 +287,45 @@ class Session:
         running.shell.type(running.shell.terminal.keys(f"{value}\n"))
         return True
 
-    def _persons_password(self, running: _Running, prompt: str) -> Generator[Event, None, str | None]:
+    def _persons_password(self, running: Running, prompt: str) -> Generator[Event, None, str | None]:
         prompt = self.vault.mask(strip(prompt)).strip()
         yield Asked(prompt, about="secret")
         value = self._password(prompt) if self._password is not None else None
         if value:
             self.vault.hide(value)
         yield Answered("", by="person" if value else "nobody")
-        self._touch(running)
+        running.touch()
         return value or None
 
-    def _note_work(self, running: _Running) -> None:
-        shell = running.shell.pid
-        done = tree.work(tree.descendants(shell), waited_by=shell)
-        if running.work is None or done.at - running.work.at >= 0.5:
-            if running.work is not None and done.went_on_since(running.work):
-                running.last_progress = done.at
-            running.work = done
+    def _tree_of(self, running: Running) -> list[int]:
+        jobs = self._jobs.pids()
+        return [pid for pid in running.processes(self._mark) if pid not in jobs]
 
-    def _tree_of(self, running: _Running) -> list[int]:
-        """Every process the command started, wherever it went."""
-        shell = running.shell.pid
-        family = set(tree.descendants(shell)) | set(tree.marked(self._mark))
-        family -= {shell, *self._jobs.pids()}
-        # Starts are compared with one another only: the moment of boot they are counted from is known to a second.
-        shell_started = tree.started(shell)
-        since = shell_started + (running.began - running.shell.began) - 0.05
-        return [pid for pid in family if tree.started(pid) >= since] if shell_started else []
-
-    def _end(self, running: _Running, state: State) -> Stream:
+    def _end(self, running: Running, state: State) -> Stream:
         """SIGINT, SIGTERM, SIGKILL, each with its patience."""
-        import signal
-
         running.shell.terminal.signal(signal.SIGINT)
-        ended = yield from self._pump(running, time.monotonic() + self.limits.interrupt_s)
+        ended = yield from self._pump(running, self.limits.interrupt_s)
         family = self._tree_of(running)
         if not ended:
             tree.send(family, signal.SIGTERM)
             tree.send(family, signal.SIGCONT)
-            ended = yield from self._pump(running, time.monotonic() + self.limits.terminate_s)
+            ended = yield from self._pump(running, self.limits.terminate_s)
         tree.send({*family, *self._tree_of(running)}, signal.SIGKILL)
         if not ended:
-            ended = yield from self._pump(running, time.monotonic() + 0.5)
+            ended = yield from self._pump(running, 0.5)
         if not ended:
             tree.send([running.shell.pid], signal.SIGKILL)
-            yield from self._pump(running, time.monotonic() + 1.0)
+            yield from self._pump(running, 1.0)
         left = tree.alive(self._tree_of(running))
         if left:
             names = ", ".join(f"{tree.name_of(pid)} ({pid})" for pid in left)
             yield Noted(f"could not be ended, they belong to another user: {names}", "warning")
         return (yield from self._finish(running, state))
 
-    def _pause(self, running: _Running, state: State, look: Look | None) -> Stream:
+    def _pause(self, running: Running, state: State, look: Look | None) -> Stream:
         """The command is alive; say how it stands."""
         running.transcript.settle()
-        if text := running.transcript.unseen():
-            yield Output(running.command.id, text)
+        yield from running.output()
         secret = look is not None and look.secret
         note = "echo is off: only a person may type here" if secret else ""
         if state is State.QUIET:
@@ -448,17 +334,14 @@ class Session:
         screen = running.transcript.seen(self._size[0])
         return replace(self._result(running, state, note), screen=screen, secret=secret)
 
-    def _finish(self, running: _Running, state: State) -> Stream:
+    def _finish(self, running: Running, state: State) -> Stream:
         """The command has ended: account for it, and leave the shell fit for the next one."""
         shell, transcript = running.shell, running.transcript
         died = shell.report is None
         before = self._state
-        report = shell.report
-        if report is None:
-            report = shell.last_report(before) if isinstance(shell, (Bash, Once)) else protocol.Report(255, before)
+        report = shell.report or shell.last_report(before)
         transcript.settle()
-        if text := transcript.unseen():
-            yield Output(running.command.id, text)
+        yield from running.output()
         notes = []
         if isinstance(shell, Bash):
             self._state = report.state
@@ -477,7 +360,7 @@ class Session:
         masked = {name: None if value is None else self.vault.mask(value) for name, value in exports.items()}
         return replace(result, exit_code=report.exit_code, exports=masked)
 
-    def _result(self, running: _Running, state: State, note: str) -> Result:
+    def _result(self, running: Running, state: State, note: str) -> Result:
         transcript = running.transcript
         output, shortened = transcript.part()
         notes = [note, f"the whole output is in {transcript.path}" if shortened else ""]

@@ -1,0 +1,179 @@
+"""A command that is alive: its output passed on, its progress followed, a person's terminal lent to it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+from skillrun.events import Event, Output
+from skillrun.ports import Command
+from skillrun.secrets import Vault
+from skillrun.shell import handover, tree, waiting
+from skillrun.shell.bash import Bash, Once
+from skillrun.shell.launch import set_size
+from skillrun.shell.screen import asked
+from skillrun.shell.transcript import Transcript
+from skillrun.shell.waiting import Look, Sight
+
+LOOKS_S = (0.2, 0.4, 0.8, 1.4, 2.2, 3.2)
+"""When to look at a silent program, in seconds since it last wrote; every two seconds after that."""
+
+_EMIT_EVERY_S = 0.05
+_WORK_EVERY_S = 0.5
+
+_PATIENCE_S = {Sight.READS: 0.3, Sight.HIDDEN: 1.3, Sight.READS_AND_MORE: 3.0}
+"""How long a program must have been silent and idle before what a look showed is believed."""
+
+_ANSWERED_S = 0.15
+"""How long a person's terminal stays connected after Enter, to show what the program says to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """Something else to listen to while a command runs: a descriptor, and what to do when it has something."""
+
+    descriptor: int
+    serve: Callable[[], Generator[Event, None, None]]
+
+
+@dataclass(slots=True)
+class Running:
+    """What is known of the command that is alive. All times are of the monotonic clock."""
+
+    command: Command
+    shell: Bash | Once
+    transcript: Transcript
+    quiet_s: float
+    size: tuple[int, int]
+    began: float = field(default_factory=time.monotonic)
+    last_output: float = field(default_factory=time.monotonic)
+    last_progress: float = field(default_factory=time.monotonic)
+    known: Look | None = None
+    """What the caller was told already and wants to go on in spite of."""
+    _work: tree.Work | None = None
+    _seen: Look | None = None
+
+    def touch(self, forget: bool = True) -> None:
+        """Count the time anew: somebody just dealt with the command."""
+        self.last_output = self.last_progress = time.monotonic()
+        self._work = self._seen = None
+        if forget:
+            self.known = None
+
+    def output(self) -> Generator[Event, None, None]:
+        """What has not been passed on yet, as an event."""
+        if text := self.transcript.unseen():
+            yield Output(self.command.id, text)
+
+    def take(self) -> bytes:
+        """Read what the command wrote."""
+        if data := self.shell.read():
+            self.transcript.feed(data)
+            self.last_output = self.last_progress = time.monotonic()
+            self.known = None
+        return data
+
+    @property
+    def ended(self) -> bool:
+        """Has it said how it ended, or died?"""
+        return self.shell.report is not None or self.shell.dead
+
+    def pump(self, until: float, knock: Knock | None = None) -> Generator[Event, None, bool]:
+        """Pass output on until a moment or the end of the command; True when it ended."""
+        shell = self.shell
+        emitted, pending = 0.0, False
+        while True:
+            now = time.monotonic()
+            if pending and now - emitted >= _EMIT_EVERY_S:
+                emitted, pending = now, False
+                yield from self.output()
+            if self.ended:
+                return True
+            if now >= until:
+                return False
+            wake = min(until, emitted + _EMIT_EVERY_S) if pending else until
+            if shell.wait(wake - now, [knock.descriptor] if knock else []) and knock:
+                yield from knock.serve()
+            if data := self.take():
+                pending = True
+                if (reply := asked(data, self.transcript.open_line, self.size)) and not shell.terminal.by_line:
+                    shell.type(reply)
+
+    def next_look(self) -> float:
+        """When to look at it again, if it stays silent."""
+        now = time.monotonic()
+        silent = now - self.last_output
+        pause = next((at - silent for at in LOOKS_S if at > silent), 2.0)
+        return now + max(0.05, min(pause, self.last_progress + self.quiet_s - now))
+
+    def look(self) -> Look | None:
+        """What it waits for, once two looks agree and it has been idle long enough for what they saw."""
+        now = time.monotonic()
+        silent = now - self.last_output
+        if silent < LOOKS_S[0]:
+            return None
+        look = waiting.look(self.shell.terminal, self.shell.pid, self.transcript.open_line)
+        self._note_work()
+        patience = _PATIENCE_S.get(look.sight, 0.0)
+        idle = silent if look.sight is Sight.READS else now - self.last_progress
+        agreed = patience > 0 and look == self._seen and look != self.known and idle >= patience
+        self._seen = look
+        return look if agreed else None
+
+    def _note_work(self) -> None:
+        done = tree.work(tree.descendants(self.shell.pid), waited_by=self.shell.pid)
+        if self._work is None or done.at - self._work.at >= _WORK_EVERY_S:
+            if self._work is not None and done.went_on_since(self._work):
+                self.last_progress = done.at
+            self._work = done
+
+    def processes(self, mark: str) -> list[int]:
+        """Every process the command started, wherever it went; the mark finds those that left the family."""
+        shell = self.shell.pid
+        family = {*tree.descendants(shell), *tree.marked(mark)} - {shell}
+        # Starts are compared with one another only: the moment of boot they are counted from is known to a second.
+        shell_started = tree.started(shell)
+        since = shell_started + (self.began - self.shell.began) - 0.05
+        return [pid for pid in family if tree.started(pid) >= since] if shell_started else []
+
+    def connect(self, person: int, vault: Vault) -> Generator[Event, None, None]:
+        """Lend it a person's terminal until a question is answered, a full-screen program ends, or Ctrl-]."""
+        with handover.key_by_key(person):
+            if self.transcript.full_screen:
+                yield from self._lend_screen(person, vault)
+            else:
+                handover.show(person, vault.mask(self.transcript.open_line).encode())
+                yield from self._lend(person, vault, one_line=True)
+        self.touch()
+
+    def _lend_screen(self, person: int, vault: Vault) -> Generator[Event, None, None]:
+        master = self.shell.terminal.master
+        rows, columns = handover.size_of(person) or self.size
+        handover.show(person, handover.ENTER_FULL_SCREEN)
+        for size in ((rows - 1, columns), (rows, columns)):  # a new size makes the program draw everything again
+            set_size(master, size)
+        yield from self._lend(person, vault, one_line=False)
+        handover.show(person, handover.LEAVE_FULL_SCREEN)
+        set_size(master, self.size)
+
+    def _lend(self, person: int, vault: Vault, one_line: bool) -> Generator[Event, None, None]:
+        shell, typed, entered = self.shell, handover.Typed(), 0.0
+        while not self.ended:
+            ready = shell.wait(0.1, [person])
+            if data := self.take():
+                handover.show(person, data)
+                yield from self.output()
+            if ready:
+                keys = os.read(person, 4096)
+                if not keys or handover.DETACH in keys:
+                    return
+                if not shell.terminal.echo:
+                    for line in typed.follow(keys):
+                        vault.hide(line)
+                shell.type(keys)
+                if one_line and (b"\r" in keys or b"\n" in keys):
+                    entered = time.monotonic()
+            if (entered and time.monotonic() - entered > _ANSWERED_S) or (not one_line and not self.transcript.full_screen):
+                return
