@@ -23,6 +23,7 @@ def machine() -> Manifest:
 
 def main() -> None:
     """`direct SCRIPT` or `view SCRIPT`."""
+    os.environ.pop("PYTHONPATH")
     how, script = sys.argv[1], Path(sys.argv[2]).read_text()
     folder = Path("/root/.local/state/skillrun/runs/one")
     folder.mkdir(parents=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from skillrun.view.layers import FILE as LAYERS
 from skillrun.view.layers import Layers
 from skillrun.view.ledger import AFTER, PLAN, STATE, Phase, Plan, Progress
+from skillrun.view.services import FILE as DEFERRED
 from skillrun.view.workplace import CommitError
 
 
@@ -73,7 +74,7 @@ def remove_empty(path: Path, stop: Path) -> None:
 
 def forget(folder: Path) -> None:
     """Remove the records of a view whose directories are gone."""
-    for name in (PLAN, AFTER, STATE, LAYERS):
+    for name in (PLAN, AFTER, STATE, LAYERS, DEFERRED):
         (folder / name).unlink(missing_ok=True)
 
 

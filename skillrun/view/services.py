@@ -91,11 +91,15 @@ def inverse_of(argv: Sequence[str], run: Runner = run_here) -> tuple[str, ...]:
         stands = [unit for unit in units if _stands(argv[0], flags, verb, unit, run)]
         changed = [unit for unit in units if unit not in stands]
         return (argv[0], *flags, _INVERSE[verb], *changed) if changed else ()
-    if program in ("service", "rc-service", "invoke-rc.d") and len(words) == 2 and words[1] in ("start", "stop"):
+    if program == "deb-systemd-invoke" and len(words) >= 2 and words[0] in ("start", "restart"):
+        stopped = [unit for unit in words[1:] if not _stands("systemctl", (), "start", unit, run)]
+        return (argv[0], "stop", *stopped) if stopped else ()
+    if program in ("service", "rc-service", "invoke-rc.d") and len(words) == 2 and words[1] in ("start", "restart", "stop"):
+        verb = "stop" if words[1] == "stop" else "start"
         running = run((argv[0], words[0], "status"), "/")[0] == 0
-        if running == (words[1] == "start"):
+        if running == (verb == "start"):
             return ()
-        return (argv[0], words[0], _INVERSE[words[1]])
+        return (argv[0], words[0], _INVERSE[verb])
     if program == "systemctl" and words[:1] == ["daemon-reload"]:
         return tuple(argv)
     return ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 LISTED = 300
 """At most this many single paths are given; the groups count all of them."""
 _EXAMPLES = 4
+_LARGE = 40
+"""A directory that comes or goes with more paths than this is listed as one."""
 _UNIT = re.compile(
     r".*/systemd/(?:system|user)/(?:(?P<link>[^/]+\.(?:wants|requires))/)?(?P<unit>[^/]+\.(?:service|socket|timer))"
 )
@@ -84,12 +87,19 @@ def _worth_reading(changes: Changes) -> list[dict[str, Any]]:
     """Not folded away, not a package's own new file, not only a time; those that deserve a look always."""
     noted = {item.path for item in (*changes.privileged, *changes.persistence, *changes.trust)}
     diffs = {diff.path: diff for diff in changes.diffs}
+    sizes = Counter(entry.op for entry in changes.entries)
     found = []
+    top = (-1, "")
     for entry in changes.entries:
-        own = entry.path in changes.owners and entry.change != "changed"
+        if entry.op != top[0]:
+            top = (entry.op, entry.path)
+        inside = entry.path != top[1] and sizes[entry.op] > _LARGE and entry.path not in diffs
+        own = inside or (entry.path in changes.owners and entry.change != "changed")
         if entry.aspects == ("time",) or (entry.path not in noted and (own or meaning(FOLDED, entry.path))):
             continue
         data = _entry(entry)
+        if entry.path == top[1] and sizes[entry.op] > _LARGE:
+            data["detail"] = f"with {sizes[entry.op] - 1} paths below it"
         diff = diffs.get(entry.path)
         if diff is not None:
             data["diff"] = "\n".join(diff.lines)
