@@ -119,7 +119,13 @@ def service_down(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
             f"what does {unit} say when it is started by hand, for a moment?",
         )
         made = False
-        for line in told.output.splitlines():
+        files = " ".join(word for word in words.split() if re.fullmatch(r"/etc/[\w./-]+", word))
+        settings = ""
+        if files:
+            settings = (
+                yield from bench.look(f"{bench.root}grep -hvE '^[[:space:]]*#' {files}", f"which directories does {unit} use?")
+            ) or ""
+        for line in (told.output + "\n" + settings).splitlines():
             for path in re.findall(r"(/(?:var|run|srv|opt|etc)/[\w./-]+)", line):
                 made = (yield from _make_place(bench, path, user)) or made
         if made:
@@ -162,7 +168,7 @@ def _settle(words: str, kind: str) -> str:
 def unit_values(text: str) -> dict[str, list[str]]:
     """A unit file's settings: name -> values in order, continuation lines joined, an empty value resets."""
     found: dict[str, list[str]] = {}
-    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+    for line in re.sub(r"\s*\\\n\s*", " ", text).splitlines():
         name, sep, value = line.strip().partition("=")
         if sep and re.fullmatch(r"[A-Za-z]+", name):
             if value.strip():
