@@ -37,6 +37,10 @@ GOOD = frozenset({Outcome.VERIFIED, Outcome.ALREADY, Outcome.REMOVED, Outcome.DR
 """Outcomes that mean: what was asked for is so."""
 
 
+VIEWED = frozenset({"shell", "shell_input", "check", "write_file"})
+"""Calls that happen in the copy-on-write view, where a run has one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One call: what was wished, what was decided, what came of it. `at`: seconds since the run began."""
@@ -332,10 +336,14 @@ class Fold:
             case Started(call, cwd):
                 entry = dataclasses.replace(entry, call=call, started=True, cwd=cwd)
             case Finished(call, result):
-                if not result.fidelity and entry.started and self._run and self._run.mode != "live" and self._run.tier != "S":
+                if not result.fidelity and entry.started and call.name in VIEWED and self._in_view:
                     result = dataclasses.replace(result, fidelity="view")
                 entry = dataclasses.replace(entry, call=call, result=result)
         self._timeline[place] = entry
+
+    @property
+    def _in_view(self) -> bool:
+        return self._run is not None and self._run.mode != "live" and self._run.tier != "S"
 
     def _over(self, place: int) -> bool:
         """An id is used again when its call has come to its end: the same look, taken a second time."""

@@ -175,11 +175,10 @@ def effects_of(word: str) -> dict[str, list[str]]:
 def _skill(path: str | None) -> Skill | None:
     if path is None:
         return None
-    import importlib
+    from skillrun.sources import find_skill
 
     try:
-        found: Skill = importlib.import_module("skillrun.sources").find_skill(path)
-        return found
+        return find_skill(path)
     except OSError as error:
         raise Problem(f"{path} cannot be read: {error.strerror}", "name the skill's file") from error
 

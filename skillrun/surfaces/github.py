@@ -66,7 +66,7 @@ def annotate(report: Report, skill: Skill | None = None, path: str = "") -> list
         title = one_line(shown(entry.text), 120)
         if entry.word == "denied" and entry.decision:
             found.append(Annotation("error", "Not allowed", f"{title}\n{wording.decided(entry.decision)}", path, line))
-        elif entry.failed and entry.result:
+        elif entry.failed and entry.result and entry.call.name not in wording.QUIET_TOOLS:
             text = "\n".join([f"{title}: {wording.ended(entry.result)}", *wording.last_lines(entry.result.output, 5)])
             found.append(Annotation("warning" if report.good else "error", "Command failed", text, path, line))
     if not report.good and not found:

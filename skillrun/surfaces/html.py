@@ -30,8 +30,9 @@ OUTPUT_LIMIT = 200_000
 
 MARKS = {"good": "✓", "warn": "!", "bad": "✕"}
 CHANGE_SIGNS = {"added": "+", "installed": "+", "enabled": "+", "removed": "−", "deleted": "−", "upgraded": "↑", "changed": "~"}
+LISTS = {"packages": "Packages", "commands": "New commands", "services": "Services", "accounts": "Accounts"}
 KNOWN_CHANGES = frozenset(
-    {"counts", "packages", "services", "accounts", "groups", "files", "alerts", "kept_out", "deferred"}
+    {"counts", "packages", "commands", "services", "accounts", "groups", "files", "alerts", "kept_out", "deferred"}
 )  # fmt: skip
 
 
@@ -281,6 +282,7 @@ def _changes(report: Report) -> dict[str, Any]:
     for group in groups:
         group["share"] = f"{max(1.0, 100 * group['weight'] / most):.1f}"
     return {
+        "title": "What would change" if report.changes_state in ("pending", "discarded") else "What changed",
         "state": report.changes_state,
         "known": bool(given) or bool(report.changes_state),
         "tiles": tiles,
@@ -294,7 +296,12 @@ def _changes(report: Report) -> dict[str, Any]:
         ],
         "lists": [
             {"label": label, "items": [_item(row) for row in _rows(given.get(key))]}
-            for key, label in (("packages", "Packages"), ("services", "Services"), ("accounts", "Accounts"))
+            for key, label in (
+                ("packages", "Packages"),
+                ("commands", "New commands"),
+                ("services", "Services"),
+                ("accounts", "Accounts"),
+            )
             if _rows(given.get(key))
         ],
         "groups": groups,

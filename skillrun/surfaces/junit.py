@@ -22,7 +22,7 @@ def junit(report: Report) -> str:
     name = _xml(shown(report.run.skill)) if report.run else "skillrun"
     root = ET.Element("testsuites", name="skillrun")
     calls = _suite(root, f"{name}: steps", report)
-    for number, entry in enumerate((entry for entry in report.entries if not entry.is_check), 1):
+    for number, entry in enumerate((entry for entry in report.entries if entry.call.name not in wording.QUIET_TOOLS), 1):
         _call(calls, name, number, entry, report.good)
     checks = _suite(root, f"{name}: checks", report)
     for check in report.checks:

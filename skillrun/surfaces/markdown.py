@@ -84,7 +84,7 @@ def _effects(report: Report) -> list[str]:
 
 
 def _steps(report: Report, output_lines: int, most_steps: int) -> list[str]:
-    entries = [entry for entry in report.entries if not entry.is_check]
+    entries = [entry for entry in report.entries if entry.call.name not in wording.QUIET_TOOLS]
     if not entries:
         return []
     lines = ["### Steps", "", "| | command | outcome | took |", "|---|---|---|---|"]
