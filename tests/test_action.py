@@ -155,6 +155,7 @@ def of_the_machine() -> list[list[tuple[str, int, int, int]]]:
 
 
 needs_a_view = [
+    pytest.mark.slow,
     pytest.mark.root,
     pytest.mark.overlay,
     pytest.mark.skipif(os.geteuid() != 0, reason="a copy-on-write view of a whole machine needs root here"),

@@ -68,7 +68,7 @@ def report_command(
     if against:
         code = _drift(report, against, document)
     if github:
-        _github(report, document, skill or "")
+        _github(report, document)
     elif as_json:
         print(json.dumps(report.to_dict()))
     elif not written and not against:
@@ -136,11 +136,12 @@ def _text(events: Sequence[Event], color: str) -> None:
         show(event)
 
 
-def _github(report: Report, skill: Skill | None, path: str) -> None:
+def _github(report: Report, skill: Skill | None) -> None:
     from skillrun.surfaces.github import annotate, commands, summarise
     from skillrun.surfaces.markdown import markdown
 
-    found = annotate(report, skill, path if path and Path(path).is_file() else "")
+    path = os.path.relpath(skill.path) if skill and skill.path else ""
+    found = annotate(report, skill, path)
     for line in commands(found):
         print(line)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
