@@ -96,7 +96,9 @@ def _build(spec: Spec) -> Built:
 
 def _refuse(channel: socket.socket, error: Exception) -> None:
     try:
-        send(channel, {"error": str(error), "errno": getattr(error, "errno", 0) or 0})
+        text = getattr(error, "strerror", None) or str(error)
+        place = getattr(error, "filename", None)
+        send(channel, {"error": f"{text}: {place}" if place else text, "errno": getattr(error, "errno", 0) or 0})
     except Gone:
         return
 

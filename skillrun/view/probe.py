@@ -171,8 +171,8 @@ def _advice(reason: str) -> str:
                 return command
         except OSError:
             continue
-    if os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"):
-        return "start the container with --privileged, or with CAP_SYS_ADMIN and without its seccomp filter"
+    if "not permitted" in reason:
+        return "in a container: start it with --privileged, or with CAP_SYS_ADMIN and without its seccomp filter"
     if "overlay" in reason:
         return "keep skillrun's state on ext4, xfs or btrfs (XDG_STATE_HOME)"
     return ""
