@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from skillrun.document import sentences
 from skillrun.document.labels import manager_of, vocabulary
 from skillrun.document.snippets import installs
 from skillrun.document.steps import Draft
@@ -14,6 +15,7 @@ from skillrun.skill import Check
 _CD = re.compile(r"^(?:cd|pushd)\s+(?P<to>[^\s;&|]+|\"[^\"]+\")\s*(?:&&\s*(?P<rest>.+))?$", re.DOTALL)
 _CLONE = re.compile(r"^git\s+clone\b")
 _ACTIVATE = re.compile(r"^(?:source|\.)\s+(?P<script>\S*/bin/activate)\s*$")
+_FILE = re.compile(r"(?![-/~$])(?!https?:)[\w.-]+/[\w./-]+$|[\w-]+\.(?:py|m?js|ts|rb|jar|sh|php|json|ya?ml|db)$")
 _RELATIVE = re.compile(r"^(?:\./|\.\./|\.?[\w-][\w.-]*/)")
 _TAKES_FILES = {
     "python",
@@ -47,10 +49,6 @@ _FILE_SAID = re.compile(
 _FRESH = re.compile(
     r"\b(?:current time|renewed|updated|refreshed|changes|every (?:second|minute)|each (?:second|minute))\b", re.IGNORECASE
 )
-_ON_PATH = re.compile(
-    r"^\W*(?:is|are|must be|should be)\s+(?:now\s+)?(?:on|in|installed|available|found|reachable)\b", re.IGNORECASE
-)
-_PATH = re.compile(r"^(?:~|/|\$HOME)[\w/.@+~-]*$")
 _PLACEHOLDER = re.compile(r"<[A-Za-z][\w -]*>|\.\.\.|…|\bYOUR_|\{\{")
 _BUILD_ONLY = re.compile(
     r"^(?:lib.+|.+-dev(?:el)?|ca-certificates|build-essential|software-properties-common|apt-transport-https|gnupg"
@@ -82,11 +80,13 @@ def _as_check(draft: Draft, command: str) -> str:
     text, sentence = draft.snippet.text, draft.sentence
     if _CHANGES.match(text) or installs(text) or _PLACEHOLDER.search(text):
         return ""
-    after = sentence.partition(f"`{text}`")[2]
-    if _PATH.match(text) and draft.lang == "" and _FILE_SAID.search(after):
+    before, _, after = sentence.partition(f"`{text}`")
+    says = _FILE_SAID.search(after) or sentences.says_file(text, before, after)
+    if sentences.PATH.match(text) and draft.lang == "" and says:
         fresh = f' && [ -n "$(find {text} -mmin -2)" ]' if _FRESH.search(after) else ""
-        return f"test -s {text}{fresh}"
-    if " " not in text and _ON_PATH.match(after):
+        kind = "-x" if re.search(r"\bexecutable\b", sentence, re.IGNORECASE) else "-s"
+        return f"{command[: len(command) - len(text)]}test {kind} {text}{fresh}"
+    if " " not in text and sentences.ON_PATH.match(after):
         return f"command -v {text}"
     return command
 
@@ -115,7 +115,7 @@ class _Place:
             self.venv = ""
         first = re.sub(r"^(?:\w+=\S+\s+|sudo\s+)*", "", text).split(None, 1)[0] if text.strip() else ""
         prefix = ""
-        local = bool(_RELATIVE.match(first)) or first in _TAKES_FILES
+        local = bool(_RELATIVE.match(first)) or first in _TAKES_FILES or any(_FILE.match(word) for word in text.split()[1:])
         if self.venv and not first.startswith(("/", "~")) and first not in ("sudo", "docker"):
             prefix, local = f". {self.venv} && ", local or not self.venv.startswith(("/", "~", "$"))
         if self.cwd and local and not self._global(text):

@@ -102,7 +102,7 @@ def _heading(block: Block, current: Part) -> tuple[Part, Block | None] | None:
 
 
 def _part(title: str, raw: str, level: int, line: int) -> Part:
-    kind, label = kind_of(title), read_label(raw)
+    kind, label = kind_of(title), read_label(raw) if level > 1 else None
     if label and kind not in ("", "steps", "usage", "about"):
         label = None
     elif label:

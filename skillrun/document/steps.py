@@ -5,82 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
+from skillrun.document import sentences
 from skillrun.document.blocks import Block
 from skillrun.document.labels import Label, both, manager_of, plain, read_label
 from skillrun.document.outline import Part, kind_of
 from skillrun.document.snippets import Snippet, installs, is_call, is_command, is_shell, snippets
 from skillrun.skill import When
-
-CODE = re.compile(r"(?<!`)(`{1,3})(?!`)([^`\n]{1,500}?)(?<!`)\1(?!`)")
-"""A code span on one line."""
-_OR = re.compile(
-    r"^\W*(?:or\b|alternatively|another (?:way|option)|otherwise\b|if you(?:'d| would)? (?:prefer|like) )", re.IGNORECASE
-)
-_VERB = re.compile(
-    r"(?:^|[\s.:;,(*])(?:run|running|execute|type|enter|issue|use|using|do|install(?: it)?(?: with| using| via)?|with"
-    r"|then|by|via|start it with)"
-    r"(?: (?:the command|this|the following|once|again|it as|as root|instead|either))?\W*$|^\W*$|:\W*$|[)\]]\W*$",
-    re.IGNORECASE,
-)
-_NOT = re.compile(
-    r"\b(?:do not|don'?t|never|avoid|instead of|rather than|not|without|like|such as|e\.g\.?)\b[^.;:]*$", re.IGNORECASE
-)
-_TROUBLE = re.compile(
-    r"\b(?:if|when|should|in case)\b[^.]*\b(?:fails?|error|problem|trouble|denied|missing|not found|does(?: not|n't) work)\b",
-    re.IGNORECASE,
-)
-_OUTPUT = re.compile(
-    r"(?:\b(?:output|outputs|prints?|result|returns?|shows?|displays?|see|looks like|respond|response)\b[^.`]{0,60}"
-    r"|\bexample)\W*$",
-    re.IGNORECASE,
-)
-_FILE = re.compile(
-    r"\b(?:create|save|write|add|put|paste|append|edit|contents?|containing"
-    r"|file)\b[^.]{0,120}`?[\w~$/.-]+\.\w+`?[^.]{0,80}:\s*$",
-    re.IGNORECASE,
-)
-_CHECK = re.compile(
-    r"^\W*(?:(?:to |now |then |finally,? )?(?:check|verify|confirm|validate|smoke[- ]test)\b|test (?:it|the|that"
-    r"|your)\b|(?:you can )?verify\b"
-    r"|(?:to )?make sure|ensure that\b)",
-    re.IGNORECASE,
-)
-_CHECK_LATE = re.compile(
-    r"\bto (?:verify|check|confirm|test)\b|\bshould (?:print|output|show|display|return|report|answer|respond|say)",
-    re.IGNORECASE,
-)
-_OTHER = re.compile(r"^\W*(?:to |if you want to )?(?P<verb>uninstall|remove|update|upgrade)\b", re.IGNORECASE)
-_HUMAN = re.compile(
-    r"\b(?:log ?in|sign ?in|sign ?up|create an? (?:\w+ )?account|ask the user|ask (?:your )?human|in (?:a|the"
-    r"|your) browser|accept the licen[cs]e"
-    r"|scan the qr|open https?://|tell the user|by hand)\b",
-    re.IGNORECASE,
-)
-_SKIP = re.compile(
-    r"\b(?:skip (?:this|it|to|the|if)|nothing to do|already installed|already (?:there|present)|you can skip|(?:is"
-    r"|are) done)\b",
-    re.IGNORECASE,
-)
-_PRINT = r"(?:prints?|outputs?|shows?|returns?|says?|answers?(?: with)?|responds?(?: with)?|reports?|displays?|gives?|reads?)"
-_PRINTS = re.compile(
-    rf"^\W*(?:it|which|this|that|you|the command|the last (?:one|command|line)|now|then|should|must|will|also|exactly)?"
-    rf"(?:\W+(?:should|must|will|now|then|also|see))*\W*(?:{_PRINT}|see|→|=>|->)\W*(?:exactly|the (?:line|text|word)"
-    rf"|a line)?\W*$",
-    re.IGNORECASE,
-)
-_PRINTS_AFTER = re.compile(
-    rf"^[\s,)]*(?:now |then |in a new (?:terminal|shell),? )?(?:should |must |will )?(?:{_PRINT}|→|=>"
-    rf"|->)\s+(?:exactly |the (?:line|text|word) )?"
-    r"[`\"“](?P<text>[^`\"”\n]{1,200})[`\"”]",
-    re.IGNORECASE,
-)
-_WORKS = re.compile(
-    rf"^\W*(?:now |then |should |must |will |also )*(?:{_PRINT}|runs?|works?|starts?|exits?|succeeds?)\b", re.IGNORECASE
-)
-_ON_PATH = re.compile(
-    r"^\W*(?:is|are|must be|should be)\s+(?:now\s+)?(?:on|in|installed|available|found|reachable)\b", re.IGNORECASE
-)
-_TASK = re.compile(r"^\[[ xX]?\]\s*")
 
 
 @dataclass(slots=True)
@@ -162,7 +92,7 @@ class Harvest:
             self.part(inner, labels, cluster, accept)
 
     def _new(self, title: str, line: int, labels: tuple[Label, ...] = ()) -> StepDraft:
-        step = StepDraft(plain(_TASK.sub("", title))[:200], line)
+        step = StepDraft(plain(sentences.TASK.sub("", title))[:200], line)
         for label in labels:
             step.when = both(step.when, label.when)
         self.steps.append(step)
@@ -205,7 +135,7 @@ class _BlockReader:
     def _place(self, block: Block) -> None:
         """A task, a numbered item or a `<Step>` of a steps part is a step of its own."""
         step_title = next((c.title for c in reversed(block.inside) if c.kind == "step" and c.title), "")
-        top = block.top if block.ordered or (block.text.startswith("[") and _TASK.match(block.text)) else 0
+        top = block.top if block.ordered or (block.text.startswith("[") and sentences.TASK.match(block.text)) else 0
         if block.top and block.top == self.item:
             return
         if step_title and self.part.kind != "uninstall":
@@ -214,13 +144,13 @@ class _BlockReader:
             return
         if top and block.item == block.top and block.kind == "text" and not self._is_choice(block):
             self.item = top
-            self.item_step = self.harvest._new(_first_sentence(block.text), block.line, self.labels)
+            self.item_step = self.harvest._new(sentences.first_sentence(block.text), block.line, self.labels)
             self.item_step.optional = bool(re.match(r"\W*(?:\[.\]\s*)?\W*optional", block.text, re.IGNORECASE))
         elif not block.top:
             self.item, self.item_step = 0, None
 
     def _is_choice(self, block: Block) -> bool:
-        lead = CODE.split(block.text, maxsplit=1)[0]
+        lead = sentences.CODE.split(block.text, maxsplit=1)[0]
         return read_label(lead) is not None
 
     def _outer(self, block: Block) -> tuple[Label, ...]:
@@ -235,14 +165,14 @@ class _BlockReader:
         text = block.text
         step = self.current
         step.text = f"{step.text}\n{text}".strip() if len(step.text) < 20_000 else step.text
-        step.human = step.human or bool(_HUMAN.search(text[:2000]))
+        step.human = step.human or bool(sentences.HUMAN.search(text[:2000]))
         self.lead, self.lead_labels = "", ()
-        spans = list(CODE.finditer(text)) if "`" in text else []
-        if text.rstrip().endswith(":") or not spans or _CHECK.match(text):
+        spans = list(sentences.CODE.finditer(text)) if "`" in text else []
+        if text.rstrip().endswith(":") or not spans or sentences.CHECK.match(text):
             self.lead = text.rstrip()
             last = re.split(r"(?<=[.!?])\s+", self.lead)[-1]
-            label = read_label(CODE.sub(" ", last) if last.endswith(":") else last) if len(text) < 400 else None
-            if label and not _trouble(last):
+            label = read_label(sentences.CODE.sub(" ", last) if last.endswith(":") else last) if len(text) < 400 else None
+            if label and not sentences.trouble(last):
                 self.lead_labels = (label,)
         if not spans:
             return
@@ -251,74 +181,85 @@ class _BlockReader:
         previous_end, label = 0, None
         for span in spans[:200]:
             before = text[previous_end : span.start()]
-            if previous_end and _PRINTS.match(before):
+            if previous_end and sentences.PRINTS.match(before):
                 previous_end = span.end()
                 continue
             found = self._label_before(before, block)
             label = found or (label if len(before) < 60 else None)
-            self._span(block, span, text[_sentence_start(text, span.start()) : span.start()], text[span.end() :], label)
+            self._span(
+                block, span, text[sentences.sentence_start(text, span.start()) : span.start()], text[span.end() :], label
+            )
             previous_end = span.end()
 
     def _expected(self, block: Block, span: re.Match[str]) -> bool:
         """Whether the text only says what the command before it prints; that command is then a check."""
         before, drafts = block.text[: span.start()], self.harvest.drafts
-        if not drafts or drafts[-1].block != self.harvest.blocks - 1 or not _PRINTS.match(before):
+        if not drafts or drafts[-1].block != self.harvest.blocks - 1 or not sentences.PRINTS.match(before):
             return False
         last = drafts[-1]
+        expect = "" if sentences.AT_LEAST.match(block.text[span.end() :]) else span[2].strip()
         if last.role == "check":
-            last.expect = span[2].strip()
+            last.expect = expect
         else:
-            self.harvest.drafts.append(replace(last, role="check", expect=span[2].strip(), block=self.harvest.blocks))
+            self.harvest.drafts.append(replace(last, role="check", expect=expect, block=self.harvest.blocks))
         return True
 
     def _label_before(self, before: str, block: Block) -> Label | None:
         clause = re.split(r"[.;](?:\s|$)|\n", before)[-1]
         if not clause.strip(" :*-–—,()"):
             return None
-        return read_label(_TASK.sub("", clause))
+        return read_label(sentences.TASK.sub("", clause))
 
     def _span(self, block: Block, span: re.Match[str], before: str, after: str, label: Label | None) -> None:
         code = span[2].strip()
         line = block.line + block.text.count("\n", 0, span.start())
         after = re.split(r"\.(?:\s|$)", after, maxsplit=1)[0]
         sentence = f"{before}`{code}`{after}"
-        role = self._role(block, code, before, after)
-        if role and not is_call(code):
+        file = sentences.says_file(code, before, after)
+        role = "check" if file else self._role(block, code, before, after)
+        if role and not file and not is_call(code):
             return
         if not role and (
-            not is_command(code) or _NOT.search(before) or _trouble(before) or not (label or _VERB.search(before))
+            not is_command(code)
+            or sentences.NOT.search(before)
+            or sentences.trouble(before)
+            or not (label or sentences.VERB.search(before))
         ):
             return
         labels = self._outer(block)
         self._add(Snippet(code, line, line), block, "", (*labels, label) if label else labels, role, sentence)
-        prints = _PRINTS_AFTER.match(after)
-        if role == "check" and prints:
+        prints = sentences.PRINTS_AFTER.match(after)
+        if role == "check" and prints and not sentences.AT_LEAST.match(after[prints.end() :]):
             self.harvest.drafts[-1].expect = prints["text"].strip()
 
     def _role(self, block: Block, code: str, before: str, after: str) -> str:
         """What the sentence around inline code makes of it; empty for an ordinary command."""
         sentence = f"{before}`{code}`{after}"
-        works = " " in code or bool(_WORKS.search(after))
-        if _SKIP.search(sentence) and is_call(code) and not self.current.skip_if:
+        works = " " in code or bool(sentences.WORKS.search(after))
+        if sentences.SKIP.search(sentence) and is_call(code) and not self.current.skip_if:
             self.current.skip_if = code if re.search(r"\bif\b", sentence, re.IGNORECASE) else ""
             return "skip"
-        if self.part.kind == "done" and not _trouble(before) and not _NOT.search(before):
-            return "check" if works or _ON_PATH.match(after) else "skip"
-        if _CHECK.match(before) and (works or before.rstrip().endswith(":")):
+        if self.part.kind == "done" and not sentences.trouble(before) and not sentences.NOT.search(before):
+            return "check" if works or sentences.ON_PATH.match(after) else "skip"
+        if not before.strip() and sentences.PRINTS_AFTER.match(after):
             return "check"
-        if works and (_CHECK_LATE.search(sentence) or _announces_check(block.text)):
+        if sentences.CHECK.match(before) and (works or before.rstrip().endswith(":")):
             return "check"
-        other = _OTHER.match(before)
+        if works and (sentences.CHECK_LATE.search(sentence) or sentences.announces_check(block.text)):
+            return "check"
+        other = sentences.OTHER.match(before)
         return "" if not other else "uninstall" if other["verb"].lower() in ("uninstall", "remove") else "update"
 
     def _row(self, block: Block) -> None:
-        labels = [read_label(CODE.sub(" ", cell)) for cell in block.cells if not CODE.fullmatch(cell.strip())]
+        labels = [
+            read_label(sentences.CODE.sub(" ", cell)) for cell in block.cells if not sentences.CODE.fullmatch(cell.strip())
+        ]
         named = tuple(label for label in labels if label)
         for column, cell in enumerate(block.cells):
             head = block.head[column] if column < len(block.head) else ""
             role = {"uninstall": "uninstall", "done": "check", "update": "update"}.get(kind_of(head), "")
             by_head = read_label(head)
-            for span in CODE.finditer(cell):
+            for span in sentences.CODE.finditer(cell):
                 if (is_command(span[2]) and (named or by_head)) or (role == "check" and is_call(span[2])):
                     found = (*self._outer(block), *named, *((by_head,) if by_head and not named else ()))
                     self._add(Snippet(span[2].strip(), block.line, block.line), block, "", found, role, head)
@@ -326,20 +267,20 @@ class _BlockReader:
     def _code(self, block: Block) -> None:
         lead, lead_labels = self.lead, self.lead_labels
         last = re.split(r"(?<=[.!?])\s+", lead)[-1] if lead else ""
-        if not is_shell(block.lang, block.text) or _FILE.search(last):
+        if not is_shell(block.lang, block.text) or sentences.FILE.search(last):
             return
         prompted = block.text.lstrip().startswith("$ ")
-        if block.lang in ("", "text", "output", "indented", "txt") and _OUTPUT.search(last) and not prompted:
+        if block.lang in ("", "text", "output", "indented", "txt") and sentences.OUTPUT.search(last) and not prompted:
             self._output(block, last)
             return
         labels = (*self._outer(block), *lead_labels, *self._info_label(block))
-        stated = _CHECK.match(last) or (_CHECK_LATE.search(last) and last.endswith(":"))
+        stated = sentences.CHECK.match(last) or (sentences.CHECK_LATE.search(last) and last.endswith(":"))
         role = "check" if stated or self.part.kind == "done" else ""
-        if other := _OTHER.match(last):
+        if other := sentences.OTHER.match(last):
             role = "uninstall" if other["verb"].lower() in ("uninstall", "remove") else "update"
-        if _trouble(last):
+        if sentences.trouble(last):
             role = "trouble"
-        or_before = bool(_OR.match(last)) or last.strip(" *_:.").lower() in ("or", "or:")
+        or_before = bool(sentences.OR.match(last)) or last.strip(" *_:.").lower() in ("or", "or:")
         inner: tuple[Label, ...] = ()
         offset = 0 if block.lang == "indented" else 1
         for snippet in snippets(block.lang, block.text, block.line + offset):
@@ -349,8 +290,8 @@ class _BlockReader:
                 if label is None and inner and installs(snippet.text):
                     label = Label(When(note=comment), "", comment[:80])
                 inner = (label,) if label else ()
-                or_before = or_before or bool(_OR.match(comment))
-                own = "check" if _CHECK.match(comment) else role
+                or_before = or_before or bool(sentences.OR.match(comment))
+                own = "check" if sentences.CHECK.match(comment) else role
             else:
                 own = role if snippet.line == block.line + offset or role else ""
             self._add(snippet, block, block.lang, (*labels, *inner), own, last, or_before)
@@ -382,27 +323,3 @@ class _BlockReader:
         number = self.harvest.blocks
         draft = Draft(snippet, self.current, lang, unique, role, number, or_before, sentence, part_labels=len(self.labels))
         self.harvest.drafts.append(draft)
-
-
-def _sentence_start(text: str, end: int) -> int:
-    """Where the sentence that goes on at `end` begins; a line that begins with a capital begins one."""
-    start = text.rfind(". ", 0, end) + 1
-    newline = text.rfind("\n", start, end)
-    while newline > start and not text[newline + 1 : newline + 2].isupper():
-        newline = text.rfind("\n", start, newline)
-    return max(start, newline + 1)
-
-
-def _announces_check(text: str) -> bool:
-    """Whether the first sentence, which names no command itself, says that a check follows."""
-    first = re.split(r"\.(?:\s|$)", text, maxsplit=1)[0]
-    return bool(_CHECK.match(first)) and "`" not in first and len(first) < len(text.strip())
-
-
-def _trouble(text: str) -> bool:
-    return bool(_TROUBLE.search(text[-300:]))
-
-
-def _first_sentence(text: str) -> str:
-    text = _TASK.sub("", text)
-    return re.split(r"(?<=[.:!?])\s|\n", plain(text) or text, maxsplit=1)[0]
