@@ -1,0 +1,230 @@
+"""The session's own promises: limits, daemons, jobs that stay, interrupts from outside, and what a command starts with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from skillrun.events import Result, State
+from skillrun.ports import Command
+from skillrun.shell.environment import command_environment, login_environment, prompt_proof
+from skillrun.shell.launch import launch_local
+from skillrun.shell.protocol import find_report, read_exports, read_report
+from skillrun.shell.session import Limits
+from skillrun.targets.local import LocalTarget
+from tests.contracts.target import result_of
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[LocalTarget]:
+    """A session on this machine."""
+    target = LocalTarget(tmp_path / "outputs", cwd=str(tmp_path))
+    yield target
+    target.close()
+
+
+def run(target: LocalTarget, text: str, **more: object) -> Result:
+    """A command to its end or halt."""
+    return result_of(target.run(Command(text, id="s", **more)))  # type: ignore[arg-type]
+
+
+def running(*words: str) -> list[int]:
+    """Processes with exactly these arguments."""
+    return [process.pid for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == list(words)]
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+def test_a_command_has_an_overall_limit(tmp_path: Path) -> None:
+    """Progress or not: after the limit it is ended with its tree, and the result says TIMEOUT."""
+    target = LocalTarget(tmp_path / "o", limits=Limits(command_s=1.0))
+    result = run(target, "while :; do echo tick; sleep 0.1; done")
+    assert (result.state, result.ok) == (State.TIMEOUT, False)
+    assert run(target, "echo alive").output == "alive"
+    target.close()
+
+
+def test_disk_and_processor_are_progress(target: LocalTarget) -> None:
+    """A child that works in silence keeps the quiet period from ending; the same command idle does not."""
+    assert run(target, "sh -c 'i=0; while [ $i -lt 1500000 ]; do i=$((i+1)); done'; true", quiet_s=0.9).state is State.EXITED
+    assert run(target, "sleep 3", quiet_s=0.9).state is State.QUIET
+    assert result_of(target.interrupt()).state is State.INTERRUPTED
+
+
+def test_ctrl_c_in_skillrun_leaves_the_command_to_be_ended(target: LocalTarget) -> None:
+    """A KeyboardInterrupt in the middle of the stream loses neither the command nor the session."""
+    stream = target.run(Command("echo started; sleep 60", id="k"))
+    next(stream)
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        next(stream)
+    ended = result_of(target.interrupt())
+    assert ended.state is State.INTERRUPTED
+    assert run(target, "echo alive").output == "alive"
+
+
+# --- what stays and what does not ---------------------------------------------------------------
+
+
+def test_a_daemon_is_named_and_stays(target: LocalTarget) -> None:
+    """What made itself a daemon during a command that succeeded is a service: it is listed and survives `close`."""
+    assert run(target, "setsid sleep 51234 < /dev/null > /dev/null 2>&1 &").state is State.EXITED
+    time.sleep(0.3)
+    assert [name for _, name in target.left_running()] == ["sleep"]
+    target.close()
+    left = running("sleep", "51234")
+    assert len(left) == 1
+    os.kill(left[0], signal.SIGKILL)
+
+
+def test_a_job_that_is_a_service_stays(tmp_path: Path) -> None:
+    """A background job the skill wants to keep survives `close`, the others do not."""
+    target = LocalTarget(tmp_path / "o", cwd=str(tmp_path), keep=["keeper"])
+    for name in ("keeper", "goer"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {name} is up\nexec sleep 5{len(name)}777\n")
+        (tmp_path / name).chmod(0o755)
+        assert run(target, f"./{name}", background=True).job == name
+    time.sleep(0.5)
+    assert target.output_of("goer").output == "goer is up"
+    assert target.output_of("keeper").output == "keeper is up"
+    target.close()
+    time.sleep(0.3)
+    kept = running("sleep", "56777")
+    assert len(kept) == 1
+    assert not running("sleep", "54777")
+    os.kill(kept[0], signal.SIGKILL)
+
+
+def test_a_job_that_ends_says_how(target: LocalTarget) -> None:
+    """Its exit code and last output can be asked for afterwards."""
+    job = run(target, "echo working; sleep 0.2; exit 6", background=True).job
+    deadline = time.monotonic() + 5
+    result = target.output_of(job)
+    output = result.output
+    while result.state is not State.EXITED and time.monotonic() < deadline:
+        time.sleep(0.05)
+        result = target.output_of(job)
+        output += result.output
+    assert (result.state, result.exit_code, output) == (State.EXITED, 6, "working")
+
+
+def test_nothing_piles_up(tmp_path: Path) -> None:
+    """Sixty commands, three dead shells and a login later: no descriptor, thread or process more than before."""
+    me = psutil.Process()
+    before = (me.num_fds(), threading.active_count(), len(me.children(recursive=True)))
+    target = LocalTarget(tmp_path / "o")
+    for number in range(20):
+        assert run(target, f"echo {number}").output.endswith(str(number))
+        run(target, "sleep 0.01 & cd /; export A=$RANDOM")
+        run(target, "exit 1" if number % 7 == 0 else "(exit 1)")
+    run(target, "true", login=True)
+    run(target, "true", background=True)
+    target.close()
+    assert (me.num_fds(), threading.active_count(), len(me.children(recursive=True))) == before
+
+
+# --- commands -----------------------------------------------------------------------------------
+
+
+def test_a_command_of_two_megabytes(target: LocalTarget) -> None:
+    """Text of any length arrives whole."""
+    text = "x='" + "0123456789abcdef" * 131072 + "'; echo ${#x}"
+    assert len(text) > 2_000_000
+    assert run(target, text).output == "2097152"
+
+
+def test_nothing_waits(target: LocalTarget) -> None:
+    """Without a live command, answering, waiting and interrupting are errors, not hangs."""
+    for stream in (target.answer("x\n"), target.wait(), target.interrupt()):
+        assert result_of(stream).state is State.ERROR
+
+
+def test_the_directory_may_be_gone(tmp_path: Path) -> None:
+    """A session that cannot start where it should says so in its first result."""
+    target = LocalTarget(tmp_path / "o", cwd=str(tmp_path / "missing"))
+    result = run(target, "pwd")
+    assert result.state is State.EXITED
+    assert result.output in ("/", str(Path.home()))
+    target.close()
+
+
+def test_a_program_gets_no_descriptor_of_ours(tmp_path: Path) -> None:
+    """Also not those this process was itself started with."""
+    stray, other = os.pipe()
+    os.set_inheritable(stray, True)
+    launched = launch_local(["sh", "-c", "ls /proc/self/fd; exec sleep 5"], dict(os.environ), str(tmp_path), {}, (24, 80))
+    time.sleep(0.5)
+    assert os.read(launched.master, 4096).decode().split() == ["0", "1", "2", "3"]
+    os.kill(launched.pid, signal.SIGKILL)
+    os.waitpid(launched.pid, 0)
+    for descriptor in (stray, other, launched.master):
+        os.close(descriptor)
+
+
+# --- the environment ----------------------------------------------------------------------------
+
+
+def test_every_variable_has_its_reason() -> None:
+    """The prompt-proof environment is data, and says why."""
+    assert len(prompt_proof()) >= 30
+    for name, entry in prompt_proof().items():
+        assert isinstance(entry["value"], str), name
+        assert len(entry["why"]) > 10, name
+
+
+def test_the_persons_own_choice_wins_where_it_may() -> None:
+    """`CI=0` stays; a pager does not."""
+    env = command_environment({"CI": "0", "PAGER": "less", "PATH": "/bin", "BASH_ENV": "/evil", "BASH_FUNC_ls%%": "() { :; }"})
+    assert env["CI"] == "0"
+    assert env["PAGER"] == "cat"
+    assert env["DEBIAN_FRONTEND"] == "noninteractive"
+    assert "BASH_ENV" not in env
+    assert "BASH_FUNC_ls%%" not in env
+
+
+def test_a_login_starts_clean() -> None:
+    """Home, user, terminal, language and the network's settings; nothing of this session."""
+    env = login_environment(
+        {"FOO": "1", "CI": "1", "https_proxy": "http://p:1", "LANG": "de_DE.UTF-8"}, "ada", "/home/ada", "/bin/bash"
+    )
+    assert "FOO" not in env
+    assert "CI" not in env
+    assert env["https_proxy"] == "http://p:1"
+    assert (env["USER"], env["LOGNAME"], env["HOME"], env["LANG"]) == ("ada", "ada", "/home/ada", "de_DE.UTF-8")
+
+
+# --- the protocol -------------------------------------------------------------------------------
+
+
+def test_exports_are_read_as_bash_writes_them() -> None:
+    """Quotes, newlines, dollars, control characters, arrays and variables without a value."""
+    text = (
+        'declare -x A="a \\"b\\" \\$c \\`d\\` \\\\e"\ndeclare -x B=$\'x\\ny\\t\\001\\303\\251\'\ndeclare -x C\n'
+        'declare -x D="two\nlines"\ndeclare -rx E=""\ndeclare -ax F=([0]="1")\ndeclare -x G="last"\n'
+    )
+    read = dict(read_exports(text))
+    assert {name: read[name] for name in "ABDEG"} == {
+        "A": 'a "b" $c `d` \\e', "B": "x\ny\t\x01é", "D": "two\nlines", "E": "", "G": "last"
+    }  # fmt: skip
+    assert "C" not in read
+
+
+def test_only_the_right_token_is_a_report() -> None:
+    """Anything else on the channel is noise."""
+    good = b'tok\x003\n/tmp\n0022\ndeclare -x A="1"\n\x00tok\n'
+    body = find_report(b"noise" + good, "tok")
+    assert body is not None
+    report = read_report(body)
+    assert report is not None
+    assert (report.exit_code, report.state.cwd, dict(report.state.exports)) == (3, "/tmp", {"A": "1"})
+    assert find_report(good, "other") is None
+    assert find_report(good[:-2], "tok") is None
+    assert read_report(b"not a report") is None
