@@ -5,13 +5,63 @@ Checks run in a fresh login shell, as the person would type them in a new termin
 
 from __future__ import annotations
 
+import dataclasses
 import re
-import shlex
+from typing import Any
 
 from skillrun.events import CheckResult, Result, State
 from skillrun.skill import Check
 
 _ALWAYS_TRUE = re.compile(r"(?:^|&&|;|\|\||\||\n)\s*(?:true|:|exit(?:\s+0)?|echo\b[^|&;<>]*|printf\b[^|&;<>]*)\s*$")
+
+
+_PROGRAM = re.compile(r"~?[A-Za-z0-9_.+/-]+")
+_OF_THE_SHELL = frozenset(
+    [
+        "[",
+        ".",
+        ":",
+        "alias",
+        "bg",
+        "break",
+        "builtin",
+        "cd",
+        "command",
+        "continue",
+        "declare",
+        "echo",
+        "eval",
+        "exec",
+        "exit",
+        "export",
+        "false",
+        "fg",
+        "getopts",
+        "hash",
+        "help",
+        "jobs",
+        "kill",
+        "let",
+        "local",
+        "printf",
+        "pwd",
+        "read",
+        "return",
+        "set",
+        "shift",
+        "source",
+        "test",
+        "times",
+        "trap",
+        "true",
+        "type",
+        "typeset",
+        "ulimit",
+        "umask",
+        "unset",
+        "wait",
+    ]
+)
 
 
 def cannot_fail(command: str) -> str:
@@ -34,13 +84,35 @@ def cannot_fail(command: str) -> str:
 
 
 def programs(command: str) -> list[str]:
-    """The programs a check starts with, as far as simple words show them; used to see early that one is missing."""
-    try:
-        words = shlex.split(command, comments=True)
-    except ValueError:
+    """The programs a check calls by a plain name or path, in their order; used to see early that one is missing.
+
+    Empty when the text cannot be read, and for what only the shell itself or a function of the check is called.
+    """
+    from skillrun.shell.nodes import Function, Lit, Simple
+    from skillrun.shell.syntax import parse
+
+    script = parse(command)
+    if script.error:
         return []
-    first = next((word for word in words if "=" not in word), "")
-    return [first] if re.fullmatch(r"[A-Za-z0-9_.+-]+", first) else []
+    found: list[str] = []
+    pending: list[Any] = [script.body]
+    while pending:
+        node = pending.pop(0)
+        if isinstance(node, Function):
+            return []
+        if isinstance(node, Simple) and node.words and all(isinstance(part, Lit) for part in node.words[0]):
+            name = "".join(part.text for part in node.words[0] if isinstance(part, Lit))
+            if _PROGRAM.fullmatch(name) and name not in _OF_THE_SHELL and name not in found:
+                found.append(name)
+        pending += _parts(node)
+    return found
+
+
+def _parts(node: Any) -> list[Any]:
+    """What a piece of syntax is made of, whatever it is."""
+    if isinstance(node, list | tuple):
+        return list(node)
+    return [getattr(node, f.name) for f in dataclasses.fields(node)] if dataclasses.is_dataclass(node) else []
 
 
 def judge(check: Check, result: Result) -> CheckResult:

@@ -32,8 +32,19 @@ def test_a_check_needs_exit_code_zero_and_the_expected_text() -> None:
     assert not judge(check, Result(State.TIMEOUT, None, "hey 1.2")).ok
 
 
-def test_the_program_of_a_check() -> None:
-    """The first word, past assignments; nothing where words do not show it."""
-    assert programs("LC_ALL=C rg --version") == ["rg"]
-    assert programs("[ 1 = 1 ]") == []
-    assert programs("'unclosed") == []
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ("LC_ALL=C rg --version", ["rg"]),
+        ("echo hay | rg -q needle", ["rg"]),
+        ('[ "$(redis-cli ping)" = PONG ]', ["redis-cli"]),
+        ("test -x /opt/a && ~/bin/tool --version", ["~/bin/tool"]),
+        ("pg_isready -q && psql --version", ["pg_isready", "psql"]),
+        ("f() { rg; }; f", []),
+        ("$TOOL --version", []),
+        ("'unclosed", []),
+    ],
+)
+def test_the_programs_of_a_check(command: str, found: list[str]) -> None:
+    """Every program called by a plain name, wherever it stands; nothing where the text does not say."""
+    assert programs(command) == found

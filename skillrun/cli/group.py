@@ -67,6 +67,21 @@ def complain(message: str, hint: str, as_json: bool) -> None:
         print(f"  -> {hint}", file=sys.stderr)
 
 
+def _keep_traceback() -> str:
+    """Write the traceback where it can be sent from; what to do with it."""
+    import traceback
+
+    from skillrun.journal import state_directory
+
+    file = state_directory() / "internal-error.txt"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError:
+        return traceback.format_exc()
+    return f"this is a fault of skillrun; please report it with {file}"
+
+
 def run(args: list[str]) -> int:
     """Run a verb; every error a person made becomes a message and an exit code."""
     as_json = "--json" in args
@@ -76,7 +91,7 @@ def run(args: list[str]) -> int:
         complain(problem.message, problem.hint, as_json)
         return problem.code
     except SkillError as error:
-        complain(str(error), "run `skillrun lint` on it for all complaints at once", as_json)
+        complain(str(error), "run `skillrun lint` on it for all complaints at once" if error.line else "", as_json)
         return 2
     except click.UsageError as error:
         complain(error.format_message(), f"{error.ctx.command_path if error.ctx else 'skillrun'} --help", as_json)
@@ -91,4 +106,7 @@ def run(args: list[str]) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except Exception as error:  # noqa: BLE001  a fault of ours: said in two lines, told whole in a file
+        complain(f"internal error: {type(error).__name__}: {error}", _keep_traceback(), as_json)
+        return 1
     return value if isinstance(value, int) else 0
