@@ -148,10 +148,11 @@ def drive(run: Run, target: Target, conclude: Conclude | None, sinks: Sinks, ear
     from skillrun.budget import Budget
     from skillrun.facts import gather
 
+    asked_for = _asked_for(run)  # before the facts: a client it needs is imported while they are gathered
     facts = gather(getattr(target, "underneath", target), versions=_programs(run.skill))
     place = _place(facts, target)
     place = dataclasses.replace(place, cwd=_restored(target, earlier) or place.cwd)
-    model = _model(run, facts)
+    model = _after_plan(run, facts, asked_for)
     known = turns(earlier)
     started = RunStarted(
         run_id=run.folder.id,
@@ -269,13 +270,17 @@ def _place(facts: Mapping[str, Any], target: Target) -> Place:
     )
 
 
-def _model(run: Run, facts: Mapping[str, Any]) -> Model:
-    """The model that was asked for; with `auto`, a plan proven for this skill on a machine like this speaks first."""
+def _asked_for(run: Run) -> Model:
+    """The model that was asked for. Raises Problem when it cannot be had."""
     from skillrun.cli.model import choose_model
 
     if run.verb == "verify":  # only the checks run: no key is needed and no server is asked
         return choose_model("builtin")
-    model = choose_model(f"via:{run.options.via}" if run.options.via else run.options.model)
+    return choose_model(f"via:{run.options.via}" if run.options.via else run.options.model)
+
+
+def _after_plan(run: Run, facts: Mapping[str, Any], model: Model) -> Model:
+    """With `auto`, a plan proven for this skill on a machine like this speaks first."""
     if run.options.model != "auto" or run.options.via or run.verb != "install":
         return model
     plan = known_plan(run.skill.digest, facts, run.options.inputs)

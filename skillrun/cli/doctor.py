@@ -58,7 +58,11 @@ def _model(spec: str, online: bool) -> Row:
         return _row("broken", problem.message, problem.hint, code=problem.code)
     names = [{"name": choice.name, "kind": choice.kind, "why": choice.why, "server": _server(choice)} for choice in chain]
     text = ", then ".join(f"{choice.name} ({choice.why}{_at(choice)})" for choice in chain)
-    hint = "an API key lets a model mend what the rules cannot: set ANTHROPIC_API_KEY" if chain[0].kind == "builtin" else ""
+    hint = (
+        "a model can mend what the rules cannot: set ANTHROPIC_API_KEY, or see agents below"
+        if chain[0].kind == "builtin"
+        else ""
+    )
     row = _row("ok", text, hint, chain=names)
     if online and chain[0].kind == "anthropic":
         try:
