@@ -218,12 +218,12 @@ class Reading:
 
     def call_function(self, name: str, body: Node, shell: Shell) -> str:
         """Read a function's body; one that starts itself again beside itself is a fork bomb."""
-        if name in shell.calls:
+        if id(body) in shell.calls:
             if shell.concurrent:
                 self.findings.floor("fork-bomb", f"{name} starts itself again and again, beside itself")
             return ""
         outer = shell.calls, shell.concurrent
-        shell.calls, shell.concurrent = (*shell.calls, name), 0
+        shell.calls, shell.concurrent = (*shell.calls, id(body)), 0
         output = self.node(body, shell)
         shell.calls, shell.concurrent = outer
         return output

@@ -29,8 +29,8 @@ class Shell:
     interval: str = " \t\n"
     elsewhere: frozenset[str] = frozenset()
     """Other directories the shell may be in, because a `cd` may have failed unnoticed."""
-    calls: tuple[str, ...] = ()
-    """Functions being evaluated, innermost last."""
+    calls: tuple[int, ...] = ()
+    """Identities of the function bodies being read, innermost last: a name may be defined anew on the way."""
     concurrent: int = 0
     """How many of them were left through a pipe or `&`."""
     conditional: int = 0
