@@ -111,6 +111,8 @@ class Expander:
         user, slash, rest = text[1:].partition("/")
         if not user:
             return shell.variables.get("HOME", ("~",))[0] + slash + rest
+        if user == "-":
+            return shell.variables.get("OLDPWD", (self.unset("OLDPWD"),))[0] + slash + rest
         if user == "+":
             return shell.cwd + slash + rest
         if user == "root":
@@ -161,8 +163,10 @@ class Expander:
 
     def variable(self, var: Var, shell: Shell) -> list[str]:
         """The possible values of `$x` and `${x...}`."""
-        if var.index:
-            self.joined(var.index, shell)
+        if var.index and self.joined(var.index, shell) not in ("@", "*"):
+            self.calculates(shell)
+        if var.prefix == "!" or var.op in (":", "@"):
+            self.calculates(shell)
         values = self._plain_value(var, shell)
         if var.prefix == "#":
             if values and all(certain(value) for value in values):

@@ -231,10 +231,16 @@ class Reading:
     def test(self, node: Test, shell: Shell) -> str:
         """Only expansions can do anything here."""
         for word in node.words:
-            self.expander.joined(word, shell)
+            self.subscripts([self.expander.joined(word, shell)], "[[")
         if node.arithmetic or any(len(w) == 1 and getattr(w[0], "text", "") in _NUMERIC for w in node.words):
             self.hidden_arithmetic(shell)
         return ""
+
+    def subscripts(self, words: list[str], by: str) -> None:
+        """Builtins that take a variable's name evaluate its subscript, and the substitutions in it."""
+        for word in words:
+            if "[" in plain(word) and ("$(" in word or "`" in word):
+                self.findings.add(EffectKind.RUN_CODE, by, f"the subscript in {plain(word)[:80]} is evaluated")
 
     def hidden_arithmetic(self, shell: Shell) -> None:
         """Arithmetic evaluates the *text* of variables, substitutions in it included."""
@@ -277,7 +283,7 @@ class Reading:
         for assign in node.declares:
             self.assign(assign, shell, exported=True)
         target = self.redirects(node.redirects, shell) if node.redirects else None
-        output = ""
+        output = "" if node.words or node.assigns else shell.stdin if node.redirects else ""
         for argv in lists:
             if argv:
                 output += self.run(argv, shell)
@@ -293,7 +299,8 @@ class Reading:
         """One assignment."""
         expander = self.expander
         if assign.index:
-            expander.joined(assign.index, shell)
+            self.subscripts([f"[{expander.joined(assign.index, shell)}]"], assign.name)
+            self.hidden_arithmetic(shell)
         if assign.values is not None:
             items = [item for each in expander.arguments(assign.values, shell)[:1] for item in each]
             old = shell.arrays.get(assign.name, []) if assign.append else []
@@ -383,6 +390,8 @@ class Reading:
             return self.text(" ".join([shell.aliases[name], *(shlex.quote(plain(each)) for each in argv[1:])]), shell)
         bare, trusted = self.bare(name, shell)
         if trusted:
+            if bare in _NAMING:
+                self.subscripts(argv[1:], bare)
             special = specials.SPECIALS.get(bare)
             if special is not None:
                 self.findings.executables[bare] = None
@@ -466,5 +475,11 @@ def _leaves(node: Node) -> bool:
     return isinstance(first, Lit) and first.text in ("exit", "return")
 
 
+_NAMING = frozenset(
+    (
+        *("printf", "read", "unset", "test", "[", "declare", "typeset", "local", "export", "readonly"),
+        *("let", "mapfile", "readarray", "wait", "getopts"),
+    )
+)
 _HISTORY = re.compile(r"!(?:[!$*^-]|\d)")
 _NUMERIC = frozenset(("-eq", "-ne", "-lt", "-le", "-gt", "-ge"))

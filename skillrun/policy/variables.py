@@ -69,7 +69,14 @@ def judge_variable(findings: Findings, name: str, values: tuple[str, ...], expor
         for value in values:
             _search_path(findings, value)
         return
-    if not exported and name not in ("IFS", "PROMPT_COMMAND", "BASH_ENV", "ENV", "GLOBIGNORE"):
+    if name in ("BASH_ALIASES", "BASH_CMDS"):
+        findings.add(EffectKind.RUN_CODE, name, "other programs take the place of known names")
+        return
+    if (
+        not exported
+        and not name.startswith("PS")
+        and name not in ("IFS", "PROMPT_COMMAND", "BASH_ENV", "ENV", "GLOBIGNORE", "CDPATH")
+    ):
         return
     shown = findings.unknowns.show(values[0]) if values else ""
     if name == "IFS":

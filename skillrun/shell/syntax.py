@@ -45,6 +45,7 @@ MAX_CHARS = 4_000_000
 _PLAIN = re.compile(r"[^ \t\n|&;<>()$`'\"\\]+")
 _BLANK = re.compile(r"(?:[ \t]+|\\\n)+")
 _EMPTY = re.compile(r"(?:[ \t]*(?:(?<![^ \t\n;|&()<>])#[^\n]*)?\n)*")
+_SPLIT_OPERATOR = re.compile(r"\$(?:\\\n)+[({\[\w'\"]|([&|<>;(])(?:\\\n)+[&|<>;(]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGN = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?=|\[)")
 _REDIRECT = re.compile(r"(\d+|\{[A-Za-z_][A-Za-z0-9_]*\})?(&>>|&>|<<<|<<-|<<|<>|<&|>&|>>|>\||>|<)")
@@ -87,9 +88,14 @@ def parse(text: str, max_parts: int = MAX_PARTS) -> Script:
     try:
         if len(text) > MAX_CHARS:
             raise TooLarge("too long to be read", 0)
+        split = _SPLIT_OPERATOR.search(text) if "\\\n" in text else None
+        if split is not None:
+            raise Unreadable("a line is continued inside an operator", split.start())
         reader.list(top, ())
         if reader.i < reader.n:
             raise Unreadable(f"unexpected {text[reader.i]!r}", reader.i)
+        if reader.documents:
+            raise Unreadable("a here-document is not there", reader.n)
     except TooLarge as error:
         return Script(top, str(error), True)
     except Unreadable as error:
@@ -436,6 +442,8 @@ class _Reader:
             name = "".join(part.text for part in word if isinstance(part, Lit | Arith))
             if not all(isinstance(part, Lit) for part in word):
                 name = self.text[start : self.i]
+            if any(mark in self.text[start : self.i] for mark in "$`\n"):
+                raise Unreadable("an unusual mark for the end of a here-document", start)
             self.documents.append((redirect, name, quoted, operator == "<<-"))
             return redirect
         if self.i >= self.n or self.text[self.i] in "\n;|&)":
@@ -771,27 +779,43 @@ class _Reader:
                 self.read_documents()
 
     def read_documents(self) -> None:
+        """The bodies of the here-documents announced on the line before, in their order."""
         pending, self.documents = self.documents, []
         for redirect, name, quoted, dedent in pending:
-            lines: list[str] = []
-            while True:
-                if self.i >= self.n:
-                    raise Unreadable(f"the here-document {name!r} is not closed", self.n)
-                end = self.text.find("\n", self.i)
-                line = self.text[self.i : self.n if end < 0 else end]
-                self.i = self.n if end < 0 else end + 1
-                if dedent:
-                    line = line.lstrip("\t")
-                if line == name:
-                    break
-                lines.append(line + "\n")
-            body = "".join(lines)
+            body = self.read_document(name, quoted, dedent)
             if quoted:
                 redirect.target = (Lit(body, quoted=True),)
                 continue
             inner = _Reader(body, self.depth + 1, self.left)
             redirect.target = inner.document()
             self.left = inner.left
+
+    def read_document(self, name: str, quoted: bool, dedent: bool) -> str:
+        """Lines up to the one that is `name`. In an unquoted document continued lines are joined before they are compared."""
+        tabs = r"\t*" if dedent else ""
+        end = re.compile(f"^{tabs}{re.escape(name)}$", re.MULTILINE).search(self.text, self.i)
+        start = self.i
+        if quoted or "\\\n" not in self.text[start : end.start() if end else self.n]:
+            if end is None:
+                raise Unreadable(f"the here-document {name!r} is not closed", self.n)
+            self.i = min(end.end() + 1, self.n)
+            body = self.text[start : end.start()]
+            return re.sub(r"^\t+", "", body, flags=re.MULTILINE) if dedent else body
+        lines: list[str] = []
+        while self.i < self.n:
+            self.count()
+            stop = self.text.find("\n", self.i)
+            stop = self.n if stop < 0 else stop
+            while _continued(self.text, self.i, stop) and stop < self.n:
+                after = self.text.find("\n", stop + 1)
+                stop = self.n if after < 0 else after
+            line = self.text[self.i : stop]
+            self.i = min(stop + 1, self.n)
+            line = line.lstrip("\t") if dedent else line
+            if line.replace("\\\n", "") == name:
+                return "".join(lines)
+            lines.append(line + "\n")
+        raise Unreadable(f"the here-document {name!r} is not closed", self.n)
 
     def document(self) -> Word:
         """The text of an unquoted here-document: like a double-quoted string in which `"` means nothing."""
@@ -840,6 +864,14 @@ _COMPOUND = {
     "time": "time_clause",
     "[[": "test_clause",
 }
+
+
+def _continued(text: str, start: int, stop: int) -> bool:
+    """Does the line that ends before `stop` end in an odd number of backslashes?"""
+    count = 0
+    while stop - 1 - count >= start and text[stop - 1 - count] == "\\":
+        count += 1
+    return count % 2 == 1
 
 
 def _looks_like_function(text: str, end: int) -> bool:
