@@ -75,9 +75,10 @@ def times() -> str:
         whole.append((time.perf_counter() - start) * 1e6)
     slowest, text = max(long)
     middle = statistics.median([duration for duration, _ in long])
+    many, few = (statistics.median(corpus), quantile(corpus, 0.99)), (statistics.median(probes), quantile(probes, 0.99))
     lines = [
-        f"- a command of the corpus ({len(corpus)}): median {statistics.median(corpus):.0f} µs, p99 {quantile(corpus, 0.99):.0f} µs",
-        f"- a probe ({len(probes)}): median {statistics.median(probes):.0f} µs, p99 {quantile(probes, 0.99):.0f} µs",
+        f"- a command of the corpus ({len(corpus)}): median {many[0]:.0f} µs, p99 {many[1]:.0f} µs",
+        f"- a probe ({len(probes)}): median {few[0]:.0f} µs, p99 {few[1]:.0f} µs",
         f"- 64 KiB of anything ({len(long)} texts): median {middle:.1f} ms, slowest {slowest:.1f} ms ({text})",
         f"- for comparison, `bash -n` on one command as a process: median {statistics.median(whole):.0f} µs",
     ]
