@@ -204,3 +204,20 @@ def test_the_pre_commit_hook_lints_what_it_names(tmp_path: Path) -> None:
     assert not re.search(hook["files"], "README.md")
     document = write(tmp_path, EXAMPLES["hidden-text"])
     assert run(str(document)).returncode == 1
+
+
+def test_effects_are_compared_with_an_earlier_version(tmp_path: Path) -> None:
+    """What is new is named with its line; a new kind the skill does not declare fails, the same version does not."""
+    old = write(tmp_path, CLEAN, "old")
+    new = write(tmp_path, CLEAN.replace("sudo apt-get update", "sudo apt-get update\ncrontab jobs.txt"))
+    same = run(str(new), "--effects", str(new), "--json")
+    assert [f for f in json.loads(same.stdout)["findings"] if f["rule"].startswith("effect-")] == []
+    done = run(str(new), "--effects", str(old), "--json")
+    found = [f for f in json.loads(done.stdout)["findings"] if f["rule"] == "effect-new-kind"]
+    assert done.returncode == 1
+    assert {f["line"] for f in found} == {15}
+    assert any("persistence" in f["message"] for f in found)
+    report = tmp_path / "report.json"
+    report.write_text(json.dumps({"effects": {"install": ["demo"], "remove": ["demo"]}}))
+    assert "persistence" in run(str(new), "--effects", str(report)).stdout
+    assert run(str(tmp_path), "--effects", str(old)).returncode == 2

@@ -28,10 +28,20 @@ CONFIGURATION = "skillrun-lint.toml"
     "--fail-on", type=click.Choice(["note", "warning", "error", "never"]), help="Exit 1 from this level on. [default: error]"
 )
 @click.option("--config", type=click.Path(dir_okay=False), help=f"Levels of rules. [default: ./{CONFIGURATION} if there]")
+@click.option(
+    "--effects", "base", help="Compare with an earlier version of the skill, or a report: what does it do now that it did not?"
+)
 @click.option("--rules", "list_rules", is_flag=True, help="List the rules and what they are about.")
 @click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
 def lint_command(
-    paths: tuple[str, ...], style: str, strict: bool, fail_on: str | None, config: str | None, list_rules: bool, as_json: bool
+    paths: tuple[str, ...],
+    style: str,
+    strict: bool,
+    fail_on: str | None,
+    config: str | None,
+    base: str | None,
+    list_rules: bool,
+    as_json: bool,
 ) -> int:
     """Complaints about skills, with line numbers: format and trust. Exit 1 when one reaches the threshold."""
     from skillrun.lint import LEVELS, catalogue, documents_in, lint_path
@@ -48,9 +58,12 @@ def lint_command(
         if not found:
             raise _problem(f"no skill in `{name}`", "name a SKILL.md, an install.md or a directory that holds one")
         documents += found
+    if base and len(documents) != 1:
+        raise _problem(f"--effects compares one skill, and there are {len(documents)}", "name the one document")
     for document in documents:
         try:
             findings += lint_path(document, levels)
+            findings += _drifted(document, base) if base else []
         except OSError as error:
             raise _problem(f"{document} cannot be read: {error.strerror}", "check the path and its rights") from None
     _print("json" if as_json else style, findings, len(documents))
@@ -58,6 +71,20 @@ def lint_command(
     if threshold == "never":
         return 0
     return int(any(LEVELS.index(finding.level) >= LEVELS.index(threshold) for finding in findings))
+
+
+def _drifted(document: Path, base: str) -> list[Finding]:
+    """What the document does that its base (a Markdown document, or a report or events as JSON) did not."""
+    from skillrun.document import read_skill
+    from skillrun.lint.effects import drifted, effects_of_skill
+
+    if base.endswith(".md") or Path(base).is_dir():
+        before = effects_of_skill(read_skill(Path(base))).kinds
+    else:
+        from skillrun.cli.report import effects_of
+
+        before = effects_of(base)
+    return drifted(read_skill(document), before, str(document))
 
 
 def _problem(message: str, hint: str) -> Exception:
