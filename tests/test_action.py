@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.test_surfaces_files import runner
+
 ROOT = Path(__file__).parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 
@@ -101,7 +103,13 @@ class Job:
         output.touch()
         given = {key: self.value(str(value)) for key, value in step.get("env", {}).items()}
         runner = {"RUNNER_TEMP": str(self.temp), "GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(self.summary)}
-        here = {"PATH": os.environ["PATH"], "HOME": str(self.folder / "home"), "PYTHONPATH": str(ROOT), "CI": "true"}
+        here = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder / "home"),
+            "PYTHONPATH": str(ROOT),
+            "CI": "true",
+            "GITHUB_ACTIONS": "true",
+        }
         assert "${{" not in step["run"], "inputs reach a script through its environment, never as text"
         done = subprocess.run(
             ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]],
@@ -204,11 +212,10 @@ class TestInCI:
         """A command that prints workflow commands prints text."""
         job = Job(tmp_path, skill=str(skill(tmp_path, more="printf '\\n::error::forged\\n::set-output name=x::y\\n'; false")))
         job.run()
-        inside = job.log.split("::stop-commands::")[1]
-        token = inside.splitlines()[0]
-        assert "forged" not in job.log.replace(inside.split(f"::{token}::")[0], "").replace("%0A", "\n").split("title=")[0]
-        for line in job.log.split(f"::{token}::")[1].splitlines():
-            assert not line.startswith("::error::forged")
+        assert "forged" in job.log
+        obeyed = [line for line in runner(job.log) if "forged" in line or "set-output" in line]
+        assert not [line for line in obeyed if not line.startswith("::error ")], "only our own annotations speak of it"
+        assert len([line for line in runner(job.log) if line.startswith("::group::")]) >= 3
 
     def test_drift_since_an_earlier_report_fails(self, tmp_path: Path) -> None:
         """With `approve: all` the edit is allowed, and the comparison with the earlier report still names it."""

@@ -191,7 +191,7 @@ def test_the_log_is_grouped_and_obeys_only_us() -> None:
     """Hostile output, however it begins, is never obeyed; each call is one group."""
     target = io.StringIO()
     stream = Stream(target)
-    surface = Grouped(stream, Plain(stream, heartbeat_s=0))  # type: ignore[arg-type]
+    surface = Grouped(stream, Plain(stream, heartbeat_s=0))
     events = [event for event in hostile() if not isinstance(event, RunEnded)]
     for event in [*events, *call(2, "::set-env name=x::y\n##[error]no", output="::error::x\n##[add-path]/x\n", exit_code=1)]:
         surface(event)

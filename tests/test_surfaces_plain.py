@@ -99,3 +99,15 @@ def test_colour_follows_the_rule(flag: str, environment: dict[str, str], on_term
 def test_a_pipe_gets_plain_lines() -> None:
     """Anything but a capable terminal gets the plain surface."""
     assert isinstance(open_screen(io.StringIO(), environment={"TERM": "xterm"}), Plain)
+
+
+def test_a_github_log_is_grouped() -> None:
+    """Under GitHub Actions each call is a group, and nothing the run prints is a workflow command."""
+    stream = io.StringIO()
+    surface = open_screen(stream, environment={"GITHUB_ACTIONS": "true", "CI": "true"})
+    for event in good():
+        surface(event)
+    surface.close()
+    assert stream.getvalue().count("::group::") == 3
+    assert stream.getvalue().count("::endgroup::") == 3
+    assert stream.getvalue().startswith("::stop-commands::")

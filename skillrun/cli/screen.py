@@ -1,4 +1,4 @@
-"""Which surface a run is shown on: the live screen on a terminal that can move its cursor, else plain lines."""
+"""Which surface a run is shown on: the live screen on a capable terminal, groups in a GitHub log, else plain lines."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from skillrun.surfaces.colour import wanted
 from skillrun.surfaces.plain import Plain
 
 if TYPE_CHECKING:
+    from skillrun.surfaces.github import Grouped
     from skillrun.surfaces.live import Live
 
 
 def open_screen(
     stream: TextIO, total_steps: int = 0, flag: str = "auto", environment: Mapping[str, str] = os.environ
-) -> Live | Plain:
+) -> Live | Plain | Grouped:
     """The surface for this stream. `flag` is the `--color` option. rich is loaded only for a terminal."""
     on_terminal = stream.isatty()
     colour = wanted(flag, environment, on_terminal)
@@ -23,4 +24,9 @@ def open_screen(
         from skillrun.surfaces.live import Live, console
 
         return Live(console(stream, colour), total_steps)
+    if environment.get("GITHUB_ACTIONS") == "true" and not on_terminal:
+        from skillrun.surfaces.github import Grouped, Stream
+
+        log = Stream(stream)
+        return Grouped(log, Plain(log, total_steps, colour=colour))
     return Plain(stream, total_steps, colour=colour)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TextIO
+from typing import Protocol
 
 from skillrun import wording
 from skillrun.events import (
@@ -29,6 +29,18 @@ from skillrun.visible import Tail, one_line, seconds, settled, shown
 COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "strong": "1", "": ""}
 
 
+class Writable(Protocol):
+    """As much of a text stream as lines need."""
+
+    def write(self, text: str, /) -> int:
+        """Take text."""
+        ...
+
+    def flush(self) -> None:
+        """Pass it on."""
+        ...
+
+
 class Plain:
     """Writes lines to a stream. After `heartbeat_s` seconds without a line it writes one that says what is going on.
 
@@ -38,7 +50,7 @@ class Plain:
 
     def __init__(
         self,
-        stream: TextIO,
+        stream: Writable,
         total_steps: int = 0,
         *,
         colour: bool = False,
