@@ -52,7 +52,12 @@ def authority(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[
         "The certificate is vouched for by an authority an administrator put on this machine; it is used beside the usual ones."
     )
     local = [path for path in files if path.startswith("/usr/local/share/ca-certificates/")]
-    if local and bench.can_root and (yield from bench.shell(bench.root + "update-ca-certificates", sentence)).ok:
+    if (
+        local
+        and local == files
+        and bench.can_root
+        and (yield from bench.shell(bench.root + "update-ca-certificates", sentence)).ok
+    ):
         bundle = "/etc/ssl/certs/ca-certificates.crt"
     else:
         joined = " ".join(f'"{path}"' for path in files)

@@ -126,11 +126,13 @@ def missing_program(bench: Bench, failure: Failure, found: Mapping[str, str]) ->
                 return (yield from _alias(bench, name, alias, failure))
             return paths.replace_program(failure.command, name, alias)
     package = package_of(bench, "programs", name)
-    if not package and (yield from bench.look(_candidate(bench, name), f"is there a package named {name}?")):
-        package = name
-    if not package or (
-        failure.kind == "check" and package not in knowledge()["programs"].values() and not _mentions(bench, package)
+    if (
+        not package
+        and not _own(bench, name)
+        and (yield from bench.look(_candidate(bench, name), f"is there a package named {name}?"))
     ):
+        package = name
+    if not package:
         return None
     if not (yield from install(bench, package, f"{name} is needed and not installed")):
         return None
@@ -150,8 +152,16 @@ def _alias(bench: Bench, name: str, alias: str, failure: Failure) -> Work[str | 
     return failure.command
 
 
-def _mentions(bench: Bench, word: str) -> bool:
-    return bool(re.search(rf"\b{re.escape(word)}\b", bench.brief.skill.text))
+def _own(bench: Bench, name: str) -> bool:
+    """True when the skill itself is to bring this program: a package that merely has its name would be another one."""
+    skill = bench.brief.skill
+    commands = "\n".join(command.text for step in skill.steps for command in step.commands)
+    checked = any(re.match(rf"\s*{re.escape(name)}\b", check) for check in bench.brief.checks)
+    return (
+        checked
+        or name in re.findall(r"[\w.+-]+", (skill.title + " " + skill.name).lower())
+        or bool(re.search(rf"/{re.escape(name)}\b", commands))
+    )
 
 
 def _candidate(bench: Bench, name: str) -> str:

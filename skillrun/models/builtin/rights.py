@@ -21,8 +21,22 @@ def foreign_home(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
         return None
     user = bench.facts.get("user", {}).get("name", "")
     for path in dict.fromkeys(wanted):
-        bench.explain(f"{path} lies in the home directory and belongs to someone else, surely by mistake: it is given back.")
-        done = yield from bench.shell(f"{bench.root}chown -R {user}: {shlex.quote(path)}", f"{path} belongs to its user again")
+        if bench.can_root:
+            bench.explain(
+                f"{path} lies in the home directory and belongs to someone else, surely by mistake: it is given back."
+            )
+            done = yield from bench.shell(
+                f"{bench.root}chown -R {user}: {shlex.quote(path)}", f"{path} belongs to its user again"
+            )
+        else:
+            aside = shlex.quote(f"{path}.of-someone-else")
+            bench.explain(
+                f"{path} belongs to someone else and nobody here is root: it is moved aside whole, a copy takes its place."
+            )
+            done = yield from bench.shell(
+                f"mv {shlex.quote(path)} {aside} && mkdir {shlex.quote(path)} && {{ cp -R {aside}/. {shlex.quote(path)}/ 2>/dev/null || true; }}",  # noqa: E501
+                f"{path} moved aside, its contents copied",
+            )
         if not done.ok:
             return None
     return failure.command
@@ -124,7 +138,7 @@ def open_up(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[st
     word = failure.command.split()[0] if failure.command.split() else ""
     if re.fullmatch(r"[\w.+-]+", word):
         listed = yield from bench.look(
-            f"for d in /usr/local/bin /usr/local/sbin /opt/*/bin; do sudo -n ls -d $d/{word} 2>/dev/null; done; true"
+            f"for d in /usr/local/bin /usr/local/sbin /opt/*/bin; do sudo -n test -e $d/{word} && sudo -n readlink -f $d/{word}; done; true"  # noqa: E501
             if not bench.is_root
             else f"hash -r; type -aP {word}; true",
             f"where is {word}?",
