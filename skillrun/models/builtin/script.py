@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skillrun.facts import can_be_root
@@ -49,35 +49,45 @@ def fits(when: When, facts: Mapping[str, Any]) -> bool:
     )
 
 
+OF_A_LANGUAGE = frozenset({"pip", "pip3", "pipx", "uv", "npm", "pnpm", "yarn", "bun", "cargo", "go", "gem"})
+
+
 def choose(steps: tuple[Step, ...], facts: Mapping[str, Any]) -> Iterator[tuple[Step, list[SkillCommand]]]:
     """The steps that fit this machine, each with the commands to run, one way of every set of alternatives."""
     fitting = [step for step in steps if fits(step.when, facts)]
-    usable = [
-        command for step in fitting for command in step.commands if command.lang.lower() in SHELLS and fits(command.when, facts)
-    ]
-    chosen: dict[str, When] = {}
-    for command in usable:
-        key = command.alternative
-        if key and (key not in chosen or (wants_root(usable, key, chosen[key]) and not can_be_root(facts))):
-            chosen[key] = command.when
+    ways: dict[str, dict[str, list[SkillCommand]]] = {}
     for step in fitting:
+        for command in step.commands:
+            if command.alternative and command.lang.lower() in SHELLS:
+                ways.setdefault(command.alternative, {}).setdefault(command.way, []).append(command)
+    chosen = {alternative: _best(known, facts) for alternative, known in ways.items()}
+    for step in fitting:
+        found = [command for command in step.commands if command.lang.lower() in SHELLS]
         yield (
             step,
-            [
-                command
-                for command in step.commands
-                if command in usable and chosen.get(command.alternative, command.when) == command.when
-            ],
+            [c for c in found if (c.way == chosen[c.alternative] if c.alternative else fits(c.when, facts))],
         )
 
 
-def wants_root(commands: list[SkillCommand], alternative: str, when: When) -> bool:
-    """True when this way of a set of alternatives uses sudo."""
-    return any(
-        re.search(r"\bsudo\b", command.text)
-        for command in commands
-        if command.alternative == alternative and command.when == when
-    )
+def _best(ways: Mapping[str, list[SkillCommand]], facts: Mapping[str, Any]) -> str | None:
+    """The first way all of whose commands fit, one that needs root only where root can be had; None when none fits.
+
+    A language's own package manager (pip, npm) may still come with the way, so it is missed only as a tie-break.
+    """
+    for strict in (True, False):
+        fitting = [way for way, commands in ways.items() if all(_may(c.when, facts, strict) for c in commands)]
+        for way in fitting:
+            if can_be_root(facts) or not any(re.search(r"\bsudo\b", command.text) for command in ways[way]):
+                return way
+        if fitting:
+            return fitting[0]
+    return None
+
+
+def _may(when: When, facts: Mapping[str, Any], strict: bool) -> bool:
+    if not strict and when.manager and set(when.manager) <= OF_A_LANGUAGE:
+        when = replace(when, manager=())
+    return fits(when, facts)
 
 
 def pieces(command: SkillCommand, step: int) -> list[Piece]:
