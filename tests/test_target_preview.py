@@ -33,7 +33,9 @@ class TestPreviewTarget(TargetContract):
 def test_deferred_actions_reach_the_run_folder(tmp_path: Path) -> None:
     """What a service manager's stand-in was told is in deferred.jsonl after close, in order, word for word."""
     target = PreviewTarget.open(tmp_path / "run", cwd="/")
-    result = result_of(target.run(Command("policy-rc.d 'odd name' restart; /usr/sbin/policy-rc.d redis.service start")))
+    result = result_of(
+        target.run(Command("policy-rc.d 'odd name' restart; /usr/sbin/policy-rc.d --quiet redis.service '(start)' N"))
+    )
     assert result.exit_code == 101
     target.close()
     lines = (tmp_path / "run/changes/deferred.jsonl").read_text().splitlines()

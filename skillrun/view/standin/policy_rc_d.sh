@@ -6,6 +6,7 @@ while [ $# -gt 0 ]; do
 done
 [ $# -ge 2 ] || exit 101
 unit=$1 action=${2%% *}
+action=${action#\(} action=${action%\)} # in parentheses: not for this runlevel, which inside is never known
 case $action in
 start | restart | reload | force-reload | try-restart | stop)
     case $unit in
