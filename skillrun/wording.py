@@ -159,6 +159,11 @@ def ended(result: Result) -> str:
             return "its end was not seen"
 
 
+def shortened(result: Result) -> bool:
+    """True when a result holds less than the command printed; escapes and line ends that were taken out do not count."""
+    return bool(result.output_file) and result.output_bytes > 1.2 * len(result.output.encode("utf-8", "replace")) + 2000
+
+
 def decided(decision: Decision) -> str:
     """Who allowed or refused it, and why."""
     verb = {Verdict.ALLOW: "allowed", Verdict.ASK: "needs approval", Verdict.DENY: "denied"}[decision.verdict]

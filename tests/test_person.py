@@ -235,3 +235,35 @@ def test_no_terminal_is_nobody() -> None:
     assert "it writes" in answer.reason
     assert nobody.ask("?") is None
     assert nobody.secret("TOKEN") is None
+
+
+def test_a_command_that_asks_for_a_password_gets_the_persons_own_keys(tmp_path: Path) -> None:
+    """`hand_over` connects the terminal to the waiting command; what is typed reaches it alone and is never shown."""
+    source = f"""
+from pathlib import Path
+from skillrun.cli.person import TerminalPerson
+from skillrun.ports import Command
+from skillrun.targets.local import LocalTarget
+
+def drain(stream):
+    while True:
+        try:
+            next(stream)
+        except StopIteration as stop:
+            return stop.value
+
+person, target = TerminalPerson(), LocalTarget(Path({str(tmp_path)!r}))
+asks = "read -rs -p 'Password: ' word </dev/tty; echo; test $word = hunter2 && echo RIGHT"
+result = drain(target.run(Command(asks)))
+print("ASKED", result.state, result.secret)
+result = person.hand_over(target)
+print("THEN", result.state, result.exit_code, "RIGHT" in result.output)
+target.close()
+"""
+    with Terminal(source, columns=120) as terminal:
+        terminal.wait_for("ASKED waiting True", 40)
+        terminal.wait_for("what you type goes to it alone", 20)
+        time.sleep(0.5)
+        terminal.type("hunter2\n")
+        terminal.wait_for("THEN exited 0 True", 30)
+        assert b"hunter2" not in terminal.seen

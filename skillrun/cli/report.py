@@ -16,6 +16,7 @@ from skillrun.cli.group import Problem
 from skillrun.events import Event, Finished
 from skillrun.journal import JournalError, find_run, from_json, read_stamped
 from skillrun.report import Report, fold
+from skillrun.wording import shortened
 
 if TYPE_CHECKING:
     from skillrun.skill import Skill
@@ -227,7 +228,7 @@ def whole(stamped: Stamped, outputs: Path) -> Stamped:
     left = WHOLE_OUTPUTS
     found: Stamped = []
     for at, event in stamped:
-        if isinstance(event, Finished) and event.result.output_file and event.result.output_bytes > len(event.result.output):
+        if isinstance(event, Finished) and shortened(event.result):
             path = outputs / Path(event.result.output_file).name
             text = _read(path, min(left, 1_000_000))
             if text is not None:

@@ -186,7 +186,7 @@ def _call(entry: Entry) -> dict[str, Any]:
     result, risk = entry.result, wording.risk(entry.effects)
     text = shown(entry.text)
     notes = [] if result is None or not result.note else [settled(result.note)]
-    if result and result.output_bytes > len(result.output.encode("utf-8", "replace")) and result.output_file:
+    if result and wording.shortened(result):
         notes.append(
             f"shortened: all {size(result.output_bytes)} are in the run folder, {result.output_file.rsplit('/', 1)[-1]}"
         )
