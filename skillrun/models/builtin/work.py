@@ -14,7 +14,7 @@ from skillrun.models.builtin.remedy import Failure, normalise, read_failure
 
 MISSING = re.compile(
     r"(?:can't cd to |cannot (?:open|access|stat|find) |can't open (?:file )?|No such file or directory: )?['\"]?(?P<path>[\w~./+-]*[\w/])['\"]?"  # noqa: E501
-    r"(?:: No such file or directory|: not found|: does not exist|' not found)"
+    r"(?:: No such file|: not found|: does not exist|' not found)"
     r"|No such file or directory: ['\"](?P<path2>[^'\"]+)|can't open file ['\"](?P<path3>[^'\"]+)",
     re.IGNORECASE,
 )
