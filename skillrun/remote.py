@@ -129,6 +129,10 @@ def clone_skill(spec: str) -> Skill:
         folder = Path(temporary) / "repository"
         commit = _checkout(where, folder)
         document = _document(folder, where)
+        if not document.resolve().is_relative_to(folder.resolve()):
+            raise SkillError(f"`{document.name}` is a link that leads out of the repository", where.url)
+        if document.stat().st_size > MAX_BYTES:
+            raise SkillError(f"`{document.name}` is larger than {MAX_BYTES >> 10} KiB", where.url)
         source = f"{where.url}#{commit}" + (f":{document.relative_to(folder).as_posix()}")
         if document.name == "SKILL.md":
             return _kept(files_of(document.parent), "SKILL.md", source)

@@ -102,6 +102,16 @@ def test_the_cache_is_checked_when_it_is_read(repository: Path, home: Path) -> N
         find_skill("owner/repo/skills/one")
 
 
+def test_a_document_that_is_a_link_outside_is_refused(repository: Path, home: Path) -> None:
+    """A repository cannot make a file of this machine its document."""
+    (home / "private").write_text("# private\n")
+    (repository / "install.md").symlink_to(home / "private")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "link")
+    with pytest.raises(SkillError, match="leads out of the repository"):
+        find_skill("owner/repo")
+
+
 @pytest.mark.parametrize(
     ("spec", "url", "ref", "path"),
     [
