@@ -117,14 +117,20 @@ def throughput(target: LocalTarget, megabytes: int) -> None:
             "skillrun session": lambda: run(target, f"cat {file.name}"),
         }
         times: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(3):
+        busy: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(5):
             for name, way in ways.items():
+                before = time.process_time()
                 times[name].append(timed(way))
-        print(f"throughput of {size:.0f} MB, medians of 3 rounds:")
+                busy[name].append(time.process_time() - before)
+        print(f"throughput of {size:.0f} MB, medians of 5 rounds:")
         floor = times["cat on a bare terminal"]
         for name, taken in times.items():
             ratio = statistics.median(b / a for a, b in zip(taken, floor, strict=True))
-            print(f"  {name:24} {size / statistics.median(taken):8.0f} MB/s   {ratio:5.2f} of cat on a bare terminal")
+            print(
+                f"  {name:24} {size / statistics.median(taken):8.0f} MB/s   {ratio:5.2f} of cat on a bare terminal"
+                f"   reader's own CPU {statistics.median(busy[name]) / size * 1e3:6.1f} ms/MB"
+            )
 
 
 def memory(megabytes: int) -> None:
