@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from secrets import token_hex
@@ -19,6 +20,12 @@ from skillrun.shell import protocol
 from skillrun.shell.launch import Launcher
 from skillrun.shell.protocol import Report, State
 from skillrun.shell.terminal import Terminal
+
+DRAIN_EVERY_S = 0.1
+"""How often an idle shell's terminal is emptied."""
+
+DRAINED = 65_536
+"""Bytes kept of what programs in the background wrote while no command ran: the latest."""
 
 SETTLE_S = 0.5
 """How long a report may wait for the output that was written before it."""
@@ -179,9 +186,23 @@ class Bash(Watched):
             raise
         finally:
             os.close(go)
+        self._idle = False
+        self._turn = threading.Lock()
+        self._ending = threading.Event()
+        self._drainer = threading.Thread(target=self._drain, name="idle shell", daemon=True)
+        self._drainer.start()
+
+    def _drain(self) -> None:
+        """While no command runs here, programs in the background must not stand still because nobody reads them."""
+        while not self._ending.wait(DRAIN_EVERY_S):
+            with self._turn:
+                if self._idle and not self.terminal.hung_up and (data := self.terminal.read()):
+                    self._held = (self._held + data)[-DRAINED:]
 
     def send(self, text: str, stdin: str | None = None) -> None:
         """Start a command. The one before must have been reported."""
+        with self._turn:
+            self._idle = False
         self._token = token_hex(8)
         self._received, self.report = b"", None
         _rewrite(self._text, text.encode("utf-8", "surrogateescape") + b"\0")
@@ -196,6 +217,7 @@ class Bash(Watched):
         if self.report is None and self._token and (body := protocol.find_report(self._received, self._token)):
             self.report = protocol.read_report(body)
             data = self._up_to_mark(data)
+            self._idle = True
         return data
 
     def _up_to_mark(self, data: bytes) -> bytes:
@@ -242,6 +264,8 @@ class Bash(Watched):
     def close(self) -> None:
         """End the shell and hang up."""
         if not self._closed:
+            self._ending.set()
+            self._drainer.join()
             for descriptor in (self._text, self._stdin, self._go):
                 os.close(descriptor)
         super().close()

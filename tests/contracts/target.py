@@ -142,6 +142,17 @@ class TargetContract:
         assert do("(sleep 4; echo late) & echo now").output == "now"
         assert time.monotonic() - began < 2
 
+    def test_a_talkative_child_never_stands_still(self, do: Callable[..., Result]) -> None:
+        """A program in the background that writes a lot gets on while no command runs, and while a login shell does."""
+        folder = do("cd $(mktemp -d) && pwd").output
+        do("(for i in $(seq 30); do head -c 20000 /dev/zero | tr '\\0' x; sleep 0.01; done; touch done) &")
+        time.sleep(1.5)
+        deadline = time.monotonic() + 10
+        while do(f"ls {folder}", login=True).output != "done" and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert do(f"ls {folder}", login=True).output == "done"
+        do(f"cd / && rm -r {folder}")
+
     def test_unreadable_shell_text_is_a_result(self, do: Callable[..., Result]) -> None:
         """Syntax errors, open quotes and NUL bytes are results, and the shell survives them."""
         assert do("if then").exit_code not in (0, None)
