@@ -195,6 +195,8 @@ class _Walker:
         if path and new.mtime != old.mtime:
             self.scan.touched += 1
         self.scan.folders.append(Folder(self.number, path, old.ino, old.mtime, after))
+        if not path and (new.uid, new.gid) != (old.uid, old.gid):
+            return  # the view's builder had no right to make the upper like a directory of somebody else's
         aspects, before, then = self._attributes(path, new, old)
         if set(aspects) - {"time"}:
             self._attribute_op(path, new, old, before, then, tuple(a for a in aspects if a != "time"))

@@ -79,7 +79,7 @@ def apply(op: Op, side: Side, forward: bool, number: int) -> bool:
     except OSError as error:
         if error.errno in ASTRAY:
             raise Lost(f"{side.base}/{op.path}", "cannot be reached: a directory on the way was replaced") from error
-        raise
+        raise OSError(error.errno, os.strerror(error.errno or 0), f"{side.base}/{op.path}") from error
 
 
 def _apply_swap(op: Op, side: Side, forward: bool, number: int) -> bool:
