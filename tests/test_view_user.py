@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,7 @@ def test_an_ordinary_user_can_journal_a_run() -> None:
     shown = as_dev(
         """
 import os
+import tomllib
 from pathlib import Path
 from skillrun.ports import Command
 from skillrun.targets.journalled import JournalledTarget
@@ -165,3 +167,22 @@ print("unread", target.unread, put_back(Path("run/changes")), sorted(os.listdir(
     assert "exit 1" in shown.stdout
     assert "live ['.bash_logout', '.bashrc', 'new', 'run'] True" in shown.stdout
     assert "unread 0 () ['.bash_logout', '.bashrc', '.profile', 'run'] False" in shown.stdout
+
+
+def test_the_user_has_no_way_out_either() -> None:
+    """The list of ways out, tried by the user inside the user view: every one is closed."""
+    listed = tomllib.loads((Path(__file__).parent / "cases/view/escapes.toml").read_text())
+    commands = {name: way["command"] for name, way in listed.items() if way.get("user")}
+    shown = dev(
+        f"""
+commands = {commands!r}
+do("mkdir ~/t; export TMPDIR=~/t CHANGES=" + str(Path.home() / "run/changes"))
+for name, command in commands.items():
+    result = result_of(target.run(Command("( " + command + "\\n) >/dev/null 2>&1 </dev/null")))
+    print("way", name, result.exit_code)
+""",
+        "U",
+    )
+    tried = dict(line.split()[1:] for line in shown.splitlines() if line.startswith("way "))
+    assert tried.keys() == commands.keys()
+    assert [name for name, status in tried.items() if status in ("0", "None")] == []
