@@ -424,7 +424,10 @@ class Reading:
             return shell.stdin
         label = f"$({argv[0]} …)" if len(argv) > 1 else f"$({argv[0]})"
         if output == "temporary":
-            return self.unknowns.new(Unknown("temporary", label, guarded=True))
+            made = self.unknowns.new(Unknown("temporary", label, guarded=True))
+            if not run.quiet:
+                self.findings.write(made)
+            return made
         return self.unknowns.new(Unknown("machine" if output == "machine" else "output", label))
 
     def unknown_program(self, argv: list[str], shell: Shell) -> str:

@@ -18,7 +18,7 @@ from skillrun.policy import paths
 from skillrun.policy.archives import read_tar
 from skillrun.policy.findings import Findings
 from skillrun.policy.knowledge import Program
-from skillrun.policy.unknown import ANY, plain
+from skillrun.policy.unknown import ANY, STAR, plain
 
 _KINDS = {str(kind): kind for kind in EffectKind}
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
@@ -294,6 +294,18 @@ def _move(run: Run, value: str, _argument: str) -> None:
         return
     run.findings.read(run.path(value))
     run.findings.delete(run.path(value), True, "moved away")
+
+
+def _compress(run: Run, value: str, _argument: str) -> None:
+    """gzip and its kind replace a file by one with another ending, unless they print."""
+    _move(run, value, "")
+    if "stdout" not in run.notes:
+        ending = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst"}.get(run.argv[0], "")
+        run.findings.write(run.path(value) + ending if ending else re.sub(r"\.\w+\Z", "", run.path(value)))
+
+
+def _prefix(run: Run, value: str, _argument: str) -> None:
+    run.findings.write(run.path(value) + STAR)
 
 
 def _metadata(run: Run, value: str, _argument: str) -> None:
@@ -592,6 +604,8 @@ _ROLES: dict[str, Callable[[Run, str, str], None]] = {
     "delete-tree": _delete_tree,
     "move": _move,
     "metadata": _metadata,
+    "compress": _compress,
+    "prefix": _prefix,
     "chmod": _chmod,
     "format": _format,
     "url": _url,
