@@ -38,6 +38,7 @@ SETUP = (
 CALLS = "execve,openat,open,creat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,rmdir,link,linkat,symlink,symlinkat"
 CALLS += ",truncate,chmod,fchmodat,chown,lchown,fchownat,mknod,mknodat,chdir,fchdir"
 EXPLAINED = [
+    (r"wrote /srv/zz/p(/q)?,", "-p makes the parents that are missing, too"),
     (r"ran (gzip|sh),", "tar starts the compressor itself; it has no effect of its own"),
     (r"ran dpkg-query", "dpkg hands queries to dpkg-query, which only reads"),
     (r"wrote .*/sed\w+", "the new text is written beside the file and renamed over it"),

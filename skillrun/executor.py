@@ -94,6 +94,10 @@ class Executor:
     def _finish(self, call: ToolCall, result: Result) -> Generator[Event, None, Result]:
         if result.cwd:
             self.place = dataclasses.replace(self.place, cwd=result.cwd)
+        if result.exports:
+            variables = {**self.place.variables, **result.exports}
+            told = {name: value for name, value in variables.items() if value is not None}
+            self.place = dataclasses.replace(self.place, variables=told)
         if result.created:
             self.place = dataclasses.replace(self.place, created=self.place.created | frozenset(result.created))
         yield Finished(call, result)

@@ -8,7 +8,7 @@ from skillrun.events import Decision, ToolCall, Verdict
 from skillrun.policy.approvals import CannotGeneralise, binding
 from skillrun.policy.judge import Judge
 from skillrun.policy.modes import settle
-from skillrun.policy.rulebook import allow_always, load_rules, revoke_rule
+from skillrun.policy.rulebook import allow_always, load_rules, remember_always, revoke_rule
 from skillrun.policy.rules import BadRule, Rules, builtin_rules, parse_rules
 from skillrun.ports import Place
 from skillrun.skill import Declared, Skill
@@ -255,6 +255,18 @@ def test_always_becomes_a_rule_about_effects(
         assert revoke_rule(rule.name, book)
     assert not revoke_rule(rules[0].name, book)
     assert judged(command, judge=Judge(load_rules(book, tmp_path))).verdict is Verdict.ASK
+
+
+def test_a_judge_remembers_at_once_or_says_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An "always" counts for the next call already; what cannot be kept for good leaves no rule behind."""
+    monkeypatch.setenv("SKILLRUN_CONFIG", str(tmp_path / "config.toml"))
+    judge = Judge()
+    words = remember_always(judge, ToolCall("1", "shell", {"command": "mkdir -p ~/.local/share/x"}), PLACE)
+    assert words == "write under ~/.local/share using mkdir"
+    assert judged("mkdir ~/.local/share/y", judge=judge).verdict is Verdict.ALLOW
+    assert judged("mkdir ~/.local/share/y", judge=Judge(load_rules(project=tmp_path))).verdict is Verdict.ALLOW
+    assert remember_always(judge, ToolCall("2", "shell", {"command": "python3 -c x"}), PLACE) == ""
+    assert judged("python3 -c x", judge=judge).verdict is Verdict.ASK
 
 
 @pytest.mark.parametrize(

@@ -242,8 +242,14 @@ def _checks(skill: Skill) -> tuple[Check, ...]:
 
 
 def _executor(run: Run, target: Target, place: Place) -> Executor:
-    from skillrun.policy.judge import Judge
     from skillrun.policy.modes import settle
+    from skillrun.policy.rulebook import open_judge, remember_always
+    from skillrun.policy.rules import BadRule
+
+    try:
+        judge = open_judge(run.skill)
+    except BadRule as error:
+        raise Problem(str(error), "mend the rule, or take it out with `skillrun rules --revoke NAME`") from None
 
     def held(decision: Decision, where: Place) -> Decision:
         """With `declared` a skill is held to its word in a view too, where the policy would let it do more."""
@@ -252,11 +258,12 @@ def _executor(run: Run, target: Target, place: Place) -> Executor:
     return Executor(
         skill=run.skill,
         target=target,
-        policy=Judge(skill=run.skill),
+        policy=judge,
         person=run.person,
         vault=run.vault,
         place=place,
-        settle=lambda decision, where: held(settle(decision, run.approve, run.skill, where), where),
+        settle=lambda decision, where: held(settle(decision, run.approve, run.skill, where, judge.rules), where),
+        remember=lambda call, decision, where: remember_always(judge, call, where) or decision.rule,
     )
 
 
@@ -266,8 +273,13 @@ def _place(facts: Mapping[str, Any], target: Target) -> Place:
         cwd=os.getcwd(),
         home=str(user.get("home") or os.path.expanduser("~")),
         user=str(user.get("name") or ""),
+        variables={name: value for name, value in os.environ.items() if name in _INHERITED},
         contained=target.contained,
     )
+
+
+_INHERITED = frozenset(("HOME", "PATH", "USER", "LOGNAME", "SHELL", "LANG", "TMPDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"))
+"""Variables the run's shell is known to inherit unchanged, so that the policy may rely on their values."""
 
 
 def _asked_for(run: Run) -> Model:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from skillrun.events import Effect
+from skillrun.events import Effect, ToolCall
 from skillrun.policy.judge import Judge
 from skillrun.policy.rules import BadRule, Rule, Rules, builtin_rules, parse_rules
 from skillrun.ports import Place
+from skillrun.skill import Skill
 
 PROJECT = Path(".skillrun") / "rules.toml"
 """Where a project may put rules; they can only make decisions stricter."""
@@ -116,3 +117,22 @@ def allow_always(judge: Judge, command: str, place: Place, path: Path | None = N
     rules = propose(tuple(findings.effects), tuple(findings.executables), place, judge.rules)
     add_rules(rules, path)
     return Judge(replace(judge.rules, user=judge.rules.user + rules), judge.skill), rules
+
+
+def open_judge(skill: Skill | None = None) -> Judge:
+    """A judge that knows the user's and the project's rules. Raises BadRule."""
+    return Judge(load_rules(), skill)
+
+
+def remember_always(judge: Judge, call: ToolCall, place: Place) -> str:
+    """Keep a person's "always" as rules, at once and on disk; their names, or "" when only this run can remember it."""
+    from skillrun.policy.approvals import CannotGeneralise
+
+    if call.name != "shell":
+        return ""
+    try:
+        after, rules = allow_always(judge, call.command, place)
+    except (CannotGeneralise, BadRule, OSError):
+        return ""
+    judge.rules = after.rules
+    return "; ".join(rule.name for rule in rules)
