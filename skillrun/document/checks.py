@@ -84,6 +84,9 @@ def _as_check(draft: Draft, command: str) -> str:
     says = _FILE_SAID.search(after) or sentences.says_file(text, before, after)
     if sentences.PATH.match(text) and draft.lang == "" and says:
         fresh = f' && [ -n "$(find {text} -mmin -2)" ]' if _FRESH.search(after) else ""
+        if fresh and re.search(r"\b(?:each|every) second\b", after):
+            # an old file may be young by its date (just unpacked, just copied): only a change shows that it lives
+            fresh = f' && before=$(cat {text}) && sleep 2 && [ "$(cat {text})" != "$before" ]'
         kind = "-x" if re.search(r"\bexecutable\b", sentence, re.IGNORECASE) else "-s"
         return f"{command[: len(command) - len(text)]}test {kind} {text}{fresh}"
     if " " not in text and sentences.ON_PATH.match(after):
