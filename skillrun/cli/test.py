@@ -170,7 +170,7 @@ def _installed(scenario: Scenario, model: str) -> Outcome:
     def deed(machine: Machine) -> tuple[int, str]:
         vault = Vault()
         run = Run("install", skill, Options(approve="all", model=model, no_input=True), folder, vault, Nobody())
-        target = MachineTarget(machine, folder.outputs, env=_environment(scenario), vault=vault)
+        target = MachineTarget(machine, folder.outputs, vault=vault)
         try:
             end = drive(run, target, None, [])
         finally:
@@ -182,13 +182,6 @@ def _installed(scenario: Scenario, model: str) -> Outcome:
         shutil.rmtree(folder.path, ignore_errors=True)
         return outcome
     return replace(outcome, run_folder=str(folder.path))
-
-
-def _environment(scenario: Scenario) -> dict[str, str]:
-    from skillrun.sandbox.recipes import fault
-
-    pairs = [pair.partition("=") for name in scenario.faults for pair in fault(name).env]
-    return {name: value for name, _, value in pairs}
 
 
 def _report(rows: list[Row], more: dict[str, object], as_json: bool) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skillrun.sandbox.network import ADDRESS, UserNetwork
+from skillrun.view.egress import Egress
 from skillrun.view.spec import Account, Furnishing, Spec
 from skillrun.view.view import View, new_id
 
@@ -33,22 +34,30 @@ class Machine:
         furnishing: Mapping[str, object] | None = None,
         network: str = "open",
         folder: Path | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        """`network`: open | none. `folder`: where its upper directory is kept; a temporary one otherwise."""
+        """`network`: open | proxy (nothing but a proxy on 127.0.0.1:3128) | none.
+
+        `folder`: where its upper directory is kept; a temporary one otherwise. `env`: what the user's sessions start with.
+        """
+        self.env = dict(env or {})
         self._own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="skillrun-machine-", dir=_roomy()))
         self.account = account_in(lowers, user)
         layers = tuple(str(path) for path in lowers)
         machine = Furnishing(layers, **dict(furnishing or {}))  # type: ignore[arg-type]
-        self._network: UserNetwork | None = None
-        spec = Spec("M", new_id(), str(self.folder), self.account, stand_ins=False, machine=machine)
+        self._network: UserNetwork | Egress | None = None
+        closed = network == "proxy"
+        spec = Spec("M", new_id(), str(self.folder), self.account, closed_network=closed, stand_ins=False, machine=machine)
         try:
             self.view = View(spec)
         except BaseException:
             self._drop()
             raise
         try:
-            if network == "open":
+            if closed:
+                self._network = Egress(self.view.take_listener(), ("*",))
+            elif network == "open":
                 self._network = UserNetwork(self.view.builder)
                 self.run(f"rm -f /etc/resolv.conf; echo nameserver {ADDRESS} > /etc/resolv.conf", root=True)
         except BaseException:
@@ -75,7 +84,15 @@ class Machine:
         A run that takes longer than `timeout` seconds is killed and has the return code 124.
         """
         home, name = ("/root", "root") if root else (self.account.home, self.account.name)
-        full = {"PATH": PATH, "HOME": home, "USER": name, "LOGNAME": name, "TERM": "dumb", **(env or {})}
+        full = {
+            "PATH": PATH,
+            "HOME": home,
+            "USER": name,
+            "LOGNAME": name,
+            "TERM": "dumb",
+            **({} if root else self.env),
+            **(env or {}),
+        }
         argv = ["/bin/bash", "-lc", text]
         with tempfile.TemporaryFile() as given:
             given.write(stdin.encode())

@@ -65,7 +65,8 @@ def prepared(scenario: Scenario, tell: Tell = lambda text: None) -> Iterator[Mac
     try:
         _lay_out(scenario, task)
         user = scenario.user or machine_recipe(scenario.machine).user
-        with Machine(lowers, user=user, furnishing=_furnishing(faults, task), network=_network(faults)) as made:
+        env = dict(pair.split("=", 1) for item in faults for pair in item.env)
+        with Machine(lowers, user=user, furnishing=_furnishing(faults, task), network=_network(faults), env=env) as made:
             for text in [*(item.runtime for item in faults), scenario.runtime]:
                 if text.strip():
                     made.run(text, root=True, timeout=60)

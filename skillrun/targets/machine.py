@@ -22,12 +22,10 @@ class MachineTarget(Session):
     contained = False
     """Judged like a real machine: what is tested is what a person's machine would be asked."""
 
-    def __init__(
-        self, machine: Machine, outputs: Path, *, env: Mapping[str, str] | None = None, vault: Vault | None = None
-    ) -> None:
+    def __init__(self, machine: Machine, outputs: Path, *, vault: Vault | None = None) -> None:
         self.machine = machine
         account = machine.account
-        own = {"PATH": PATH, "HOME": account.home, "USER": account.name, "LOGNAME": account.name, **(env or {})}
+        own = {"PATH": PATH, "HOME": account.home, "USER": account.name, "LOGNAME": account.name, **machine.env}
         login = Login("/bin/bash", account.home, login_environment(own, account.name, account.home, "/bin/bash"))
         super().__init__(outputs, command_environment(own), account.home, login, launcher=self._launch, vault=vault)
 
