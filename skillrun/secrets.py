@@ -20,6 +20,9 @@ SHORTEST = 4
 GUESSED = 4 * 1024 * 1024
 """Of one stream, the bytes that are searched for keys by their looks; values that are known are always searched for."""
 
+KEYRING_SERVICE = "skillrun"
+"""Under which service name `stored` looks in the keyring."""
+
 MASK = b"[secret:%s]"
 
 KEY_PREFIXES = (
@@ -171,6 +174,21 @@ class Masker:
         """What was kept back, when nothing more is expected for now."""
         data, self._held = self._held, b""
         return self._vault.mask_bytes(data)
+
+
+def stored(name: str, env: Mapping[str, str]) -> str | None:
+    """A secret's value from the environment, else from the system's keyring (service `skillrun`), by name."""
+    if value := env.get(name):
+        return value
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        return None
+    try:
+        return keyring.get_password(KEYRING_SERVICE, name)
+    except (KeyringError, OSError, RuntimeError):  # a server has no keyring, and a locked one does not answer
+        return None
 
 
 def looks_secret(name: str) -> bool:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from skillrun.events import Result, State
 from skillrun.ports import Command
-from skillrun.secrets import UnknownSecret, Vault, clean_environment, looks_secret
+from skillrun.secrets import UnknownSecret, Vault, clean_environment, looks_secret, stored
 from skillrun.shell.handles import MisplacedSecret, resolve
 from skillrun.targets.local import LocalTarget
 from tests.contracts.target import played, result_of
@@ -147,6 +147,30 @@ def test_a_command_sees_no_key(tmp_path: Path) -> None:
     assert "GIVEN_TOKEN=cccc" in text
     assert not {"aaaa", "bbbb"} & set(text.replace("=", "\n").split("\n"))
     assert not {"aaaa", "bbbb", "cccc"} & set(login.replace("=", "\n").split("\n"))
+
+
+def test_a_stored_secret_is_found_by_name() -> None:
+    """In the environment first, then in the keyring; nowhere is None."""
+    keyring = pytest.importorskip("keyring")
+    from keyring.backend import KeyringBackend
+
+    class InMemory(KeyringBackend):
+        priority = 1  # type: ignore[assignment]
+
+        def get_password(self, service: str, username: str) -> str | None:
+            return {("skillrun", "KEPT_TOKEN"): "from the keyring"}.get((service, username))
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            raise NotImplementedError
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(InMemory())
+    try:
+        assert stored("KEPT_TOKEN", {}) == "from the keyring"
+        assert stored("KEPT_TOKEN", {"KEPT_TOKEN": "from the environment"}) == "from the environment"
+        assert stored("OTHER_TOKEN", {}) is None
+    finally:
+        keyring.set_keyring(before)
 
 
 # --- handles ------------------------------------------------------------------------------------
