@@ -211,6 +211,8 @@ def test_an_impostor_is_seen_by_its_name() -> None:
     assert caution.impostor(Bench(Brief(skill)), "pip install reqeusts")
     assert not caution.impostor(Bench(Brief(skill)), "pip install requests")
     assert not caution.impostor(Bench(Brief(skill)), "pip install rich")
+    other = Skill("y", "y", "", "prompt", "# Install it\n\nSee https://x.invalid; it is typed.\n")
+    assert not caution.impostor(Bench(Brief(other)), "pip install httpx typer")
 
 
 # --- the engine on a real shell ------------------------------------------------------------------
@@ -452,3 +454,13 @@ def test_bash_is_the_judge_of_what_is_whole() -> None:
     assert (
         subprocess.run(["bash", "-c", "ls /tmp/never-made-by-this-test-* 2>/dev/null"], check=False, timeout=10).returncode != 0
     )
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "skills").glob("*/SKILL.md")), ids=lambda path: path.parent.name
+)
+def test_bundled_skills_are_not_put_down(path: Path) -> None:
+    """What the project ships holds nothing that a careful reader would refuse."""
+    skill = find_skill(str(path.parent))
+    commands = [command for step in (*skill.steps, *skill.uninstall) for command in step.commands]
+    caution.survey(Bench(Brief(skill)), [piece for command in commands for piece in script.pieces(command, 1)])

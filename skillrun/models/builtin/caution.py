@@ -183,11 +183,13 @@ def impostor(bench: Bench, text: str) -> str:
         names = [word for word in shlex.split(match["rest"]) if re.fullmatch(r"[a-z][\w.-]+(?:[=@<>~!].*)?", word)]
     except ValueError:
         return ""
+    subject = " ".join([bench.brief.skill.title, bench.brief.skill.name, *bench.brief.checks]).lower()
+    meant = sorted(set(re.findall(r"[a-z][a-z0-9._-]{4,}", subject)))
     for name in (re.split(r"[=@<>~!]", word)[0].lower() for word in names):
         if len(name) < 5 or name in POPULAR or name in words:
             continue
-        near = difflib.get_close_matches(name, [*POPULAR, *sorted(words)], n=1, cutoff=0.84)
-        if near and abs(len(near[0]) - len(name)) <= 1 and sorted(near[0])[:3] and _one_slip(name, near[0]):
+        near = difflib.get_close_matches(name, [*POPULAR, *meant], n=1, cutoff=0.84)
+        if near and abs(len(near[0]) - len(name)) <= 1 and _one_slip(name, near[0]):
             return f"`{name}` is installed, and that is almost, but not quite, `{near[0]}`."
     return ""
 
