@@ -11,6 +11,10 @@ from skillrun.policy.rules import Rules, builtin_rules, glob
 from skillrun.ports import Place
 from skillrun.skill import Skill
 
+_AT_BOOT = frozenset(("units started at boot", "what starts at boot"))
+"""Enabling a service is part of having one."""
+_OWN_PIP = re.compile(r"/bin/pip[0-9.]*\Z")
+"""pip of a virtual environment; where it lies under what the skill declares to write, it installs what the skill declares."""
 _BY_MANAGER = re.compile(r"(?:^|, )by [a-z]")
 MODES = ("ask", "safe", "declared", "all")
 
@@ -91,7 +95,10 @@ def _difference(effect: Effect, skill: Skill | None, place: Place, installs: boo
         return "" if named & {"service", "services"} else f"{words}, services are not declared"
     if kind is EffectKind.PERSISTENCE:
         editing = "path-edit" in named and effect.subject.rsplit("/", 1)[-1].startswith((".bash", ".profile", ".zsh"))
-        return "" if editing or "persistence" in named else f"{words}, not declared"
+        booting = bool(named & {"service", "services"}) and effect.subject in _AT_BOOT
+        return "" if editing or booting or "persistence" in named else f"{words}, not declared"
+    if kind is EffectKind.RUN_CODE and packages and _OWN_PIP.search(effect.subject):
+        return "" if any(_under(effect.subject, root, place) for root in declared.writes or ()) else words
     if str(kind) in named and kind is not EffectKind.UNKNOWN:
         return ""
     return words

@@ -342,6 +342,8 @@ def _format(run: Run, value: str, _argument: str) -> None:
 
 
 def _url(run: Run, value: str, _argument: str) -> None:
+    if value.isalpha() and value.isupper():
+        return  # httpie's method
     network(run, value, "send" if "send" in run.notes else "receive")
 
 
