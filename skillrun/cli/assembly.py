@@ -201,6 +201,11 @@ def drive(run: Run, target: Target, conclude: Conclude | None, sinks: Sinks, ear
     if run.options.report:
         for line in compare(run.options.report, run.skill, end.checks):
             print(f"report: {line}", file=sys.stderr if run.options.as_json else sys.stdout)
+    if run.options.html or run.options.junit:
+        from skillrun.cli.report import stamped_events, write_files
+        from skillrun.report import fold
+
+        write_files(fold(stamped_events(str(run.folder.path))), html=run.options.html, junit=run.options.junit)
     if end.outcome is Outcome.VERIFIED and target.name == "local":
         keep_plan(read_events(run.folder.journal))
     return end
