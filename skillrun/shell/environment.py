@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -39,7 +40,32 @@ def command_environment(env: Mapping[str, str], granted: Iterable[str] = ()) -> 
         else:
             result.pop(name, None)
     result.setdefault("PATH", os.defpath)
+    return without_our_python(result)
+
+
+def without_our_python(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the Python skillrun itself runs in: its virtual environment, and its places on PYTHONPATH.
+
+    A `pip install` in a skill is meant for the person, never for skillrun's own environment.
+    """
+    result = dict(env)
+    if "PYTHONPATH" in result:
+        ours = {os.path.realpath(place) for place in sys.path if _holds_ours(place)}
+        kept = [place for place in result["PYTHONPATH"].split(os.pathsep) if os.path.realpath(place) not in ours]
+        result["PYTHONPATH"] = os.pathsep.join(kept)
+        if not kept:
+            del result["PYTHONPATH"]
+    venv = result.get("VIRTUAL_ENV")
+    if venv and sys.prefix != sys.base_prefix and os.path.realpath(venv) == os.path.realpath(sys.prefix):
+        del result["VIRTUAL_ENV"]
+        programs = os.path.join(os.path.realpath(venv), "bin")
+        places = result["PATH"].split(os.pathsep)
+        result["PATH"] = os.pathsep.join(place for place in places if os.path.realpath(place) != programs)
     return result
+
+
+def _holds_ours(place: str) -> bool:
+    return any(os.path.isdir(os.path.join(place, package)) for package in ("skillrun", "click"))
 
 
 def login_environment(env: Mapping[str, str], user: str, home: str, shell: str) -> dict[str, str]:
