@@ -1,7 +1,7 @@
 """Figures of listing, commit and undo. Run as root: PYTHONPATH=. python benchmarks/commit.py [--at FOLDER] [--quick]
 
 Each case builds a sacrificial tree below FOLDER (default: a new one in the home directory), changes it in a real overlay view
-in a mount namespace of its own, and measures scan (with explanation), commit, undo and redo in this process, three times;
+in a mount namespace of its own, and measures scan (with explanation), commit, undo and redo in this process, `--rounds` times;
 medians in milliseconds. `swap` is the part of a commit in which names are exchanged; `sync` is the time the disk takes to
 have the new content before that; `cp` is the same changes carried over by `cp -a` and `sync`, which neither checks, records
 nor can be undone. Figures of a busy machine vary by a third.
@@ -102,6 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--at", type=Path, help="a folder on the file system to measure")
     parser.add_argument("--quick", action="store_true", help="one round, no large cases")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each case is measured")
     asked = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("needs root, to mount overlays")
@@ -110,7 +111,7 @@ def main() -> None:
     try:
         for name, (setup, work) in CASES.items():
             if not (asked.quick and name[0] in "51"):
-                measure(name, setup, work, base, 1 if asked.quick else 3)
+                measure(name, setup, work, base, 1 if asked.quick else asked.rounds)
     finally:
         shutil.rmtree(base, ignore_errors=True)
 

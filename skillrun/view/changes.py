@@ -9,7 +9,7 @@ from typing import Any
 
 from skillrun.view.accounts import Account, explain_accounts
 from skillrun.view.both import Both
-from skillrun.view.highlights import FOLDED, PERSISTENCE, TRUST, gains_privilege, meaning
+from skillrun.view.highlights import PERSISTENCE, TRUST, gains_privilege, meaning
 from skillrun.view.layers import Layers
 from skillrun.view.ledger import Folder, Op
 from skillrun.view.packages import Package, explain_packages
@@ -46,8 +46,6 @@ class Changes:
     persistence: tuple[Notable, ...] = ()
     trust: tuple[Notable, ...] = ()
     diffs: tuple[Diff, ...] = ()
-    folded: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """What -> (paths, bytes) of those that are counted, not listed."""
     owners: Mapping[str, str] = field(default_factory=dict)
     """Path -> the package it belongs to."""
 
@@ -94,7 +92,7 @@ def scan(layers: Layers, changes_folder: Path | None = None) -> Changes:
         tuple(entries), tuple(ops), tuple(folders), tuple(clashes), unchanged, touched, layers.tier,
         packages, accounts, read_deferred(changes_folder) if changes_folder else (),
         tuple(Notable(e.path, what, e.change) for e in entries if (what := gains_privilege(e))),
-        _notable(entries, PERSISTENCE), _notable(entries, TRUST), diffs, _fold(entries), owners,
+        _notable(entries, PERSISTENCE), _notable(entries, TRUST), diffs, owners,
     )  # fmt: skip
 
 
@@ -104,16 +102,6 @@ def _notable(entries: Iterable[Entry], table: str) -> tuple[Notable, ...]:
         for entry in entries
         if not entry.inode.is_directory and entry.aspects != ("time",) and (what := meaning(table, entry.path))
     )
-
-
-def _fold(entries: Iterable[Entry]) -> dict[str, tuple[int, int]]:
-    found: dict[str, tuple[int, int]] = {}
-    for entry in entries:
-        what = meaning(FOLDED, entry.path)
-        if what:
-            count, size = found.get(what, (0, 0))
-            found[what] = (count + 1, size + (entry.new.blocks * 512 if entry.new is not None else 0))
-    return found
 
 
 def broken_packages(changes: Changes, left: Sequence[str]) -> tuple[str, ...]:
