@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import tempfile
+import weakref
 from pathlib import Path
 
 _HELPER = """#!{python} -IS
@@ -40,6 +41,8 @@ class Askpass:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="skillrun-"))  # mode 0700
+        # A session may be dropped without being closed; the folder must not outlive the process.
+        self._tidy = weakref.finalize(self, shutil.rmtree, self._folder, True)
         path = self._folder / "ask"
         self.helper = self._folder / "askpass"
         self.helper.write_text(_HELPER.format(python=sys.executable, path=str(path)))
@@ -84,7 +87,7 @@ class Askpass:
         """Stop answering and take the folder away."""
         self.answer(None)
         self._socket.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._tidy()
 
 
 def _peer(connection: socket.socket) -> int:

@@ -7,6 +7,7 @@ brings its own launcher and gets the same behaviour.
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -84,7 +85,8 @@ class Session:
         self._login = login
         self._size = size
         self._password = password
-        self._askpass = Askpass() if password is not None else None
+        # sudo never asks root for a password.
+        self._askpass = Askpass() if password is not None and os.getuid() != 0 else None
         self._mark = token_hex(8)
         self._env = {**env, tree.MARK: self._mark}
         if self._askpass is not None:
