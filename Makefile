@@ -1,6 +1,6 @@
 PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
-.PHONY: check fix lint types test
+.PHONY: check fix lint types test bench-scenarios
 check: lint types test
 lint:
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
@@ -10,3 +10,5 @@ test:
 	$(PYTHON) -m pytest -n 2
 fix:
 	$(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
+bench-scenarios:
+	$(PYTHON) -m skillrun test --scenarios --benchmark --jobs 2

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,6 @@ from skillrun.cli.group import Problem
 from skillrun.events import SCHEMA
 
 if TYPE_CHECKING:
-    from skillrun.sandbox.machine import Machine
     from skillrun.sandbox.matrix import Row
     from skillrun.sandbox.recipes import Scenario
     from skillrun.sandbox.trial import Outcome
@@ -40,6 +37,7 @@ Examples:
 @click.option("--scenarios", is_flag=True, help="The bundled scenarios instead of SKILL.")
 @click.option("--only", multiple=True, metavar="NAME", help="With --scenarios: these.")
 @click.option("--literal", is_flag=True, help="With --scenarios: also the literal commands, for comparison.")
+@click.option("--benchmark", is_flag=True, help="With --scenarios: literal commands, reference fix, model, plan, compared.")
 @click.option("--self-test", is_flag=True, help="With --scenarios: test the scenarios, not the engine.")
 @click.option("--model", default="builtin", show_default=True, envvar="SKILLRUN_MODEL")
 @click.option("--jobs", type=click.IntRange(1, 16), default=1, show_default=True, help="Machines at a time.")
@@ -114,23 +112,29 @@ def _words(value: object) -> list[str]:
 
 
 def _all(found: list[Scenario], more: dict[str, object], as_json: bool) -> list[Row]:
+    from skillrun.cli.trials import attempt, compared
     from skillrun.sandbox import trial
     from skillrun.sandbox.base import BuildError, layers_of
+    from skillrun.sandbox.folders import sweep
     from skillrun.sandbox.matrix import Row
     from skillrun.sandbox.network import NoNetwork
     from skillrun.view.view import ViewError
 
+    sweep()
     model = str(more["model"])
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
     def one(scenario: Scenario) -> list[Row]:
-        outcomes = []
-        if more["literal"] and scenario.naive:
-            terminal = any(_fault_needs_terminal(name) for name in scenario.faults)
-            outcomes.append(trial.run(scenario, "literal", trial.script(scenario.naive, terminal), tell))
-        outcomes.append(_installed(scenario, model))
+        outcomes: list[Outcome] = []
+        if more["benchmark"] and scenario.naive:
+            outcomes += compared(scenario, model, tell)
+        else:
+            if more["literal"] and scenario.naive:
+                terminal = any(_fault_needs_terminal(name) for name in scenario.faults)
+                outcomes.append(trial.run(scenario, "literal", trial.script(scenario.naive, terminal), tell))
+            outcomes.append(attempt(scenario, model)[0])
         rows = [Row(scenario, outcome) for outcome in outcomes]
         for row in rows:
             print(row.line(), file=sys.stderr if as_json else sys.stdout, flush=True)
@@ -149,39 +153,6 @@ def _fault_needs_terminal(name: str) -> bool:
     from skillrun.sandbox.recipes import fault
 
     return fault(name).tty
-
-
-def _installed(scenario: Scenario, model: str) -> Outcome:
-    """skillrun itself, outside the machine, its commands inside; the run folder of a failure is kept."""
-    from skillrun.cli.assembly import Run, drive
-    from skillrun.cli.options import Options
-    from skillrun.cli.person import Nobody
-    from skillrun.document import read_skill
-    from skillrun.journal import keep_skill, new_run
-    from skillrun.sandbox import trial
-    from skillrun.sandbox.matrix import Row
-    from skillrun.secrets import Vault
-    from skillrun.targets.machine import MachineTarget
-
-    skill = read_skill(scenario.skill, f"scenario {scenario.name}")
-    folder = new_run(f"test-{scenario.name}")
-    keep_skill(folder, skill.text, None)
-
-    def deed(machine: Machine) -> tuple[int, str]:
-        vault = Vault()
-        run = Run("install", skill, Options(approve="all", model=model, no_input=True), folder, vault, Nobody())
-        target = MachineTarget(machine, folder.outputs, vault=vault)
-        try:
-            end = drive(run, target, None, [])
-        finally:
-            target.close()
-        return end.exit_code, end.summary
-
-    outcome = trial.run(scenario, model, deed)
-    if Row(scenario, outcome).right:
-        shutil.rmtree(folder.path, ignore_errors=True)
-        return outcome
-    return replace(outcome, run_folder=str(folder.path))
 
 
 def _report(rows: list[Row], more: dict[str, object], as_json: bool) -> int:

@@ -38,15 +38,15 @@ def layers_of(name: str, tell: Tell = lambda text: None) -> list[Path]:
     recipe = machine(name)
     below = layers_of(recipe.base, tell) if recipe.base else []
     place = cache_directory() / f"{name}-{_key(recipe, below)}"
-    if not (place / "complete").exists():
+
+    def build() -> None:
         tell(f"building the machine {name} ({recipe.measured or 'once'})")
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
         if recipe.base:
             _change(below, recipe.setup, place)
         else:
             _bootstrap(recipe, place)
-        (place / "complete").touch()
+
+    _once(place, build)
     return [*_roots(place), *below]
 
 
@@ -54,12 +54,24 @@ def layer(lowers: list[Path], script: str, tell: Tell = lambda text: None) -> Pa
     """The changes a script makes as root on top of other layers; kept by content. Raises BuildError."""
     text = script + "".join(str(path) for path in lowers)
     place = cache_directory() / f"layer-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    if not (place / "complete").exists():
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        _change(lowers, script, place)
-        (place / "complete").touch()
+    _once(place, lambda: _change(lowers, script, place))
     return _roots(place)[0]
+
+
+def _once(place: Path, build: Callable[[], None]) -> None:
+    """Build into a place unless that is done; several processes and threads may want the same one at the same time."""
+    import filelock
+
+    if (place / "complete").exists():
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{place}.lock"):
+        if (place / "complete").exists():
+            return
+        shutil.rmtree(place, ignore_errors=True)  # what a build that was cut off has left
+        place.mkdir()
+        build()
+        (place / "complete").touch()
 
 
 def _roots(place: Path) -> list[Path]:
@@ -115,9 +127,7 @@ def debian_mirror() -> str:
     files = [sources, *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     for file in files:
         if file.is_file():
-            found = re.search(
-                r"^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(https?://\S*debian)/?(?:\s|$)", file.read_text(), re.MULTILINE
-            )
+            found = _MIRROR.search(file.read_text())
             if found:
                 return found.group(1)
     raise BuildError("no Debian mirror is named in /etc/apt; set one up there")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -12,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from skillrun.sandbox.folders import Folder
 from skillrun.sandbox.network import ADDRESS, UserNetwork
 from skillrun.view.egress import Egress
 from skillrun.view.spec import Account, Furnishing, Spec
@@ -41,9 +41,12 @@ class Machine:
         `folder`: where its upper directory is kept; a temporary one otherwise. `env`: what the user's sessions start with.
         """
         self.env = dict(env or {})
-        self._own_folder = folder is None
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="skillrun-machine-", dir=_roomy()))
         self.account = account_in(lowers, user)
+        self._own_folder: Folder | None = None
+        if folder is None:
+            self._own_folder = Folder()
+            folder = self._own_folder.path
+        self.folder = folder
         layers = tuple(str(path) for path in lowers)
         machine = Furnishing(layers, **dict(furnishing or {}))  # type: ignore[arg-type]
         self._network: UserNetwork | Egress | None = None
@@ -141,7 +144,7 @@ class Machine:
 
     def _drop(self) -> None:
         if self._own_folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._own_folder.close()
 
     def __enter__(self) -> Machine:
         return self
@@ -168,8 +171,3 @@ def _groups(lowers: Sequence[Path], user: str, own: int) -> tuple[int, ...]:
     file = next(path / "etc/group" for path in lowers if (path / "etc/group").is_file())
     rows = [line.split(":") for line in file.read_text().splitlines()]
     return (own, *(int(row[2]) for row in rows if len(row) > 3 and user in row[3].split(",")))
-
-
-def _roomy() -> str:
-    """A directory on a real disk: overlay cannot use a temporary file system that is an overlay itself."""
-    return "/var/tmp" if os.path.isdir("/var/tmp") else tempfile.gettempdir()

@@ -59,7 +59,10 @@ class Row:
             "false_done": self.outcome.false_done,
             "why": self.why,
             "seconds": self.outcome.seconds,
+            "commands": self.outcome.commands,
+            "questions": self.outcome.questions,
             "files_changed": self.outcome.changed,
+            "files_beyond_fix": self.outcome.beyond,
             "run_folder": self.outcome.run_folder,
         }
 
@@ -79,14 +82,25 @@ def text(rows: Sequence[Row]) -> str:
     kinds = list(dict.fromkeys(row.outcome.what for row in rows))
     lines = [f"{'class':18}" + "".join(f"{kind:>12}" for kind in kinds)]
     for klass, cells in sorted(by_class(rows).items()):
-        lines.append(f"{klass:18}" + "".join(f"{'/'.join(map(str, cells.get(kind, (0, 0)))):>12}" for kind in kinds))
+        lines.append(f"{klass:18}" + "".join(f"{_cell(cells.get(kind)):>12}" for kind in kinds))
     for kind in kinds:
         mine = [row for row in rows if row.outcome.what == kind]
         false = sum(row.outcome.false_done for row in mine)
         seconds = sum(row.outcome.seconds for row in mine)
         right = sum(row.right for row in mine)
-        lines.append(f"{kind}: {right} of {len(mine)} came out right, {false} said done and were not, {seconds:.0f} s in all")
+        line = f"{kind}: {right} of {len(mine)} came out right, {false} said done and were not, {seconds:.0f} s in all"
+        commands, questions = sum(row.outcome.commands for row in mine), sum(row.outcome.questions for row in mine)
+        if commands or questions:
+            line += f", {commands} commands, {questions} questions"
+        beyond = [row.outcome.beyond for row in mine if row.outcome.beyond is not None]
+        if beyond:
+            line += f", {sum(beyond)} files beyond the reference fix in {len(beyond)} trials"
+        lines.append(line)
     return "\n".join(lines)
+
+
+def _cell(cell: tuple[int, int] | None) -> str:
+    return f"{cell[0]}/{cell[1]}" if cell else "-"
 
 
 def junit(rows: Sequence[Row]) -> str:

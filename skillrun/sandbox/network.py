@@ -24,11 +24,15 @@ class UserNetwork:
         if program is None:
             raise NoNetwork("slirp4netns is not installed (Debian package slirp4netns)")
         ready, theirs = os.pipe()
-        words = [program, "--configure", "--mtu=1400", "--disable-host-loopback", f"--ready-fd={theirs}", str(pid), "tap0"]
+        # It ends when our side of this pipe closes: however this process ends, nothing of it stays behind.
+        ended, self._alive = os.pipe()
+        words = [program, "--configure", "--mtu=1400", "--disable-host-loopback"]
+        words += [f"--ready-fd={theirs}", f"--exit-fd={ended}", str(pid), "tap0"]
         self._process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=[theirs]
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=[theirs, ended]
         )
         os.close(theirs)
+        os.close(ended)
         try:
             if os.read(ready, 1) != b"1":
                 error = self._process.stderr.read().decode("utf-8", "replace").strip() if self._process.stderr else ""
@@ -39,6 +43,9 @@ class UserNetwork:
 
     def close(self) -> None:
         """End it; the machine is cut off. Safe to call twice."""
+        if self._alive >= 0:
+            os.close(self._alive)
+            self._alive = -1
         if self._process.poll() is None:
             self._process.terminate()
             deadline = time.monotonic() + 2

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skillrun.sandbox.base import Tell, layer, layers_of
+from skillrun.sandbox.folders import Folder
 from skillrun.sandbox.machine import Machine
 from skillrun.sandbox.recipes import VERIFY_FUNCTIONS, Fault, Scenario, fault
 from skillrun.sandbox.recipes import machine as machine_recipe
@@ -32,6 +31,11 @@ class Outcome:
     changed: int = 0
     """Files and links that were written."""
     run_folder: str = ""
+    commands: int = 0
+    """Commands a model ran; checks do not count."""
+    questions: int = 0
+    beyond: int | None = None
+    """Files and links written beyond what the reference fix writes; None when that is not known."""
 
     @property
     def false_done(self) -> bool:
@@ -61,7 +65,8 @@ def prepared(scenario: Scenario, tell: Tell = lambda text: None) -> Iterator[Mac
     setup = "\n".join([scenario.setup, *(item.setup for item in faults)])
     if setup.strip():
         lowers = [layer(lowers, setup, tell), *lowers]
-    task = Path(tempfile.mkdtemp(prefix="skillrun-task-"))
+    folder = Folder()
+    task = folder.path / "task"
     try:
         _lay_out(scenario, task)
         user = scenario.user or machine_recipe(scenario.machine).user
@@ -72,7 +77,7 @@ def prepared(scenario: Scenario, tell: Tell = lambda text: None) -> Iterator[Mac
                     made.run(text, root=True, timeout=60)
             yield made
     finally:
-        shutil.rmtree(task, ignore_errors=True)
+        folder.close()
 
 
 def run(scenario: Scenario, what: str, deed: Deed, tell: Tell = lambda text: None) -> Outcome:

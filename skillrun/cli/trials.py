@@ -1,0 +1,104 @@
+"""skillrun's own loop on throw-away machines: the loop outside, its commands inside, the verifier independent of both."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from skillrun.events import Asked, Event, RunEnded, Started
+
+if TYPE_CHECKING:
+    from skillrun.journal import RunFolder
+    from skillrun.plan import Plan
+    from skillrun.sandbox.base import Tell
+    from skillrun.sandbox.machine import Machine
+    from skillrun.sandbox.recipes import Scenario
+    from skillrun.sandbox.trial import Outcome
+    from skillrun.skill import Skill
+
+PLAN = "plan"
+"""The `what` of a trial that replays what an earlier one has proven."""
+
+
+def install_in(machine: Machine, skill: Skill, model: str, folder: RunFolder) -> RunEnded:
+    """Install a skill in a machine, unattended and with every question answered by yes. Raises Problem, ViewError."""
+    from skillrun.cli.assembly import Run, drive
+    from skillrun.cli.options import Options
+    from skillrun.cli.person import Nobody
+    from skillrun.secrets import Vault
+    from skillrun.targets.machine import MachineTarget
+
+    vault = Vault()
+    run = Run("install", skill, Options(approve="all", model=model, no_input=True), folder, vault, Nobody())
+    target = MachineTarget(machine, folder.outputs, vault=vault)
+    try:
+        return drive(run, target, None, [])
+    finally:
+        target.close()
+
+
+def compared(scenario: Scenario, model: str, tell: Tell) -> Iterator[Outcome]:
+    """A benchmark of one scenario: the literal commands, the reference fix, the model, and the plan the model proves."""
+    from skillrun.sandbox import trial
+    from skillrun.sandbox.recipes import fault
+
+    terminal = any(fault(name).tty for name in scenario.faults)
+    yield trial.run(scenario, "literal", trial.script(scenario.naive, terminal), tell)
+    fix = trial.run(scenario, "fix", trial.script(scenario.fix, terminal), tell) if scenario.fix else None
+    outcome, plan = attempt(scenario, model)
+    yield _beyond(outcome, fix)
+    if plan is not None:
+        yield _beyond(attempt(scenario, PLAN, plan)[0], fix)
+
+
+def attempt(scenario: Scenario, model: str, plan: Plan | None = None) -> tuple[Outcome, Plan | None]:
+    """One trial with a model (or a plan), and the plan it proves; the run folder of what did not come out right is kept.
+
+    Raises what `trial.run` raises.
+    """
+    from skillrun.document import read_skill
+    from skillrun.journal import keep_skill, new_run
+    from skillrun.plan import PlanError, plan_of
+    from skillrun.sandbox import trial
+    from skillrun.sandbox.matrix import Row
+
+    skill = read_skill(scenario.skill, f"scenario {scenario.name}")
+    folder = new_run(f"test-{scenario.name}")
+    keep_skill(folder, skill.text, None)
+    spoken = model
+    if plan is not None:
+        file = folder.path / "proven.json"
+        file.write_text(plan.to_json(), encoding="utf-8")
+        spoken = f"plan:{file}"
+
+    def deed(machine: Machine) -> tuple[int, str]:
+        end = install_in(machine, skill, spoken, folder)
+        return end.exit_code, end.summary
+
+    outcome = trial.run(scenario, model, deed)
+    events = _events(folder)
+    outcome = replace(
+        outcome,
+        commands=sum(isinstance(event, Started) and event.call.name != "check" for event in events),
+        questions=sum(isinstance(event, Asked) for event in events),
+    )
+    if not Row(scenario, outcome).right:
+        return replace(outcome, run_folder=str(folder.path)), None
+    try:
+        proven = plan_of(events)
+    except PlanError:
+        proven = None
+    shutil.rmtree(folder.path, ignore_errors=True)
+    return outcome, proven
+
+
+def _events(folder: RunFolder) -> list[Event]:
+    from skillrun.journal import read_events
+
+    return read_events(folder.journal) if folder.journal.exists() else []
+
+
+def _beyond(outcome: Outcome, fix: Outcome | None) -> Outcome:
+    return replace(outcome, beyond=max(0, outcome.changed - fix.changed)) if fix is not None and fix.passed else outcome
