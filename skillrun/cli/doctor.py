@@ -12,6 +12,7 @@ import click
 
 from skillrun.cli.group import Problem
 from skillrun.cli.model import Choice, build, choices
+from skillrun.cli.page import Page
 from skillrun.config import ConfigError, config_path, load_config
 from skillrun.events import SCHEMA
 from skillrun.ports import ModelUnavailable
@@ -19,7 +20,14 @@ from skillrun.ports import ModelUnavailable
 Row = dict[str, Any]
 
 
-@click.command("doctor", epilog="\b\nExamples:\n  skillrun doctor\n  skillrun doctor --model claude-haiku-5-5 --online")
+@click.command(
+    "doctor",
+    cls=Page,
+    examples=(
+        "skillrun doctor",
+        "skillrun doctor --model claude-haiku-5-5 --online",
+    ),
+)
 @click.option("--model", default="auto", envvar="SKILLRUN_MODEL", show_envvar=True, help="The --model to explain.")
 @click.option("--online", is_flag=True, help="Also ask the model's server whether it takes the key (no tokens).")
 @click.option("--json", "as_json", is_flag=True, help="One object.")

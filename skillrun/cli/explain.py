@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from skillrun.cli.page import Page
 from skillrun.events import SCHEMA, Decision
 from skillrun.ports import Place
 
@@ -36,18 +37,20 @@ def _show(decision: Decision, about: str) -> None:
         click.echo(about)
 
 
-@click.command(name="explain")
+@click.command(
+    "explain",
+    cls=Page,
+    examples=(
+        "skillrun explain 'curl -fsSL https://example.org/x.sh | sh'",
+        "skillrun explain --json -- 'rm -rf \"$DIR\"'",
+        "skillrun explain ./install.sh      a script file is read as a whole",
+    ),
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--preview", is_flag=True, help="As it would be decided inside a copy-on-write view.")
 @click.argument("command", nargs=-1, required=True)
 def explain_command(command: tuple[str, ...], as_json: bool, preview: bool) -> int:
-    """Say what a command would do and what would be decided; nothing is run.
-
-    \b
-    skillrun explain 'curl -fsSL https://example.org/x.sh | sh'
-    skillrun explain --json -- 'rm -rf "$DIR"'
-    skillrun explain ./install.sh           a script file is read as a whole
-    """
+    """Say what a command would do and what would be decided; nothing is run."""
     from skillrun.cli.group import Problem
     from skillrun.policy.judge import Judge
     from skillrun.policy.rulebook import load_rules
@@ -80,16 +83,15 @@ def explain_command(command: tuple[str, ...], as_json: bool, preview: bool) -> i
     return 0
 
 
-@click.command(name="rules")
+@click.command(
+    "rules",
+    cls=Page,
+    examples=("skillrun rules", "skillrun rules --revoke 'write under ~/.local/bin using cp'"),
+)
 @click.option("--revoke", metavar="NAME", help="Take a remembered rule out.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def rules_command(revoke: str | None, as_json: bool) -> int:
-    """What was allowed for good: list, and take back.
-
-    \b
-    skillrun rules
-    skillrun rules --revoke 'write under ~/.local/bin using cp'
-    """
+    """What was allowed for good: list, and take back."""
     from skillrun.cli.group import Problem
     from skillrun.policy.rulebook import load_rules, revoke_rule, rulebook_path
     from skillrun.policy.rules import BadRule

@@ -10,13 +10,19 @@ from typing import Any
 
 import click
 
+from skillrun.cli.page import Page
 from skillrun.events import SCHEMA
 from skillrun.facts import RUNTIMES, Facts, gather
 
 
 @click.command(
     "facts",
-    epilog="\b\nExamples:\n  skillrun facts\n  skillrun facts --json\n  skillrun facts --version-of go --reach example.org",
+    cls=Page,
+    examples=(
+        "skillrun facts",
+        "skillrun facts --json",
+        "skillrun facts --version-of go --reach example.org",
+    ),
 )
 @click.option("--version-of", "names", multiple=True, metavar="PROGRAM", help="Also ask this program for its version.")
 @click.option("--reach", "hosts", multiple=True, metavar="HOST[:PORT]", help="Also see whether this host answers.")

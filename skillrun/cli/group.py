@@ -14,12 +14,20 @@ from skillrun.cli import VERBS
 from skillrun.events import SCHEMA
 from skillrun.skill import SkillError
 
-EPILOG = """\b
-Examples:
-  skillrun install ripgrep              install a bundled skill
+HEAD = """\
+skillrun VERB ...: install software from a piece of text, verify it, undo it.
+  skillrun install ripgrep              a bundled skill
   skillrun install ./my-tool --preview  show what would change, ask once
-  skillrun prompt jq --copy             the text to paste into any agent
+
 """
+GROUPS = {
+    "run": ("install", "verify", "uninstall"),
+    "after": ("runs", "report", "resume", "undo", "plan"),
+    "skills": ("list", "show", "prompt", "add", "remove"),
+    "write": ("init", "lint", "test"),
+    "ask": ("explain", "rules", "facts", "doctor"),
+}
+"""Where each verb stands on the first page."""
 
 
 class Problem(click.ClickException):
@@ -45,13 +53,17 @@ class Verbs(click.Group):
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def get_help(self, ctx: click.Context) -> str:
         """The table of verbs, without importing any of them."""
-        with formatter.section("Verbs"):
-            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+        rows = [
+            f"{label if place == 0 else '':<7} {verb:<10} {VERBS[verb][1]}"
+            for label, verbs in GROUPS.items()
+            for place, verb in enumerate(verbs)
+        ]
+        return HEAD + "\n".join([*rows, "`skillrun VERB --help` says more; docs/cli.md has all pages; `--version`."])
 
 
-@click.group(cls=Verbs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="skillrun %(version)s")
 def group() -> None:
     """Install software from a piece of text, verify it, undo it."""

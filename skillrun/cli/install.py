@@ -10,13 +10,7 @@ import click
 
 from skillrun.cli.group import Problem
 from skillrun.cli.options import Options
-
-INSTALL_EXAMPLES = """\b
-Examples:
-  skillrun install ripgrep
-  skillrun install ./install.md --preview
-  skillrun install owner/repo --dry-run --json
-"""
+from skillrun.cli.page import Page
 
 
 def _env(name: str) -> str:
@@ -29,19 +23,25 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--approve",
             type=click.Choice(["ask", "safe", "declared", "all"]),
+            metavar="MODE",
             envvar=_env("APPROVE"),
             show_envvar=True,
-            help="Who answers questions. Default: ask, on a terminal.",
+            help="ask, safe, declared or all.",
         ),
         click.option(
-            "--model", envvar=_env("MODEL"), show_envvar=True, default="auto", help="auto, builtin, claude-..., plan:FILE."
+            "--model",
+            envvar=_env("MODEL"),
+            show_envvar=True,
+            default="auto",
+            metavar="M",
+            help="auto, builtin, claude-..., plan:FILE.",
         ),
         click.option("--set", "inputs", multiple=True, metavar="NAME=VALUE", help="An input of the skill."),
+        click.option("--secret", "secrets", multiple=True, metavar="NAME", help="A secret, from the environment or asked for."),
+        click.option("--max-cost", type=float, metavar="USD", envvar=_env("MAX_COST"), show_envvar=True, help="US dollars."),
         click.option(
-            "--secret", "secrets", multiple=True, metavar="NAME", help="A secret: from the environment, or asked for."
+            "--max-turns", type=int, metavar="N", envvar=_env("MAX_TURNS"), show_envvar=True, help="Turns of a model."
         ),
-        click.option("--max-cost", type=float, metavar="USD", envvar=_env("MAX_COST"), show_envvar=True),
-        click.option("--max-turns", type=int, metavar="N", envvar=_env("MAX_TURNS"), show_envvar=True),
         click.option(
             "--timeout", type=float, metavar="S", envvar=_env("TIMEOUT"), show_envvar=True, help="Seconds for the whole run."
         ),
@@ -72,14 +72,24 @@ def _run(verb: str, spec: str, values: dict[str, Any]) -> int:
     return carry_out(verb, spec, _options(values))
 
 
-@click.command("install", epilog=INSTALL_EXAMPLES)
+@click.command(
+    "install",
+    cls=Page,
+    examples=(
+        "skillrun install ripgrep",
+        "skillrun install ./install.md --preview",
+        "skillrun install owner/repo --dry-run --json",
+    ),
+)
 @click.argument("skill")
 @common
-@click.option("--dry-run", is_flag=True, help="Nothing persists: run in a copy-on-write view, or simulate.")
+@click.option("--dry-run", is_flag=True, help="Nothing persists: run in a view that is discarded.")
 @click.option("--preview", is_flag=True, help="Run in a view, show what would change, ask once.")
 @click.option("--only", multiple=True, metavar="GLOB", help="With --preview: commit only these paths.")
 @click.option("--except", "except_", multiple=True, metavar="GLOB", help="With --preview: commit all but these.")
-@click.option("--via", type=click.Choice(["claude", "codex", "gemini"]), help="Let the agent you have carry it out.")
+@click.option(
+    "--via", type=click.Choice(["claude", "codex", "gemini"]), metavar="AGENT", help="Let claude, codex or gemini carry it out."
+)
 @click.option("--junit", metavar="FILE", help="Also write JUnit XML when the run ends.")
 @click.option("--html", metavar="FILE", help="Also write the HTML report when the run ends.")
 def install_command(skill: str, **values: Any) -> int:
@@ -87,10 +97,10 @@ def install_command(skill: str, **values: Any) -> int:
     return _run("install", skill, values)
 
 
-@click.command("verify")
+@click.command("verify", cls=Page, examples=("skillrun verify ripgrep", "skillrun verify ./install.md --approve all --json"))
 @click.argument("skill")
 @common
-@click.option("--report", metavar="FILE", help="An agent's report to confirm (the end of its answer; - for stdin).")
+@click.option("--report", metavar="FILE", help="An agent's report to confirm (its answer; - for stdin).")
 def verify_command(skill: str, **values: Any) -> int:
     """Run only SKILL's checks."""
     if values["report"]:
@@ -100,7 +110,7 @@ def verify_command(skill: str, **values: Any) -> int:
     return _run("verify", skill, values)
 
 
-@click.command("uninstall")
+@click.command("uninstall", cls=Page, examples=("skillrun uninstall ripgrep", "skillrun uninstall ripgrep --preview"))
 @click.argument("skill")
 @common
 @click.option("--dry-run", is_flag=True, help="Nothing persists.")
@@ -110,7 +120,7 @@ def uninstall_command(skill: str, **values: Any) -> int:
     return _run("uninstall", skill, values)
 
 
-@click.command("resume")
+@click.command("resume", cls=Page, examples=("skillrun resume last",))
 @click.argument("run")
 @common
 def resume_command(run: str, **values: Any) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skillrun import __version__
+from skillrun.cli.page import Page
 from skillrun.events import SCHEMA
 
 if TYPE_CHECKING:
@@ -20,9 +21,23 @@ if TYPE_CHECKING:
 CONFIGURATION = "skillrun-lint.toml"
 
 
-@click.command("lint", epilog="\b\nExamples:\n  skillrun lint skills/*\n  skillrun lint --strict --format sarif . > lint.sarif")
+@click.command(
+    "lint",
+    cls=Page,
+    examples=(
+        "skillrun lint skills/*",
+        "skillrun lint --strict --format sarif . > lint.sarif",
+    ),
+)
 @click.argument("paths", nargs=-1, required=False)
-@click.option("--format", "style", type=click.Choice(["text", "json", "sarif", "github"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "json", "sarif", "github"]),
+    default="text",
+    show_default=True,
+    help="As what.",
+)
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option(
     "--fail-on", type=click.Choice(["note", "warning", "error", "never"]), help="Exit 1 from this level on. [default: error]"

@@ -7,11 +7,21 @@ from pathlib import Path
 import click
 
 from skillrun.cli.group import Problem
+from skillrun.cli.page import Page
 
 
-@click.command("plan", epilog="\b\nExamples:\n  skillrun plan last -o jq.plan.json\n  skillrun plan last --export bash")
+@click.command(
+    "plan",
+    cls=Page,
+    examples=(
+        "skillrun plan last -o jq.plan.json",
+        "skillrun plan last --export bash",
+    ),
+)
 @click.argument("run")
-@click.option("--export", type=click.Choice(["json", "bash", "dockerfile", "ansible"]), default="json", show_default=True)
+@click.option(
+    "--export", type=click.Choice(["json", "bash", "dockerfile", "ansible"]), default="json", show_default=True, help="As what."
+)
 @click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --export json.")
 def plan_command(run: str, export: str, output: str | None, as_json: bool) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from skillrun.cli.group import Problem
+from skillrun.cli.page import Page
 from skillrun.clipboard import NoClipboard, copy
 from skillrun.events import SCHEMA
 from skillrun.ports import Brief
@@ -18,7 +19,14 @@ from skillrun.prompt import AGENTS, paste_text
 from skillrun.skill import Skill
 
 
-@click.command("prompt", epilog="\b\nExamples:\n  skillrun prompt jq --copy\n  skillrun prompt ./install.md --for claude")
+@click.command(
+    "prompt",
+    cls=Page,
+    examples=(
+        "skillrun prompt jq --copy",
+        "skillrun prompt ./install.md --for claude",
+    ),
+)
 @click.argument("skill", metavar="SKILL")
 @click.option("--for", "agent", type=click.Choice(AGENTS), default="generic", help="Whom the text is for. [default: generic]")
 @click.option("--copy", "to_clipboard", is_flag=True, help="Also put it on the clipboard (over SSH through the terminal).")

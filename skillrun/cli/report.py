@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skillrun.cli.group import Problem
+from skillrun.cli.page import Page
 from skillrun.events import Event, Finished
 from skillrun.journal import JournalError, find_run, from_json, read_stamped
 from skillrun.report import Report, fold
@@ -26,15 +27,14 @@ Stamped = list[tuple[str, Event]]
 WHOLE_OUTPUTS = 20_000_000
 """Bytes of whole outputs that are read into one report; beyond them head and tail are shown."""
 
-EXAMPLES = """\b
-Examples:
-  skillrun report last
-  skillrun report last --html report.html
-  skillrun report events.ndjson --junit junit.xml --markdown -
-"""
+EXAMPLES = (
+    "skillrun report last",
+    "skillrun report last --html report.html",
+    "skillrun report events.ndjson --junit junit.xml --markdown -",
+)
 
 
-@click.command("report", epilog=EXAMPLES)
+@click.command("report", cls=Page, examples=EXAMPLES)
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="The whole report as one JSON object.")
 @click.option("--html", metavar="FILE", help="One self-contained page.")

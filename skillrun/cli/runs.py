@@ -6,13 +6,14 @@ import json
 
 import click
 
+from skillrun.cli.page import Page
 from skillrun.events import SCHEMA
 from skillrun.journal import all_runs
 
 
-@click.command("runs")
+@click.command("runs", cls=Page, examples=("skillrun runs", "skillrun runs --json --limit 5"))
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
-@click.option("--limit", type=int, default=20, show_default=True, help="How many, newest first.")
+@click.option("--limit", type=int, metavar="N", default=20, show_default=True, help="How many, newest first.")
 def runs_command(as_json: bool, limit: int) -> int:
     """History, newest first. RUN in other verbs is an id, a part of one, or `last`."""
     rows = [run.summary() for run in all_runs()[:limit]]

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from skillrun.cli.page import Page
 from skillrun.events import SCHEMA
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -18,7 +19,14 @@ def _width() -> int:
     return min(shutil.get_terminal_size((100, 24)).columns, 140)
 
 
-@click.command("list", epilog="\b\nExamples:\n  skillrun list\n  skillrun list --json")
+@click.command(
+    "list",
+    cls=Page,
+    examples=(
+        "skillrun list",
+        "skillrun list --json",
+    ),
+)
 @JSON
 def list_command(as_json: bool) -> int:
     """What is available: bundled skills, added ones, and those of this project."""
@@ -68,7 +76,13 @@ def skill_to_dict(skill: Any) -> dict[str, Any]:
 
 
 @click.command(
-    "show", epilog="\b\nExamples:\n  skillrun show ripgrep\n  skillrun show ./install.md --steps\n  curl ... | skillrun show -"
+    "show",
+    cls=Page,
+    examples=(
+        "skillrun show ripgrep",
+        "skillrun show ./install.md --steps",
+        "curl ... | skillrun show -",
+    ),
 )
 @click.argument("skill")
 @click.option("--steps", "only_steps", is_flag=True, help="Only what was understood: steps, checks, inputs, uninstall.")
@@ -93,7 +107,14 @@ def show_command(skill: str, only_steps: bool, as_json: bool) -> int:
     return 0
 
 
-@click.command("add", epilog="\b\nExamples:\n  skillrun add owner/repo/skills/foo\n  skillrun add ./install.md --name foo")
+@click.command(
+    "add",
+    cls=Page,
+    examples=(
+        "skillrun add owner/repo/skills/foo",
+        "skillrun add ./install.md --name foo",
+    ),
+)
 @click.argument("source")
 @click.option("--name", default="", help="The name to add it under.")
 @click.option("--diff", "only_diff", is_flag=True, help="Only show what changed since it was added.")
@@ -142,7 +163,7 @@ def _told(as_json: bool, row: dict[str, Any], text: str) -> int:
     return 0
 
 
-@click.command("remove", epilog="\b\nExample:\n  skillrun remove foo")
+@click.command("remove", cls=Page, examples=("skillrun remove foo",))
 @click.argument("name")
 @JSON
 def remove_command(name: str, as_json: bool) -> int:
@@ -152,7 +173,14 @@ def remove_command(name: str, as_json: bool) -> int:
     return _told(as_json, {"name": name, "path": str(remove(name)), "state": "removed"}, f"{name} removed from your library")
 
 
-@click.command("init", epilog="\b\nExamples:\n  skillrun init my-tool\n  skillrun init my-tool --in skills")
+@click.command(
+    "init",
+    cls=Page,
+    examples=(
+        "skillrun init my-tool",
+        "skillrun init my-tool --in skills",
+    ),
+)
 @click.argument("name")
 @click.option("--in", "folder", default=".", help="The directory to make it in.")
 @JSON

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skillrun.cli.group import Problem
+from skillrun.cli.page import Page
 from skillrun.events import SCHEMA
 
 if TYPE_CHECKING:
@@ -20,32 +21,30 @@ if TYPE_CHECKING:
     from skillrun.sandbox.recipes import Scenario
     from skillrun.sandbox.trial import Outcome
 
-EXAMPLES = """\b
-Examples:
-  skillrun test ./my-skill
-  skillrun test ./my-skill --fault apt-lists-empty --fault sudo-missing
-  skillrun test ./my-skill --matrix --jobs 2 --junit report.xml
-  skillrun test --scenarios
-"""
+EXAMPLES = (
+    "skillrun test ./my-skill",
+    "skillrun test ./my-skill --fault apt-lists-empty --fault sudo-missing",
+    "skillrun test ./my-skill --matrix --jobs 2 --junit report.xml",
+)
 
 
-@click.command("test", epilog=EXAMPLES)
+@click.command("test", cls=Page, examples=EXAMPLES)
 @click.argument("skill", required=False)
 @click.option("--machine", "machines", multiple=True, metavar="M", help="Base machine. Default: debian-12.")
 @click.option("--fault", "faults", multiple=True, metavar="F", help="Put this fault in; several at once.")
 @click.option("--matrix", is_flag=True, help="No fault, then each fault alone.")
 @click.option("--scenarios", is_flag=True, help="The bundled scenarios instead of SKILL.")
 @click.option("--only", multiple=True, metavar="NAME", help="With --scenarios: these.")
-@click.option("--literal", is_flag=True, help="With --scenarios: also the literal commands, for comparison.")
+@click.option("--literal", is_flag=True, help="With --scenarios: also the literal commands.")
 @click.option("--benchmark", is_flag=True, help="With --scenarios: literal commands, reference fix, model, plan, compared.")
 @click.option("--self-test", is_flag=True, help="With --scenarios: test the scenarios, not the engine.")
-@click.option("--model", default="builtin", show_default=True, envvar="SKILLRUN_MODEL")
+@click.option("--model", default="builtin", show_default=True, envvar="SKILLRUN_MODEL", help="Who decides.")
 @click.option("--jobs", type=click.IntRange(1, 16), default=1, show_default=True, help="Machines at a time.")
 @click.option("--user", default=None, help="Who runs it inside: the machine's own user, or root.")
 @click.option("--list", "list_them", is_flag=True, help="Machines, faults and scenarios there are.")
-@click.option("--json", "as_json", is_flag=True)
-@click.option("--junit", metavar="FILE")
-@click.option("--html", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="One object.")
+@click.option("--junit", metavar="FILE", help="Also write JUnit XML.")
+@click.option("--html", metavar="FILE", help="Also write one page.")
 def test_command(skill: str | None, list_them: bool, scenarios: bool, self_test: bool, as_json: bool, **more: object) -> int:
     """Run SKILL in throw-away machines and verify it from outside. Needs root. Exit code 3 when a trial fails."""
     from skillrun.sandbox.recipes import RecipeError

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skillrun.cli.group import Problem
+from skillrun.cli.page import Page
 from skillrun.events import SCHEMA, Changed, Event, Finished, Outcome, Result, RunEnded, RunStarted, Started, State, ToolCall
 
 if TYPE_CHECKING:
@@ -79,7 +80,14 @@ class _Outcome:
         return all(item["exit_code"] == 0 for item in (*self.commands, *self.services))
 
 
-@click.command("undo", epilog="\b\nExamples:\n  skillrun undo last\n  skillrun undo last --edited leave --approve all")
+@click.command(
+    "undo",
+    cls=Page,
+    examples=(
+        "skillrun undo last",
+        "skillrun undo last --edited leave --approve all",
+    ),
+)
 @click.argument("run")
 @click.option("--edited", type=click.Choice(["leave", "replace"]), help="What to do with files changed after the run.")
 @click.option(
