@@ -164,7 +164,7 @@ class Session:
         if verdict[0] not in (Outcome.VERIFIED, Outcome.REMOVED):
             if said in _SAID:
                 ended = _SAID[said], summary
-            elif said == "done" and verdict[0] is Outcome.CHECKS_FAILED and not self.executor.denied:
+            elif said == "done" and verdict[0] in (Outcome.CHECKS_FAILED, Outcome.DENIED) and not self._refused_by_person():
                 self._empty_finishes += 1
                 if self._empty_finishes < FINISH_TRIES:
                     ended = None
@@ -230,6 +230,10 @@ class Session:
             call, decision = self.executor.denied[-1]
             return Outcome.DENIED, f"{summary} (`{call.command or call.name}` was not allowed: {decision.reason})"
         return Outcome.CHECKS_FAILED, summary
+
+    def _refused_by_person(self) -> bool:
+        """A person's no is the end of it; a rule's no leaves the model other ways."""
+        return any(decision.by == "person" for _, decision in self.executor.denied)
 
     def _count(self, reply: Reply) -> None:
         if reply.usage and reply.usage.cost_usd is not None:

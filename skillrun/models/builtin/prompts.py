@@ -65,7 +65,7 @@ def quotes(bench: Bench) -> list[str]:
     )
     found = re.findall(r'"([^"\n]{2,60})"|“([^”\n]{2,60})”|`([^`\n]{2,60})`', prose)
     words = [next(word for word in group if word) for group in found]
-    return [word for word in dict.fromkeys(words) if word not in commands]
+    return [word for word in dict.fromkeys(words) if word not in commands and not word.startswith((".", "/", "~", "-"))]
 
 
 def _preseed(bench: Bench, names: list[str]) -> Work[None]:

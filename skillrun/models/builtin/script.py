@@ -163,5 +163,6 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
 
 def prose(skill: Skill) -> str:
-    """The skill's text without its fenced blocks: what is said rather than run."""
-    return re.sub(r"(?ms)^[ ]{0,3}(`{3,}|~{3,}).*?^[ ]{0,3}\1`*[ ]*$", "", skill.text)
+    """The skill's text without its front matter and fenced blocks: what is said rather than run."""
+    text = re.sub(r"\A\s*---\n.*?\n---[ ]*\n", "", skill.text, count=1, flags=re.DOTALL)
+    return re.sub(r"(?ms)^[ ]{0,3}(`{3,}|~{3,}).*?^[ ]{0,3}\1`*[ ]*$", "", text)
