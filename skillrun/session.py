@@ -18,6 +18,7 @@ from skillrun.events import (
     CheckResult,
     Event,
     Finished,
+    Noted,
     Outcome,
     Replied,
     Reply,
@@ -75,6 +76,8 @@ class Session:
     turns: list[Turn] = field(default_factory=list)
     conclude: Conclude | None = None
     resumed: bool = False
+    notes: Sequence[Noted] = ()
+    """What a person must know before anything is done."""
     _clock: float = field(default_factory=time.monotonic)
     _cost: float | None = None
     _empty_finishes: int = 0
@@ -84,6 +87,7 @@ class Session:
     def run(self) -> Generator[Event, None, RunEnded]:
         """Carry the skill out. The last event is RunEnded, whatever happens; it is also the return value."""
         yield self.started
+        yield from self.notes
         try:
             outcome, summary = yield from self._work()
         except Stopped as stop:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skillrun import inventory
+from skillrun.view import preimages
 from skillrun.view.deputy import Work
 from skillrun.view.keeping import remove_tree
 from skillrun.view.layers import Layers, write_durably
@@ -23,6 +24,15 @@ NEVER = (
     "what running programs did on their own (data they wrote, services they talked to) is not recorded",
 )
 """True of every run."""
+
+
+TURNED = "turned-by"
+"""In the `changes/` of a journalled run: the id of the run that took it back."""
+
+
+def is_journalled(changes: Path) -> bool:
+    """Was every file of this run saved before it changed?"""
+    return (changes / preimages.FILE).exists()
 
 
 class UndoError(Exception):
@@ -170,7 +180,8 @@ def edited_settings(commands: Sequence[str]) -> list[str]:
 def prune(run_folder: Path) -> int:
     """Give up the way back of a run: bytes freed. Raises CommitError while a transaction is unfinished, OSError."""
     changes = run_folder / "changes"
-    freed = Work(changes, sudo_for(changes)).drop()
+    (changes / TURNED).unlink(missing_ok=True)
+    freed = preimages.forget_preimages(changes) + Work(changes, sudo_for(changes)).drop()
     pre = changes / inventory.PRE
     if pre.is_dir():
         freed += sum(path.stat().st_size for path in pre.iterdir())

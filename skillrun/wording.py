@@ -110,10 +110,12 @@ def heading(run: RunStarted) -> str:
 
 def place(run: RunStarted) -> str:
     """Where commands run, in words."""
+    if run.tier == "J":
+        return "for real on this machine, every file saved before it changes (tier J)"
     if run.mode == "live":
         return "on this machine" if run.target in ("", "local") else f"on {shown(run.target)}"
     if run.tier == "S" or "simulat" in run.tier.lower():
-        return "dry run, simulated"
+        return "dry run, only simulated (tier S)"
     what = "dry run" if run.mode == "dry-run" else "preview"
     return f"{what} in a copy-on-write view" + (f" (tier {shown(run.tier)})" if run.tier else "")
 

@@ -18,7 +18,7 @@ from skillrun.cli.group import Problem
 from skillrun.cli.options import Options
 from skillrun.cli.person import Nobody, TerminalPerson, find_person
 from skillrun.drift import keep_to_declared
-from skillrun.events import Decision, Event, Outcome, Result, RunEnded, RunStarted
+from skillrun.events import Decision, Event, Noted, Outcome, Result, RunEnded, RunStarted
 from skillrun.executor import Executor
 from skillrun.journal import (
     Busy,
@@ -88,7 +88,13 @@ def resume(word: str, options: Options) -> int:
     skill = dataclasses.replace(read_skill(document), digest=started.digest, source=started.source)
     if started.verb == "uninstall":
         skill = _for_uninstall(skill)
-    options = dataclasses.replace(options, inputs={**started.inputs, **options.inputs})
+    options = dataclasses.replace(
+        options,
+        inputs={**started.inputs, **options.inputs},
+        preview=started.mode == "preview",
+        dry_run=started.mode == "dry-run",
+        journal=started.tier == "J",
+    )
     return _begin(started.verb, skill, options, (old, events))
 
 
@@ -137,14 +143,24 @@ def _carry(run: Run, earlier: Sequence[Event]) -> int:
     effects = Effects(run.options, run.folder, run.skill, run.vault, run.person, run.verb)
     target, conclude = effects.open()
     try:
-        end = drive(run, target, conclude, _surfaces(run), earlier)
+        end = drive(run, target, conclude, _surfaces(run), earlier, effects.notes)
     finally:
         target.close()
     return end.exit_code
 
 
-def drive(run: Run, target: Target, conclude: Conclude | None, sinks: Sinks, earlier: Sequence[Event] = ()) -> RunEnded:
-    """Put the parts of a run together and pull it to its end; the journal is its first sink."""
+def drive(
+    run: Run,
+    target: Target,
+    conclude: Conclude | None,
+    sinks: Sinks,
+    earlier: Sequence[Event] = (),
+    notes: Sequence[Noted] = (),
+) -> RunEnded:
+    """Put the parts of a run together and pull it to its end; the journal is its first sink.
+
+    `notes`: what the person must know before anything is done.
+    """
     from skillrun.budget import Budget
     from skillrun.facts import gather
 
@@ -190,6 +206,7 @@ def drive(run: Run, target: Target, conclude: Conclude | None, sinks: Sinks, ear
         turns=known,
         conclude=conclude,
         resumed=bool(earlier),
+        notes=notes,
     )
     journal = Journal(run.folder)
     try:
@@ -206,7 +223,7 @@ def drive(run: Run, target: Target, conclude: Conclude | None, sinks: Sinks, ear
         from skillrun.report import fold
 
         write_files(fold(stamped_events(str(run.folder.path))), html=run.options.html, junit=run.options.junit)
-    if end.outcome is Outcome.VERIFIED and target.name == "local":
+    if end.outcome is Outcome.VERIFIED and target.name in ("local", "journalled"):
         keep_plan(read_events(run.folder.journal))
     return end
 

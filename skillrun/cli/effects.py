@@ -32,9 +32,13 @@ class Effects:
     vault: Vault
     person: TerminalPerson | Nobody
     verb: str = "install"
+    notes: list[Noted] = dataclasses.field(default_factory=list)
+    """What the person must know before anything is done; filled by `open`."""
 
     def open(self) -> tuple[Target, Conclude]:
         """The target and what concludes its run. Raises Problem when the machine cannot do what was asked."""
+        if self.options.journal:
+            return self._journalled()
         if self.options.preview:
             return self._view()
         if self.options.dry_run:
@@ -68,7 +72,8 @@ class Effects:
         except (ViewError, OSError) as error:
             raise Problem(
                 f"this machine cannot show a copy-on-write view: {error}",
-                "`skillrun doctor` says why and how to enable it; without --preview every command is confirmed instead",
+                "`skillrun doctor` says why and how to enable it; without --preview every command is confirmed instead"
+                + _or_journal(),
                 code=7,
             ) from error
 
@@ -77,15 +82,42 @@ class Effects:
 
         return target, conclude
 
+    def _journalled(self) -> tuple[Target, Conclude]:
+        """For real and at once, the way back saved before every change. Raises Problem where that cannot be."""
+        from skillrun.targets.journalled import JournalledTarget
+
+        if os.geteuid() != 0 and self.skill.declared.privilege in ("sudo", "root"):
+            raise Problem(
+                f"{self.skill.name} needs sudo, and sudo cannot work in a journalled run (it may not gain rights)",
+                f"start skillrun itself with it: sudo skillrun {self.verb} ... --journal; or leave --journal out",
+            )
+        try:
+            target = JournalledTarget(self.folder.path, vault=self.vault, keep=self.skill.keep)
+        except OSError as error:
+            raise Problem(error.strerror or str(error), "without --journal every command is confirmed instead", 7) from error
+        self.notes += [Noted(note, "warning") for note in target.notes]
+
+        def conclude(session: Session, outcome: Outcome, summary: str) -> Generator[Event, None, tuple[Outcome, str]]:
+            target.close()
+            if target.unread:
+                lost = f"journal incomplete: {target.unread} of {target.heard} events could not be read"
+                yield Noted(f"{lost}; `skillrun undo` will not take those back", "error")
+            if outcome is not Outcome.ALREADY:
+                yield Noted(f"the way back is kept: `skillrun undo {self.folder.id}`")
+            return outcome, summary
+
+        return target, conclude
+
     def _simulated(self, problem: Problem) -> tuple[Target, Conclude]:
         from skillrun.policy.judge import Judge
 
+        self.notes.append(Noted(f"simulated, since {problem.message}", "warning"))
         SimulatedTarget = importlib.import_module("skillrun.targets.simulated").SimulatedTarget  # noqa: N806
 
         def conclude(session: Session, outcome: Outcome, summary: str) -> Generator[Event, None, tuple[Outcome, str]]:
-            yield Noted(f"simulated, since {problem.message}", "warning")
             if outcome is Outcome.CHECKS_FAILED:
                 return Outcome.UNVERIFIED, f"only simulated, so the checks could not be verified; {summary}"
+            yield from ()
             return outcome, summary
 
         return SimulatedTarget(
@@ -182,6 +214,13 @@ class Effects:
             return session.verdict("committed")
         finally:
             real.close()
+
+
+def _or_journal() -> str:
+    """A remark for machines that can at least save everything before it changes."""
+    from skillrun.view.notify import try_notifications
+
+    return "" if try_notifications() else "; --journal runs for real, but saves every file first so that undo is whole"
 
 
 def finish_what_was_cut() -> None:

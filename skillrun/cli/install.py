@@ -63,6 +63,8 @@ def _options(values: dict[str, Any]) -> Options:
         inputs[name] = value
     if values.get("preview") and values.get("dry_run"):
         raise Problem("--preview and --dry-run exclude one another", "--dry-run is a preview that always discards")
+    if values.get("journal") and (values.get("preview") or values.get("dry_run")):
+        raise Problem("--journal runs for real, which --preview and --dry-run exclude", "give one of them")
     return Options(inputs=inputs, **values)
 
 
@@ -85,6 +87,7 @@ def _run(verb: str, spec: str, values: dict[str, Any]) -> int:
 @common
 @click.option("--dry-run", is_flag=True, help="Nothing persists: run in a view that is discarded.")
 @click.option("--preview", is_flag=True, help="Run in a view, show what would change, ask once.")
+@click.option("--journal", is_flag=True, help="Run for real, saving every file before it changes, so that undo is whole.")
 @click.option("--only", multiple=True, metavar="GLOB", help="With --preview: commit only these paths.")
 @click.option("--except", "except_", multiple=True, metavar="GLOB", help="With --preview: commit all but these.")
 @click.option(
@@ -115,6 +118,7 @@ def verify_command(skill: str, **values: Any) -> int:
 @common
 @click.option("--dry-run", is_flag=True, help="Nothing persists.")
 @click.option("--preview", is_flag=True, help="Run in a view, show what would change, ask once.")
+@click.option("--journal", is_flag=True, help="Run for real, saving every file before it changes, so that undo is whole.")
 def uninstall_command(skill: str, **values: Any) -> int:
     """Carry out SKILL's uninstall part; its checks must fail afterwards."""
     return _run("uninstall", skill, values)

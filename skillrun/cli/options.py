@@ -25,6 +25,8 @@ class Options:
     color: str = "auto"
     dry_run: bool = False
     preview: bool = False
+    journal: bool = False
+    """For real, every file saved before it changes."""
     only: tuple[str, ...] = ()
     except_: tuple[str, ...] = ()
     via: str | None = None

@@ -73,11 +73,13 @@ class _Outcome:
     services: list[dict[str, Any]] = field(default_factory=list)
     commands: list[dict[str, Any]] = field(default_factory=list)
     cannot: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    """Paths that could not be put back, with the reason."""
 
     @property
     def ok(self) -> bool:
         """Did everything that was tried succeed?"""
-        return all(item["exit_code"] == 0 for item in (*self.commands, *self.services))
+        return not self.failed and all(item["exit_code"] == 0 for item in (*self.commands, *self.services))
 
 
 @click.command(
@@ -124,7 +126,7 @@ def undo_command(run: str, edited: str | None, approve: str | None, no_input: bo
 
 def _undo(folder: RunFolder, edited: str | None, ask: _Ask) -> tuple[str, _Outcome]:
     """Find out what kind of run it was and take it back; the id of the new run and what came of it."""
-    from skillrun.undo import sudo_for
+    from skillrun.undo import is_journalled, sudo_for
     from skillrun.view.deputy import Work
     from skillrun.view.ledger import Phase
 
@@ -139,6 +141,8 @@ def _undo(folder: RunFolder, edited: str | None, ask: _Ask) -> tuple[str, _Outco
         raise Problem(
             f"{folder.id} is undone already", "`skillrun runs` lists the run that undid it: undo that to bring it back"
         )
+    if is_journalled(folder.changes):
+        return _undo_journalled(folder, edited, ask)
     return _undo_live(folder, edited, ask)
 
 
@@ -191,6 +195,55 @@ def _bring_back(folder: RunFolder, changes: Path, ask: _Ask) -> tuple[str, _Outc
         return _Outcome(done.operations, list(done.left), services=[item.to_json() for item in done.services])
 
     return _as_run(folder, "committed", redo, undo_of=changes)
+
+
+def _undo_journalled(folder: RunFolder, edited: str | None, ask: _Ask) -> tuple[str, _Outcome]:
+    """Put back what was saved before each change; what is there now is saved by the same means."""
+    from skillrun.undo import NEVER, TURNED
+    from skillrun.view.preimages import changed_paths, later_edits
+    from skillrun.visible import shown
+
+    turned = folder.changes / TURNED
+    if turned.exists():
+        by = turned.read_text()
+        raise Problem(f"{folder.id} was turned back already, by {by}", f"`skillrun undo {by}` turns it round again")
+    paths = changed_paths(folder.changes)
+    cut = not (folder.changes / "preimages.json").exists()
+    edits = [] if cut else list(later_edits(folder.changes))
+    if not ask.as_json:
+        _say(f"{folder.id}: puts every file back as it was before this run")
+        for word, path in paths[:_SHOWN]:
+            _say(f"  {word} {shown(path)}")
+        if len(paths) > _SHOWN:
+            _say(f"  and {len(paths) - _SHOWN} more paths")
+        for path in edits[:_SHOWN]:
+            _say(f"  changed since: {shown(path)}")
+        if cut:
+            _say("  the run was cut off: what was changed later cannot be told from what it changed itself; all of it is kept")
+    choice = edited or (ask.about_edits(edits) if edits else "replace")
+    ask.confirm("Undo this run?")
+
+    def carry(write: Callable[[Event], None], name: Path) -> _Outcome:
+        outcome = _put_back(folder.changes, name / "changes", edits, choice)
+        outcome.cannot += [*NEVER, "programs and services that the run started keep running"]
+        turned.write_text(name.name)
+        return outcome
+
+    return _as_run(folder, "undone", lambda: _Outcome(), live=carry)
+
+
+def _put_back(changes: Path, into: Path, edits: Sequence[str], choice: str) -> _Outcome:
+    from skillrun.view.preimages import Preimages, changed_paths, put_back
+
+    outcome = _Outcome(left=list(edits) if choice == "leave" else [])
+    if choice == "replace":
+        files = [path for path in edits if Path(path).is_file()]
+        outcome.kept = {path: _copy(Path(path), into / "later") for path in files}
+    present = Preimages(into)
+    outcome.failed += put_back(changes, outcome.left, present)
+    present.finish(0, 0, [])
+    outcome.paths = len(changed_paths(changes)) - len(outcome.left)
+    return outcome
 
 
 def _undo_live(folder: RunFolder, edited: str | None, ask: _Ask) -> tuple[str, _Outcome]:
@@ -304,6 +357,7 @@ def _tell(folder: RunFolder, name: str, outcome: _Outcome, as_json: bool) -> Non
             "services": outcome.services,
             "commands": outcome.commands,
             "cannot": outcome.cannot,
+            "failed": outcome.failed,
         }
         print(json.dumps({"schema": SCHEMA, "undo": data}))
         return
@@ -311,6 +365,8 @@ def _tell(folder: RunFolder, name: str, outcome: _Outcome, as_json: bool) -> Non
     for item in (*outcome.services, *outcome.commands):
         if item["exit_code"] != 0:
             print(f"  failed ({item['exit_code']}): {shown(item.get('command') or ' '.join(item['argv']))}")
+    for text in outcome.failed:
+        print(f"  could not be put back: {shown(text)}")
     for path in outcome.left:
         print(f"  left as it is: {shown(path)}")
     for path, place in outcome.kept.items():

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Preimages:
         self._moved: set[str] = set()
         self._inode_of: dict[str, tuple[int, int]] = {}
         self._kept: dict[tuple[int, int], str] = {}
-        self._count = 0
+        self._count = len(os.listdir(folder / "before"))  # a resumed run goes on where it stopped
         self.copied_bytes = 0
 
     def will_create(self, path: str) -> None:
@@ -114,7 +114,8 @@ class Preimages:
             known.difference_update([path for path in known if path.startswith(prefix)])
 
     def _skip(self, path: str) -> bool:
-        if path.startswith(NEVER) or path.startswith(self._own) or path + "/" == self._own:
+        inside = path + "/"
+        if inside.startswith(NEVER) or inside.startswith(self._own):
             return True
         # What lies in a directory that was not there before goes when the directory goes;
         # not so what was moved into it.
@@ -189,19 +190,86 @@ class Preimages:
 
 def later_edits(folder: Path) -> tuple[str, ...]:
     """Paths that are no longer as the run left them. Raises OSError or ValueError without a finished record."""
-    after = json.loads((folder / FINISHED).read_text())["after"]
-    return tuple(path for path, mark in after.items() if _mark(path) != mark)
+    finished = folder / FINISHED
+    after = json.loads(finished.read_text())["after"]
+    found = [path for path, mark in after.items() if _mark(path) != mark]
+    new = [record["path"] for record in _records(folder) if record["kind"] == "absent"]
+    for path in dict.fromkeys(new):
+        found += [inner for inner in _newer(path, finished.stat().st_mtime_ns) if inner not in after]
+    return tuple(found)
 
 
-def put_back(folder: Path) -> tuple[str, ...]:
-    """Restore everything that was saved, latest first; what could not be restored, with the reason."""
+def _newer(top: str, moment_ns: int) -> Iterator[str]:
+    """Files below a directory of the run's own that were written since; what Python compiled on its own is no edit."""
+    if os.path.islink(top):
+        return
+    for folder, folders, files in os.walk(top):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for name in files:
+            path = os.path.join(folder, name)
+            with contextlib.suppress(OSError):
+                if os.lstat(path).st_ctime_ns > moment_ns:
+                    yield path
+
+
+def changed_paths(folder: Path) -> tuple[tuple[str, str], ...]:
+    """(what undo does, path), each path once, in the order of the first change. Raises OSError, ValueError."""
+    found: dict[str, str] = {}
+    for record in _records(folder):
+        found.setdefault(record["path"], "take away" if record["kind"] == "absent" else "put back")
+    return tuple((word, path) for path, word in found.items())
+
+
+def put_back(folder: Path, leave: Collection[str] = (), keep_in: Preimages | None = None) -> tuple[str, ...]:
+    """Restore everything that was saved, latest first; what could not be restored, with the reason.
+
+    `leave`: paths that stay as they are, and with them the directories they lie in. `keep_in` saves what is
+    there now before it goes, so that nothing is lost and this can itself be put back.
+    """
     failed: list[str] = []
     for record in reversed(list(_records(folder))):
+        path = record["path"]
+        if any(left == path or left.startswith(path + "/") for left in leave):
+            continue
         try:
+            if keep_in is not None:
+                _keep_present(keep_in, record)
             _restore(folder, record)
         except OSError as error:
-            failed.append(f"{record['path']}: {error.strerror}")
+            failed.append(f"{path}: {error.strerror}")
     return tuple(failed)
+
+
+def _keep_present(keep_in: Preimages, record: Mapping[str, Any]) -> None:
+    path = record["path"]
+    match record["kind"]:
+        case "moved":
+            keep_in.will_move(record["target"], path)
+        case "file":
+            keep_in.will_write(path)
+        case "content":
+            if os.path.isfile(path):
+                keep_in.will_write(path)
+        case "attributes":
+            keep_in.will_change_attributes(path, follow=False)
+        case "directory" if os.path.isdir(path) and not os.path.islink(path):
+            keep_in.will_change_attributes(path, follow=False)
+        case _:
+            if os.path.isdir(path) and not os.path.islink(path):
+                for top, folders, files in os.walk(path, topdown=False):
+                    for name in (*files, *folders):
+                        keep_in.will_leave(os.path.join(top, name))
+            keep_in.will_leave(path)
+
+
+def forget_preimages(folder: Path) -> int:
+    """Give up the way back: bytes freed. Raises OSError."""
+    before = folder / "before"
+    freed = sum(entry.stat(follow_symlinks=False).st_size for entry in os.scandir(before)) if before.is_dir() else 0
+    shutil.rmtree(before, ignore_errors=True)
+    for name in (FILE, FINISHED):
+        (folder / name).unlink(missing_ok=True)
+    return freed
 
 
 def copy_file(source: str, target: Path) -> int:
