@@ -68,7 +68,7 @@ def install_tools() -> None:
 def main() -> None:
     """Set up, then become skillrun or the tests."""
     if sys.argv[1:2] == ["--test"]:
-        make_environment("[dev]")
+        make_environment("[dev,browser]")
         install_tools()
         os.chdir(HERE)
         for step in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)):

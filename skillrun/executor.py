@@ -63,8 +63,8 @@ class Executor:
     vault: Vault
     place: Place
     settle: Settle = _settle_nothing
-    before_write: Callable[[str], None] | None = None
-    """Called with a path before `write_file` writes it, so that its pre-image can be kept."""
+    before_write: Callable[[str, bytes], None] | None = None
+    """Called with a path and what `write_file` is about to write there, so that its pre-image can be kept."""
     remember: Callable[[ToolCall, Decision, Place], str] | None = None
     """Keeps an approval for good; returns the rule in words."""
     denied: list[tuple[ToolCall, Decision]] = field(default_factory=list)
@@ -279,7 +279,7 @@ class Executor:
         except OSError:
             existed = False
         if self.before_write:
-            self.before_write(path)
+            self.before_write(path, content.encode())
         self.target.put(path, content.encode(), int(str(mode), 8) if mode else None)
         return Result(
             State.EXITED, 0, output=f"wrote {len(content.encode())} bytes to {path}", created=() if existed else (path,)

@@ -35,7 +35,7 @@ from skillrun.journal import (
 )
 from skillrun.plan import keep_plan, known_plan
 from skillrun.ports import Brief, Command, Model, Place, Target
-from skillrun.secrets import Vault
+from skillrun.secrets import Vault, stored
 from skillrun.session import Conclude, Session, pull
 from skillrun.skill import Check, Skill
 
@@ -125,11 +125,11 @@ def _begin(verb: str, skill: Skill, options: Options, earlier: tuple[RunFolder, 
 
 
 def _vault(skill: Skill, options: Options, person: TerminalPerson | Nobody) -> Vault:
-    """Secrets by name: from the environment, else typed by the person; only what the skill declares or `--secret` names."""
+    """Secrets by name: from the environment or the keyring, else typed by the person; only what the skill declares or `--secret` names."""
     vault = Vault()
     wanted = {secret.name: secret.optional for secret in skill.secrets} | dict.fromkeys(options.secrets, False)
     for name, optional in wanted.items():
-        value = os.environ.get(name)
+        value = stored(name, os.environ)
         if value is None and not optional:
             value = person.secret(name, f"{skill.name} needs it")
             if value is None:
@@ -285,8 +285,18 @@ def _executor(run: Run, target: Target, place: Place) -> Executor:
         vault=run.vault,
         place=place,
         settle=lambda decision, where: held(settle(decision, run.approve, run.skill, where, judge.rules), where),
+        before_write=lambda path, data: _keep_file(run, target, path, data),
         remember=lambda call, decision, where: remember_always(judge, call, where) or decision.rule,
     )
+
+
+def _keep_file(run: Run, target: Target, path: str, data: bytes) -> None:
+    """Keep what a file was before a tool writes it, for `undo`; a view keeps its own."""
+    from skillrun.inventory import keep_before, note_after
+
+    if not target.contained:
+        keep_before(target, path, run.folder.changes)
+        note_after(path, data, run.folder.changes)
 
 
 def _place(facts: Mapping[str, Any], target: Target) -> Place:

@@ -235,7 +235,8 @@ def finish_what_was_cut() -> None:
 
     for run in cut:
         try:
-            if Progress.load(run.changes).phase in (Phase.PREPARED, Phase.COMMITTING, Phase.UNDOING):
+            progress = Progress.load(run.changes)
+            if progress.pending or progress.phase in (Phase.PREPARED, Phase.COMMITTING, Phase.UNDOING):
                 phase = Work(run.changes, sudo_for(run.changes)).recover()
                 print(f"skillrun: run {run.id} was cut in mid-commit; it is now {phase.value}", file=sys.stderr)
         except (CommitError, OSError, ValueError) as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import sys
 
 import click
 
@@ -11,11 +13,14 @@ from skillrun.events import SCHEMA
 from skillrun.journal import all_runs
 
 
-@click.command("runs", cls=Page, examples=("skillrun runs", "skillrun runs --json --limit 5"))
+@click.command("runs", cls=Page, examples=("skillrun runs", "skillrun runs --json --limit 5", "skillrun runs --prune 30"))
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @click.option("--limit", type=int, metavar="N", default=20, show_default=True, help="How many, newest first.")
-def runs_command(as_json: bool, limit: int) -> int:
+@click.option("--prune", "older", type=int, metavar="DAYS", help="Give up the way back of runs older than DAYS.")
+def runs_command(as_json: bool, limit: int, older: int | None) -> int:
     """History, newest first. RUN in other verbs is an id, a part of one, or `last`."""
+    if older is not None:
+        return _prune(older, as_json)
     rows = [run.summary() for run in all_runs()[:limit]]
     if as_json:
         print(json.dumps({"schema": SCHEMA, "runs": rows}))
@@ -25,4 +30,27 @@ def runs_command(as_json: bool, limit: int) -> int:
     for row in rows:
         code = "" if row["exit_code"] is None else f" ({row['exit_code']})"
         print(f"{row['id']:45} {row.get('verb', ''):10} {row['skill']:20} {row['outcome'] or 'unfinished'}{code}")
+    return 0
+
+
+def _prune(days: int, as_json: bool) -> int:
+    """Drop what undo would need of old runs; the runs' journals stay."""
+    from skillrun.undo import prune
+    from skillrun.view.transaction import CommitError
+
+    oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
+    freed, pruned = 0, []
+    for run in all_runs():
+        if run.id[:15] >= oldest.strftime("%Y%m%d-%H%M%S"):
+            continue
+        try:
+            freed += prune(run.path)
+        except (CommitError, OSError) as error:
+            print(f"skillrun: {run.id} is left as it is: {error}", file=sys.stderr)
+            continue
+        pruned.append(run.id)
+    if as_json:
+        print(json.dumps({"schema": SCHEMA, "pruned": pruned, "bytes": freed}))
+    else:
+        print(f"{len(pruned)} runs can no longer be undone; {freed / 1e6:.1f} MB are free again")
     return 0
