@@ -125,7 +125,7 @@ def _begin(verb: str, skill: Skill, options: Options, earlier: tuple[RunFolder, 
 
 
 def _vault(skill: Skill, options: Options, person: TerminalPerson | Nobody) -> Vault:
-    """Secrets by name: from the environment or the keyring, else typed by the person; only what the skill declares or `--secret` names."""
+    """Secrets by name, from the environment or the keyring, else typed: only what the skill declares or `--secret` names."""
     vault = Vault()
     wanted = {secret.name: secret.optional for secret in skill.secrets} | dict.fromkeys(options.secrets, False)
     for name, optional in wanted.items():
