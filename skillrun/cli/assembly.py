@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import shlex
@@ -18,7 +19,7 @@ from skillrun.cli.group import Problem
 from skillrun.cli.options import Options
 from skillrun.cli.person import Nobody, TerminalPerson, find_person
 from skillrun.drift import keep_to_declared
-from skillrun.events import Decision, Event, Noted, Outcome, Result, RunEnded, RunStarted
+from skillrun.events import SCHEMA, Decision, Event, Noted, Outcome, Result, RunEnded, RunStarted
 from skillrun.executor import Executor
 from skillrun.journal import (
     Busy,
@@ -146,7 +147,16 @@ def _carry(run: Run, earlier: Sequence[Event]) -> int:
         end = drive(run, target, conclude, _surfaces(run), earlier, effects.notes)
     finally:
         target.close()
+    if run.verb == "verify" and run.options.as_json:
+        print(json.dumps(_verified(end)))
     return end.exit_code
+
+
+def _verified(end: RunEnded) -> dict[str, Any]:
+    """What `verify --json` prints: the checks, and the run they are recorded in."""
+    checks = [dataclasses.asdict(check) for check in end.checks]
+    ended = {"outcome": str(end.outcome), "exit_code": end.exit_code, "summary": end.summary, "run_id": end.run_id}
+    return {"schema": SCHEMA, "checks": checks, **ended}
 
 
 def drive(
@@ -340,7 +350,7 @@ def _surfaces(run: Run) -> Sinks:
     from skillrun.cli.screen import open_screen
 
     sinks: Sinks = []
-    if run.options.as_json:
+    if run.options.as_json and run.verb != "verify":  # that verb answers with one object
         from skillrun.surfaces.jsonl import JsonLines
 
         sinks.append(JsonLines(sys.stdout))

@@ -28,6 +28,8 @@ GROUPS = {
     "ask": ("explain", "rules", "facts", "doctor"),
 }
 """Where each verb stands on the first page."""
+LINT = "run `skillrun lint` on it for all complaints at once"
+SPECS = "a SKILL is a name of `skillrun list`, a file, a directory, a URL, owner/repo or -"
 
 
 class Problem(click.ClickException):
@@ -96,14 +98,14 @@ def _keep_traceback() -> str:
 
 def run(args: list[str]) -> int:
     """Run a verb; every error a person made becomes a message and an exit code."""
-    as_json = "--json" in args
+    as_json = "--json" in args[: args.index("--") if "--" in args else None]
     try:
         value: Any = group.main(args, prog_name="skillrun", standalone_mode=False)
     except Problem as problem:
         complain(problem.message, problem.hint, as_json)
         return problem.code
     except SkillError as error:
-        complain(str(error), "run `skillrun lint` on it for all complaints at once" if error.line else "", as_json)
+        complain(str(error), LINT if error.line else SPECS, as_json)
         return 2
     except click.UsageError as error:
         complain(error.format_message(), f"{error.ctx.command_path if error.ctx else 'skillrun'} --help", as_json)

@@ -62,6 +62,10 @@ def lint_command(
     from skillrun.lint import LEVELS, catalogue, documents_in, lint_path
 
     if list_rules:
+        if as_json or style == "json":
+            rules = [{"id": rule.id, "level": rule.level, "title": rule.title} for rule in catalogue().values()]
+            print(json.dumps({"schema": SCHEMA, "rules": rules}))
+            return 0
         for rule in catalogue().values():
             print(f"{rule.id:<22} {rule.level:<8} {rule.title}")
         return 0

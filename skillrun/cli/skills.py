@@ -131,8 +131,8 @@ def add_command(source: str, name: str, only_diff: bool, replace: bool, as_json:
     pin = pin_of(name)
     changes = diff(pin.text, skill.text, name) if pin else ""
     if only_diff:
-        print(changes or f"{name}: not changed")
-        return 0
+        state = "changed" if changes else "same"
+        return _told(as_json, {"name": name, "diff": changes, "state": state}, changes or f"{name}: not changed")
     if pin and pin.digest == skill.digest:
         return _told(
             as_json, {"name": name, "digest": skill.digest, "state": "same"}, f"{name} is in your library already, unchanged"

@@ -183,5 +183,5 @@ def _self_test(found: list[Scenario], as_json: bool) -> int:
     if as_json:
         print(json.dumps({"schema": SCHEMA, "spoiled": spoiled}))
     for name, wrong in spoiled.items():
-        print(f"{name}: {'; '.join(wrong)}")
+        print(f"{name}: {'; '.join(wrong)}", file=sys.stderr if as_json else sys.stdout)
     return 3 if spoiled else 0
