@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -204,7 +205,9 @@ def refuse_foreign(path: Path) -> None:
         layer_root = place == path
         if status.st_uid not in (0, os.geteuid()) and not layer_root:
             raise CommitError(f"{place} belongs to another user: its changes cannot be trusted")
-        if status.st_mode & 0o022 and not layer_root:
+        # In a sticky directory of root's nobody else can move what is root's.
+        shared = status.st_mode & 0o022 and not (status.st_mode & stat.S_ISVTX and status.st_uid == 0)
+        if shared and not layer_root:
             raise CommitError(f"{place} can be written by others: its changes cannot be trusted")
 
 

@@ -25,6 +25,9 @@ LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stder
 CHANNEL = "/dev/skillrun"
 """Where the stand-ins inside a view leave their notes and find the programs they stand for."""
 
+UPPERS = ("ext4", "xfs", "btrfs", "tmpfs")
+"""File systems that can hold an overlay's changes."""
+
 UNSHOWN_PROC = ("kcore", "keys", "kpagecount", "kpageflags", "kpagecgroup", "timer_list", "sched_debug", "latency_stats")
 
 
@@ -72,6 +75,20 @@ def upper_home(spec: Spec, mounted: Mounted, mounts: Sequence[Mounted], number: 
     if target == "/" and mount_of("/var/lib", mounts).target == "/" and os.geteuid() == 0:
         return Path("/var/lib/skillrun/views") / spec.id / str(number)
     return Path(target) / f".skillrun-{os.geteuid()}" / spec.id / str(number)
+
+
+def spare_homes(spec: Spec, mounted: Mounted, mounts: Sequence[Mounted], number: int) -> list[Path]:
+    """Other places for a layer's directories, where its own file system cannot hold them (an overlay, as in containers).
+
+    Disks before memory, then by room. Their names cannot be guessed, since some of these places are open to all.
+    """
+    found = []
+    for other in mounts:
+        fit = other.fstype in UPPERS and not other.read_only and os.path.isdir(other.target)
+        if fit and other.target != mounted.target and os.access(other.target, os.W_OK):
+            room = os.statvfs(other.target)
+            found.append((other.fstype == "tmpfs", -room.f_bavail * room.f_frsize, other.target))
+    return [Path(target) / f".skillrun-{os.geteuid()}-{spec.id}" / str(number) for _, _, target in sorted(found)]
 
 
 def make_private(folder: Path) -> list[str]:

@@ -107,8 +107,11 @@ def _root_tier(folder: str) -> Tier:
         reason = try_view("R", folder)
         return Tier("R", not reason, reason, _advice(reason))
     sudo, remark = sudo_command()
+    if sudo and remark:
+        return Tier("R", True, "", f"{remark}; not tried until then")
     if sudo:
-        return Tier("R", True, "", remark)
+        reason = try_view("R", folder, sudo)
+        return Tier("R", not reason, reason, _advice(reason))
     return Tier("R", False, remark, "give your user sudo rights, or run skillrun as root")
 
 
@@ -130,11 +133,13 @@ def _journal_tier() -> Tier:
     return Tier("J", not reason, reason)
 
 
-def try_view(letter: str, folder: str) -> str:
+def try_view(letter: str, folder: str, sudo: tuple[str, ...] = ()) -> str:
     """Build a view below `folder`, write in it, and take it down: empty when that worked, else why not."""
-    from skillrun.view.keeping import drop, remove_tree
+    from skillrun.view.deputy import Work
+    from skillrun.view.keeping import remove_tree
     from skillrun.view.spec import Account, Spec
     from skillrun.view.view import View, ViewError, new_id
+    from skillrun.view.workplace import CommitError
 
     try:
         changes = tempfile.mkdtemp(prefix=".skillrun-probe-", dir=folder)
@@ -142,10 +147,10 @@ def try_view(letter: str, folder: str) -> str:
         return f"{folder} cannot be written to ({error.strerror})"
     account = Account.current()
     try:
-        with View(Spec(letter, new_id(), changes, account)) as view:
+        with View(Spec(letter, new_id(), changes, account, elevated=bool(sudo)), sudo) as view:
             view.write(os.path.join(account.home, ".skillrun-probe"), b"")
-        drop(Path(changes))
-    except (ViewError, OSError) as error:
+        Work(Path(changes), sudo).drop()
+    except (ViewError, CommitError, OSError) as error:
         return str(error)
     finally:
         remove_tree(Path(changes))

@@ -7,9 +7,20 @@ from pathlib import Path
 
 from skillrun.view import namespaces as ns
 from skillrun.view import standins
-from skillrun.view.mounts import Built, add_overlay, give_up, make_devices, make_private, mask, show_sys, upper_home
+from skillrun.view.mounts import (
+    Built,
+    add_overlay,
+    give_up,
+    make_devices,
+    make_private,
+    mask,
+    show_sys,
+    spare_homes,
+    upper_home,
+)
 from skillrun.view.spec import Spec
-from skillrun.view.table import Mounted, is_kernel_state, read_mounts
+from skillrun.view.table import Mounted, is_kernel_state, mount_of, read_mounts
+from skillrun.visible import size
 
 TERMINAL_GROUP = 5
 """The group of terminals on every Linux distribution (systemd and Debian's base-passwd agree)."""
@@ -74,6 +85,8 @@ def _cover(spec: Spec, built: Built, mounted: Mounted, mounts: tuple[Mounted, ..
             add_overlay(built, home, mounted, at, shim)
             return
         except (OSError, ValueError) as error:
+            if _cover_from_elsewhere(spec, built, mounted, mounts, shim):
+                return
             if target == "/":
                 raise
             built.notes.append(f"{target} is read-only inside ({error})")
@@ -81,3 +94,22 @@ def _cover(spec: Spec, built: Built, mounted: Mounted, mounts: tuple[Mounted, ..
         built.notes.append(f"{target} is read-only inside ({mounted.fstype})")
     if os.path.lexists(at):
         ns.bind(target, at, read_only=True)
+
+
+def _cover_from_elsewhere(spec: Spec, built: Built, mounted: Mounted, mounts: tuple[Mounted, ...], shim: str) -> bool:
+    """Keep the changes of a tree on another file system than its own; a commit copies them then. False: nowhere."""
+    at = built.root + (mounted.target if mounted.target != "/" else "")
+    for home in spare_homes(spec, mounted, mounts, len(built.layers)):
+        try:
+            add_overlay(built, home, mounted, at, shim)
+        except (OSError, ValueError):
+            continue
+        place = mount_of(str(home), mounts)
+        room = os.statvfs(home)
+        kind = "memory, " if place.fstype == "tmpfs" else ""
+        where = f"{place.target} ({kind}{size(room.f_bavail * room.f_frsize)} free)"
+        built.notes.append(
+            f"changes of {mounted.target} are kept in {where}, since {mounted.fstype} cannot; a commit copies them"
+        )
+        return True
+    return False
