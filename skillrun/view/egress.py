@@ -102,12 +102,15 @@ class Egress:
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.sleep(0)  # a closed transport lets go of its socket in the loop's next round
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            await self._request(head, reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+                head = await reader.readuntil(b"\r\n\r\n")
+                await self._request(head, reader, writer)
+        finally:
+            writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
@@ -131,12 +134,15 @@ class Egress:
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n\r\n" + str(error).encode("utf-8", "replace"))
             await writer.drain()
             return
-        if tunnel:
-            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        else:
-            target = url if through else urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-            out_writer.write(f"{method} {target} {version}\r\n".encode("latin-1") + _forwarded(headers))
-        sent, received = await asyncio.gather(_pump(reader, out_writer), _pump(out_reader, writer))
+        try:
+            if tunnel:
+                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            else:
+                target = url if through else urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+                out_writer.write(f"{method} {target} {version}\r\n".encode("latin-1") + _forwarded(headers))
+            sent, received = await asyncio.gather(_pump(reader, out_writer), _pump(out_reader, writer))
+        finally:
+            out_writer.close()
         self._contacts[number] = Contact(host, port, True, sent, received)
 
     async def _dial(

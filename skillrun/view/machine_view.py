@@ -60,7 +60,7 @@ def _furnish(spec: Spec, root: str) -> None:
     for name in ("proc", "sys", "dev", "run", "tmp"):
         os.makedirs(f"{root}/{name}", exist_ok=True)
     make_devices(f"{root}/dev", TERMINAL_GROUP)
-    show_sys(f"{root}/sys")
+    _make_sys(f"{root}/sys")
     ns.mount("tmpfs", f"{root}/run", "tmpfs", ns.MS_NOSUID | ns.MS_NODEV, "mode=755,size=64m")
     os.mkdir(f"{root}/run/lock")
     os.chmod(f"{root}/run/lock", 0o1777)
@@ -79,6 +79,14 @@ def _furnish(spec: Spec, root: str) -> None:
         ns.bind(outside, place, read_only=True)
     for path in machine.read_only:
         ns.bind(f"{root}{path}", f"{root}{path}", read_only=True)
+
+
+def _make_sys(at: str) -> None:
+    """A /sys of the machine's own network, which lists no device of the outside; where it may not be made, the outside's."""
+    try:
+        ns.mount("sysfs", at, "sysfs", ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
+    except OSError:
+        show_sys(at)
 
 
 def _open_loopback() -> None:
