@@ -15,7 +15,7 @@ FLOORS = [
      "plan", "report", "wording", "drift", "schema", "catalog", "lint", "conversation", "message", "clipboard", "servers",
      "inventory", "sandbox"},
     {"executor", "session", "models", "targets", "surfaces", "undo"},
-    {"cli", "__main__"},
+    {"cli", "__main__", "pytest_plugin"},
 ]  # fmt: skip
 """Lower floors first; a module imports only from its own floor and those below."""
 
