@@ -311,11 +311,12 @@ def _keep_file(run: Run, target: Target, path: str, data: bytes) -> None:
 
 def _place(facts: Mapping[str, Any], target: Target) -> Place:
     user = facts.get("user") or {}
+    environment: Mapping[str, str] = getattr(target, "environment", os.environ)
     return Place(
         cwd=os.getcwd(),
         home=str(user.get("home") or os.path.expanduser("~")),
         user=str(user.get("name") or ""),
-        variables={name: value for name, value in os.environ.items() if name in _INHERITED},
+        variables={name: value for name, value in environment.items() if name in _INHERITED},
         contained=target.contained,
     )
 
