@@ -7,7 +7,7 @@ lint:
 types:
 	$(PYTHON) -m mypy
 test:
-	$(PYTHON) -m pytest -n 2
+	$(PYTHON) -m pytest -n 2 -m "not slow"
 fix:
 	$(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
 bench-scenarios:

@@ -73,7 +73,7 @@ def main() -> None:
         os.chdir(HERE)
         for step in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)):
             run(PYTHON, "-m", *step)
-        os.execv(PYTHON, [str(PYTHON), "-m", "pytest", "-n", "2", *sys.argv[2:]])
+        os.execv(PYTHON, [str(PYTHON), "-m", "pytest", "-n", "2", "-m", "not slow", *sys.argv[2:]])
     make_environment("")
     os.execv(PYTHON, [str(PYTHON), "-m", "skillrun", *sys.argv[1:]])
 
