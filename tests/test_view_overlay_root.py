@@ -37,6 +37,7 @@ from skillrun.view.deputy import Work
 from skillrun.view.probe import explain
 folder = Path("/var/lib/one"); folder.mkdir()
 print("doctor", explain("/var/lib")[0][1:3])
+times = [os.stat(place).st_mtime_ns for place in ("/", "/var/lib", "/dev/shm", "/run")]
 target = PreviewTarget.open(folder, tier="R")
 stream = target.run(Command("echo new >/etc/new-file; rm /etc/hostname; useradd -m somebody; ls -A /etc/new-file"))
 try:
@@ -54,6 +55,7 @@ if sys.argv[1] == "commit":
     print("undo", work.undo().phase)
 print("real at the end", os.path.exists("/etc/new-file"), os.path.exists("/etc/hostname"))
 work.drop()
+print("times kept", times == [os.stat(place).st_mtime_ns for place in ("/", "/var/lib", "/dev/shm", "/run")])
 views = Path("/var/lib/skillrun/views")
 left = [str(path) for place in ("/", "/dev/shm", "/tmp", "/run") for path in Path(place).glob(".skillrun*")]
 print("left", left + ([str(path) for path in views.iterdir()] if views.is_dir() else []))
@@ -80,6 +82,7 @@ def test_a_dry_run_works_there_and_leaves_nothing(tmp_path: Path) -> None:
     assert "changes of / are kept in " in said
     assert "real before False True" in said
     assert "real at the end False True" in said
+    assert "times kept True" in said
     assert said.rstrip().endswith("left []"), said
 
 

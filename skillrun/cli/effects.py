@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 from skillrun.cli.group import Problem
 from skillrun.cli.options import Options
@@ -18,7 +19,11 @@ from skillrun.secrets import Vault
 from skillrun.session import Conclude, Session
 from skillrun.skill import Skill
 
-COMMIT, DISCARD = "commit", "discard"
+if TYPE_CHECKING:
+    from skillrun.targets.preview import PreviewTarget
+    from skillrun.view.deputy import Work
+
+COMMIT, DISCARD, EXPLORE = "commit", "discard", "explore"
 FINE = (Outcome.VERIFIED, Outcome.REMOVED)
 
 
@@ -77,10 +82,23 @@ class Effects:
                 code=7,
             ) from error
 
+        self.notes += [Noted(note) for note in target.notes]
+        if target.tier == "U":
+            self._note_foreign(target.view.spec.account.home)
+
         def conclude(session: Session, outcome: Outcome, summary: str) -> Generator[Event, None, tuple[Outcome, str]]:
             return (yield from self._conclude_view(target, session, outcome, summary))
 
         return target, conclude
+
+    def _note_foreign(self, home: str) -> None:
+        from skillrun.view.user_view import foreign_owned
+
+        found = foreign_owned(home, os.getuid(), os.getgid())
+        if found:
+            more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+            text = f"cannot be changed in this view, since they belong to others: {', '.join(found[:5])}{more}"
+            self.notes.append(Noted(text, "warning"))
 
     def _journalled(self) -> tuple[Target, Conclude]:
         """For real and at once, the way back saved before every change. Raises Problem where that cannot be."""
@@ -147,45 +165,72 @@ class Effects:
         from skillrun.view.deputy import Work
 
         assert isinstance(target, PreviewTarget)
-        for note in target.notes:
-            yield Noted(note)
         touched = target.touched_canaries()
         if touched:
             yield Noted(f"bait was touched: {', '.join(str(bait) for bait in touched)}", "warning")
-        target.close()
         work = Work(self.folder.changes, sudo_for(self.folder.changes))
+        waiting = bool(target.deferred()) and outcome is Outcome.CHECKS_FAILED
+        keepable = not self.options.dry_run and (waiting or outcome in FINE) and outcome is not Outcome.ALREADY
+        wanted, seen = None, None
+        if keepable and isinstance(self.person, TerminalPerson) and self.options.approve not in ("all", "declared"):
+            wanted, seen = yield from self._explored(target, work, self.person, waiting)
+        target.close()
         if outcome is Outcome.ALREADY:
             work.drop()
             return outcome, summary
         changes = work.scan()
-        yield Changed(changes, "pending")
-        waiting = bool(target.deferred()) and outcome is Outcome.CHECKS_FAILED
-        if self.options.dry_run or (outcome not in FINE and not waiting):
+        if changes != seen:
+            wanted = None if wanted else wanted  # it is not what was agreed to: asked again
+            yield Changed(changes, "pending")
+        if not keepable:
             work.drop()
             yield Changed(changes, "discarded")
             if self.options.dry_run and outcome in FINE:
                 return Outcome.DRY_RUN_OK, f"{summary} (in a copy-on-write view; nothing of it was kept)"
             return outcome, f"{summary}; nothing was changed on the machine"
-        if not (yield from self._wanted(session, changes, waiting)):
+        if wanted is None:
+            wanted = yield from self._wanted(session, waiting)
+        if not wanted:
             work.drop()
             yield Changed(changes, "discarded")
             return Outcome.DISCARDED, "discarded: nothing was changed on the machine"
         return (yield from self._commit(work, changes, session))
 
-    def _wanted(self, session: Session, changes: object, waiting: bool) -> Generator[Event, None, bool]:
+    def _explored(
+        self, target: PreviewTarget, work: Work, person: TerminalPerson, waiting: bool
+    ) -> Generator[Event, None, tuple[bool, dict[str, object]]]:
+        """The question while the view is still there to be looked at; the answer, and the changes it was about."""
+        from skillrun.targets.preview import ViewError
+
+        while True:
+            target.record()
+            changes = work.scan()
+            yield Changed(changes, "pending")
+            answer = yield from self._question(waiting, (COMMIT, DISCARD, EXPLORE))
+            if answer != EXPLORE:
+                return answer == COMMIT, changes
+            try:
+                person.look_around(target)
+            except (ViewError, OSError) as error:
+                yield Noted(f"the view cannot be looked at: {error}", "warning")
+
+    def _question(self, waiting: bool, choices: tuple[str, ...]) -> Generator[Event, None, str]:
+        question = "Commit these changes to the machine?"
+        if waiting:
+            question = f"The checks need services, which start only after the commit. {question}"
+        yield Asked(question, choices, about="commit")
+        answer = self.person.ask(question, choices, DISCARD)
+        yield Answered(answer or DISCARD, by="person" if answer else "nobody")
+        return answer or DISCARD
+
+    def _wanted(self, session: Session, waiting: bool) -> Generator[Event, None, bool]:
         """The one question of a preview; the approval mode answers it where it may."""
         if self.options.approve == "all":
             return True
         if self.options.approve == "declared":
             asked = [call for call, decision in session.executor.denied if decision.verdict is Verdict.ASK]
             return not asked
-        question = "Commit these changes to the machine?"
-        if waiting:
-            question = f"The checks need services, which start only after the commit. {question}"
-        yield Asked(question, (COMMIT, DISCARD), about="commit")
-        answer = self.person.ask(question, (COMMIT, DISCARD), DISCARD)
-        yield Answered(answer or DISCARD, by="person" if answer else "nobody")
-        return answer == COMMIT
+        return (yield from self._question(waiting, (COMMIT, DISCARD))) == COMMIT
 
     def _commit(
         self, work: object, changes: dict[str, object], session: Session

@@ -14,7 +14,7 @@ import termios
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.panel import Panel
@@ -26,6 +26,9 @@ from skillrun.events import Decision, EffectKind, Result, ToolCall
 from skillrun.ports import Approval, Place, Target
 from skillrun.report import wish
 from skillrun.visible import shown
+
+if TYPE_CHECKING:
+    from skillrun.targets.preview import PreviewTarget
 
 ONLY_ONCE = frozenset(
     {
@@ -231,6 +234,14 @@ class TerminalPerson:
                 except StopIteration as stop:
                     result: Result = stop.value
                     return result
+
+    def look_around(self, target: PreviewTarget) -> None:
+        """Open a shell in a view on this terminal, until it ends. Raises OSError, ViewError."""
+        from skillrun.cli.explore import explore
+
+        with self.pause():
+            self._console.print(Text("your shell, inside the view; `exit` brings you back to the question", style="dim"))
+            explore(target, self._fd)
 
     # --- the terminal --------------------------------------------------------------------------
 

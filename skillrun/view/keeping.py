@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from skillrun.view.layers import FILE as LAYERS
@@ -66,10 +66,20 @@ def remove_empty(path: Path, stop: Path) -> None:
     """Remove a directory and those above it, as long as they are empty, skillrun's own, and below `stop` or outside it."""
     while path != stop and any(part == "skillrun" or part.startswith(".skillrun") for part in path.parts):
         try:
-            path.rmdir()
+            with unnoticed(path.parent):
+                path.rmdir()
         except OSError:
             return
         path = path.parent
+
+
+@contextmanager
+def unnoticed(folder: Path) -> Iterator[None]:
+    """Keep a directory's times while a name of skillrun's own comes or goes in it, where this process may."""
+    status = folder.stat()
+    yield
+    with suppress(OSError):
+        os.utime(folder, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def forget(folder: Path) -> None:

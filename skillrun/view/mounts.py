@@ -15,7 +15,7 @@ from pathlib import Path
 
 from skillrun.view import canaries
 from skillrun.view import namespaces as ns
-from skillrun.view.keeping import remove_tree
+from skillrun.view.keeping import remove_tree, unnoticed
 from skillrun.view.layers import Layer
 from skillrun.view.spec import Spec
 from skillrun.view.table import Mounted, mount_of
@@ -84,7 +84,7 @@ def spare_homes(spec: Spec, mounted: Mounted, mounts: Sequence[Mounted], number:
     """
     found = []
     for other in mounts:
-        fit = other.fstype in UPPERS and not other.read_only and os.path.isdir(other.target)
+        fit = other.fstype in UPPERS and not other.read_only and os.path.isdir(other.target) and other.target != "/dev"
         if fit and other.target != mounted.target and os.access(other.target, os.W_OK):
             room = os.statvfs(other.target)
             found.append((other.fstype == "tmpfs", -room.f_bavail * room.f_frsize, other.target))
@@ -98,7 +98,8 @@ def make_private(folder: Path) -> list[str]:
         missing.append(folder)
         folder = folder.parent
     for path in reversed(missing):
-        path.mkdir(mode=0o700)
+        with unnoticed(path.parent):
+            path.mkdir(mode=0o700)
     return [str(path) for path in reversed(missing)]
 
 

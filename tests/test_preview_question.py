@@ -1,0 +1,74 @@
+"""The one question of a preview, at a terminal: look around in the view first, then commit or discard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skillrun.view.probe import probe
+from tests.terminal import Terminal
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.overlay,
+    pytest.mark.skipif(probe().tier not in ("R", "U"), reason=f"no view here: {'; '.join(probe().reasons)}"),
+]
+
+SKILL = """---
+name: note
+description: One file in the home directory.
+metadata:
+  skillrun-verify: 'test -e "$HOME/note"'
+  skillrun-privilege: "none"
+---
+# Note
+## Install
+```bash
+echo installed > "$HOME/note"
+```
+"""
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    """`install --preview` of a skill of one file, on a terminal."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "note").mkdir()
+    (tmp_path / "note/SKILL.md").write_text(SKILL)
+    words = ["install", str(tmp_path / "note"), "--preview", "--model", "builtin", "--color", "never"]
+    source = f"import sys; from skillrun.cli import main; sys.exit(main({words!r}))"
+    environment = {"HOME": str(tmp_path / "home"), "XDG_STATE_HOME": str(tmp_path / "state"), "PS1": "$ "}
+    return Terminal(source, rows=50, columns=120, environment=environment)
+
+
+def test_explore_opens_a_shell_in_the_view_and_asks_again(terminal: Terminal, tmp_path: Path) -> None:
+    """The shell sees what was installed, the machine does not have it; then discard leaves nothing."""
+    with terminal:
+        terminal.wait_for("3) explore", 60)
+        terminal.type("explore\n")
+        terminal.wait_for("inside the view")
+        terminal.type("cat ~/note; echo seen-$((40+2)); tty\n")
+        terminal.wait_for("seen-42")
+        assert "installed" in terminal.screen
+        assert not (tmp_path / "home/note").exists()
+        terminal.type("exit\n")
+        terminal.wait_for("[discard] > ")
+        terminal.type("discard\n")
+        terminal.wait_for("Discarded", 30)
+    assert not (tmp_path / "home/note").exists()
+
+
+def test_what_was_changed_while_looking_is_shown_and_committed(terminal: Terminal, tmp_path: Path) -> None:
+    """An edit in the explored view is among the changes of the second question; commit keeps it."""
+    with terminal:
+        terminal.wait_for("3) explore", 60)
+        terminal.type("3\n")
+        terminal.wait_for("inside the view")
+        terminal.type("echo mine > ~/more; exit\n")
+        terminal.wait_for("2 added", 30)
+        terminal.type("commit\n")
+        terminal.wait_for("committed", 30)
+        terminal.wait_for("Verified", 30)
+    assert (tmp_path / "home/note").read_text() == "installed\n"
+    assert (tmp_path / "home/more").read_text() == "mine\n"
