@@ -58,7 +58,7 @@ def _pytest(folder: Path, *words: str, env: dict[str, str] | None = None) -> sub
     (folder / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-p", "skillrun.pytest_plugin", "-p", "no:cacheprovider", "-q", *words]
     full = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
-    return subprocess.run(command, cwd=folder, env=full, capture_output=True, text=True, timeout=280)
+    return subprocess.run(command, cwd=folder, env=full, capture_output=True, text=True, timeout=850)
 
 
 def test_the_plugin_is_registered() -> None:
@@ -81,6 +81,7 @@ def test_loading_it_imports_nothing_of_ours() -> None:
 @pytest.mark.root
 @pytest.mark.overlay
 @pytest.mark.network
+@pytest.mark.timeout(900)  # the base may have to be built first
 def test_an_author_writes_ordinary_tests(tmp_path: Path) -> None:
     """Machines are fresh, have the faults that were named, and a skill that does not work fails its test."""
     if probe().tier != "R":

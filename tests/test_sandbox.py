@@ -23,6 +23,7 @@ from skillrun.sandbox.machine import Machine, account_in
 from skillrun.sandbox.trial import Outcome
 from skillrun.view.probe import probe
 
+pytestmark = pytest.mark.timeout(900)  # whichever test comes first builds the base, on a busy machine in minutes
 CLASSES = {"package-database", "python", "node", "native", "rights", "network", "services", "documentation", "resources"}
 
 
