@@ -521,7 +521,9 @@ def test_a_failing_skill_keeps_its_run(base: list[Path], tmp_path: Path) -> None
     assert done.returncode == 3, done.stderr + done.stdout
     (row,) = json.loads(done.stdout)["trials"]
     assert (row["ok"], row["verified"], row["false_done"]) == (False, False, False)
-    assert (Path(row["run_folder"]) / "journal.jsonl").is_file()
+    journal = (Path(row["run_folder"]) / "journal.jsonl").read_text()
+    assert "/home/dev/greeting.txt" in journal, "judged by the home directory of the machine"
+    assert "/root/greeting.txt" not in journal
     assert ElementTree.parse(report).getroot().find(".//failure") is not None
 
 
