@@ -464,3 +464,22 @@ def test_bundled_skills_are_not_put_down(path: Path) -> None:
     skill = find_skill(str(path.parent))
     commands = [command for step in (*skill.steps, *skill.uninstall) for command in step.commands]
     caution.survey(Bench(Brief(skill)), [piece for command in commands for piece in script.pieces(command, 1)])
+
+
+@pytest.mark.parametrize(
+    ("platforms", "expected"),
+    [
+        (None, False),
+        (("linux", "macos"), False),
+        (("linux/amd64",), False),
+        (("freebsd",), False),
+        (("macos",), True),
+        (("darwin",), True),
+        (("linux/arm64",), True),
+    ],
+)
+def test_a_skill_for_other_platforms_is_ruled_out(platforms: tuple[str, ...] | None, expected: bool) -> None:
+    """Declared platforms decide, with or without architecture; a word that is not known rules nothing out."""
+    from skillrun.models.builtin.script import ruled_out
+
+    assert ruled_out(platforms, {"os": {"system": "linux"}, "arch": "x86_64"}) is expected

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from typing import Any
 
@@ -11,8 +10,6 @@ import click
 
 from skillrun import __version__
 from skillrun.cli import VERBS
-from skillrun.events import SCHEMA
-from skillrun.skill import SkillError
 
 HEAD = """\
 skillrun VERB ...: install software from a piece of text, verify it, undo it.
@@ -74,6 +71,10 @@ def group() -> None:
 def complain(message: str, hint: str, as_json: bool) -> None:
     """Write an error: one line what is wrong, one what to do; with --json an object of the envelope."""
     if as_json:
+        import json
+
+        from skillrun.events import SCHEMA
+
         print(json.dumps({"schema": SCHEMA, "error": {"message": message, "hint": hint}}))
         return
     print(f"skillrun: {message}", file=sys.stderr)
@@ -104,9 +105,6 @@ def run(args: list[str]) -> int:
     except Problem as problem:
         complain(problem.message, problem.hint, as_json)
         return problem.code
-    except SkillError as error:
-        complain(str(error), LINT if error.line else SPECS, as_json)
-        return 2
     except click.UsageError as error:
         complain(error.format_message(), f"{error.ctx.command_path if error.ctx else 'skillrun'} --help", as_json)
         return 2
@@ -120,7 +118,17 @@ def run(args: list[str]) -> int:
         return 130
     except BrokenPipeError:
         return 0
-    except Exception as error:  # noqa: BLE001  a fault of ours: said in two lines, told whole in a file
-        complain(f"internal error: {type(error).__name__}: {error}", _keep_traceback(), as_json)
-        return 1
+    except Exception as error:  # noqa: BLE001  said in two lines, whatever it is
+        return _failed(error, as_json)
     return value if isinstance(value, int) else 0
+
+
+def _failed(error: Exception, as_json: bool) -> int:
+    """A skill that cannot be read is 2; anything else is a fault of ours, told whole in a file."""
+    from skillrun.skill import SkillError
+
+    if isinstance(error, SkillError):
+        complain(str(error), LINT if error.line else SPECS, as_json)
+        return 2
+    complain(f"internal error: {type(error).__name__}: {error}", _keep_traceback(), as_json)
+    return 1

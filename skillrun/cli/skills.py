@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import click
 
 from skillrun.cli.page import Page
-from skillrun.events import SCHEMA
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -43,7 +41,7 @@ def list_command(as_json: bool) -> int:
                 digest = ""
             row = {"name": entry.name, "description": entry.description, "source": entry.source, "path": str(entry.path)}
             rows.append({**row, "digest": digest, **({"problem": entry.problem} if entry.problem else {})})
-        print(json.dumps({"schema": SCHEMA, "skills": rows}, indent=2))
+        print(_envelope({"skills": rows}, indent=2))
         return 0
     if not entries:
         print("no skills found: `skillrun init NAME` makes one, `skillrun add SOURCE` adds one")
@@ -93,7 +91,7 @@ def show_command(skill: str, only_steps: bool, as_json: bool) -> int:
 
     found = find_skill(skill)
     if as_json:
-        print(json.dumps({"schema": SCHEMA, "skill": skill_to_dict(found)}, indent=2, ensure_ascii=False))
+        print(_envelope({"skill": skill_to_dict(found)}, indent=2))
         return 0
     if not only_steps:
         print(found.text.rstrip())
@@ -159,8 +157,17 @@ def add_command(source: str, name: str, only_diff: bool, replace: bool, as_json:
 
 
 def _told(as_json: bool, row: dict[str, Any], text: str) -> int:
-    print(json.dumps({"schema": SCHEMA, **row}) if as_json else text)
+    print(_envelope(row) if as_json else text)
     return 0
+
+
+def _envelope(data: dict[str, Any], indent: int | None = None) -> str:
+    """The data as the JSON that every verb answers with."""
+    import json
+
+    from skillrun.events import SCHEMA
+
+    return json.dumps({"schema": SCHEMA, **data}, indent=indent, ensure_ascii=False)
 
 
 @click.command("remove", cls=Page, examples=("skillrun remove foo",))

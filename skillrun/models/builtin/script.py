@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +47,17 @@ def fits(when: When, facts: Mapping[str, Any]) -> bool:
         and (not when.arch or bool(same_arch & set(when.arch)))
         and (when.root is None or when.root == can_be_root(facts))
     )
+
+
+_SYSTEMS = {"linux": "linux", "macos": "macos", "darwin": "macos", "windows": "windows", "win32": "windows"}
+
+
+def ruled_out(platforms: Sequence[str] | None, facts: Mapping[str, Any]) -> bool:
+    """True when this machine is none of the platforms a skill names (`os`, `os/arch`); an unknown word rules nothing out."""
+    named = [word.lower().partition("/") for word in platforms or ()]
+    if not named or not facts.get("os", {}).get("system") or any(name not in _SYSTEMS for name, _, _ in named):
+        return False
+    return not any(fits(When(os=(_SYSTEMS[name],), arch=(arch,) if arch else ()), facts) for name, _, arch in named)
 
 
 OF_A_LANGUAGE = frozenset({"pip", "pip3", "pipx", "uv", "npm", "pnpm", "yarn", "bun", "cargo", "go", "gem"})

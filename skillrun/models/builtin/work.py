@@ -63,6 +63,9 @@ def _steps(bench: Bench) -> Work[None]:
 def _plan(bench: Bench) -> Work[list[script.Piece]]:
     """The commands to run, blanks filled in. Raises Stop when there is nothing that fits or a person is needed."""
     skill = bench.brief.skill
+    if bench.brief.verb == "install" and script.ruled_out(skill.declared.platforms, bench.facts):
+        here = bench.facts.get("os", {}).get("name", "another")
+        raise Stop("unsupported", f"The skill says it is for {', '.join(skill.declared.platforms or ())}; this is {here}.")
     steps = skill.uninstall if bench.brief.verb == "uninstall" else skill.steps
     found: list[script.Piece] = []
     for step, commands in script.choose(steps, bench.facts):
