@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
+from skillrun.asking import ask_user
 from skillrun.events import (
     Answered,
     Asked,
@@ -25,7 +25,15 @@ from skillrun.events import (
     ToolCall,
     Verdict,
 )
-from skillrun.ports import Command, Person, Place, Policy, Stream, Target
+from skillrun.fetching import Fetched
+from skillrun.files import difference, read_file, write_file
+from skillrun.looks import Looks
+from skillrun.ownership import absent, counted, strays
+from skillrun.policy.approvals import binding
+from skillrun.policy.fetched import FetchedScript, unpack
+from skillrun.policy.judge import Judge
+from skillrun.policy.licence import accepts_terms
+from skillrun.ports import Approval, Command, Person, Place, Policy, Stream, Target
 from skillrun.secrets import Vault
 from skillrun.skill import Skill
 from skillrun.tools import BadInput, checked
@@ -33,8 +41,8 @@ from skillrun.tools import BadInput, checked
 CHECK = "check"
 """The name of skillrun's own calls: a command in a fresh login shell. No model can make them."""
 
-READ_LIMIT = 48_000
-"""Bytes of a file a model reads at once."""
+LICENCE = "licence"
+"""The rule under which accepting terms is always asked."""
 
 Settle = Callable[[Decision, Place], Decision]
 """Turns a decision that asks into the approval mode's own answer, where the mode has one."""
@@ -46,6 +54,14 @@ class Stopped(Exception):
     def __init__(self, outcome: Outcome, summary: str) -> None:
         super().__init__(summary)
         self.outcome, self.summary = outcome, summary
+
+
+class _Edited(Exception):
+    """The person wants another command instead."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(command)
+        self.command = command
 
 
 def _settle_nothing(decision: Decision, place: Place) -> Decision:
@@ -67,10 +83,19 @@ class Executor:
     """Called with a path and what `write_file` is about to write there, so that its pre-image can be kept."""
     remember: Callable[[ToolCall, Decision, Place], str] | None = None
     """Keeps an approval for good; returns the rule in words."""
+    scripts: str = ""
+    """The folder for scripts that are looked at before they run; empty: a temporary one on the target."""
     denied: list[tuple[ToolCall, Decision]] = field(default_factory=list)
     commands: int = 0
-    _approved: set[tuple[str, str, str]] = field(default_factory=set)
+    _approved: set[str] = field(default_factory=set)
     _alive: Result | None = None
+    _waiting: str = ""
+    _typed: str = ""
+    """What was typed at the waiting command since the last Enter."""
+    _fetched: Fetched | None = None
+    """The script the call at hand was unpacked into."""
+    _saved: int = 0
+    _folder: str = ""
 
     def carry_out(self, call: ToolCall, own: bool = False) -> Generator[Event, None, Result]:
         """Decide on a call and, if it may, carry it out. Raises Stopped when the run must end instead.
@@ -83,12 +108,21 @@ class Executor:
             except BadInput as error:
                 return (yield from self._finish(call, Result(State.ERROR, output=str(error))))
         if call.name == "ask_user":
-            return (yield from self._ask_user(call))
-        call, refusal = yield from self._decide(call)
+            yield Started(call, self.place.cwd)
+            return (yield from self._finish(call, (yield from ask_user(call, self.person, self.vault))))
+        self._fetched = None
+        call, decision, refusal = yield from self._decide(call)
         if refusal is not None:
             return refusal
+        if self._fetched is not None and not self._fetched.unchanged(self.target):
+            changed = Decision(Verdict.DENY, "the saved script is no longer the one that was looked at", "fetched-changed")
+            return (yield from self._refuse(call, changed))
+        missing = self._absent(call, decision)
         yield Started(call, self.place.cwd)
         result = yield from self._perform(call)
+        if missing and result.ok and result.state is State.EXITED:
+            made = self._looks.own(missing)
+            result = dataclasses.replace(result, created=(*result.created, *(path for path in missing if path in made)))
         return (yield from self._finish(call, result))
 
     def _finish(self, call: ToolCall, result: Result) -> Generator[Event, None, Result]:
@@ -105,73 +139,162 @@ class Executor:
 
     # --- deciding ------------------------------------------------------------------------------
 
-    def _decide(self, call: ToolCall) -> Generator[Event, None, tuple[ToolCall, Result | None]]:
+    def _decide(self, call: ToolCall) -> Generator[Event, None, tuple[ToolCall, Decision, Result | None]]:
+        """The call to carry out (edited or unpacked), the decision on it, and the result instead where it may not be."""
         while True:
-            decision = self._judge(call)
-            if decision.verdict is not Verdict.ASK:
-                break
-            if self._shape(call) in self._approved:
-                decision = dataclasses.replace(
-                    decision, verdict=Verdict.ALLOW, by="person", reason="approved earlier in this run"
-                )
-                break
-            if not self.person.attended:
-                yield Decided(call, decision)
-                self.denied.append((call, decision))
-                yield from self._finish(call, Result(State.DENIED, output=f"needs approval: {decision.reason}"))
-                raise Stopped(Outcome.DENIED, f"needs approval: {describe(call)} ({decision.reason})")
-            word = self.person.approve(call, decision, self.place)
-            if word.how == "edit":
-                call = dataclasses.replace(call, input={**call.input, "command": word.command})
+            try:
+                script = unpack(call.command) if call.name == "shell" else None
+                if script is None or hasattr(self.target, "underneath"):  # a simulated dry run fetches nothing
+                    decision = self._judge(call)
+                else:
+                    found = yield from self._fetch(call, script)
+                    if isinstance(found, Result):
+                        return call, Decision(Verdict.DENY, found.output), found
+                    call, decision = found
+                decision = yield from self._consent(call, decision)
+            except _Edited as edited:
+                self._fetched = None
+                call = dataclasses.replace(call, input={**call.input, "command": edited.command})
+                call = dataclasses.replace(call, input={k: v for k, v in call.input.items() if k != "unpacked"})
                 continue
-            decision = self._heed(call, decision, word.how, word.reason)
-            if word.how == "stop":
+            if decision.verdict is Verdict.ALLOW:
                 yield Decided(call, decision)
-                yield from self._finish(call, Result(State.DENIED, output="the person stopped the run"))
-                raise Stopped(Outcome.DENIED, word.reason or "you stopped the run")
-            break
+                return call, decision, None
+            return call, decision, (yield from self._refuse(call, decision))
+
+    def _consent(self, call: ToolCall, decision: Decision) -> Generator[Event, None, Decision]:
+        """Ask the person where the decision asks. Raises _Edited for another command, Stopped when it ends the run."""
+        if decision.verdict is not Verdict.ASK:
+            return decision
+        bound = self._binding(call)
+        licence = decision.rule == LICENCE
+        if bound in self._approved and not licence:
+            return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason="approved earlier in this run")
+        if not self.person.attended:
+            yield Decided(call, decision)
+            self.denied.append((call, decision))
+            yield from self._finish(call, Result(State.DENIED, output=f"needs approval: {decision.reason}"))
+            outcome = Outcome.NEEDS_PERSON if licence else Outcome.DENIED
+            raise Stopped(outcome, f"needs approval: {describe(call)} ({decision.reason})")
+        if licence and self._alive is not None:
+            yield Asked((self._alive.screen or self._alive.output)[-2000:], about="licence")
+        decision = self._counted(decision)
+        word = self.person.approve(call, decision, self.place)
+        if licence:
+            yield Answered("accepted" if word.how in ("once", "run", "always") else "not accepted")
+        if word.how == "edit":
+            raise _Edited(word.command)
+        decision = self._heed(call, decision, word, bound)
+        if word.how == "stop":
+            yield Decided(call, decision)
+            yield from self._finish(call, Result(State.DENIED, output="the person stopped the run"))
+            raise Stopped(Outcome.DENIED, word.reason or "you stopped the run")
+        return decision
+
+    def _refuse(self, call: ToolCall, decision: Decision) -> Generator[Event, None, Result]:
         yield Decided(call, decision)
-        if decision.verdict is Verdict.ALLOW:
-            return call, None
         self.denied.append((call, decision))
-        refusal = yield from self._finish(call, Result(State.DENIED, output=f"not carried out: {decision.reason}"))
-        return call, refusal
+        return (yield from self._finish(call, Result(State.DENIED, output=f"not carried out: {decision.reason}")))
+
+    def _fetch(self, call: ToolCall, script: FetchedScript) -> Generator[Event, None, tuple[ToolCall, Decision] | Result]:
+        """Save and describe a script: the call that runs the saved file and the decision on it, or a result instead."""
+        whole = self.policy(call, self.place)
+        if whole.verdict is Verdict.DENY:
+            return (yield from self._refuse(call, whole))
+        yield from self._end_alive(call)
+        found = Fetched(call, script, self._script_path(script))
+        decision = yield from self._consent(found.fetch, self._judge(found.question))
+        if decision.verdict is Verdict.ALLOW:
+            yield Decided(found.fetch, decision)
+            yield Started(found.fetch, self.place.cwd)
+            result = yield from self._perform(found.fetch)
+            if self._alive is not None:
+                result = yield from self._stream(found.fetch, self.target.interrupt())
+                self._alive = None
+            result = yield from self._finish(found.fetch, result)
+        else:
+            result = yield from self._refuse(found.fetch, decision)
+        if not result.ok:
+            note = "the script was not fetched, so nothing of it ran"
+            return (yield from self._finish(call, dataclasses.replace(result, note=note)))
+        try:
+            found = found.read(self.target, self.place, self._reader)
+        except OSError as error:
+            unread = Result(State.ERROR, output=f"{error.filename or found.path}: {error.strerror or error}")
+            return (yield from self._finish(call, unread))
+        self._fetched = found
+        return found.run, found.shown(self.settle(found.judged(whole), self.place))
+
+    @property
+    def _reader(self) -> Judge:
+        return self.policy if isinstance(self.policy, Judge) else Judge()
+
+    @property
+    def _looks(self) -> Looks:
+        return Looks(self.target)
+
+    def _script_path(self, script: FetchedScript) -> str:
+        if not self._folder:
+            self._folder = self.scripts if self.scripts and not self.place.contained else self._looks.folder()
+        self._saved += 1
+        # without a folder of our own the download fails, and nothing runs
+        return f"{self._folder or '/dev/null'}/{self._saved}-{script.interpreter.rsplit('/', 1)[-1].strip('.') or 'script'}"
 
     def _judge(self, call: ToolCall) -> Decision:
         judged = dataclasses.replace(call, name="shell") if call.name == CHECK else call
-        decision = self.settle(self.policy(judged, self.place), self.place)
+        place = self.place
+        decision = self.policy(judged, place)
+        if decision.verdict is Verdict.ALLOW and strays(decision.effects, place, self._looks):
+            place = dataclasses.replace(place, created=frozenset())
+            decision = self.policy(judged, place)
+        decision = self.settle(decision, place)
         if call.name == "write_file":
-            shown = Effect(EffectKind.WRITE, str(call.input["path"]), self._diff(call))
+            shown = Effect(EffectKind.WRITE, str(call.input["path"]), difference(call, self.target))
             others = tuple(e for e in decision.effects if e.kind is not EffectKind.WRITE)
             decision = dataclasses.replace(decision, effects=(shown, *others))
+        if call.name == "shell_input" and call.input.get("action") == "type" and decision.verdict is not Verdict.DENY:
+            seen = f"{self._alive.output[-2000:]}\n{self._alive.screen}" if self._alive else ""
+            if accepts_terms(self._typed + str(call.input.get("text", "")), seen):
+                return Decision(Verdict.ASK, "accepting a licence or terms is yours to do", LICENCE, decision.effects)
         return decision
 
-    def _heed(self, call: ToolCall, decision: Decision, how: str, reason: str) -> Decision:
-        if how in ("once", "run", "always"):
-            if how != "once":
-                self._approved.add(self._shape(call))
-            rule = self.remember(call, decision, self.place) if how == "always" and self.remember else decision.rule
+    def _counted(self, decision: Decision) -> Decision:
+        if self._alive is not None or self.place.contained:
+            return decision
+        return dataclasses.replace(decision, effects=counted(decision.effects, self.place, self._looks))
+
+    def _absent(self, call: ToolCall, decision: Decision) -> list[str]:
+        """What a command is about to make: paths it would write that are not there yet."""
+        if call.name != "shell" or self.place.contained or self._alive is not None or call.input.get("background"):
+            return []
+        return absent(decision.effects, self.place, self._looks)
+
+    def _heed(self, call: ToolCall, decision: Decision, word: Approval, bound: str) -> Decision:
+        if word.how in ("once", "run", "always"):
+            if word.how != "once":
+                self._approved.add(bound)
+            always = word.how == "always" and self.remember is not None and self._fetched is None
+            rule = self.remember(call, decision, self.place) if always and self.remember else decision.rule
             return dataclasses.replace(
-                decision, verdict=Verdict.ALLOW, by="person", rule=rule, reason=reason or "you approved it"
+                decision, verdict=Verdict.ALLOW, by="person", rule=rule, reason=word.reason or "you approved it"
             )
-        return dataclasses.replace(decision, verdict=Verdict.DENY, by="person", reason=reason or "the person said no")
+        return dataclasses.replace(decision, verdict=Verdict.DENY, by="person", reason=word.reason or "the person said no")
 
-    def _shape(self, call: ToolCall) -> tuple[str, str, str]:
-        return (
-            call.name,
-            repr(sorted(call.input.items())) if call.name not in ("shell", CHECK) else call.command,
-            self.place.cwd,
-        )
+    def _binding(self, call: ToolCall) -> str:
+        """What an approval of this call is good for; anything else is asked again."""
+        if self._fetched is not None and self._fetched.told is not None:
+            original = self._fetched.original
+            programs = self._programs(self._fetched.script.run_command("/dev/null"))
+            programs["the script"] = self._fetched.told.sha256
+            return binding(original, self.place, self.skill.digest, programs)
+        if call.name == "shell_input":
+            return binding(call, self.place, self.skill.digest, {"waiting": self._waiting})
+        programs = self._programs(call.command) if call.name in ("shell", CHECK) else {}
+        return binding(call, self.place, self.skill.digest, programs)
 
-    def _diff(self, call: ToolCall) -> str:
-        path = str(call.input["path"])
-        try:
-            old = self.target.get(path, READ_LIMIT).decode("utf-8", "replace")
-        except OSError:
-            old = ""
-        new = str(call.input["content"])
-        lines = difflib.unified_diff(old.splitlines(), new.splitlines(), f"{path} (now)", f"{path} (new)", lineterm="", n=2)
-        return "\n".join(lines)
+    def _programs(self, command: str) -> dict[str, str]:
+        names = self._reader.command(command, self.place).executables
+        return self._looks.programs(names) if self._alive is None else dict.fromkeys(names, "")
 
     # --- carrying out --------------------------------------------------------------------------
 
@@ -182,17 +305,15 @@ class Executor:
             if call.name == "shell_input":
                 return (yield from self._shell_input(call))
             if call.name == "read_file":
-                return self._read_file(call)
+                return read_file(call, self.target, self.vault)
             if call.name == "write_file":
-                return self._write_file(call)
+                return write_file(call, self.target, self.before_write)
         except OSError as error:
             return Result(State.ERROR, output=f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
         return Result(State.ERROR, output=f"there is no tool called {call.name!r}")
 
     def _shell(self, call: ToolCall) -> Generator[Event, None, Result]:
-        if self._alive is not None:
-            yield Noted("the command before was still alive; it is ended first", "warning")
-            yield from self._stream(call, self.target.interrupt())
+        yield from self._end_alive(call)
         self.commands += 1
         quiet = call.input.get("timeout_s")
         command = Command(
@@ -203,6 +324,12 @@ class Executor:
             login=call.name == CHECK,
         )
         return (yield from self._follow(call, self.target.run(command)))
+
+    def _end_alive(self, call: ToolCall) -> Generator[Event, None, None]:
+        if self._alive is not None:
+            yield Noted("the command before was still alive; it is ended first", "warning")
+            yield from self._stream(call, self.target.interrupt())
+            self._alive = None
 
     def _shell_input(self, call: ToolCall) -> Generator[Event, None, Result]:
         action = str(call.input["action"])
@@ -215,6 +342,7 @@ class Executor:
             return Result(State.ERROR, output="no command is waiting: start one with `shell`")
         if action == "type":
             text = str(call.input.get("text", "")) + ("\n" if call.input.get("enter", True) else "")
+            self._typed = "" if text.endswith("\n") else self._typed + text
             return (yield from self._follow(call, self.target.answer(text)))
         if action == "wait":
             quiet = call.input.get("timeout_s")
@@ -243,6 +371,8 @@ class Executor:
             yield Answered(answer, by="skill")
             result = yield from self._stream(call, self.target.answer(answer + "\n"))
         self._alive = result if result.state in (State.WAITING, State.QUIET) else None
+        if call.name in ("shell", CHECK):
+            self._waiting, self._typed = call.command, ""
         return result
 
     def _stream(self, call: ToolCall, stream: Stream) -> Generator[Event, None, Result]:
@@ -260,51 +390,6 @@ class Executor:
             ended = yield from self.target.interrupt()
             self._alive = None
             return dataclasses.replace(ended, state=State.INTERRUPTED, note="interrupted by the person")
-
-    def _read_file(self, call: ToolCall) -> Result:
-        path, offset = str(call.input["path"]), int(call.input.get("offset") or 0)
-        limit = min(int(call.input.get("limit") or READ_LIMIT), READ_LIMIT)
-        data = self.target.get(path, offset + limit + 1)
-        part = data[offset : offset + limit]
-        note = f"more follows: read on from offset {offset + limit}" if len(data) > offset + limit else ""
-        text = self.vault.mask(part.decode("utf-8", "replace"))
-        return Result(State.EXITED, 0, output=text, output_bytes=len(part), note=note)
-
-    def _write_file(self, call: ToolCall) -> Result:
-        path, content = str(call.input["path"]), str(call.input["content"])
-        mode = call.input.get("mode")
-        try:
-            self.target.get(path, 1)
-            existed = True
-        except OSError:
-            existed = False
-        if self.before_write:
-            self.before_write(path, content.encode())
-        self.target.put(path, content.encode(), int(str(mode), 8) if mode else None)
-        return Result(
-            State.EXITED, 0, output=f"wrote {len(content.encode())} bytes to {path}", created=() if existed else (path,)
-        )
-
-    def _ask_user(self, call: ToolCall) -> Generator[Event, None, Result]:
-        question, name = str(call.input["question"]), str(call.input.get("secret_name") or "")
-        choices: Sequence[str] = tuple(str(choice) for choice in call.input.get("choices") or ())
-        yield Started(call, self.place.cwd)
-        yield Asked(question, tuple(choices), about="secret" if name else "input")
-        if name:
-            value = self.person.secret(name, question)
-            if value is not None:
-                self.vault.add(name, value)
-                yield Answered("", by="person")
-                result = Result(
-                    State.EXITED, 0, output=f"given: use {{{{secret:{name}}}}} in a command; its value stays hidden"
-                )
-                return (yield from self._finish(call, result))
-        else:
-            text = self.person.ask(question, choices)
-            if text is not None:
-                yield Answered(text)
-                return (yield from self._finish(call, Result(State.EXITED, 0, output=text)))
-        return (yield from self._finish(call, Result(State.DENIED, output="nobody is there to answer")))
 
 
 def describe(call: ToolCall) -> str:

@@ -141,7 +141,7 @@ def plan_of(events: Sequence[Event]) -> Plan:
     for event in events:
         if isinstance(event, Decided):
             kinds[event.call.id] = frozenset(effect.kind for effect in event.decision.effects)
-        if not isinstance(event, Finished):
+        if not isinstance(event, Finished) or "fetches" in event.call.input:
             continue
         call, result = event.call, event.result
         if call.name == "shell_input" and call.input.get("action") == "type":
@@ -151,7 +151,7 @@ def plan_of(events: Sequence[Event]) -> Plan:
         elif call.name == "shell_input" and alive is not None:
             call = alive
         if result.ok and _does_work(call, kinds.get(call.id, frozenset())):
-            calls.append(PlannedCall(call.name, call.input, call.step))
+            calls.append(PlannedCall(call.name, _as_wished(call), call.step))
     if not calls:
         raise PlanError("nothing in this run changed the machine")
     return Plan(
@@ -163,6 +163,14 @@ def plan_of(events: Sequence[Event]) -> Plan:
         inputs=started.inputs,
         run_id=started.run_id,
     )
+
+
+def _as_wished(call: ToolCall) -> Mapping[str, Any]:
+    """A call's input as the model gave it: what was unpacked into a file of that run is whole again."""
+    if "unpacked" not in call.input:
+        return call.input
+    whole = {key: value for key, value in call.input.items() if key not in ("unpacked", "why")}
+    return {**whole, "command": call.input["unpacked"]}
 
 
 def _does_work(call: ToolCall, kinds: frozenset[EffectKind]) -> bool:

@@ -296,6 +296,7 @@ def _executor(run: Run, target: Target, place: Place) -> Executor:
         place=place,
         settle=lambda decision, where: held(settle(decision, run.approve, run.skill, where, judge.rules), where),
         before_write=lambda path, data: _keep_file(run, target, path, data),
+        scripts=str(run.folder.outputs),
         remember=lambda call, decision, where: remember_always(judge, call, where) or decision.rule,
     )
 

@@ -10,7 +10,7 @@ import hashlib
 import shlex
 from dataclasses import dataclass
 
-from skillrun.events import Decision
+from skillrun.events import Decision, EffectKind
 from skillrun.policy.judge import Judge
 from skillrun.policy.knowledge import lookup
 from skillrun.policy.unknown import known
@@ -64,6 +64,21 @@ def describe(data: bytes, place: Place, judge: Judge | None = None) -> Descripti
     text = data.decode("utf-8", "replace")
     decision = (judge or Judge()).script(text, place).decision
     return Description(len(data), text.count("\n") + (not text.endswith("\n")), hashlib.sha256(data).hexdigest(), decision)
+
+
+def review(data: bytes, script: FetchedScript, place: Place, judge: Judge) -> Description:
+    """Like `describe`, together with what the script is started through (`sudo -E`); what is no shell text stays unread."""
+    started = FetchedScript("", (), script.wrapper, "true", (), (), script.assignments)
+    findings = judge.read(started.run_command("x"), place)
+    if script.interpreter == "." or script.interpreter.rsplit("/", 1)[-1] in _SHELLS:
+        inside = judge.script_findings(data.decode("utf-8", "replace"), place)
+        findings.effects.update(inside.effects)
+        findings.floors.update(inside.floors)
+        findings.executables.update(inside.executables)
+    else:
+        findings.add(EffectKind.RUN_CODE, f"{script.interpreter} code from {script.url}")
+    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    return Description(len(data), lines, hashlib.sha256(data).hexdigest(), judge.decide(findings))
 
 
 def unpack(command: str) -> FetchedScript | None:

@@ -115,8 +115,12 @@ class Judge:
 
     def script(self, text: str, place: Place) -> Reviewed:
         """The decision on a whole script file, which may be much longer than a command that a person must read at once."""
-        findings = self.read(text, place, *SCRIPT_LIMITS)
+        findings = self.script_findings(text, place)
         return Reviewed(self.decide(findings), tuple(findings.executables))
+
+    def script_findings(self, text: str, place: Place) -> Findings:
+        """The effects of a whole script file."""
+        return self.read(text, place, *SCRIPT_LIMITS)
 
     def read(self, command: str, place: Place, budget: int = BUDGET, max_parts: int = MAX_PARTS) -> Findings:
         """The effects of shell text."""

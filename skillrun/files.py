@@ -1,0 +1,51 @@
+"""The two tools for files: read a part of one, write one whole. Through the target, like everything."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from skillrun.events import Result, State, ToolCall
+from skillrun.ports import Target
+from skillrun.secrets import Vault
+
+READ_LIMIT = 48_000
+"""Bytes of a file a model reads at once."""
+
+
+def read_file(call: ToolCall, target: Target, vault: Vault) -> Result:
+    """The part of a file a model asked for, with secrets masked. Raises OSError."""
+    path, offset = str(call.input["path"]), int(call.input.get("offset") or 0)
+    limit = min(int(call.input.get("limit") or READ_LIMIT), READ_LIMIT)
+    data = target.get(path, offset + limit + 1)
+    part = data[offset : offset + limit]
+    note = f"more follows: read on from offset {offset + limit}" if len(data) > offset + limit else ""
+    text = vault.mask(part.decode("utf-8", "replace"))
+    return Result(State.EXITED, 0, output=text, output_bytes=len(part), note=note)
+
+
+def write_file(call: ToolCall, target: Target, before: Callable[[str, bytes], None] | None) -> Result:
+    """Write a file; `before` is called with its path and content first. A new one counts as created. Raises OSError."""
+    path, content = str(call.input["path"]), str(call.input["content"])
+    mode = call.input.get("mode")
+    try:
+        target.get(path, 1)
+        existed = True
+    except OSError:
+        existed = False
+    if before:
+        before(path, content.encode())
+    target.put(path, content.encode(), int(str(mode), 8) if mode else None)
+    return Result(State.EXITED, 0, output=f"wrote {len(content.encode())} bytes to {path}", created=() if existed else (path,))
+
+
+def difference(call: ToolCall, target: Target) -> str:
+    """What a `write_file` call would change, as a unified difference."""
+    path = str(call.input["path"])
+    try:
+        old = target.get(path, READ_LIMIT).decode("utf-8", "replace")
+    except OSError:
+        old = ""
+    new = str(call.input["content"])
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), f"{path} (now)", f"{path} (new)", lineterm="", n=2)
+    return "\n".join(lines)
