@@ -253,6 +253,16 @@ def test_a_run_that_recorded_nothing_says_so(capsys: Captured) -> None:
     assert "recorded nothing" in data["error"]["message"]
 
 
+def test_a_preview_that_was_discarded_has_nothing_to_undo(capsys: Captured) -> None:
+    """It says that the machine was never changed, not that records are missing."""
+    run = new_run("thing")
+    journal = Journal(run)
+    journal(RunStarted(run.id, "install", "thing", "", "", "builtin", "preview", mode="preview", tier="R"))
+    journal.close()
+    assert main(["undo", run.id, "--approve", "all"]) == 3
+    assert "changed nothing on this machine" in capsys.readouterr().err
+
+
 def test_packages_become_the_commands_that_remove_exactly_them(tmp_path: Path) -> None:
     """New packages are removed, upgraded ones are named as staying, per manager and place."""
     empty = {"packages": {}, "programs": [], "units": [], "users": [], "files": {}}

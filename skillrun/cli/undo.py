@@ -251,6 +251,8 @@ def _undo_live(folder: RunFolder, edited: str | None, ask: _Ask) -> tuple[str, _
     from skillrun.visible import shown
 
     found = recorded(folder.changes)
+    if found.empty and _was_discarded(folder):
+        raise UndoError(f"{folder.id} changed nothing on this machine: nothing to undo", "its changes were discarded")
     if found.empty:
         raise UndoError(f"{folder.id} recorded nothing that can be taken back: {found.cannot[0]}", "see `skillrun report`")
     edits = [item.path for item in found.files if item.edited] + edited_settings(found.commands)
@@ -265,6 +267,13 @@ def _undo_live(folder: RunFolder, edited: str | None, ask: _Ask) -> tuple[str, _
     choice = edited or (ask.about_edits(edits) if edits else "replace")
     ask.confirm("Undo this run?")
     return _as_run(folder, "undone", lambda: _Outcome(), live=lambda journal, name: _carry_live(found, choice, journal, name))
+
+
+def _was_discarded(folder: RunFolder) -> bool:
+    """Did everything happen in a view, or nowhere, and nothing of it become real?"""
+    from skillrun.journal import read_events
+
+    return any(isinstance(event, RunStarted) and event.mode != "live" for event in read_events(folder.journal))
 
 
 def _carry_live(found: Recorded, choice: str, write: Callable[[Event], None], name: Path) -> _Outcome:
