@@ -87,7 +87,7 @@ def _run(verb: str, spec: str, values: dict[str, Any]) -> int:
 @common
 @click.option("--dry-run", is_flag=True, help="Nothing persists: run in a view that is discarded.")
 @click.option("--preview", is_flag=True, help="Run in a view, show what would change, ask once.")
-@click.option("--journal", is_flag=True, help="Run for real, saving every file before it changes, so that undo is whole.")
+@click.option("--journal", is_flag=True, help="Run for real, keeping files for a whole undo.")
 @click.option("--only", multiple=True, metavar="GLOB", help="With --preview: commit only these paths.")
 @click.option("--except", "except_", multiple=True, metavar="GLOB", help="With --preview: commit all but these.")
 @click.option(
@@ -118,7 +118,7 @@ def verify_command(skill: str, **values: Any) -> int:
 @common
 @click.option("--dry-run", is_flag=True, help="Nothing persists.")
 @click.option("--preview", is_flag=True, help="Run in a view, show what would change, ask once.")
-@click.option("--journal", is_flag=True, help="Run for real, saving every file before it changes, so that undo is whole.")
+@click.option("--journal", is_flag=True, help="Run for real, keeping files for a whole undo.")
 def uninstall_command(skill: str, **values: Any) -> int:
     """Carry out SKILL's uninstall part; its checks must fail afterwards."""
     return _run("uninstall", skill, values)
