@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 from skillrun.events import Result
 from skillrun.models.builtin import caution, paths, prompts, script
@@ -41,23 +43,30 @@ def carry_out(bench: Bench, afresh: bool) -> Work[None]:
 def _steps(bench: Bench) -> Work[None]:
     """All steps that fit this machine, in order; what only fails for coming too early is tried again later."""
     queue = deque((yield from _plan(bench)))
-    waiting: list[tuple[script.Piece, Failure]] = []
+    waiting: list[tuple[script.Piece, Failure, str]] = []
     while queue:
         piece = queue.popleft()
         failure = yield from _do(bench, piece, [later.text for later in queue])
         if failure is None:
             # tried again only when what it lacked was made just now: the same failure again would teach nothing
             ready = [pair for pair in waiting if not queue or any(part in piece.text for part in lacking(pair[1]))]
-            queue.extendleft(early for early, _ in reversed(ready))
+            queue.extendleft(_there(early, where, bench) for early, _, where in reversed(ready))
             waiting = [pair for pair in waiting if pair not in ready]
         elif queue and (failure.kind == "early" or ABSENT.search(failure.text)):
-            waiting.append((piece, failure))
+            waiting.append((piece, failure, bench.cwd))
         elif (yield from _checks_pass(bench)):
             bench.story.append(f"`{piece.text}` failed (exit {failure.exit_code}), and the checks pass without it.")
         else:
             raise _stuck(piece, failure)
     if waiting and not (yield from _checks_pass(bench)):
-        raise _stuck(*waiting[0])
+        raise _stuck(*waiting[0][:2])
+
+
+def _there(piece: script.Piece, where: str, bench: Bench) -> script.Piece:
+    """A command that came too early, as it is to run now: in the directory it was meant for."""
+    if not where or where == bench.cwd:
+        return piece
+    return replace(piece, text=f"(cd {shlex.quote(where)} && {piece.text})")
 
 
 def _plan(bench: Bench) -> Work[list[script.Piece]]:
