@@ -48,6 +48,10 @@ Settle = Callable[[Decision, Place], Decision]
 """Turns a decision that asks into the approval mode's own answer, where the mode has one."""
 
 
+class RunTerminated(KeyboardInterrupt):
+    """Somebody ended skillrun itself: unlike a first Ctrl-C it is not about the command that runs."""
+
+
 class Stopped(Exception):
     """The run must end now: an outcome and a sentence for the person."""
 
@@ -385,6 +389,8 @@ class Executor:
                     result: Result = stop.value
                     return result
                 yield Output(call.id, event.text) if isinstance(event, Output) else event
+        except RunTerminated:
+            raise
         except KeyboardInterrupt:
             yield Noted("interrupting the command; press Ctrl-C again to end the run", "warning")
             ended = yield from self.target.interrupt()

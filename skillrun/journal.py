@@ -195,6 +195,11 @@ class RunFolder:
         return self.path / "journal.jsonl"
 
     @property
+    def began(self) -> bool:
+        """Has the run written anything to its journal? Before that it did nothing."""
+        return self.journal.exists() and self.journal.stat().st_size > 0
+
+    @property
     def outputs(self) -> Path:
         """Whole outputs of commands."""
         return self.path / "outputs"
@@ -292,10 +297,18 @@ def new_run(name: str) -> RunFolder:
 
 
 def keep_skill(folder: RunFolder, text: str, origin: Path | None) -> None:
-    """Keep the reviewed bytes in the run folder: the document, and the skill's whole directory when it has one."""
-    if origin is not None and origin.name == "SKILL.md" and origin.parent.is_dir():
-        shutil.copytree(origin.parent, folder.skill, dirs_exist_ok=True, symlinks=True)
-    (folder.skill / (origin.name if origin else "SKILL.md")).write_text(text, encoding="utf-8")
+    """Keep the reviewed bytes in the run folder: the document, and the skill's whole directory when it has one.
+
+    Raises JournalError when they cannot be kept.
+    """
+    try:
+        if origin is not None and origin.name == "SKILL.md" and origin.parent.is_dir():
+            shutil.copytree(origin.parent, folder.skill, dirs_exist_ok=True, symlinks=True)
+        (folder.skill / (origin.name if origin else "SKILL.md")).write_text(text, encoding="utf-8")
+    except shutil.Error as error:
+        raise JournalError(f"cannot keep the skill in {folder.path}: {error.args[0][0][2]}") from error
+    except OSError as error:
+        raise JournalError(f"cannot keep the skill in {folder.path}: {error.strerror}") from error
 
 
 def all_runs() -> list[RunFolder]:
@@ -309,8 +322,9 @@ def all_runs() -> list[RunFolder]:
 def find_run(word: str) -> RunFolder:
     """A run by its id, an unambiguous part of it, or `last`. Raises JournalError when there is none or several."""
     runs = all_runs()
-    if word == "last" and runs:
-        return runs[0]
+    begun = [run for run in runs if run.began]
+    if word == "last" and begun:
+        return begun[0]
     found = [run for run in runs if run.id == word] or [run for run in runs if word in run.id]
     if len(found) != 1:
         raise JournalError(f"no run is called {word!r}" if not found else f"{word!r} fits {len(found)} runs")

@@ -7,8 +7,12 @@ that syncs on `Started` is a write-ahead log: no command starts before its recor
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import os
+import signal
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from skillrun import checks as checking
@@ -30,7 +34,7 @@ from skillrun.events import (
     ToolCall,
     Turn,
 )
-from skillrun.executor import CHECK, Executor, Stopped
+from skillrun.executor import CHECK, Executor, RunTerminated, Stopped
 from skillrun.ports import Brief, Model, ModelUnavailable
 from skillrun.skill import Check
 
@@ -290,4 +294,27 @@ def pull(
             end: RunEnded = stop.value
             return end
         except KeyboardInterrupt as interrupt:
+            if inspect.getgeneratorstate(events) == inspect.GEN_CLOSED:  # it came while the run was being concluded
+                raise
             thrown = interrupt
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM, and SIGHUP of a terminal that is closed, end the run where it stands, as interrupted."""
+    run = os.getpid()
+
+    def end(number: int, frame: object) -> None:
+        if os.getpid() != run:  # a child that a view forked: it dies of it, as it would have without us
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise RunTerminated(signal.Signals(number).name)
+
+    ours = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]  # not nohup's
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ from skillrun.journal import (
 from skillrun.plan import keep_plan, known_plan
 from skillrun.ports import Brief, Command, Model, Place, Target
 from skillrun.secrets import Vault, stored
-from skillrun.session import Conclude, Session, pull
+from skillrun.session import Conclude, Session, ended_by_signals, pull
 from skillrun.skill import Check, Skill
 
 Sinks = list[Callable[[Event], None]]
@@ -85,7 +87,10 @@ def resume(word: str, options: Options) -> int:
         raise Problem(f"run {old.id} never started", "install the skill again")
     if ended is not None and ended.exit_code == 0:
         raise Problem(f"run {old.id} is finished: {ended.outcome}", f"`skillrun report {old.id}` shows it")
-    document = next(path for path in sorted(old.skill.iterdir()) if path.suffix == ".md" or path.name == "SKILL.md")
+    kept = sorted(old.skill.glob("*.md"))
+    if not kept:
+        raise Problem(f"run {old.id} did not keep its skill: {old.skill} has no document", "install the skill again")
+    document = kept[0]
     skill = dataclasses.replace(read_skill(document), digest=started.digest, source=started.source)
     if started.verb == "uninstall":
         skill = _for_uninstall(skill)
@@ -110,12 +115,14 @@ def _for_uninstall(skill: Skill) -> Skill:
 def _begin(verb: str, skill: Skill, options: Options, earlier: tuple[RunFolder, Sequence[Event]] | None) -> int:
     if verb == "verify" and not skill.checks:
         raise Problem(f"{skill.name} has no check and none can be derived", "declare `skillrun-verify` in its metadata")
+    _check_inputs(skill, options)
     person = find_person(options.no_input)
+    folder = earlier[0] if earlier else None
     try:
-        folder = earlier[0] if earlier else new_run(skill.name)
+        folder = folder or new_run(skill.name)
         if not earlier:
             keep_skill(folder, skill.text, skill.path)
-        with lock(folder.id):
+        with lock(folder.id), ended_by_signals():
             finish_what_was_cut()
             vault = _vault(skill, options, person)
             return _carry(Run(verb, skill, options, folder, vault, person), earlier[1] if earlier else ())
@@ -123,6 +130,18 @@ def _begin(verb: str, skill: Skill, options: Options, earlier: tuple[RunFolder, 
         raise Problem(str(busy), "wait for it, or end that process", code=1) from busy
     except JournalError as error:
         raise Problem(str(error), "a run needs its journal on disk; make room or check the rights", code=1) from error
+    finally:
+        if folder and not folder.began:
+            shutil.rmtree(folder.path, ignore_errors=True)
+
+
+def _check_inputs(skill: Skill, options: Options) -> None:
+    """Raises Problem for a value nothing asks for: a name typed wrong would be ignored in silence."""
+    known = [value.name for value in skill.inputs]
+    for name in options.inputs:
+        if name not in known:
+            hint = f"its inputs: {', '.join(known)}" if known else "it has no inputs; leave --set out"
+            raise Problem(f"{skill.name} has no input {name!r}", hint)
 
 
 def _vault(skill: Skill, options: Options, person: TerminalPerson | Nobody) -> Vault:
@@ -364,4 +383,5 @@ def _surfaces(run: Run) -> Sinks:
 
 
 def _complain(error: Exception) -> None:
-    print(f"skillrun: a surface failed and is left out: {error!r}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # where it could be said is gone as well
+        print(f"skillrun: a surface failed and is left out: {error!r}", file=sys.stderr)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -97,8 +100,42 @@ def _keep_traceback() -> str:
     return f"this is a fault of skillrun; please report it with {file}"
 
 
+def _open_closed_streams() -> None:
+    """Give closed standard streams a null device, so that no journal or terminal gets their numbers."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115  they live as long as the process
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _flushed() -> bool:
+    """Write out what is left; False when nobody takes it, and then the interpreter must not try again and change the code."""
+    taken = True
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError as error:
+            taken = False
+            if number == 1 and error.errno != errno.EPIPE:
+                with contextlib.suppress(OSError):
+                    print(f"skillrun: cannot write to standard output: {error.strerror}", file=sys.stderr)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            with contextlib.suppress(OSError):
+                stream.flush()
+    return taken
+
+
 def run(args: list[str]) -> int:
     """Run a verb; every error a person made becomes a message and an exit code."""
+    _open_closed_streams()
+    code = _run(args)
+    # What a run came to is on disk whoever listens; of any other verb the text is all there is.
+    return code if _flushed() or args[:1] in (["install"], ["verify"], ["uninstall"], ["resume"]) else code or 1
+
+
+def _run(args: list[str]) -> int:
     as_json = "--json" in args[: args.index("--") if "--" in args else None]
     try:
         value: Any = group.main(args, prog_name="skillrun", standalone_mode=False)
@@ -124,11 +161,16 @@ def run(args: list[str]) -> int:
 
 
 def _failed(error: Exception, as_json: bool) -> int:
-    """A skill that cannot be read is 2; anything else is a fault of ours, told whole in a file."""
+    """A skill that cannot be read is 2, a full disk is 1; anything else is a fault of ours, told whole in a file."""
     from skillrun.skill import SkillError
 
     if isinstance(error, SkillError):
         complain(str(error), LINT if error.line else SPECS, as_json)
         return 2
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        where = f": {error.filename}" if error.filename else ""
+        hint = "make room, or set XDG_STATE_HOME to a place that can be written"
+        complain(f"cannot write: {error.strerror}{where}", hint, as_json)
+        return 1
     complain(f"internal error: {type(error).__name__}: {error}", _keep_traceback(), as_json)
     return 1

@@ -65,6 +65,10 @@ def _options(values: dict[str, Any]) -> Options:
         raise Problem("--preview and --dry-run exclude one another", "--dry-run is a preview that always discards")
     if values.get("journal") and (values.get("preview") or values.get("dry_run")):
         raise Problem("--journal runs for real, which --preview and --dry-run exclude", "give one of them")
+    for option, least in (("max_turns", 1), ("timeout", 1), ("max_cost", 0)):
+        value = values.get(option)
+        if value is not None and not value >= least:  # written so that nan is refused too
+            raise Problem(f"--{option.replace('_', '-')} {value:g} is not a limit", f"give {least} or more, or leave it out")
     return Options(inputs=inputs, **values)
 
 

@@ -21,7 +21,7 @@ def runs_command(as_json: bool, limit: int, older: int | None) -> int:
     """History, newest first. RUN in other verbs is an id, a part of one, or `last`."""
     if older is not None:
         return _prune(older, as_json)
-    rows = [run.summary() for run in all_runs()[:limit]]
+    rows = [run.summary() for run in [run for run in all_runs() if run.began][:limit]]
     if as_json:
         print(json.dumps({"schema": SCHEMA, "runs": rows}))
         return 0
