@@ -322,9 +322,8 @@ def all_runs() -> list[RunFolder]:
 def find_run(word: str) -> RunFolder:
     """A run by its id, an unambiguous part of it, or `last`. Raises JournalError when there is none or several."""
     runs = all_runs()
-    begun = [run for run in runs if run.began]
-    if word == "last" and begun:
-        return begun[0]
+    if word == "last" and runs:
+        return next((run for run in runs if run.began), runs[0])
     found = [run for run in runs if run.id == word] or [run for run in runs if word in run.id]
     if len(found) != 1:
         raise JournalError(f"no run is called {word!r}" if not found else f"{word!r} fits {len(found)} runs")
