@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
@@ -37,6 +38,9 @@ from skillrun.ports import Approval, Command, Person, Place, Policy, Stream, Tar
 from skillrun.secrets import Vault
 from skillrun.skill import Skill
 from skillrun.tools import BadInput, checked
+
+TWICE_S = 3.0
+"""Two Ctrl-C within so many seconds end the run, even when the first command was over by then."""
 
 CHECK = "check"
 """The name of skillrun's own calls: a command in a fresh login shell. No model can make them."""
@@ -93,6 +97,7 @@ class Executor:
     commands: int = 0
     _approved: set[str] = field(default_factory=set)
     _alive: Result | None = None
+    _interrupted: float = -3600.0
     _waiting: str = ""
     _typed: str = ""
     """What was typed at the waiting command since the last Enter."""
@@ -392,6 +397,9 @@ class Executor:
         except RunTerminated:
             raise
         except KeyboardInterrupt:
+            if time.monotonic() - self._interrupted < TWICE_S:
+                raise
+            self._interrupted = time.monotonic()
             yield Noted("interrupting the command; press Ctrl-C again to end the run", "warning")
             ended = yield from self.target.interrupt()
             self._alive = None

@@ -303,7 +303,12 @@ def keep_skill(folder: RunFolder, text: str, origin: Path | None) -> None:
     """
     try:
         if origin is not None and origin.name == "SKILL.md" and origin.parent.is_dir():
-            shutil.copytree(origin.parent, folder.skill, dirs_exist_ok=True, symlinks=True)
+            ours = state_directory().resolve()  # may lie below the skill, and would be copied into itself
+
+            def skip(place: str, names: list[str]) -> list[str]:
+                return [name for name in names if (Path(place) / name).resolve() == ours]
+
+            shutil.copytree(origin.parent, folder.skill, ignore=skip, dirs_exist_ok=True, symlinks=True)
         (folder.skill / (origin.name if origin else "SKILL.md")).write_text(text, encoding="utf-8")
     except shutil.Error as error:
         raise JournalError(f"cannot keep the skill in {folder.path}: {error.args[0][0][2]}") from error

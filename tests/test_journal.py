@@ -176,3 +176,14 @@ def test_an_account_without_a_home_still_gets_a_journal(tmp_path: Path) -> None:
         assert place.stat().st_mode & 0o777 == 0o700
     finally:
         place.rmdir()
+
+
+def test_a_skill_around_the_state_directory_is_kept_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs kept below the skill's own directory are not copied into themselves."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    (tmp_path / "SKILL.md").write_text("x")
+    (tmp_path / "asset").write_text("y")
+    folder = journal.new_run("nested")
+    journal.keep_skill(folder, "x", tmp_path / "SKILL.md")
+    assert sorted(path.name for path in folder.skill.iterdir()) == ["SKILL.md", "asset", "home"]
+    assert not list(folder.skill.rglob("runs"))

@@ -1,6 +1,7 @@
 """The loop with a real shell and a scripted model: what decides, what is written, how it ends."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -367,3 +368,15 @@ def test_ctrl_c_between_commands_ends_the_run_with_a_hint(trial: Trial) -> None:
     end = trial.run(interrupted)
     assert end.exit_code == 130
     assert "skillrun resume r1" in end.summary
+
+
+def test_ctrl_c_twice_ends_the_run(trial: Trial) -> None:
+    """The first one interrupts the command, a second one soon after ends the run: exit code 130."""
+    presses = iter((True, True))
+
+    def press(event: Event) -> None:
+        if isinstance(event, Started) and next(presses, False):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    end = trial.run(shell("sleep 30"), shell("sleep 30", 2), finish("stuck"), sink=press)
+    assert end.exit_code == 130
