@@ -169,9 +169,10 @@ def _checks(brief: Brief) -> str:
     if not brief.checks:
         return "The skill states no check; leave a working program that answers in a fresh login shell."
     failed = {check.command: check for check in brief.failed_checks if not check.ok}
+    expected = {check.command: check.expect for check in brief.skill.checks if check.expect}
     lines = []
     for command in brief.checks:
-        lines.append(f"$ {command}")
+        lines.append(f"$ {command}" + (f"  (output must contain {expected[command]!r})" if command in expected else ""))
         if command in failed:
             check = failed[command]
             said = check.reason or f"exit code {check.exit_code}"

@@ -104,7 +104,7 @@ def test_edit_opens_the_editor(tmp_path: Path) -> None:
     with approval(environment={"EDITOR": str(editor)}) as terminal:
         terminal.wait_for("\n>")
         terminal.type("e\n")
-        assert "command='apt-get install -y yq'" in terminal.wait_for("ANSWER")
+        assert "ANSWER" in terminal.wait_for("command='apt-get install -y yq'")
 
 
 def test_what_was_typed_before_the_question_is_no_answer() -> None:

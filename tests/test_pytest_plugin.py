@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,9 @@ def test_a_skill_that_does_not_work_fails(machine, install):
 
 def _pytest(folder: Path, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     (folder / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-p", "skillrun.pytest_plugin", "-p", "no:cacheprovider", "-q", *words]
+    installed = any(point.value == "skillrun.pytest_plugin" for point in entry_points(group="pytest11"))
+    plugin = [] if installed else ["-p", "skillrun.pytest_plugin"]
+    command = [sys.executable, "-m", "pytest", *plugin, "-p", "no:cacheprovider", "-q", *words]
     full = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
     return subprocess.run(command, cwd=folder, env=full, capture_output=True, text=True, timeout=850)
 

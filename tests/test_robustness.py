@@ -56,7 +56,10 @@ class Machine:
         command = f'exec "$@" {redirect}'
         argv = ["bash", "-c", command, "bash", sys.executable, "-m", "skillrun", args[0], *more, *args[1:]]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(argv, env={**self.env, **(env or {})}, cwd=self.home, text=True, **pipes)  # type: ignore[call-overload, no-any-return]
+        full = {**self.env, **(env or {})}
+        # The tests may run under nohup themselves; what is tested must not inherit that.
+        default = lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)  # noqa: E731
+        return subprocess.Popen(argv, env=full, cwd=self.home, text=True, preexec_fn=default, **pipes)  # type: ignore[call-overload, no-any-return]
 
     def run(self, *args: str, redirect: str = "", env: dict[str, str] | None = None) -> tuple[int, str]:
         """Exit code and all that was said."""
