@@ -213,6 +213,10 @@ def last_lines(text: str, count: int) -> list[str]:
     return lines[-count:] if lines != [""] else []
 
 
+TELLING = frozenset({"pending", "recorded", "undone"})
+"""States of changes that are told in full; the others say again, in one line, what was told before."""
+
+
 def changes_line(changes: Mapping[str, Any]) -> str:
     """A run's changes in one line: packages, services and accounts by name, files by number."""
     parts: list[str] = []

@@ -11,7 +11,7 @@ FLOORS = [
     {"events", "hidden", "skill", "visible"},
     {"ports", "journal", "frontmatter", "document"},
     {"shell", "policy", "secrets", "facts", "checks", "tools", "prompt", "budget", "view", "sources", "remote", "library",
-     "config", "credentials",
+     "config", "credentials", "changelist",
      "plan", "report", "wording", "drift", "schema", "catalog", "lint", "conversation", "message", "clipboard", "servers",
      "inventory", "sandbox", "looks", "files", "ownership", "fetching", "asking"},
     {"executor", "session", "models", "targets", "surfaces", "undo"},

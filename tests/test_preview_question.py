@@ -39,13 +39,14 @@ def terminal(tmp_path: Path) -> Terminal:
     words = ["install", str(tmp_path / "note"), "--preview", "--model", "builtin", "--color", "never"]
     source = f"import sys; from skillrun.cli import main; sys.exit(main({words!r}))"
     environment = {"HOME": str(tmp_path / "home"), "XDG_STATE_HOME": str(tmp_path / "state"), "PS1": "$ "}
+    environment["PAGER"] = "sh -c 'cat; echo END-OF-DETAILS'"
     return Terminal(source, rows=50, columns=120, environment=environment)
 
 
 def test_explore_opens_a_shell_in_the_view_and_asks_again(terminal: Terminal, tmp_path: Path) -> None:
     """The shell sees what was installed, the machine does not have it; then discard leaves nothing."""
     with terminal:
-        terminal.wait_for("3) explore", 60)
+        terminal.wait_for("4) explore", 60)
         terminal.type("explore\n")
         terminal.wait_for("inside the view")
         terminal.type("cat ~/note; echo seen-$((40+2)); tty\n")
@@ -62,8 +63,8 @@ def test_explore_opens_a_shell_in_the_view_and_asks_again(terminal: Terminal, tm
 def test_what_was_changed_while_looking_is_shown_and_committed(terminal: Terminal, tmp_path: Path) -> None:
     """An edit in the explored view is among the changes of the second question; commit keeps it."""
     with terminal:
-        terminal.wait_for("3) explore", 60)
-        terminal.type("3\n")
+        terminal.wait_for("4) explore", 60)
+        terminal.type("4\n")
         terminal.wait_for("inside the view")
         terminal.type("echo mine > ~/more; exit\n")
         terminal.wait_for("2 added", 30)
@@ -72,3 +73,16 @@ def test_what_was_changed_while_looking_is_shown_and_committed(terminal: Termina
         terminal.wait_for("Verified", 30)
     assert (tmp_path / "home/note").read_text() == "installed\n"
     assert (tmp_path / "home/more").read_text() == "mine\n"
+
+
+def test_details_show_every_change_and_ask_again(terminal: Terminal, tmp_path: Path) -> None:
+    """The changes are listed before the question; `details` opens all of them in the person's pager, then asks again."""
+    with terminal:
+        terminal.wait_for("4) explore", 60)
+        assert "temporary files: 1 added" in terminal.screen
+        terminal.type("details\n")
+        terminal.wait_for("END-OF-DETAILS")
+        terminal.wait_for("[discard] > ")
+        terminal.type("discard\n")
+        terminal.wait_for("Discarded", 30)
+    assert not (tmp_path / "home/note").exists()

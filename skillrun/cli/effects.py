@@ -9,6 +9,7 @@ import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+from skillrun.changelist import change_lines
 from skillrun.cli.group import Problem
 from skillrun.cli.options import Options
 from skillrun.cli.person import Nobody, TerminalPerson
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from skillrun.targets.preview import PreviewTarget
     from skillrun.view.deputy import Work
 
-COMMIT, DISCARD, EXPLORE = "commit", "discard", "explore"
+COMMIT, DISCARD, DETAILS, EXPLORE = "commit", "discard", "details", "explore"
 FINE = (Outcome.VERIFIED, Outcome.REMOVED)
 
 
@@ -202,13 +203,19 @@ class Effects:
         """The question while the view is still there to be looked at; the answer, and the changes it was about."""
         from skillrun.targets.preview import ViewError
 
+        seen: dict[str, object] | None = None
         while True:
             target.record()
             changes = work.scan()
-            yield Changed(changes, "pending")
-            answer = yield from self._question(waiting, (COMMIT, DISCARD, EXPLORE))
-            if answer != EXPLORE:
+            if changes != seen:
+                yield Changed(changes, "pending")
+            seen = changes
+            answer = yield from self._question(waiting, (COMMIT, DISCARD, DETAILS, EXPLORE))
+            if answer in (COMMIT, DISCARD):
                 return answer == COMMIT, changes
+            if answer == DETAILS:
+                person.read(change_lines(changes, whole=True))
+                continue
             try:
                 person.look_around(target)
             except (ViewError, OSError) as error:

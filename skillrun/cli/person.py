@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 import termios
@@ -22,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skillrun import wording
+from skillrun.changelist import Line
 from skillrun.events import Decision, EffectKind, Result, ToolCall
 from skillrun.ports import Approval, Place, Target
 from skillrun.report import wish
@@ -234,6 +236,21 @@ class TerminalPerson:
                 except StopIteration as stop:
                     result: Result = stop.value
                     return result
+
+    def read(self, lines: Sequence[Line]) -> None:
+        """Show lines of changes in the person's pager, or a screenful at a time where there is none."""
+        from skillrun.surfaces.live import drawn
+
+        with self.pause():
+            pager = shlex.split(os.environ.get("PAGER") or "less -R")
+            if not shutil.which(pager[0]):
+                self._pages([drawn(lines)])
+                return
+            with self._console.capture() as captured:
+                self._console.print(drawn(lines))
+            environment = {**os.environ, "LESSSECURE": "1", "LESS": os.environ.get("LESS", "R")}
+            text = captured.get().encode("utf-8", "replace")
+            subprocess.run(pager, input=text, stdout=self._fd, env=environment, check=False)
 
     def look_around(self, target: PreviewTarget) -> None:
         """Open a shell in a view on this terminal, until it ends. Raises OSError, ViewError."""

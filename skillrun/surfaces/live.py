@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skillrun import wording
+from skillrun.changelist import Line, change_lines
 from skillrun.events import (
     Changed,
     Checked,
@@ -36,6 +37,7 @@ from skillrun.report import Fold
 from skillrun.visible import Tail, one_line, seconds, settled, shown
 
 LEVELS = {"error": "red", "warning": "yellow", "info": "dim"}
+TONES = {"add": "green", "del": "red", "at": "cyan", "alert": "bold red", "strong": "bold", "dim": "dim"}
 
 
 def console(stream: TextIO, colour: bool) -> Console:
@@ -43,6 +45,11 @@ def console(stream: TextIO, colour: bool) -> Console:
     return Console(
         file=stream, force_terminal=True, no_color=not colour, markup=False, emoji=False, highlight=False, soft_wrap=False
     )
+
+
+def drawn(lines: Sequence[Line]) -> RenderableType:
+    """Lines of changes in their colours; with none, nothing."""
+    return Text("\n").join(Text(line.text, style=TONES.get(line.tone, "")) for line in lines) if lines else Group()
 
 
 class Live:
@@ -94,7 +101,9 @@ class Live:
                 self._checked(event)
             case Changed(changes, state):
                 self._rest()
-                self._print(Text(f"changes ({state}): {wording.changes_line(changes) or 'none'}"))
+                self._print(Text(f"changes ({state}): {wording.changes_line(changes) or 'none'}", style="bold"))
+                if state in wording.TELLING:
+                    self._print(drawn(change_lines(changes)))
             case RunEnded():
                 self._ended(event)
             case _:

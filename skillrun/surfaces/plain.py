@@ -7,6 +7,7 @@ import time
 from typing import Protocol
 
 from skillrun import wording
+from skillrun.changelist import change_lines
 from skillrun.events import (
     Asked,
     Changed,
@@ -27,6 +28,7 @@ from skillrun.report import Fold
 from skillrun.visible import Tail, one_line, seconds, settled, shown
 
 COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "strong": "1", "": ""}
+TONES = {"add": "good", "del": "bad", "alert": "bad", "strong": "strong", "dim": "dim"}
 
 
 class Writable(Protocol):
@@ -120,7 +122,9 @@ class Plain:
                         self._line(f"       {line}", "dim")
                 self._now("going on")
             case Changed(changes, state):
-                self._line(f"changes ({state}): {wording.changes_line(changes) or 'none'}")
+                self._line(f"changes ({state}): {wording.changes_line(changes) or 'none'}", "strong")
+                for told in change_lines(changes) if state in wording.TELLING else ():
+                    self._line(told.text, TONES.get(told.tone, ""))
             case RunEnded():
                 self._ended(event)
             case _:
