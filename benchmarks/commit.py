@@ -1,4 +1,4 @@
-"""Figures of listing, commit and undo. Run as root: PYTHONPATH=. python benchmarks/commit.py [--at FOLDER] [--quick]
+"""Figures of listing, commit and undo. Run as root: python benchmarks/commit.py [--at FOLDER] [--quick]
 
 Each case builds a sacrificial tree below FOLDER (default: a new one in the home directory), changes it in a real overlay view
 in a mount namespace of its own, and measures scan (with explanation), commit, undo and redo in this process, `--rounds` times;
@@ -20,10 +20,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from skillrun.view.changes import scan
-from skillrun.view.dirfd import sync_file_system
-from skillrun.view.transaction import Done, commit, redo, undo
-from tests.lab import Lab
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from skillrun.view.changes import scan  # noqa: E402
+from skillrun.view.dirfd import sync_file_system  # noqa: E402
+from skillrun.view.transaction import Done, commit, redo, undo  # noqa: E402
+from tests.lab import Lab  # noqa: E402
 
 PACKAGE_SETUP = "mkdir -p etc usr/bin usr/lib usr/share/doc var/lib; for i in $(seq 40); do echo $i > etc/conf$i; done"
 PACKAGE = """

@@ -1,4 +1,4 @@
-"""Figures of the model client: request size, cached share, time and memory. Run: PYTHONPATH=. python benchmarks/model.py
+"""Figures of the model client: request size, cached share, time and memory. Run: python benchmarks/model.py
 
 Everything is measured against a loopback server that answers at once, so times are the client's own. Tokens are counted
 with the o200k vocabulary where the package `bpe-openai` is importable, else estimated at 4.2 bytes a token; both are
@@ -20,16 +20,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from skillrun.credentials import Credentials
-from skillrun.events import Event, Result, Said, State, Turn
-from skillrun.models.anthropic import AnthropicModel
-from skillrun.ports import Brief
-from skillrun.prompt import SYSTEM
-from skillrun.skill import Skill
-from skillrun.tools import definitions
-from tests.messages_server import MessagesServer, call, say
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from skillrun.credentials import Credentials  # noqa: E402
+from skillrun.events import Event, Result, Said, State, Turn  # noqa: E402
+from skillrun.models.anthropic import AnthropicModel  # noqa: E402
+from skillrun.ports import Brief  # noqa: E402
+from skillrun.prompt import SYSTEM  # noqa: E402
+from skillrun.skill import Skill  # noqa: E402
+from skillrun.tools import definitions  # noqa: E402
+from tests.messages_server import MessagesServer, call, say  # noqa: E402
 
 TURNS = 20
 

@@ -14,14 +14,18 @@ import select
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from skillrun.view.keeping import drop
-from skillrun.view.spec import Account, Spec
-from skillrun.view.view import View, new_id
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from skillrun.view.keeping import drop  # noqa: E402
+from skillrun.view.spec import Account, Spec  # noqa: E402
+from skillrun.view.view import View, new_id  # noqa: E402
 
 
 def seconds(work: Callable[[], object]) -> float:
