@@ -29,7 +29,47 @@ p_packages() {
       echo "lock_holders=$lock $pid $(cat "/proc/$pid/comm" 2>/dev/null)"
     done
   done
-  if compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then echo lists=present; else echo lists=empty; fi
+  if compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then
+    echo lists=present
+    # fetched lists carry the server's date: when they came here is their status time, or that of the folder they passed through
+    newest=$(stat -c %Z /var/lib/apt/lists/partial /var/lib/apt/lists/*Release 2>/dev/null | sort -n | tail -1)
+    [ -n "$newest" ] && echo "lists_age_days=$((($(date +%s) - newest) / 86400))"
+  else
+    echo lists=empty
+  fi
+  sed -nE 's/^(deb(-src)? |URIs:).*$/&/p' /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
+    grep -oE '[a-z+]+://[^ ]+' | sed -E 's#^[a-z+]+://([^/@]*@)?([^/:]*).*#sources=\2#' | sort -u | head -12
+}
+p_python() { # is the system's Python closed to pip, and can it make a virtual environment?
+  command -v python3 >/dev/null || return
+  limit 3 python3 -I -c '
+import importlib.util, os, sysconfig
+has = lambda name: "yes" if importlib.util.find_spec(name) else "no"
+print("externally_managed=" + ("yes" if os.path.exists(os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")) else "no"))
+print("pip=" + has("pip"))
+print("venv=" + (has("venv") if has("ensurepip") == "yes" else "no"))' 2>/dev/null </dev/null
+}
+p_services() { # name=running|stopped|failed
+  if [ -d /run/systemd/system ]; then
+    limit 3 systemctl list-units --type=service --all --plain --no-legend --no-pager 2>/dev/null |
+      awk '$2 == "loaded" { sub(/\.service$/, "", $1); print $1 "=" ($3 == "active" ? "running" : $3 == "failed" ? "failed" : "stopped") }'
+  elif command -v service >/dev/null && [ -d /etc/init.d ]; then
+    limit 3 service --status-all 2>/dev/null </dev/null | awk '$2 == "+" { print $4 "=running" } $2 == "-" { print $4 "=stopped" }'
+  fi | head -300
+}
+p_login() { # does a login shell find programs in ~/.local/bin? Asked of the shell itself: start-up files may add, reset or return early
+  local entry shell found
+  entry=$(getent passwd "$(id -un)" 2>/dev/null)
+  shell=${entry##*:}
+  case ${shell##*/} in bash | sh | dash | zsh | ksh) ;; *) return ;; esac
+  found=$(limit 3 env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" SHELL="$shell" PATH=/usr/local/bin:/usr/bin:/bin \
+    "$shell" -lc 'printf "\n:%s:" "$PATH"' 2>/dev/null </dev/null) || return
+  case $found in
+    *:"$HOME/.local/bin":*) echo yes ;;
+    *) if [ ! -d "$HOME/.local/bin" ] && grep -qsF .local/bin "$HOME/.bash_profile" "$HOME/.bash_login" "$HOME/.profile" "$HOME/.zprofile"; then
+      echo once it exists
+    else echo no; fi ;;
+  esac
 }
 p_version() { # the first line that has a number; some print it to standard error, some know no --version
   local path line
@@ -63,6 +103,9 @@ start p_mounts
 start p_ports
 start p_foreign
 start p_packages
+start p_python
+start p_services
+start p_login
 for name in $ASK; do start p_version "$name"; done
 for name in $HOSTS; do start p_reach "$name"; done
 first=20
@@ -126,6 +169,9 @@ read_back mounts 1
 read_back ports 1
 read_back foreign 1
 read_back packages 1
+read_back python 1
+read_back services 1
+read_back local_bin 1
 read_back versions "$(count $ASK)"
 read_back reachable "$(count $HOSTS)"
 true

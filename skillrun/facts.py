@@ -100,6 +100,8 @@ def understand(parts: Mapping[str, Sequence[str]]) -> Facts:
     user, shell = facts.get("user"), facts.get("shell")
     if user and shell:
         facts["shell"] = {**shell, **start_files(str(user["shell"]), str(user["home"]), shell.get("files", ()))}
+        if on_path := facts.pop("local_bin", ""):
+            facts["shell"]["local_bin_on_login_path"] = on_path
     return facts
 
 
@@ -259,14 +261,22 @@ def _packages(lines: Sequence[str]) -> Facts:
     value: Facts = {}
     for line in lines:
         key, _, text = line.partition("=")
-        if key in ("held", "half_configured", "pins", "lock_holders", "lists"):
-            value.setdefault(key, []).append(text) if key != "lists" else value.update(lists=text)
+        if key in ("held", "half_configured", "pins", "lock_holders", "sources"):
+            value.setdefault(key, []).append(text)
+        elif key == "lists":
+            value[key] = text
+        elif key == "lists_age_days":
+            value[key] = int(text)
     return value
 
 
 def _proxy(lines: Sequence[str]) -> Facts:
     # a proxy's address may carry a password; who reads facts needs to know only that and where it points
     return {name: re.sub(r"//[^/@]*@", "//***@", value) for name, value in _pairs(lines).items() if value}
+
+
+def _python(lines: Sequence[str]) -> Facts:
+    return {name: value == "yes" for name, value in _pairs(lines).items()}
 
 
 def _words(lines: Sequence[str]) -> list[str]:
@@ -298,6 +308,9 @@ _READERS: dict[str, Callable[[Sequence[str]], Any]] = {
     "ports": _ports,
     "foreign": _words,
     "packages": _packages,
+    "python": _python,
+    "services": _pairs,
+    "local_bin": _first,
     "clock": lambda lines: {"utc": lines[0].strip()},
     "reachable": lambda lines: {name: value == "yes" for name, value in _pairs(lines).items()},
 }

@@ -27,15 +27,18 @@ installed already, by which package manager, what is in the places the skill wou
 Act in small steps, one purpose per call.
 - The skill's goal binds, its commands are suggestions: choose the variant that fits this machine, skip what does not \
 apply or is already there.
-- Prefer the package manager the person already uses, and the smallest change that works. Set a variable or option for one \
-command rather than changing the machine.
+- Prefer the package manager the person already uses, and the smallest change that works. Refresh package lists only when they \
+are empty, old, or lack something. Set a variable or option for one command rather than changing the machine.
 - Never delete, overwrite or reconfigure what this run did not create, and never switch off a protection (TLS, signatures, \
-firewall), unless the person agreed. Keep holds, pins and local edits.
+firewall), unless the person agreed. Keep holds, pins and local edits. Appending one PATH line to the facts' path_file \
+is allowed.
 - Avoid questions from programs: -y, --yes, DEBIAN_FRONTEND=noninteractive, no pager, no editor. Accept a licence only if \
 told to.
 - Do not pipe a download into a shell: fetch it, look at it, run the file. Use sudo only where it is needed, never for npm or \
 pip.
-- Checks run in a fresh login shell of the user: a PATH set only in this shell is lost.
+- Checks run in a fresh login shell of the user: a PATH set only in this shell is lost. "A new terminal" \
+means interactive shells too.
+- Where init is none, start a service for this session in the background and say that it ends with it.
 
 When something fails, read the output, find the cause with a command, and mend the cause. Do not repeat a command that failed \
 unless something changed. Wait for a lock that is held; do not delete it. An outcome that is unknown must be looked up: never \
@@ -83,6 +86,8 @@ _ORDER = (
     "tools",
     "versions",
     "packages",
+    "python",
+    "services",
     "path",
 )
 _UNSEEN = ("clock", "locale")
@@ -93,6 +98,10 @@ def relevant_facts(facts: Mapping[str, Any], skill: Skill) -> dict[str, Any]:
     """The facts worth a model's attention for this skill, in a fixed order; the rest it can look up."""
     names = [name for name in _ORDER if name in facts] + sorted(name for name in facts if name not in _ORDER)
     kept = {name: facts[name] for name in names if name not in _UNSEEN}
+    if isinstance(services := kept.get("services"), Mapping):
+        kept["services"] = {name: state for name, state in services.items() if _named(name, skill.text)} or None
+    if not re.search(r"\b(python\d?|pip\d?|pipx|venv|virtualenv|uv)\b", skill.text, re.IGNORECASE):
+        kept.pop("python", None)
     if not re.search(r"\b(ports?|servers?|services?|listen\w*|daemons?)\b", skill.text, re.IGNORECASE):
         kept.pop("ports", None)
     if isinstance(mounts := kept.get("mounts"), list):
@@ -100,6 +109,11 @@ def relevant_facts(facts: Mapping[str, Any], skill: Skill) -> dict[str, Any]:
     if isinstance(memory := kept.get("memory"), Mapping):
         kept["memory"] = {name: value for name, value in memory.items() if name != "available_mb"}
     return kept
+
+
+def _named(service: str, text: str) -> bool:
+    """Does the skill speak of this service, be it by the first part of its name (`redis-server`, `postgresql@15-main`)?"""
+    return re.search(rf"\b{re.escape(re.split(r'[-@.]', service)[0])}", text, re.IGNORECASE) is not None
 
 
 def _matters(mount: Mapping[str, Any]) -> bool:

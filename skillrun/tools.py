@@ -44,8 +44,8 @@ def _text(description: str = "", **more: Any) -> dict[str, Any]:
 TOOLS: tuple[Tool, ...] = (
     Tool(
         "shell",
-        "Run bash text in the one persistent shell; directory and exports stay. Returns exit code and output (long output: "
-        "head and tail, the rest in a file). May return while the command still runs: then use shell_input.",
+        "Run bash text in one persistent shell; directory and exports stay. Returns output (if long: head and tail) and the "
+        "last command's exit code: join with && what must all succeed. May return while it runs: then use shell_input.",
         {
             "command": _text(),
             "why": _text("one short sentence for the person"),

@@ -153,3 +153,36 @@ def test_the_command_prints_one_object() -> None:
     assert told["schema"] == 1
     assert told["facts"]["user"]["uid"] == os.getuid()
     assert told["facts"]["versions"]["bash"]
+
+
+def test_local_bin_is_asked_of_the_login_shell_itself(tmp_path: Path) -> None:
+    """Whether ~/.local/bin is on the login PATH is what a login shell says, also when a later line takes it away again."""
+    if not os.environ.get("SHELL", "/bin/bash").endswith("bash") and os.getuid():
+        pytest.skip("the account's shell is not bash")
+    for body, there, said in (
+        ('PATH="$HOME/.local/bin:$PATH"', True, "yes"),
+        ('PATH="$HOME/.local/bin:$PATH"\nPATH=/usr/bin:/bin', True, "no"),
+        ('[ -d "$HOME/.local/bin" ] && PATH="$HOME/.local/bin:$PATH"', False, "once it exists"),
+        ("", True, "no"),
+    ):
+        home = tmp_path / said.replace(" ", "") / str(len(body))
+        (home / ".local/bin" if there else home).mkdir(parents=True)
+        (home / ".bash_profile").write_text(f"{body}\n")
+        machine = BashTarget(env={**os.environ, "HOME": str(home)})
+        try:
+            assert gather(machine)["shell"].get("local_bin_on_login_path") == said, body
+        finally:
+            machine.close()
+
+
+def test_package_lists_say_how_old_they_are_and_where_from() -> None:
+    """Age in whole days, hosts of the sources; a list that is empty has no age."""
+    lines = ["lists=present", "lists_age_days=12", "sources=deb.debian.org", "sources=download.example.org", "held=jq"]
+    facts = understand({"packages": lines, "python": ["externally_managed=yes", "pip=no", "venv=yes"]})
+    assert facts["packages"] == {
+        "lists": "present",
+        "lists_age_days": 12,
+        "sources": ["deb.debian.org", "download.example.org"],
+        "held": ["jq"],
+    }
+    assert facts["python"] == {"externally_managed": True, "pip": False, "venv": True}
