@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import stat
@@ -14,7 +15,7 @@ import pytest
 
 from skillrun.changelist import change_lines
 from skillrun.view.both import Both
-from skillrun.view.changes import scan
+from skillrun.view.changes import Changes, scan
 from skillrun.view.databases import Guard, Locked, guarded
 from skillrun.view.highlights import FOLDED, PERSISTENCE, PRIVATE, TRUST, gains_privilege, meaning
 from skillrun.view.inode import Inode
@@ -30,6 +31,12 @@ from tests.lab import Lab, ground, needs_overlay
 def render(data: dict[str, Any]) -> str:
     """The changes as a person reads them."""
     return "\n".join(line.text for line in change_lines(data))
+
+
+def _below(changes: Changes, top: str) -> Iterator[Entry]:
+    """The entries with their paths as they would be if the lab's folder were the root."""
+    for entry in changes.entries:
+        yield dataclasses.replace(entry, path=entry.path.removeprefix(top))
 
 
 # --- rules -----------------------------------------------------------------------------------------------
@@ -332,6 +339,13 @@ class TestOfAView:
         assert "\007" not in text
         assert "a⟨U+001B⟩[2Jb" in text
         text.encode()
+
+    def test_a_service_is_told_once(self, lab: Lab) -> None:
+        """A unit that is added and enabled, with its init script beside it, is one enabled service."""
+        where = "mkdir -p etc/systemd/system/multi-user.target.wants etc/init.d; cd etc/systemd/system;"
+        lab.view(f"{where} echo x > cat.service; ln -s ../cat.service multi-user.target.wants/; echo x > ../../init.d/cat")
+        summary = Changes((*_below(scan(lab.layers), f"{lab.real}"),)).to_dict()
+        assert summary["services"] == [{"name": "cat.service", "change": "enabled"}]
 
     def test_what_came_to_nothing_is_not_listed(self, lab: Lab) -> None:
         """Rewritten with the same content, created and deleted, changed and changed back."""

@@ -57,7 +57,7 @@ def summary(changes: Changes) -> dict[str, Any]:
             }
             for p in changes.packages
         ],
-        "services": list(_services(changes.entries)),
+        "services": _services(changes.entries),
         "accounts": [
             {"kind": a.kind, "name": shown(a.name), "change": a.change, "number": a.number, "detail": shown(a.detail)}
             for a in changes.accounts
@@ -158,15 +158,20 @@ def _kind(entry: Entry, changes: Changes) -> str:
     return "below " + "/".join(parts[: 4 if parts[1:3] == ["usr", "local"] else 3][: len(parts) - 1] or ["/"])
 
 
-def _services(entries: tuple[Entry, ...]) -> Iterator[dict[str, str]]:
-    """Units and scripts that come, go or change; a link in a `.wants` directory means it starts by itself."""
+def _services(entries: tuple[Entry, ...]) -> list[dict[str, str]]:
+    """Units and scripts that come, go or change, each once; a link in a `.wants` directory means it starts by itself."""
+    found: dict[str, str] = {}
     for entry in entries:
         match = _UNIT.fullmatch(entry.path) or _INIT.fullmatch(entry.path)
         if match is None or entry.inode.is_directory or entry.aspects == ("time",):
             continue
         words = {"added": "enabled", "removed": "disabled", "changed": "enabled"}
-        enabled = match.groupdict().get("link")
-        yield {"name": shown(match["unit"]), "change": words[entry.change] if enabled else entry.change}
+        if match.groupdict().get("link"):
+            found[match["unit"]] = words[entry.change]
+        else:
+            found.setdefault(match["unit"], entry.change)
+    # A package brings the init script of a service beside its unit: one service to a person.
+    return [{"name": shown(name), "change": change} for name, change in found.items() if f"{name}.service" not in found]
 
 
 def _alerts(changes: Changes) -> Iterator[dict[str, str]]:
