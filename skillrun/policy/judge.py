@@ -12,7 +12,7 @@ from skillrun.policy.findings import BUDGET, Findings
 from skillrun.policy.rules import Rules, builtin_rules, stricter
 from skillrun.policy.unknown import FOREIGN, TooMuch
 from skillrun.ports import Place
-from skillrun.shell.syntax import MAX_PARTS
+from skillrun.shell.cursor import MAX_PARTS
 from skillrun.skill import Skill
 
 SCRIPT_LIMITS = (60_000, 200_000)

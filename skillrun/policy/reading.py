@@ -22,6 +22,7 @@ from skillrun.policy.state import Shell
 from skillrun.policy.unknown import TooMuch, Unknown, certain, known, plain
 from skillrun.policy.variables import judge_variable
 from skillrun.ports import Place
+from skillrun.shell.cursor import MAX_PARTS
 from skillrun.shell.nodes import (
     AndOr,
     Assign,
@@ -41,7 +42,7 @@ from skillrun.shell.nodes import (
     Sub,
     Test,
 )
-from skillrun.shell.syntax import MAX_PARTS, parse
+from skillrun.shell.syntax import parse
 
 MAX_TEXT_DEPTH = 12
 """Programs inside programs: `sh -c "bash -c '...'"`."""
