@@ -74,14 +74,15 @@ def test_enough_is_known() -> None:
 
 def test_every_role_is_known() -> None:
     """No table uses a role that would raise when its option or operand is met."""
+    from skillrun.policy.arguments import apply
     from skillrun.policy.findings import Findings
-    from skillrun.policy.roles import Run, apply
+    from skillrun.policy.invocation import Invocation
 
     for program in programs():
-        run = Run([program.name], program, Findings(HERE), "/home/me/work")
+        call = Invocation([program.name], program, Findings(HERE), "/home/me/work")
         for role in (*program.operands, *program.always, *program.value.values(), *program.flag.values(), program.bare):
             if role and role not in ("command", "env-command", "words"):
-                apply(run, role, "x")
+                apply(call, role, "x")
 
 
 def test_programs_read_by_code_have_an_entry_too() -> None:

@@ -125,9 +125,10 @@ class Judge:
     def read(self, command: str, place: Place, budget: int = BUDGET, max_parts: int = MAX_PARTS) -> Findings:
         """The effects of shell text."""
         from skillrun.policy.reading import Reading
+        from skillrun.policy.specials import SPECIALS
         from skillrun.policy.state import Shell
 
-        reading = Reading(place, budget, max_parts)
+        reading = Reading(place, SPECIALS, budget, max_parts)
         hide_and_seek(command, reading.findings)
         try:
             reading.text(command, Shell.at(place))

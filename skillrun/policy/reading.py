@@ -1,272 +1,58 @@
-"""Walk a program as the shell would, without running anything, and note what every command in it would do.
-
-Both branches of a condition count, a loop's body is read for each known item, a function is read
-where it is defined and again where it is called. The output of a command is followed as far as it
-is known, because what `echo ... | base64 -d | sh` runs is what matters.
-"""
+"""What one simple command does: its assignments, redirections and arguments, and the program it names."""
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
 
 from skillrun.events import EffectKind
-from skillrun.policy import paths, specials
-from skillrun.policy.expand import Expander
-from skillrun.policy.findings import BUDGET, Findings
+from skillrun.policy import paths
+from skillrun.policy.arguments import judge_call
+from skillrun.policy.findings import BUDGET
+from skillrun.policy.invocation import Invocation
 from skillrun.policy.knowledge import Program, lookup
-from skillrun.policy.roles import Run, judge_call
 from skillrun.policy.state import Shell
-from skillrun.policy.unknown import TooMuch, Unknown, certain, known, plain
+from skillrun.policy.unknown import Unknown, certain, plain
 from skillrun.policy.variables import judge_variable
+from skillrun.policy.walking import Walker
 from skillrun.ports import Place
 from skillrun.shell.cursor import MAX_PARTS
 from skillrun.shell.nodes import (
-    AndOr,
     Assign,
-    Case,
-    Coproc,
-    Function,
-    Group,
-    If,
-    Lit,
-    Loop,
-    Node,
-    Pipe,
     Redirect,
-    Redirected,
-    Seq,
     Simple,
-    Sub,
-    Test,
 )
-from skillrun.shell.syntax import parse
 
-MAX_TEXT_DEPTH = 12
-"""Programs inside programs: `sh -c "bash -c '...'"`."""
-MAX_ITEMS = 8
-MAX_OUTPUT = 65_536
 _BIN = frozenset(f"{root}/{name}" for root in ("", "/usr", "/usr/local", "/opt/homebrew", "/snap") for name in ("bin", "sbin"))
 _HOME_BIN = ("/.local/bin", "/.cargo/bin", "/go/bin", "/.npm-global/bin", "/bin", "/.bun/bin", "/.deno/bin")
+_NAMING = frozenset(
+    (
+        *("printf", "read", "unset", "test", "[", "declare", "typeset", "local", "export", "readonly"),
+        *("let", "mapfile", "readarray", "wait", "getopts"),
+    )
+)
+_HISTORY = re.compile(r"!(?:[!$*^-]|\d)")
+
+Special = Callable[["Reading", list[str], Shell], str]
+"""Reads one program's argument list; its output, as far as it is known."""
 
 
-class Reading:
-    """One command being read. `findings` is what comes of it."""
+class Reading(Walker):
+    """One command being read. `findings` is what comes of it. `specials`: programs that a table cannot describe."""
 
-    def __init__(self, place: Place, budget: int = BUDGET, max_parts: int = MAX_PARTS) -> None:
-        self.place = place
-        self.max_parts = max_parts
-        self.findings = Findings(place, budget)
-        self.unknowns = self.findings.unknowns
-        self.expander = Expander(self.unknowns, self.substitution, self.hidden_arithmetic)
-        self.depth = 0
-        self.documents = 0
+    def __init__(self, place: Place, specials: Mapping[str, Special], budget: int = BUDGET, max_parts: int = MAX_PARTS) -> None:
+        super().__init__(place, budget, max_parts)
+        self.specials = specials
 
-    # --- text ------------------------------------------------------------------------------------
+    def is_known(self, name: str) -> bool:
+        """Has it a table, or code of its own?"""
+        return lookup(name) is not None or name in self.specials
 
-    def text(self, text: str, shell: Shell) -> str:
-        """Read shell text in this shell; its output."""
-        self.depth += 1
-        if self.depth > MAX_TEXT_DEPTH:
-            raise TooMuch("programs inside programs, too deep")
-        script = parse(text, self.max_parts)
-        output = self.sequence(script.body, shell)
-        self.depth -= 1
-        if script.too_large:
-            raise TooMuch(script.error)
-        if script.error:
-            self.findings.add(EffectKind.UNKNOWN, "the command", f"cannot be read as Bash: {script.error}")
-        return output
-
-    def code(self, text: str, shell: Shell, by: str) -> str:
-        """Read text that a program was told to run as shell code; what of it is fetched or not known counts as such."""
-        source = self.unknowns.fetched(text)
-        if source is not None:
-            self.findings.add(EffectKind.RUN_FETCHED, source, f"run by {by}")
-        elif not known(text):
-            shown = " ".join(self.unknowns.show(text).split())
-            self.findings.add(EffectKind.RUN_CODE, by, f"part of it is not known: {shown[:120]}")
-        if len(text.strip()) == 1 and not known(text):
-            return self.unknowns.new(Unknown("output", "…"))
-        return self.text(plain(text), shell)
-
-    def substitution(self, sub: Sub, shell: Shell) -> str:
-        """The value of `$(...)`; for `<(...)` a path that has it as content."""
-        if sub.kind == "$":
-            return self.sequence(sub.body, shell.fork())[:MAX_OUTPUT]
-        self.documents += 1
-        path = f"/dev/fd/{62 + self.documents}"
-        inner = shell.fork()
-        if sub.kind == "<":
-            shell.files[path] = self.sequence(sub.body, inner)
-        else:
-            inner.stdin = self.unknowns.new(Unknown("any", "…"))
-            self.sequence(sub.body, inner)
-        return path
-
-    # --- control flow ----------------------------------------------------------------------------
-
-    def sequence(self, seq: Seq, shell: Shell) -> str:
-        """Commands one after another."""
-        outputs = []
-        for position, node in enumerate(seq.items):
-            if position in seq.background:
-                inner = shell.fork()
-                inner.concurrent += 1
-                output = self.node(node, inner)
-            else:
-                output = self.node(node, shell)
-            if output:
-                outputs.append(output)
-        joined = "".join(outputs)
-        return joined if len(joined) <= MAX_OUTPUT else self.unknowns.new(Unknown("output", "…"))
-
-    def node(self, node: Node, shell: Shell) -> str:
-        """Any construct; its output."""
-        if type(node) is Simple:
-            return self.simple(node, shell)
-        walk: Callable[[Reading, Node, Shell], str] = self._NODES[type(node)]
-        return walk(self, node, shell)
-
-    def and_or(self, node: AndOr, shell: Shell) -> str:
-        """Both sides count."""
-        before = shell.elsewhere
-        left = self.node(node.left, shell)
-        failed, shell.elsewhere = shell.elsewhere, before if node.op == "&&" else shell.elsewhere
-        shell.conditional += 1
-        right = self.node(node.right, shell)
-        shell.conditional -= 1
-        shell.elsewhere = before if node.op == "||" and _leaves(node.right) else shell.elsewhere | failed
-        return left + right
-
-    def pipe(self, node: Pipe, shell: Shell) -> str:
-        """Each part reads what the one before it prints."""
-        data = shell.stdin
-        for part in node.parts:
-            inner = shell.fork() if len(node.parts) > 1 else shell
-            inner.stdin = data
-            inner.concurrent += len(node.parts) > 1
-            data = self.node(part, inner)
-        return data
-
-    def group(self, node: Group, shell: Shell) -> str:
-        """Braces keep the shell, parentheses fork it."""
-        return self.sequence(node.body, shell.fork() if node.subshell else shell)
-
-    def branches(self, node: If, shell: Shell) -> str:
-        """Every branch counts."""
-        outputs = []
-        for condition, body in node.branches:
-            if condition is not None:
-                self.sequence(condition, shell)
-            shell.conditional += 1
-            outputs.append(self.sequence(body, shell))
-            shell.conditional -= 1
-        return "".join(outputs)
-
-    def loop(self, node: Loop, shell: Shell) -> str:
-        """The body, for each known item."""
-        outputs = []
-        if node.parts:
-            self.expander.joined(node.parts, shell)
-        if node.condition is not None:
-            self.sequence(node.condition, shell)
-        shell.conditional += 1
-        if node.var:
-            if node.words is not None:
-                lists = self.expander.arguments(node.words, shell)
-                items = list(dict.fromkeys(item for each in lists for item in each))
-            else:
-                items = list(shell.arguments) if shell.arguments is not None else [self.expander.unset("@")]
-            if len(items) > MAX_ITEMS:
-                label = f"each of {len(items)} items"
-                items = [*items[:2], self.unknowns.new(Unknown("output", label, guarded=True))] if items else []
-            for item in items:
-                shell.variables[node.var] = (item,)
-                outputs.append(self.sequence(node.body, shell))
-        else:
-            # A variable may change from round to round, so what the body sets counts before it is read again.
-            before = dict(shell.variables)
-            outputs.append(self.sequence(node.body, shell))
-            if shell.variables != before:
-                outputs.append(self.sequence(node.body, shell))
-        shell.conditional -= 1
-        return "".join(outputs)
-
-    def case(self, node: Case, shell: Shell) -> str:
-        """Every case counts."""
-        self.expander.joined(node.word, shell)
-        outputs = []
-        shell.conditional += 1
-        for patterns, body in node.items:
-            for pattern in patterns:
-                self.expander.joined(pattern, shell)
-            outputs.append(self.sequence(body, shell))
-        shell.conditional -= 1
-        return "".join(outputs)
-
-    def function(self, node: Function, shell: Shell) -> str:
-        """A definition counts as if it were called, and again when it is."""
-        shell.functions[node.name] = node.body
-        if lookup(node.name) is not None or node.name in specials.SPECIALS:
-            self.findings.add(EffectKind.UNKNOWN, node.name, "a function takes the place of a known program")
-        inner = shell.fork()
-        inner.arguments = None
-        self.call_function(node.name, node.body, inner)
-        return ""
-
-    def call_function(self, name: str, body: Node, shell: Shell) -> str:
-        """Read a function's body; one that starts itself again beside itself is a fork bomb."""
-        if id(body) in shell.calls:
-            if shell.concurrent:
-                self.findings.floor("fork-bomb", f"{name} starts itself again and again, beside itself")
-            return ""
-        outer = shell.calls, shell.concurrent
-        shell.calls, shell.concurrent = (*shell.calls, id(body)), 0
-        output = self.node(body, shell)
-        shell.calls, shell.concurrent = outer
-        return output
-
-    def test(self, node: Test, shell: Shell) -> str:
-        """Only expansions can do anything here."""
-        for word in node.words:
-            self.subscripts([self.expander.joined(word, shell)], "[[")
-        if node.arithmetic or any(len(w) == 1 and getattr(w[0], "text", "") in _NUMERIC for w in node.words):
-            self.hidden_arithmetic(shell)
-        return ""
-
-    def subscripts(self, words: list[str], by: str) -> None:
-        """Builtins that take a variable's name evaluate its subscript, and the substitutions in it."""
-        for word in words:
-            if "[" in plain(word) and ("$(" in word or "`" in word):
-                self.findings.add(EffectKind.RUN_CODE, by, f"the subscript in {plain(word)[:80]} is evaluated")
-
-    def hidden_arithmetic(self, shell: Shell) -> None:
-        """Arithmetic evaluates the *text* of variables, substitutions in it included."""
-        for name, values in shell.variables.items():
-            if any("$(" in value or "`" in value for value in values):
-                self.findings.add(EffectKind.RUN_CODE, f"${name}", "arithmetic runs the commands inside it")
-                for value in values:
-                    self.code(value.replace("[", " ").replace("]", " "), shell.fork(), "arithmetic")
-
-    def redirected(self, node: Redirected, shell: Shell) -> str:
-        """A compound command with redirections."""
-        before = shell.stdin
-        target = self.redirects(node.redirects, shell)
-        output = self.node(node.body, shell)
-        shell.stdin = before
-        return self.store(output, target, shell)
-
-    def coproc(self, node: Coproc, shell: Shell) -> str:
-        """A command beside this one."""
-        inner = shell.fork()
-        inner.concurrent += 1
-        self.node(node.body, inner)
-        return ""
-
-    # --- simple commands ---------------------------------------------------------------------------
+    def path(self, text: str, shell: Shell) -> str:
+        """An argument as an absolute path."""
+        return paths.absolute(text, shell.cwd, self.place)
 
     def simple(self, node: Simple, shell: Shell) -> str:
         """Assignments, redirections, then each argument list the words may become."""
@@ -368,8 +154,6 @@ class Reading:
         secret = paths.is_kind(path, "secret", self.place.home)
         return self.unknowns.new(Unknown("output", path, secret=secret))
 
-    # --- programs ----------------------------------------------------------------------------------
-
     def run(self, argv: list[str], shell: Shell) -> str:
         """Judge one argument list; its output."""
         name = argv[0]
@@ -393,7 +177,7 @@ class Reading:
         if trusted:
             if bare in _NAMING:
                 self.subscripts(argv[1:], bare)
-            special = specials.SPECIALS.get(bare)
+            special = self.specials.get(bare)
             if special is not None:
                 self.findings.executables[bare] = None
                 return special(self, [bare, *argv[1:]], shell)
@@ -415,10 +199,10 @@ class Reading:
 
     def known_program(self, program: Program, argv: list[str], shell: Shell) -> str:
         """A program with a table."""
-        run = Run(argv, program, self.findings, shell.cwd, shell.stdin, shell.elsewhere)
+        run = Invocation(argv, program, self.findings, shell.cwd, shell.stdin, shell.elsewhere)
         run.evaluate = lambda rest: self.run(rest, shell) if rest else ""
         run.shell = lambda text: self.code(text, shell.fork(), argv[0])
-        run.script = lambda path, by: specials.run_script(self, path, by, shell)
+        run.script = lambda path, by: self.run_script(path, by, shell)
         judge_call(run)
         output = run.program.output
         if output == "read":
@@ -430,6 +214,12 @@ class Reading:
                 self.findings.write(made)
             return made
         return self.unknowns.new(Unknown("machine" if output == "machine" else "output", label))
+
+    def by_table(self, argv: list[str], shell: Shell) -> str:
+        """A program that has a table, whatever else is known of it."""
+        program = lookup(argv[0])
+        assert program is not None  # only programs with a table are read this way
+        return self.known_program(program, argv, shell)
 
     def unknown_program(self, argv: list[str], shell: Shell) -> str:
         """The name of the program itself is not known."""
@@ -446,7 +236,7 @@ class Reading:
         if "/" in name:
             path = paths.absolute(name, shell.cwd, self.place)
             if path in shell.files:
-                specials.run_script(self, path, "", shell, argv[1:])
+                self.run_script(path, "", shell, argv[1:])
                 return self.unknowns.new(Unknown("output", f"$({name} …)"))
         else:
             path = name
@@ -454,36 +244,28 @@ class Reading:
         self.findings.add(EffectKind.RUN_CODE, path, "a program this policy does not know")
         return self.unknowns.new(Unknown("output", f"$({name} …)"))
 
-    _NODES: ClassVar[dict[type, Any]] = {
-        Seq: sequence,
-        AndOr: and_or,
-        Pipe: pipe,
-        Group: group,
-        If: branches,
-        Loop: loop,
-        Case: case,
-        Function: function,
-        Test: test,
-        Redirected: redirected,
-        Coproc: coproc,
-    }
-
-
-def _leaves(node: Node) -> bool:
-    """Does this end the shell or the function (`cd x || exit 1`)?"""
-    if isinstance(node, Group) and not node.subshell and node.body.items:
-        return _leaves(node.body.items[-1])
-    if not isinstance(node, Simple) or not node.words or len(node.words[0]) != 1:
-        return False
-    first = node.words[0][0]
-    return isinstance(first, Lit) and first.text in ("exit", "return")
-
-
-_NAMING = frozenset(
-    (
-        *("printf", "read", "unset", "test", "[", "declare", "typeset", "local", "export", "readonly"),
-        *("let", "mapfile", "readarray", "wait", "getopts"),
-    )
-)
-_HISTORY = re.compile(r"!(?:[!$*^-]|\d)")
-_NUMERIC = frozenset(("-eq", "-ne", "-lt", "-le", "-gt", "-ge"))
+    def run_script(self, name: str, by: str, shell: Shell, arguments: list[str] | None = None) -> str:
+        """Running a file. What this very command wrote there is read; anything else is unknown code."""
+        path = self.path(name, shell)
+        content = shell.files.get(path)
+        findings = self.findings
+        if content is None:
+            if paths.HARMLESS.match(path) and shell.stdin:
+                content = shell.stdin
+            else:
+                findings.add(EffectKind.RUN_CODE, path, f"run by {by}" if by else "a program this policy does not know")
+                return self.unknowns.new(Unknown("output", f"$({name})"))
+        source = self.unknowns.fetched(content)
+        shells = ("sh", "bash", "dash", "zsh", "ksh", "source", ".", "ash")
+        if source is not None:
+            findings.add(EffectKind.RUN_FETCHED, source, f"as {path}")
+            return self.unknowns.new(Unknown("output", f"$({name})"))
+        first = content.split("\n", 1)[0]
+        other = first.startswith("#!") and not re.search(r"\b(?:ba|da|z|k|a)?sh\b", first)
+        if (by and posixpath.basename(by) not in shells) or (not by and other):
+            findings.add(EffectKind.RUN_CODE, path, f"run by {by or first}")
+            return self.unknowns.new(Unknown("output", f"$({name})"))
+        inner = shell if by in ("source", ".") else shell.fork()
+        if by not in ("source", "."):
+            inner.functions, inner.aliases, inner.arguments = {}, {}, arguments or []
+        return self.code(content, inner, path)

@@ -1,0 +1,171 @@
+"""From an argument list and a program's table to effects: options are read as the program would, then roles applied."""
+
+from __future__ import annotations
+
+import re
+
+from skillrun.events import EffectKind
+from skillrun.policy.invocation import Invocation
+from skillrun.policy.knowledge import Program
+from skillrun.policy.roles import ROLES
+from skillrun.policy.unknown import ANY
+
+_KINDS = {str(kind): kind for kind in EffectKind}
+_SEPARATOR = re.compile(r"(?<=^[a-z-]):|(?<=[a-z]):")
+_TAKE_SUBJECT = frozenset(("read", "write", "create", "delete", "delete-tree", "install", "remove"))
+
+
+def judge_call(call: Invocation) -> None:
+    """Read options and operands, follow subcommands, apply every role."""
+    program, rest = call.program, call.argv[1:]
+    while True:
+        operands = _options(call, program, rest)
+        if not program.sub or call.quiet:
+            break
+        if not operands:
+            break
+        child = program.sub.get(operands[0])
+        if child is None:
+            if ANY.search(operands[0]) or "*" not in program.sub:
+                call.findings.add(EffectKind.UNKNOWN, f"{program.name} {operands[0]}", "not known to this policy")
+                return
+            child = program.sub["*"]
+            rest = operands
+        else:
+            rest = operands[1:]
+        program = call.program = child
+    call.operands = operands
+    if call.quiet:
+        return
+    for option, value in call.options:
+        role = program.value.get(option, program.flag.get(option, ""))
+        if role and role.split()[0] not in ("note", "index"):
+            apply(call, role, value)
+            if program.family == "shells" and role in ("code", "module"):
+                operands = call.operands = []
+    for role in program.always:
+        apply(call, role, "", f"by {program.manager}" if program.manager else "")
+    if not operands and program.bare and not any(program.value.get(name) in ("code", "module") for name, _ in call.options):
+        apply(call, program.bare, "")
+    _operands(call, program, operands)
+
+
+def _options(call: Invocation, program: Program, rest: list[str]) -> list[str]:
+    """Split off the options; notes and indexes are taken at once because operands depend on them."""
+    operands: list[str] = []
+    i, n = 0, len(rest)
+    while i < n:
+        argument = rest[i]
+        i += 1
+        if argument == "--":
+            operands.extend(rest[i:])
+            break
+        if len(argument) < 2 or argument[0] not in "-+" or (argument[0] == "+" and argument not in program.flag):
+            if program.strict and argument and ANY.match(argument[0]) and not program.sub:
+                call.findings.add(EffectKind.UNKNOWN, argument, f"may be any option of {program.name}")
+            operands.append(argument)
+            if program.stop or program.sub:
+                operands.extend(rest[i:])
+                break
+            continue
+        if argument.startswith("--") or program.single:
+            name, equals, value = argument.partition("=")
+            if not equals and name in program.value and i < n:
+                value = rest[i]
+                i += 1
+            _option(call, program, name, value)
+            continue
+        if argument in program.value:
+            value = rest[i] if i < n else ""
+            i += 1
+            _option(call, program, argument, value)
+            continue
+        if argument in program.flag or argument in program.quiet or argument in program.plain:
+            _option(call, program, argument, "")
+            continue
+        for position in range(1, len(argument)):
+            short = argument[0] + argument[position]
+            if short in program.value:
+                value = argument[position + 1 :]
+                if not value and i < n:
+                    value = rest[i]
+                    i += 1
+                _option(call, program, short, value)
+                break
+            _option(call, program, short, "")
+    return operands
+
+
+def _option(call: Invocation, program: Program, name: str, value: str) -> None:
+    if name in ("--help", "--version") or name in program.quiet:
+        call.quiet = True
+        return
+    role = program.value.get(name, program.flag.get(name))
+    if role is None:
+        if program.strict and name not in program.plain:
+            call.findings.add(EffectKind.UNKNOWN, f"{program.name} {name}", "an option this policy does not know")
+        return
+    word, _, argument = role.partition(" ")
+    if word == "note":
+        call.notes.add(argument)
+    elif word == "cwd":
+        call.cwd = call.path(value)
+    elif word == "index":
+        call.index = value
+        apply(call, role, value)
+    call.options.append((name, value))
+
+
+def _operands(call: Invocation, program: Program, operands: list[str]) -> None:
+    roles, repeat = program.operands, program.repeat
+    if not roles:
+        return
+    if repeat < 0:
+        pairs = list(zip(roles, operands, strict=False))
+    else:
+        after = len(roles) - repeat - 1
+        middle = max(len(operands) - repeat - after, 0)
+        pairs = list(zip(roles[:repeat], operands, strict=False))
+        pairs += [(roles[repeat], operand) for operand in operands[repeat : repeat + middle]]
+        if after:
+            pairs += list(zip(roles[-after:], operands[repeat + middle :], strict=False))
+    for position, (role, operand) in enumerate(pairs):
+        if role in ("command", "env-command"):
+            _inner_command(call, operands[position:], role)
+            return
+        if role == "words":
+            if call.shell is not None:
+                call.shell(" ".join(operands[position:]))
+            return
+        apply(call, role, operand)
+
+
+def _inner_command(call: Invocation, words: list[str], role: str) -> None:
+    if words[0] == "-c" and len(words) > 1:
+        if call.shell is not None:
+            call.shell(words[1])
+    elif call.evaluate is not None:
+        call.evaluate(["env", *words] if role == "env-command" else words)
+
+
+def apply(call: Invocation, role: str, value: str, remark: str = "") -> None:
+    """Turn one role into effects. `remark` says whose doing it is, where that is a package manager's."""
+    word, _, argument = _SEPARATOR.sub(" ", role, count=1).partition(" ")
+    handler = ROLES.get(word)
+    if handler is not None:
+        if not value and argument and word in _TAKE_SUBJECT:
+            value, argument = _expanded(call, argument), remark
+        handler(call, value, argument)
+    elif word in _KINDS:
+        kind = _KINDS[word]
+        subject, detail = (value, argument) if value else (argument or call.name, "")
+        if kind is EffectKind.NETWORK and not detail:
+            detail = "receive"
+        call.findings.add(kind, subject, ", ".join(filter(None, (detail, remark))))
+    elif word and word not in ("plain", "note", "cwd"):
+        raise ValueError(f"{call.name}: unknown role {role!r}")
+
+
+def _expanded(call: Invocation, subject: str) -> str:
+    """A path in a table may start with `~`."""
+    return call.findings.place.home.rstrip("/") + subject[1:] if subject.startswith("~/") else subject

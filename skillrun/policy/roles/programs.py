@@ -1,0 +1,115 @@
+"""Roles of what is run, now or later: scripts, code, commands, hooks; and of what is ended."""
+
+from __future__ import annotations
+
+import re
+
+from skillrun.events import EffectKind
+from skillrun.policy.invocation import Invocation, Role
+from skillrun.policy.unknown import ANY, plain
+
+_FOLLOWED = re.compile(
+    r"hookspath|command|pager|editor|proxy|helper|textconv|fsmonitor|external|difftool|mergetool|program|alias\.|askpass|filter\."
+    r"|attributesfile|insteadof|include"
+)
+
+
+def _script(call: Invocation, value: str, _argument: str) -> None:
+    if call.script is not None:
+        call.script(value, call.argv[0])
+
+
+def _code(call: Invocation, value: str, _argument: str) -> None:
+    source = call.findings.unknowns.fetched(value)
+    if source is not None:
+        call.findings.add(EffectKind.RUN_FETCHED, source, f"run by {call.name}")
+    else:
+        shown = " ".join(call.findings.unknowns.show(value).split())
+        call.findings.add(EffectKind.RUN_CODE, call.name, shown if len(shown) <= 80 else shown[:79] + "…")
+
+
+def _shell(call: Invocation, value: str, _argument: str) -> None:
+    if call.shell is not None:
+        call.shell(value)
+
+
+def _command(call: Invocation, value: str, _argument: str) -> None:
+    if call.evaluate is not None:
+        call.evaluate(value.split() if value else [])
+
+
+def _module(call: Invocation, value: str, _argument: str) -> None:
+    """`python -m NAME ...`: some modules are programs that are known by themselves."""
+    position = call.argv.index(value) if value in call.argv else len(call.argv)
+    rest = call.argv[position + 1 :]
+    if value in ("pip", "pipx", "uv", "virtualenv", "poetry", "ensurepip") and call.evaluate is not None:
+        call.evaluate([value, *rest])
+    elif value == "venv":
+        for operand in rest:
+            if not operand.startswith("-"):
+                call.findings.write(call.path(operand), "a directory")
+    elif value in ("json.tool", "site", "sysconfig", "platform", "calendar", "this"):
+        for operand in [each for each in rest if not each.startswith("-")][:1]:
+            call.findings.read(call.path(operand))
+        for operand in [each for each in rest if not each.startswith("-")][1:2]:
+            call.findings.write(call.path(operand))
+    else:
+        call.findings.add(EffectKind.RUN_CODE, call.name, f"the module {plain(value)}")
+
+
+def _git_setting(call: Invocation, value: str, _argument: str) -> None:
+    """`-c name=value`: settings that name programs are code, settings that switch TLS off are that."""
+    name, _, setting = value.partition("=")
+    _judge_setting(call, name, setting)
+
+
+def _git_setting_name(call: Invocation, value: str, _argument: str) -> None:
+    if "query" in call.notes or len(call.operands) < 2:
+        return
+    call.findings.write(call.path("~/.gitconfig") if "global" not in call.notes else _home(call) + "/.gitconfig")
+    _judge_setting(call, value, call.operands[1] if len(call.operands) > 1 else "")
+
+
+def _home(call: Invocation) -> str:
+    return call.findings.place.home.rstrip("/")
+
+
+def _judge_setting(call: Invocation, name: str, setting: str) -> None:
+    low = name.lower()
+    if low in ("http.sslverify", "http.sslcainfo") or low.endswith(".sslverify"):
+        call.findings.add(EffectKind.DEFENCE_OFF, name, "TLS certificates are not checked")
+    elif _FOLLOWED.search(low):
+        call.findings.add(EffectKind.RUN_CODE, name, f"git runs or follows what it names: {plain(setting)[:80]}")
+    elif ANY.search(name):
+        call.findings.add(EffectKind.UNKNOWN, name, "which setting of git is not known")
+
+
+def _crontab(call: Invocation, _value: str, _argument: str) -> None:
+    words = call.argv[1:]
+    if "-l" not in words:
+        call.findings.add(EffectKind.PERSISTENCE, "the user's cron table", "")
+
+
+def _kill(call: Invocation, _value: str, _argument: str) -> None:
+    """kill, pkill, killall: whom; ending skillrun itself, or everything, is the floor."""
+    words = call.argv[1:]
+    for position, word in enumerate(words):
+        text = plain(word)
+        shown = call.findings.unknowns.show(word)
+        if "skillrun" in text or shown == "$PPID" or (text == "-1" and position > 0):
+            call.findings.floor("protection", f"{call.name} {shown} would end the protection that is asking, or everything")
+        if not text.startswith("-") or text == "-1":
+            call.findings.add(EffectKind.KILL, word)
+
+
+ROLES: dict[str, Role] = {
+    "script": _script,
+    "code": _code,
+    "shell": _shell,
+    "command": _command,
+    "killing": _kill,
+    "module": _module,
+    "git-setting": _git_setting,
+    "git-setting-name": _git_setting_name,
+    "crontab": _crontab,
+}

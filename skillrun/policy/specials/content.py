@@ -1,0 +1,134 @@
+"""What is printed, copied and fetched, and where it goes: content is followed as far as it is known."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from urllib.parse import urlsplit
+
+from skillrun.policy import filters, paths
+from skillrun.policy.arguments import judge_call
+from skillrun.policy.invocation import Invocation
+from skillrun.policy.knowledge import lookup
+from skillrun.policy.reading import Reading, Special
+from skillrun.policy.state import Shell
+from skillrun.policy.unknown import Unknown, known, plain
+from skillrun.shell.quoting import unescape
+
+
+def _echo(_reading: Reading, argv: list[str], _shell: Shell) -> str:
+    words = argv[1:]
+    newline, escapes = True, False
+    while words and re.fullmatch(r"-[neE]+", words[0]):
+        newline = newline and "n" not in words[0]
+        escapes = "e" in words[0]
+        words = words[1:]
+    text = plain(" ".join(words))
+    return (unescape(text) if escapes else text) + ("\n" if newline else "")
+
+
+def _printf(reading: Reading, argv: list[str], shell: Shell) -> str:
+    words = argv[1:]
+    name = ""
+    if len(words) > 1 and words[0] == "-v":
+        name, words = words[1], words[2:]
+    if words and words[0] == "--":
+        words = words[1:]
+    if not words:
+        return ""
+    text = filters.printf(words[0], words[1:])
+    if text is None:
+        text = reading.unknowns.new(Unknown("output", "$(printf …)"))
+    if name:
+        shell.assign(name, (text,), reading.expander.unset(name))
+        return ""
+    return text
+
+
+def _cat(reading: Reading, argv: list[str], shell: Shell) -> str:
+    files = [argument for argument in argv[1:] if not (argument.startswith("-") and len(argument) > 1)]
+    if not files:
+        return shell.stdin
+    return "".join(shell.stdin if file == "-" else reading.content(reading.path(file, shell), shell) for file in files)
+
+
+def _tee(reading: Reading, argv: list[str], shell: Shell) -> str:
+    append = "-a" in argv[1:] or "--append" in argv[1:]
+    for file in argv[1:]:
+        if file.startswith("-"):
+            continue
+        path = reading.path(file, shell)
+        reading.findings.write(path, "append" if append else "")
+        shell.files[path] = (shell.files.get(path, "") if append else "") + shell.stdin
+    return shell.stdin
+
+
+def _copy(reading: Reading, argv: list[str], shell: Shell) -> str:
+    """cp, mv, install, ln: the table's effects, and the content goes along."""
+
+    reading.by_table(argv, shell)
+    operands = [reading.path(word, shell) for word in argv[1:] if not word.startswith("-")]
+    if len(operands) >= 2:
+        for source in operands[:-1]:
+            if source in shell.files:
+                content = shell.files[source]
+                shell.files[operands[-1]] = content
+                shell.files[operands[-1].rstrip("/") + "/" + posixpath.basename(source)] = content
+    return ""
+
+
+def _dd(reading: Reading, argv: list[str], shell: Shell) -> str:
+    output = shell.stdin
+    for word in argv[1:]:
+        key, _, value = word.partition("=")
+        path = reading.path(value, shell)
+        if key == "if":
+            output = reading.content(path, shell)
+        elif key == "of":
+            reading.findings.write(path)
+            shell.files[path] = output
+            output = ""
+    return output
+
+
+def _fetch(reading: Reading, argv: list[str], shell: Shell) -> str:
+    """curl, wget and their kind: what they print, or write, is fetched."""
+    program = lookup(argv[0])
+    assert program is not None  # SPECIALS names only programs that have a table
+    run = Invocation(argv, program, reading.findings, shell.cwd, shell.stdin)
+    judge_call(run)
+    url = next((operand for operand in run.operands if not operand.startswith("-")), "")
+    options = {**dict(run.options), **{key: value for key, value in run.options if key == "--url"}}
+    url = url or options.get("--url", "")
+    shown = reading.unknowns.show(url)
+    fetched = reading.unknowns.new(Unknown("fetched", f"what {shown} sends", source=shown))
+    output = (
+        options.get("-o")
+        or options.get("--output")
+        or (options.get("-O") or options.get("--output-document") if argv[0] == "wget" else "")
+    )
+    saves = argv[0] in ("wget", "aria2c", "axel") or "-O" in options or "--remote-name" in options or "-OJ" in options
+    if output and output != "-":
+        shell.files[run.path(output)] = fetched
+        return ""
+    if saves and output != "-":
+        base = posixpath.basename(urlsplit(plain(url)).path) if known(url) else ""
+        if base:
+            shell.files[paths.absolute(base, options.get("-P", run.cwd) or run.cwd, reading.place)] = fetched
+        return ""
+    return fetched
+
+
+PROGRAMS: dict[str, Special] = {
+    "echo": _echo,
+    "printf": _printf,
+    "cat": _cat,
+    "tee": _tee,
+    "curl": _fetch,
+    "wget": _fetch,
+    "cp": _copy,
+    "mv": _copy,
+    "install": _copy,
+    "ln": _copy,
+    "dd": _dd,
+}

@@ -1,0 +1,273 @@
+"""Programs that run others: text, files and argument lists that become commands."""
+
+from __future__ import annotations
+
+import re
+
+from skillrun.events import EffectKind
+from skillrun.policy import filters
+from skillrun.policy.reading import Reading, Special
+from skillrun.policy.state import Shell
+from skillrun.policy.unknown import ANY, STAR, Unknown, certain, globbed, known, plain
+from skillrun.policy.variables import judge_variable
+from skillrun.shell.quoting import unescape
+
+_RELEASE = [
+    "ID",
+    "ID_LIKE",
+    "VERSION_ID",
+    "VERSION_CODENAME",
+    "UBUNTU_CODENAME",
+    "NAME",
+    "VERSION",
+    "PRETTY_NAME",
+    "DISTRIB_ID",
+    "DISTRIB_CODENAME",
+]
+
+_XARGS_TAKES = frozenset(
+    [
+        "-I",
+        "-n",
+        "-P",
+        "-L",
+        "-d",
+        "-E",
+        "-s",
+        "-a",
+        "--max-args",
+        "--max-procs",
+        "--replace",
+        "--delimiter",
+        "--max-lines",
+        "--arg-file",
+    ]
+)
+
+_NARROWS = frozenset(["-name", "-iname", "-path", "-regex", "-newer", "-mtime", "-empty", "-size", "-user", "-wholename"])
+
+
+def _eval(reading: Reading, argv: list[str], shell: Shell) -> str:
+    return reading.code(" ".join(argv[1:]), shell, "eval")
+
+
+def _command(reading: Reading, argv: list[str], shell: Shell) -> str:
+    words = argv[1:]
+    while words and words[0].startswith("-") and len(words[0]) > 1:
+        if words[0] in ("-v", "-V"):
+            return reading.unknowns.new(Unknown("machine", "$(command -v …)"))
+        if words[0] == "-a" and argv[0] == "exec":
+            words = words[1:]
+        words = words[1:]
+    return reading.run(words, shell) if words else ""
+
+
+def _env(reading: Reading, argv: list[str], shell: Shell) -> str:
+    words = argv[1:]
+    inner = shell.fork()
+    while words:
+        word = words[0]
+        if word in ("-u", "--unset", "-C", "--chdir"):
+            if word in ("-C", "--chdir") and len(words) > 1:
+                inner.cwd = reading.path(words[1], inner)
+            words = words[2:]
+        elif word.startswith("--chdir="):
+            inner.cwd = reading.path(word[8:], inner)
+            words = words[1:]
+        elif word in ("-S", "--split-string") or word.startswith(("-S", "--split-string=", "-vS")):
+            text = (
+                words[1]
+                if word in ("-S", "--split-string") and len(words) > 1
+                else re.sub(r"^(--split-string=|-v?S)", "", word)
+            )
+            rest = words[2:] if word in ("-S", "--split-string") else words[1:]
+            return _env(reading, ["env", *plain(text).split(), *rest], inner)
+        elif word == "--":
+            words = words[1:]
+            break
+        elif word.startswith("-"):
+            words = words[1:]
+        elif "=" in word and certain(word.split("=", 1)[0]):
+            name, _, value = word.partition("=")
+            judge_variable(reading.findings, name, (value,), True)
+            inner.variables[name] = (value,)
+            words = words[1:]
+        else:
+            break
+    if words:
+        return reading.run(words, inner)
+    reading.findings.add(EffectKind.SECRET_READ, "the environment", "all variables are shown")
+    return reading.unknowns.new(Unknown("output", "$(env)", secret=True))
+
+
+def _shell(reading: Reading, argv: list[str], shell: Shell) -> str:
+    """sh, bash, dash, zsh, ksh: `-c TEXT`, a script file, or standard input."""
+    words = argv[1:]
+    inner = shell.fork()
+    inner.functions, inner.aliases = {}, {}
+    inline = stdin = False
+    while words and words[0][:1] in "-+" and len(words[0]) > 1:
+        word = words[0]
+        words = words[1:]
+        if word in ("--help", "--version"):
+            return ""
+        if word == "--":
+            break
+        if word in ("--rcfile", "--init-file") and words:
+            reading.run_script(words[0], argv[0], shell)
+            words = words[1:]
+        elif not word.startswith("--"):
+            inline = inline or (word[0] == "-" and "c" in word)
+            stdin = stdin or (word[0] == "-" and "s" in word)
+            if word[-1] in "oO" and words:
+                words = words[1:]
+    if inline:
+        if not words:
+            return ""
+        inner.arguments = words[2:]
+        return reading.code(words[0], inner, argv[0])
+    if words and not stdin:
+        if words[0] in ("-", "/dev/stdin", "/proc/self/fd/0", "/dev/fd/0"):
+            words = words[1:]
+        else:
+            return reading.run_script(words[0], argv[0], shell, words[1:])
+    inner.arguments = words
+    if not shell.stdin:
+        reading.findings.add(EffectKind.RUN_CODE, argv[0], "a shell that takes its commands from the terminal")
+        return ""
+    inner.stdin = ""
+    return reading.code(shell.stdin, inner, argv[0])
+
+
+def _source(reading: Reading, argv: list[str], shell: Shell) -> str:
+    words = [word for word in argv[1:] if word != "--"]
+    if not words:
+        return ""
+    path = reading.path(words[0], shell)
+    if words[0] in ("/etc/os-release", "/usr/lib/os-release", "/etc/lsb-release") and path not in shell.files:
+        reading.findings.read(path, "its variables are set")
+        for name in _RELEASE:
+            shell.variables[name] = (reading.unknowns.new(Unknown("machine", f"${name}")),)
+        return ""
+    return reading.run_script(words[0], argv[0], shell, words[1:])
+
+
+def _xargs(reading: Reading, argv: list[str], shell: Shell) -> str:
+    words, replace = argv[1:], ""
+    delimiter = None
+    while words and words[0].startswith("-") and words[0] != "-":
+        word = words[0]
+        if word in _XARGS_TAKES:
+            replace = words[1] if word in ("-I", "--replace") and len(words) > 1 else replace
+            delimiter = unescape(plain(words[1])) if word in ("-d", "--delimiter") and len(words) > 1 else delimiter
+            words = words[2:]
+            continue
+        if word.startswith(("-I", "--replace=")):
+            replace = word[2:] if word.startswith("-I") else word.split("=", 1)[1]
+        elif word in ("-i", "--replace"):
+            replace = "{}"
+        elif word == "-0":
+            delimiter = "\0"
+        words = words[1:]
+    words = words or ["echo"]
+    if shell.stdin and len(shell.stdin) < 8192 and not ANY.match(shell.stdin.strip()):
+        items = shell.stdin.split(delimiter) if delimiter else filters.shell_words(shell.stdin)
+        items = [item for item in items if item]
+    elif len(shell.stdin.strip()) == 1:
+        items = [shell.stdin.strip()]
+    else:
+        items = [reading.unknowns.new(Unknown("output", "each line of input"))]
+    inner = shell.fork()
+    inner.stdin = ""
+    if replace:
+        output = ""
+        for item in items[:8]:
+            output += reading.run([word.replace(replace, item) for word in words], inner)
+        return output
+    return reading.run([*words, *items[:200]], inner)
+
+
+def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
+    words = argv[1:]
+    starts: list[str] = []
+    while words and words[0] in ("-H", "-L", "-P"):
+        words = words[1:]
+    while words and not words[0].startswith(("-", "(", "!")):
+        starts.append(words[0])
+        words = words[1:]
+    starts = starts or ["."]
+    for start in starts:
+        reading.findings.read(reading.path(start, shell))
+    narrowed = any(word in _NARROWS for word in words)
+    i = 0
+    while i < len(words):
+        word = words[i]
+        i += 1
+        if word in ("-exec", "-execdir", "-ok", "-okdir"):
+            end = next(
+                (j for j in range(i, len(words)) if words[j] == ";" or (words[j] == "+" and words[j - 1] == "{}")), len(words)
+            )
+            found = [_found(start, narrowed) for start in starts]
+            for item in found[:4]:
+                reading.run([part.replace("{}", item) for part in words[i:end]], shell.fork())
+            i = end + 1
+        elif word == "-delete":
+            for start in starts:
+                path = reading.path(start, shell)
+                reading.findings.delete(
+                    path if not narrowed else reading.path(_found(start, True), shell),
+                    not narrowed or path in ("/", reading.place.home),
+                    "what find finds",
+                )
+        elif word in ("-fprint", "-fprint0", "-fls", "-fprintf") and i < len(words):
+            reading.findings.write(reading.path(words[i], shell))
+            i += 1
+        elif word.startswith("-files0-from"):
+            i += 1
+        elif not certain(word) and not known(word) and len(word) == 1:
+            reading.findings.add(EffectKind.UNKNOWN, word, "may be any option of find")
+    below = reading.unknowns.new(Unknown("machine", "…"))
+    named = next((globbed(words[i + 1]) for i, word in enumerate(words[:-1]) if word in ("-name", "-iname")), "")
+    return "".join(f"{reading.path(start, shell)}/{below}{named}\n" for start in starts)
+
+
+def _found(start: str, narrowed: bool) -> str:
+    return start.rstrip("/") + "/" + STAR + (STAR if narrowed else "") if narrowed else start
+
+
+def _sudo(reading: Reading, argv: list[str], shell: Shell) -> str:
+    """A probe of what sudo would do without asking has no effect; everything else is in the table."""
+    if argv[1:] in (["-n", "true"], ["-n", "-v"], ["-nv"], ["-n", "-l"]):
+        return ""
+    return reading.by_table(argv, shell)
+
+
+def _busybox(reading: Reading, argv: list[str], shell: Shell) -> str:
+    if len(argv) < 2 or argv[1].startswith("--"):
+        return ""
+    return reading.run(argv[1:], shell)
+
+
+PROGRAMS: dict[str, Special] = {
+    "eval": _eval,
+    "command": _command,
+    "builtin": _command,
+    "exec": _command,
+    "env": _env,
+    "sh": _shell,
+    "bash": _shell,
+    "dash": _shell,
+    "zsh": _shell,
+    "ksh": _shell,
+    "ash": _shell,
+    "rbash": _shell,
+    "source": _source,
+    ".": _source,
+    "xargs": _xargs,
+    "gxargs": _xargs,
+    "find": _find,
+    "gfind": _find,
+    "busybox": _busybox,
+    "toybox": _busybox,
+    "sudo": _sudo,
+}
