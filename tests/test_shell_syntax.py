@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from skillrun.policy.judge import Judge
 from skillrun.policy.reading import Reading
+from skillrun.policy.specials import SPECIALS
 from skillrun.policy.state import Shell
 from skillrun.ports import Place
 from skillrun.shell.nodes import Node, Simple
@@ -45,7 +46,7 @@ def judged(text: str, place: Place) -> set[tuple[str, ...]]:
                 return ""
             return super().run(argv, shell)
 
-    Recording(place).text(text, Shell.at(place))
+    Recording(place, SPECIALS).text(text, Shell.at(place))
     return calls
 
 
