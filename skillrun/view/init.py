@@ -40,15 +40,22 @@ def build_and_serve(channel: socket.socket) -> None:
         folder, stage = os.path.split(stage_folder(spec))
         # Held open, since this process's root becomes the view's when the child pivots.
         beside = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if spec.elevated else -1
+        mapping = ns.IdentityMapping()
+        # Told now, so that the supervisor writes its record while the rest is made ready.
+        layers = [[layer.target, layer.upper, layer.work, layer.fstype] for layer in built.layers]
+        send(channel, {"layers": layers, "made": built.made})
         ns.unshare(ns.CLONE_NEWPID)
         child = os.fork()
+    except Gone:
+        return
     except (OSError, ValueError) as error:
         _refuse(channel, error)
         return
     if child == 0:
-        ns.in_child(lambda: _first_process(channel, spec, built))
+        ns.in_child(lambda: _first_process(channel, spec, built, mapping))
     channel.close()
     ns.set_name("skillrun-view")
+    mapping.write_when_asked(child)
     ns.hide_memory()
     os.waitpid(child, 0)
     if beside >= 0:  # otherwise the supervisor may remove it, and does
@@ -103,7 +110,7 @@ def _refuse(channel: socket.socket, error: Exception) -> None:
         return
 
 
-def _first_process(channel: socket.socket, spec: Spec, built: Built) -> None:
+def _first_process(channel: socket.socket, spec: Spec, built: Built, mapping: ns.IdentityMapping) -> None:
     ns.die_with_parent()
     files: list[int] = []
     try:
@@ -118,7 +125,8 @@ def _first_process(channel: socket.socket, spec: Spec, built: Built) -> None:
             files.append(_listen())
         ns.leave_session_keyring()
         if spec.tier in ("R", "M"):
-            ns.enter_identity_user_namespace()
+            mapping.enter()
+        mapping.close()
         applied = confine()
         ns.hide_memory()
         if spec.tier == "U":
@@ -127,9 +135,7 @@ def _first_process(channel: socket.socket, spec: Spec, built: Built) -> None:
         _refuse(channel, error)
         return
     ready = {
-        "layers": [[layer.target, layer.upper, layer.work, layer.fstype] for layer in built.layers],
         "notes": built.notes,
-        "made": built.made,
         "confined_by": applied,
         "bait": list(watches.items()),
     }

@@ -220,14 +220,14 @@ def guard_proc(at: str) -> None:
 
     Needed because root inside has the real root's number, and files in /proc ask for no more than that.
     """
-    for name in os.listdir(at):
-        path = f"{at}/{name}"
-        if name in UNSHOWN_PROC:
-            ns.bind("/dev/null", path, read_only=True)
-        elif not name.isdigit() and not os.path.islink(path):
-            mode = os.lstat(path).st_mode
-            if stat.S_ISDIR(mode) or mode & 0o222:
-                ns.bind(path, path, read_only=True)
+    with os.scandir(at) as entries:
+        for entry in entries:
+            if entry.name in UNSHOWN_PROC:
+                ns.bind("/dev/null", entry.path, read_only=True)
+            elif entry.name.isdigit() or entry.is_symlink():
+                continue
+            elif entry.is_dir() or entry.stat().st_mode & 0o222:
+                ns.bind(entry.path, entry.path, read_only=True)
 
 
 def show_sys(at: str) -> None:

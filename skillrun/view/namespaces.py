@@ -6,10 +6,12 @@ Constants and structures are those of the Linux user API headers (`linux/sched.h
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
 import signal
+import socket
 import struct
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -144,32 +146,41 @@ def identity_map(kind: str) -> str:
     return "".join(f"{inside} {inside} {count}\n" for inside, _, count in rows)
 
 
-def enter_identity_user_namespace() -> None:
-    """Enter a user namespace in which all ids stay what they are, but root has no power over the outside.
+class IdentityMapping:
+    """How a child gets into a user namespace in which all ids stay what they are, but root has no power over the outside.
 
-    The maps must be written from the parent namespace, so a short-lived child does it.
+    The kernel wants the maps written from the parent namespace (user_namespaces(7)), so the child asks its parent.
+    Made before the fork, with the parent's own /proc: the child's may count its processes otherwise.
     """
-    maps = {kind: identity_map(kind) for kind in ("uid", "gid")}
-    target = os.getpid()
-    go_read, go_write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        in_child(lambda: _write_maps(go_read, target, maps))
-    os.close(go_read)
-    try:
+
+    def __init__(self) -> None:
+        self._maps = {kind: identity_map(kind) for kind in ("uid", "gid")}
+        self._proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._parent, self._child = socket.socketpair()
+
+    def close(self) -> None:
+        """Let go of every descriptor; a parent that waits is told that no map is wanted."""
+        os.close(self._proc)
+        self._parent.close()
+        self._child.close()
+
+    def enter(self) -> None:
+        """In the child: enter the namespace. Raises OSError, also when the parent was refused the maps."""
         unshare(CLONE_NEWUSER)
-        os.write(go_write, b"x")
-    finally:
-        os.close(go_write)
-        _, status = os.waitpid(child, 0)
-    if status:
-        raise OSError(1, "the identity map of the user namespace was refused")
+        self._parent.close()
+        self._child.sendall(b"x")
+        if not self._child.recv(1):
+            raise OSError(1, "the identity map of the user namespace was refused")
 
-
-def _write_maps(go: int, target: int, maps: Mapping[str, str]) -> None:
-    if os.read(go, 1):
-        for kind, text in maps.items():
-            write_once(f"/proc/{target}/{kind}_map", text)
+    def write_when_asked(self, child: int) -> None:
+        """In the parent: wait until the child is in its namespace, write the maps, tell it. No error when it never comes."""
+        self._child.close()
+        if self._parent.recv(1):
+            with contextlib.suppress(OSError):
+                for kind, text in self._maps.items():
+                    write_once(f"{child}/{kind}_map", text, self._proc)
+                self._parent.sendall(b"x")
+        self.close()
 
 
 def enter_own_user_namespace(flags: int) -> None:
@@ -181,9 +192,9 @@ def enter_own_user_namespace(flags: int) -> None:
     write_once("/proc/self/gid_map", f"{gid} {gid} 1\n")
 
 
-def write_once(path: str, text: str) -> None:
-    """Write with a single write(2), which is what /proc files want."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+def write_once(path: str, text: str, folder: int | None = None) -> None:
+    """Write with a single write(2), which is what /proc files want. `folder`: descriptor a relative path starts at."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=folder)
     try:
         os.write(descriptor, text.encode())
     finally:

@@ -50,7 +50,7 @@ def _build(spec: Spec, built: Built, stage: str, proxy: str) -> None:
     if spec.stand_ins:
         shim = f"{stage}/shim"
         real = standins.programs_here()
-        standins.lay_out(Path(shim), spec.account.name if spec.account.uid else "", proxy)
+        standins.lay_out(Path(shim), real, spec.account.name if spec.account.uid else "", proxy)
     for mounted in mounts:
         if not is_kernel_state(mounted) and not mounted.target.startswith(stage):
             _cover(spec, built, mounted, mounts, shim if mounted.target == "/" else "")

@@ -47,10 +47,13 @@ def programs_here() -> tuple[str, ...]:
     return tuple(found)
 
 
-def lay_out(shim: Path, sudo_for: str, proxy: str = "") -> tuple[str, ...]:
-    """Fill the hidden lower layer below `shim`; returns the paths (as seen inside) it adds or replaces."""
+def lay_out(shim: Path, programs: Sequence[str], sudo_for: str, proxy: str = "") -> tuple[str, ...]:
+    """Fill the hidden lower layer below `shim`; returns the paths (as seen inside) it adds or replaces.
+
+    `programs`: what `programs_here` found.
+    """
     added: list[str] = []
-    for path in programs_here():
+    for path in programs:
         added += _put(shim, path, _script("service_control.sh"), 0o755)
     added += _put(shim, "/usr/sbin/policy-rc.d", _script("policy_rc_d.sh"), 0o755)
     rules = []

@@ -92,6 +92,8 @@ def _root_of_a_chroot() -> Mounted:
 
 def _plain(text: str) -> str:
     """Undo the octal escapes of blanks, tabs, newlines and backslashes."""
+    if "\\" not in text:  # the rule, and a start of a view must not wait for a pattern to be compiled
+        return text
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 

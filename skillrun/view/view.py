@@ -65,25 +65,33 @@ class View:
             else:
                 self._child = _fork_builder(theirs)
             theirs.close()
-            ready, files = self._ask(spec.to_json())
+            built, _ = self._ask(spec.to_json())
+            self.layers = self._record(built)
+            ready, files = self._answer()
         except ViewError:
             theirs.close()
             self.close()
             raise
         self.notes: tuple[str, ...] = tuple(ready["notes"])
         self.confined_by: tuple[str, ...] = tuple(ready["confined_by"])
-        self._made: tuple[str, ...] = tuple(ready["made"])
         self._deferred: int = files[0]
         self._bait: int | None = files[1]
         self._watches = {int(number): str(path) for number, path in ready["bait"]}
         self._touched: dict[Bait, None] = {}
         self.listener: int | None = files[2] if spec.closed_network else None
-        tx = Path(spec.changes)
-        items = tuple(Layer(*fields) for fields in ready["layers"])
-        ours = tuple(sorted({str(Path(item.upper).parent.parent) for item in items} | {spec.changes, *self._made}))
-        user_map = "self" if spec.tier == "U" else "identity"
-        self.layers = Layers(tx, self.started_ns, spec.tier, user_map, items, ours)
-        self.layers.save(tx)
+
+    def _record(self, built: Mapping[str, Any]) -> Layers:
+        """Write down what the view is made of, while its first process starts."""
+        tx = Path(self.spec.changes)
+        items = tuple(Layer(*fields) for fields in built["layers"])
+        ours = tuple(sorted({str(Path(item.upper).parent.parent) for item in items} | {self.spec.changes, *built["made"]}))
+        user_map = "self" if self.spec.tier == "U" else "identity"
+        layers = Layers(tx, self.started_ns, self.spec.tier, user_map, items, ours)
+        try:
+            layers.save(tx)
+        except OSError as error:
+            raise ViewError(f"the view cannot be recorded in {tx}: {error.strerror}", error.errno or 0) from None
+        return layers
 
     def spawn(
         self,
@@ -183,9 +191,15 @@ class View:
         with self._lock:
             try:
                 send(self._channel, request, files)
-                reply, received = receive(self._channel)
             except Gone as error:
                 raise ViewError(f"the view was lost: {error}") from None
+            return self._answer(as_os_error)
+
+    def _answer(self, as_os_error: str = "") -> tuple[dict[str, Any], list[int]]:
+        try:
+            reply, received = receive(self._channel)
+        except Gone as error:
+            raise ViewError(f"the view was lost: {error}") from None
         if "error" in reply:
             if as_os_error:
                 raise OSError(reply["errno"] or 5, reply["error"], as_os_error)
