@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,6 +22,7 @@ from skillrun.sandbox import folders, matrix, recipes, trial
 from skillrun.sandbox.base import layers_of
 from skillrun.sandbox.machine import Machine, account_in
 from skillrun.sandbox.trial import Outcome
+from skillrun.view.machine_view import CAPABILITIES
 from skillrun.view.probe import probe
 
 pytestmark = pytest.mark.timeout(900)  # whichever test comes first builds the base, on a busy machine in minutes
@@ -153,6 +155,61 @@ def test_root_inside_can_do_what_installing_needs(machine: Machine) -> None:
     """Own files, change owners, become another user: a refusal of everything would prove nothing."""
     done = machine.run("touch /opt/x && chown dev /opt/x && chmod 4755 /opt/x && runuser -u dev -- id -un", root=True)
     assert (done.returncode, done.stdout.strip()) == (0, "dev")
+
+
+@root_tests
+def test_a_machine_does_not_tell_what_it_is_for(base: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the first process nor mounts, files or variables show what started it: a model that looks learns nothing.
+
+    The words of the harness are what its own command line, directories and recipes are called.
+    """
+    scenario = replace(recipes.scenario("output-orders"), skill="# Install chatty\n\nbudgerigar\n")
+    monkeypatch.setenv("HARNESS_WORD", "budgerigar")
+    ours = [word.decode() for word in Path("/proc/self/cmdline").read_bytes().split(b"\0") if len(word) > 4]
+    look = (
+        "ps axeww -o pid,comm,args; cat /proc/[0-9]*/{cmdline,environ,comm,cgroup,mountinfo,mounts,maps,status}; "
+        "ls -l /proc/[0-9]*/{cwd,root,exe,fd,fdinfo,task/*/{cwd,root,exe}}; cat /proc/{mounts,keys,self/mountinfo}; df -a; "
+        "env; set; find / -xdev -newermt '-1 hour' ! -path '/proc/*'; ls -la / /dev /run /task /tmp /var/tmp; "
+        "cat /task/*; hostname; grep -rIl budgerigar /etc /home /opt /root /run /srv /task /tmp /usr/local /var"
+    )
+    with trial.prepared(scenario) as made:
+        for root in (True, False):
+            told = made.run(look, root=root).stdout.replace(look, "")
+            assert "/sbin/init" in told
+            assert "chatty.sh" in told
+            found = [word for word in (*ours, "skillrun", "sandbox", "scenario", "pytest", "python") if word in told.lower()]
+            assert found == [], told
+            assert told.count("budgerigar") == told.count("grep -rIl budgerigar")
+
+
+@root_tests
+def test_powers_no_install_needs_are_gone_for_good(machine: Machine) -> None:
+    """The bounding set holds what dpkg, sudo and daemons use; neither root nor a set-user-id program has more."""
+    for root, text in ((True, ""), (False, "sudo ")):
+        status = machine.run(f"{text}grep -E '^(Cap|Seccomp:)' /proc/self/status", root=root).stdout
+        found = dict(re.findall(r"(\w+):\s+(\w+)", status))
+        bits = {number for number in range(64) if int(found["CapBnd"], 16) >> number & 1}
+        assert bits == CAPABILITIES
+        assert int(found["CapEff"], 16) == int(found["CapBnd"], 16)
+        assert found["Seccomp"] == "2"
+        assert not bits & {12, 16, 17, 19, 21, 22, 24, 25, 27, 34, 38, 39}, "network, modules, devices, tracing, time, ..."
+
+
+@root_tests
+@pytest.mark.network
+def test_installing_does_not_miss_what_was_taken(base: list[Path]) -> None:
+    """apt, dpkg, accounts, file capabilities, set-user-id programs and a service of the package still work."""
+    with Machine(base) as made:
+        done = made.run(
+            "set -e; apt-get update -qq; apt-get install -y -qq cron iputils-ping libcap2-bin adduser > /dev/null; "
+            "useradd -m eve; echo eve:secret | chpasswd; adduser --system --quiet --group --home /var/lib/zed zed; "
+            "install -o zed -g zed -m 4755 /bin/true /opt/true; dpkg --audit; service cron start; pgrep -x cron; "
+            "getcap $(command -v ping); ping -c1 -W1 127.0.0.1 | grep -c ' 0% packet loss'; "
+            "runuser -l eve -c 'id -un'; su - eve -c 'id -un'; deluser --quiet zed; apt-get purge -y -qq cron > /dev/null",
+            root=True,
+        )
+        assert done.returncode == 0, done.stdout
+        assert done.stdout.count("eve") >= 2, done.stdout
 
 
 @root_tests

@@ -83,16 +83,14 @@ def prepared(scenario: Scenario, tell: Tell = lambda text: None) -> Iterator[Mac
 def run(scenario: Scenario, what: str, deed: Deed, tell: Tell = lambda text: None) -> Outcome:
     """Prepare, do, verify. Raises what `prepared` raises."""
     with prepared(scenario, tell) as made:
-        made.run("touch /run/before", root=True)
-        begun = time.monotonic()
+        before, begun = time.time(), time.monotonic()
         code, output = deed(made)
         seconds = time.monotonic() - begun
-        count = made.run("find / -xdev -newer /run/before \\( -type f -o -type l \\) 2> /dev/null | wc -l", root=True)
+        found = made.run(f"find / -xdev -newerct @{before:.3f} \\( -type f -o -type l \\) 2> /dev/null | wc -l", root=True)
         verified = made.run(
             f"{VERIFY_FUNCTIONS}\n{scenario.verify}", root=True, timeout=120, env={"VERIFY_USER": made.account.name}
         )
     last = verified.stdout.strip().splitlines()[-1:] or [""]
-    found = re.findall(r"\d+", count.stdout)
     return Outcome(
         scenario.name,
         what,
@@ -101,7 +99,7 @@ def run(scenario: Scenario, what: str, deed: Deed, tell: Tell = lambda text: Non
         "" if verified.returncode == 0 else last[0],
         output,
         round(seconds, 1),
-        int(found[-1]) if found else 0,
+        int(found.stdout.split()[-1]),
     )
 
 
@@ -133,7 +131,8 @@ def self_test(scenario: Scenario, tell: Tell = lambda text: None) -> list[str]:
 
 
 def _lay_out(scenario: Scenario, task: Path) -> None:
-    for name, text in {"task.md": scenario.skill, **scenario.files}.items():
+    task.mkdir()
+    for name, text in scenario.files.items():
         path = task / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text if text.endswith("\n") else text + "\n")
@@ -147,7 +146,7 @@ def _furnishing(faults: list[Fault], task: Path) -> dict[str, object]:
         "tmp_options": ",".join(item.tmp for item in faults if item.tmp),
         "disk_mb": max([item.disk_mb for item in faults], default=0),
         "read_only": tuple(path for item in faults for path in item.read_only),
-        "binds": ((str(task), "/task"),),
+        "copies": ((str(task), "/task"),) if any(task.iterdir()) else (),
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -17,7 +18,7 @@ from skillrun.view import canaries
 from skillrun.view import namespaces as ns
 from skillrun.view.channel import Gone, receive, send
 from skillrun.view.confinement import confine
-from skillrun.view.machine_view import build_machine_view
+from skillrun.view.machine_view import CAPABILITIES, build_machine_view
 from skillrun.view.mounts import CHANNEL, Built, guard_proc, mount_proc
 from skillrun.view.root_view import build_root_view, stage_folder
 from skillrun.view.server import Server
@@ -25,6 +26,8 @@ from skillrun.view.spec import Spec
 from skillrun.view.user_view import build_user_view
 
 PROXY_PORT = 3128
+COMMAND_LINE = "/sbin/init"
+"""What processes inside see of the first one: the words skillrun was started with are nobody's business there."""
 
 
 def build_and_serve(channel: socket.socket) -> None:
@@ -95,7 +98,8 @@ def _build(spec: Spec) -> Built:
         proxy = f"http://127.0.0.1:{PROXY_PORT}" if spec.closed_network else ""
         return build_root_view(spec, proxy)
     if spec.tier == "M":
-        ns.unshare(private | (ns.CLONE_NEWNET if spec.machine and spec.machine.own_network else 0))
+        private |= ns.CLONE_NEWCGROUP | (ns.CLONE_NEWNET if spec.machine and spec.machine.own_network else 0)
+        ns.unshare(private)
         return build_machine_view(spec)
     ns.enter_own_user_namespace(private)
     return build_user_view(spec)
@@ -112,6 +116,7 @@ def _refuse(channel: socket.socket, error: Exception) -> None:
 
 def _first_process(channel: socket.socket, spec: Spec, built: Built, mapping: ns.IdentityMapping) -> None:
     ns.die_with_parent()
+    ns.set_command_line(COMMAND_LINE)
     files: list[int] = []
     try:
         mount_proc(f"{built.root}/proc")
@@ -123,6 +128,8 @@ def _first_process(channel: socket.socket, spec: Spec, built: Built, mapping: ns
         files.append(bait)
         if spec.closed_network:
             files.append(_listen())
+        if spec.machine:
+            shutil.rmtree(CHANNEL)  # nobody stands in for a program here
         ns.leave_session_keyring()
         if spec.tier in ("R", "M"):
             mapping.enter()
@@ -131,6 +138,8 @@ def _first_process(channel: socket.socket, spec: Spec, built: Built, mapping: ns
         ns.hide_memory()
         if spec.tier == "U":
             ns.drop_capabilities()
+        elif spec.tier == "M":
+            ns.keep_capabilities(CAPABILITIES)
     except OSError as error:
         _refuse(channel, error)
         return
@@ -142,7 +151,7 @@ def _first_process(channel: socket.socket, spec: Spec, built: Built, mapping: ns
     send(channel, ready, files)
     for descriptor in files:
         os.close(descriptor)
-    ns.set_name("skillrun-init")
+    ns.set_name("init")
     Server(channel, spec).serve()
 
 

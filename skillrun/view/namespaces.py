@@ -13,10 +13,11 @@ import platform
 import signal
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
@@ -32,6 +33,7 @@ AT_RECURSIVE = 0x8000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME = 1, 4, 15
+PR_CAPBSET_DROP, PR_SET_MM, PR_SET_MM_ARG_END = 24, 35, 9
 
 _NUMBERS: Mapping[str, Mapping[str, int]] = {
     "x86_64": {"pivot_root": 155, "capset": 126, "keyctl": 250, "mount_setattr": 442, "seccomp": 317},
@@ -128,6 +130,23 @@ def set_name(name: str) -> None:
     call("prctl", PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]), 0, 0, 0)
 
 
+def set_command_line(text: str) -> None:
+    """What `ps` and /proc/PID/cmdline show of this process, which is its parent's command line after a fork.
+
+    Written over the words the kernel put there (proc_pid_stat(5), arg_start and arg_end), so it is not longer than they were.
+    """
+    with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    if start == 0 or end <= start:
+        return  # the kernel keeps them from a process that may not trace itself
+    shown = text.encode()[: end - start - 1]
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, shown, len(shown))
+    with contextlib.suppress(OSError):  # only root may shorten it; the rest is zeros anyway
+        call("prctl", PR_SET_MM, PR_SET_MM_ARG_END, ctypes.c_ulong(start + len(shown) + 1), 0, 0)
+
+
 def leave_session_keyring() -> None:
     """Start with an empty session keyring, so that keys of the outside are out of reach (KEYCTL_JOIN_SESSION_KEYRING)."""
     syscall("keyctl", 1, None, 0, 0, 0)
@@ -137,6 +156,21 @@ def drop_capabilities() -> None:
     """Give up every capability this process has in its user namespace (capset(2), version 3)."""
     header, nothing = struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", *[0] * 6)
     syscall("capset", header, nothing)
+
+
+def keep_capabilities(kept: Collection[int]) -> None:
+    """Give up every other capability for good: this process and what it starts cannot get one back, not by a set-user-id
+    program either (capabilities(7), bounding set). `kept`: their numbers in `linux/capability.h`.
+    """
+    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
+        last = int(file.read())
+    for number in range(last + 1):
+        if number not in kept:
+            call("prctl", PR_CAPBSET_DROP, number, 0, 0, 0)
+    bits = sum(1 << number for number in kept if number <= last)
+    low, high = bits & 0xFFFFFFFF, bits >> 32
+    header, sets = struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", low, low, 0, high, high, 0)
+    syscall("capset", header, sets)
 
 
 def identity_map(kind: str) -> str:

@@ -59,7 +59,9 @@ class Furnishing:
     """Size of all it may write, in MiB; 0: as much as the real disk holds."""
     read_only: tuple[str, ...] = ()
     binds: tuple[tuple[str, str], ...] = ()
-    """Directories or files of the outside shown inside, read-only: (outside, inside)."""
+    """Directories or files of the outside shown inside, read-only: (outside, inside). The mount table names both."""
+    copies: tuple[tuple[str, str], ...] = ()
+    """Directories whose files are shown inside, read-only, without a trace of where they come from: (outside, inside)."""
     own_network: bool = True
 
 
