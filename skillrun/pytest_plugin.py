@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 class MakeMachine(Protocol):
     """Makes a machine that is gone when the test ends; as many as a test asks for."""
 
-    def __call__(self, name: str = "debian-12", *, faults: Sequence[str] = (), user: str = "") -> Machine:
+    def __call__(
+        self, name: str = "debian-12", *, faults: Sequence[str] = (), user: str = "", hosts: Sequence[str] | None = None
+    ) -> Machine:
         """A machine by its recipe's name, with these faults in it; `user`: who its commands run as.
+
+        `hosts`: what it may contact besides package registries; None: whatever this machine can.
 
         Raises RecipeError for an unknown name, BuildError when the base cannot be built.
         """
@@ -59,11 +63,13 @@ def machine() -> Iterator[MakeMachine]:
     folders.sweep()
     with ExitStack() as open_ones:
 
-        def make(name: str = "debian-12", *, faults: Sequence[str] = (), user: str = "") -> Machine:
+        def make(
+            name: str = "debian-12", *, faults: Sequence[str] = (), user: str = "", hosts: Sequence[str] | None = None
+        ) -> Machine:
             scenario = recipes.Scenario(
                 name, name, "test", name, user or recipes.machine(name).user, tuple(faults), skill="", naive="", verify=""
             )
-            return open_ones.enter_context(trial.prepared(scenario))
+            return open_ones.enter_context(trial.prepared(scenario, more_hosts=hosts))
 
         yield make
 

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from skillrun.sandbox import folders, matrix, recipes, trial
+from skillrun.sandbox import folders, matrix, recipes, registries, trial
 from skillrun.sandbox.base import layers_of
 from skillrun.sandbox.machine import Machine, account_in
 from skillrun.sandbox.trial import Outcome
@@ -275,6 +275,40 @@ def test_behind_a_proxy_there_is_nothing_else(base: list[Path]) -> None:
         through = {"http_proxy": "http://127.0.0.1:3128", "https_proxy": "http://127.0.0.1:3128"}
         done = made.run(fetch, env=through)
         assert done.returncode == 0, done.stdout
+
+
+@root_tests
+@pytest.mark.network
+def test_only_declared_hosts_are_reached_and_all_are_noted(base: list[Path]) -> None:
+    """With hosts declared nothing else answers, by name or by address, and nothing inside needs to know of it."""
+    archive = _archive(base)
+    host = archive.split("/")[2]
+    with Machine(base, hosts=(host, "gone.invalid")) as made:
+        assert made.run(f"curl -sS -f -m 60 -o /dev/null {archive}; env | grep -ic proxy").stdout == "0\n"
+        for other, code in (("undeclared.invalid", 6), ("gone.invalid", 6), ("192.0.2.7", 35), ("10.0.2.2", 7)):
+            assert made.run(f"curl -sS -m 20 https://{other}{':22' * (code == 7)}/").returncode == code, other
+        assert made.run(f"curl -sS -m 20 http://{host}:8089/").returncode == 7
+        assert made.run("ss -Hltn; ss -Hlun").stdout == "", "no port is taken"
+    asked = {(contact.host, contact.port, contact.allowed) for contact in made.contacts()}
+    assert asked == {(host, 80, True), ("undeclared.invalid", 0, False), ("192.0.2.7", 443, False)}
+    (first,) = [contact for contact in made.contacts() if contact.allowed]
+    assert first.sent > 20
+    assert first.received > 500
+
+
+def test_registries_are_read_from_the_clients_and_hosts_from_the_document(tmp_path: Path) -> None:
+    """The package sources of every layer count, and addresses in a document with their ports."""
+    (tmp_path / "etc/apt/sources.list.d").mkdir(parents=True)
+    (tmp_path / "etc/apt/sources.list").write_text(
+        "deb [trusted=yes] http://one.example/debian x main\n# deb http://no.example/ x\n"
+    )
+    (tmp_path / "etc/apt/sources.list.d/two.sources").write_text("Types: deb\nURIs: https://two.example/ubuntu\n")
+    found = registries.registry_hosts([tmp_path])
+    assert {"one.example", "two.example"} <= set(found)
+    assert "no.example" not in found
+    assert len(found) >= 4, "pip's index and files"
+    text = "Get https://dl.example.org/x.tgz (http://other.example:8080/), <https://user@third.example>."
+    assert registries.hosts_in(text) == ("dl.example.org", "other.example:8080", "third.example")
 
 
 # --- what a machine can be short of --------------------------------------------------------------------------------

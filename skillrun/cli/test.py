@@ -35,18 +35,20 @@ EXAMPLES = (
 @click.option("--matrix", is_flag=True, help="No fault, then each fault alone.")
 @click.option("--scenarios", is_flag=True, help="The bundled scenarios instead of SKILL.")
 @click.option("--only", multiple=True, metavar="NAME", help="With --scenarios: these.")
-@click.option("--literal", is_flag=True, help="With --scenarios: also the literal commands.")
-@click.option("--benchmark", is_flag=True, help="With --scenarios: literal commands, reference fix, model, plan, compared.")
-@click.option("--self-test", is_flag=True, help="With --scenarios: test the scenarios, not the engine.")
+@click.option("--literal", is_flag=True, hidden=True, help="With --scenarios: also the literal commands.")
+@click.option("--benchmark", is_flag=True, help="With --scenarios: against literal commands and a fix.")
+@click.option("--self-test", is_flag=True, help="With --scenarios: test the scenarios themselves.")
 @click.option("--model", default="builtin", show_default=True, envvar="SKILLRUN_MODEL", help="Who decides.")
-@click.option("--jobs", type=click.IntRange(1, 16), default=1, show_default=True, help="Machines at a time.")
-@click.option("--user", default=None, help="Who runs it inside: the machine's own user, or root.")
+@click.option("--jobs", type=click.IntRange(1, 16), metavar="N", default=1, show_default=True, help="Machines at a time.")
+@click.option("--user", default=None, metavar="NAME", help="Who runs it inside: the machine's own user, or root.")
+@click.option("--host", "hosts", multiple=True, metavar="H", help="May be contacted too: a name, *.name, name:port.")
+@click.option("--open-network", is_flag=True, help="Contact anything, not registries and declared hosts.")
 @click.option("--list", "list_them", is_flag=True, help="Machines, faults and scenarios there are.")
 @click.option("--json", "as_json", is_flag=True, help="One object.")
 @click.option("--junit", metavar="FILE", help="Also write JUnit XML.")
 @click.option("--html", metavar="FILE", help="Also write one page.")
 def test_command(skill: str | None, list_them: bool, scenarios: bool, self_test: bool, as_json: bool, **more: object) -> int:
-    """Run SKILL in throw-away machines and verify it from outside. Needs root. Exit code 3 when a trial fails."""
+    """Run SKILL in throw-away machines, verify it from outside. Exit code 3: failed."""
     from skillrun.sandbox.recipes import RecipeError
 
     try:
@@ -103,7 +105,9 @@ def _scenarios(skill: str | None, bundled: bool, more: dict[str, object]) -> Ite
                 recipes.fault(name)
             label = " + ".join([machine, *faults])
             user = str(more["user"] or recipes.machine(machine).user)
-            yield recipes.Scenario(label, read.title, "skill", machine, user, faults, read.text, "", verify)
+            yield recipes.Scenario(
+                label, read.title, "skill", machine, user, faults, read.text, "", verify, hosts=read.declared.hosts
+            )
 
 
 def _words(value: object) -> list[str]:
@@ -121,6 +125,7 @@ def _all(found: list[Scenario], more: dict[str, object], as_json: bool) -> list[
 
     sweep()
     model = str(more["model"])
+    hosts = None if more["open_network"] else _words(more["hosts"])
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -128,12 +133,12 @@ def _all(found: list[Scenario], more: dict[str, object], as_json: bool) -> list[
     def one(scenario: Scenario) -> list[Row]:
         outcomes: list[Outcome] = []
         if more["benchmark"] and scenario.naive:
-            outcomes += compared(scenario, model, tell)
+            outcomes += compared(scenario, model, tell, hosts)
         else:
             if more["literal"] and scenario.naive:
                 terminal = any(_fault_needs_terminal(name) for name in scenario.faults)
-                outcomes.append(trial.run(scenario, "literal", trial.script(scenario.naive, terminal), tell))
-            outcomes.append(attempt(scenario, model)[0])
+                outcomes.append(trial.run(scenario, "literal", trial.script(scenario.naive, terminal), tell, hosts))
+            outcomes.append(attempt(scenario, model, hosts=hosts)[0])
         rows = [Row(scenario, outcome) for outcome in outcomes]
         for row in rows:
             print(row.line(), file=sys.stderr if as_json else sys.stdout, flush=True)
@@ -172,6 +177,9 @@ def _report(rows: list[Row], more: dict[str, object], as_json: bool) -> int:
         for row in rows:
             if row.outcome.run_folder:
                 print(f"  {row.outcome.scenario}: the whole run is in {row.outcome.run_folder}")
+            if row.refused and not row.right:
+                told = f"  {row.outcome.scenario}: not declared, so not reached: {', '.join(row.refused)}"
+                print(f"{told} -> `skillrun-hosts` in the skill, or --host")
     mine = [row for row in rows if row.outcome.what != "literal"]
     return 0 if all(row.right for row in mine) else 3
 

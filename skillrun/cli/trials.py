@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,21 +39,23 @@ def install_in(machine: Machine, skill: Skill, model: str, folder: RunFolder) ->
         target.close()
 
 
-def compared(scenario: Scenario, model: str, tell: Tell) -> Iterator[Outcome]:
+def compared(scenario: Scenario, model: str, tell: Tell, hosts: Sequence[str] | None = ()) -> Iterator[Outcome]:
     """A benchmark of one scenario: the literal commands, the reference fix, the model, and the plan the model proves."""
     from skillrun.sandbox import trial
     from skillrun.sandbox.recipes import fault
 
     terminal = any(fault(name).tty for name in scenario.faults)
-    yield trial.run(scenario, "literal", trial.script(scenario.naive, terminal), tell)
-    fix = trial.run(scenario, "fix", trial.script(scenario.fix, terminal), tell) if scenario.fix else None
-    outcome, plan = attempt(scenario, model)
+    yield trial.run(scenario, "literal", trial.script(scenario.naive, terminal), tell, hosts)
+    fix = trial.run(scenario, "fix", trial.script(scenario.fix, terminal), tell, hosts) if scenario.fix else None
+    outcome, plan = attempt(scenario, model, hosts=hosts)
     yield _beyond(outcome, fix)
     if plan is not None:
-        yield _beyond(attempt(scenario, PLAN, plan)[0], fix)
+        yield _beyond(attempt(scenario, PLAN, plan, hosts)[0], fix)
 
 
-def attempt(scenario: Scenario, model: str, plan: Plan | None = None) -> tuple[Outcome, Plan | None]:
+def attempt(
+    scenario: Scenario, model: str, plan: Plan | None = None, hosts: Sequence[str] | None = ()
+) -> tuple[Outcome, Plan | None]:
     """One trial with a model (or a plan), and the plan it proves; the run folder of what did not come out right is kept.
 
     Raises what `trial.run` raises.
@@ -77,7 +79,7 @@ def attempt(scenario: Scenario, model: str, plan: Plan | None = None) -> tuple[O
         end = install_in(machine, skill, spoken, folder)
         return end.exit_code, end.summary
 
-    outcome = trial.run(scenario, model, deed)
+    outcome = trial.run(scenario, model, deed, more_hosts=hosts)
     events = _events(folder)
     outcome = replace(
         outcome,

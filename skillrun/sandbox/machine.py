@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skillrun.sandbox.folders import Folder
+from skillrun.sandbox.gateway import ADDRESS as GATEWAY_ADDRESS
+from skillrun.sandbox.gateway import Gateway
 from skillrun.sandbox.network import ADDRESS, UserNetwork
-from skillrun.view.egress import Egress
+from skillrun.view.egress import Contact, Egress
 from skillrun.view.spec import Account, Furnishing, Spec
 from skillrun.view.view import View, new_id
 
@@ -33,11 +35,13 @@ class Machine:
         user: str = "dev",
         furnishing: Mapping[str, object] | None = None,
         network: str = "open",
+        hosts: Sequence[str] | None = None,
         folder: Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
         """`network`: open | proxy (nothing but a proxy on 127.0.0.1:3128) | none.
 
+        `hosts`: patterns of the hosts that may be contacted, all else is cut off; None leaves the network as it is.
         `folder`: where its upper directory is kept; a temporary one otherwise. `env`: what the user's sessions start with.
         """
         self.env = dict(env or {})
@@ -49,7 +53,8 @@ class Machine:
         self.folder = folder
         layers = tuple(str(path) for path in lowers)
         machine = Furnishing(layers, **dict(furnishing or {}))  # type: ignore[arg-type]
-        self._network: UserNetwork | Egress | None = None
+        self._network: UserNetwork | Gateway | Egress | None = None
+        self._contacts: tuple[Contact, ...] = ()
         closed = network == "proxy"
         spec = Spec("M", new_id(), str(self.folder), self.account, closed_network=closed, stand_ins=False, machine=machine)
         try:
@@ -59,10 +64,11 @@ class Machine:
             raise
         try:
             if closed:
-                self._network = Egress(self.view.take_listener(), ("*",))
+                self._network = Egress(self.view.take_listener(), ("*",) if hosts is None else hosts)
             elif network == "open":
-                self._network = UserNetwork(self.view.builder)
-                self.run(f"rm -f /etc/resolv.conf; echo nameserver {ADDRESS} > /etc/resolv.conf", root=True)
+                self._network = UserNetwork(self.view.builder) if hosts is None else Gateway(self.view.builder, hosts)
+                address = ADDRESS if hosts is None else GATEWAY_ADDRESS
+                self.run(f"rm -f /etc/resolv.conf; echo nameserver {address} > /etc/resolv.conf", root=True)
         except BaseException:
             self.close()
             raise
@@ -71,6 +77,10 @@ class Machine:
     def upper(self) -> Path:
         """What was written in it. With a disk of its own size it is out of reach from here."""
         return Path(self.view.layers.items[0].upper)
+
+    def contacts(self) -> tuple[Contact, ...]:
+        """Every host asked for so far, in order; nothing where the network is left as it is."""
+        return self._contacts if isinstance(self._network, UserNetwork | None) else self._network.contacts()
 
     def run(
         self,
@@ -137,6 +147,7 @@ class Machine:
     def close(self) -> None:
         """End everything in it. Safe to call twice."""
         if self._network is not None:
+            self._contacts = self.contacts()
             self._network.close()
             self._network = None
         self.view.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from xml.etree import ElementTree
 
@@ -39,6 +39,11 @@ class Row:
             return f"said done and was not: {self.outcome.reason}"
         return self.outcome.reason or self.outcome.output.strip()[-200:]
 
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Hosts that were asked for and not declared."""
+        return tuple(dict.fromkeys(contact.host for contact in self.outcome.contacted if not contact.allowed))
+
     def line(self) -> str:
         """The trial in one line of text."""
         word = "ok  " if self.right else "FAIL"
@@ -63,6 +68,7 @@ class Row:
             "questions": self.outcome.questions,
             "files_changed": self.outcome.changed,
             "files_beyond_fix": self.outcome.beyond,
+            "contacted": [asdict(contact) for contact in self.outcome.contacted],
             "run_folder": self.outcome.run_folder,
         }
 
@@ -103,6 +109,12 @@ def _cell(cell: tuple[int, int] | None) -> str:
     return f"{cell[0]}/{cell[1]}" if cell else "-"
 
 
+def _reached(row: Row) -> str:
+    """The hosts of a trial in words."""
+    allowed = dict.fromkeys(contact.host for contact in row.outcome.contacted if contact.allowed)
+    return ", ".join([*allowed, *(f"{host} (refused)" for host in row.refused)])
+
+
 def junit(rows: Sequence[Row]) -> str:
     """JUnit XML: a suite per class, a case per trial."""
     suites = ElementTree.Element("testsuites", name="skillrun test")
@@ -124,7 +136,7 @@ def page(rows: Sequence[Row]) -> str:
     body = "".join(
         f"<tr class={'ok' if row.right else 'bad'}><td>{html.escape(row.scenario.klass)}<td>{html.escape(row.outcome.scenario)}"
         f"<td>{html.escape(row.outcome.what)}<td>{'right' if row.right else 'wrong'}<td>{row.outcome.exit_code}"
-        f"<td>{row.outcome.seconds:.1f}<td>{html.escape(row.why)}</tr>"
+        f"<td>{row.outcome.seconds:.1f}<td>{html.escape(_reached(row))}<td>{html.escape(row.why)}</tr>"
         for row in rows
     )
     policy = "default-src 'none'; style-src 'unsafe-inline'"
@@ -137,5 +149,5 @@ def page(rows: Sequence[Row]) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
         f'<meta name="viewport" content="width=device-width"><title>skillrun test</title><style>{style}</style>'
         f"<h1>skillrun test</h1><pre>{html.escape(text(rows))}</pre><table><thead><tr><th>Class<th>Trial<th>What<th>Result"
-        f"<th>Exit<th>Seconds<th>Why</thead><tbody>{body}</tbody></table></html>\n"
+        f"<th>Exit<th>Seconds<th>Contacted<th>Why</thead><tbody>{body}</tbody></table></html>\n"
     )

@@ -18,8 +18,12 @@ class NoNetwork(Exception):
 class UserNetwork:
     """slirp4netns attached to a network namespace. The outside's own loopback stays out of reach."""
 
-    def __init__(self, pid: int) -> None:
-        """Attach to the network namespace of a process. Raises NoNetwork."""
+    def __init__(self, pid: int, outside: int | None = None) -> None:
+        """Attach to the network namespace of a process. Raises NoNetwork.
+
+        `outside`: a network namespace (descriptor) that its packets come out in, with no name server of slirp4netns's own;
+        this process's, if none is given.
+        """
         program = shutil.which("slirp4netns")
         if program is None:
             raise NoNetwork("slirp4netns is not installed (Debian package slirp4netns)")
@@ -27,9 +31,13 @@ class UserNetwork:
         # It ends when our side of this pipe closes: however this process ends, nothing of it stays behind.
         ended, self._alive = os.pipe()
         words = [program, "--configure", "--mtu=1400", "--disable-host-loopback"]
+        files = [theirs, ended]
+        if outside is not None:
+            words = ["nsenter", f"--net=/proc/self/fd/{outside}", *words, "--disable-dns"]
+            files.append(outside)
         words += [f"--ready-fd={theirs}", f"--exit-fd={ended}", str(pid), "tap0"]
         self._process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=[theirs, ended]
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=files
         )
         os.close(theirs)
         os.close(ended)

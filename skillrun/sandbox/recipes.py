@@ -77,6 +77,8 @@ class Scenario:
     """The right outcome is to stop with the machine unharmed."""
     control: bool = False
     hostile: bool = False
+    hosts: tuple[str, ...] | None = None
+    """Hosts that may be contacted besides package registries; None: those that the skill's text names."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Shown below /task inside: path -> text."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skillrun.sandbox.base import Tell, layer, layers_of
@@ -14,6 +14,8 @@ from skillrun.sandbox.folders import Folder
 from skillrun.sandbox.machine import Machine
 from skillrun.sandbox.recipes import VERIFY_FUNCTIONS, Fault, Scenario, fault
 from skillrun.sandbox.recipes import machine as machine_recipe
+from skillrun.sandbox.registries import hosts_in, registry_hosts
+from skillrun.view.egress import Contact
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Outcome:
     commands: int = 0
     """Commands a model ran; checks do not count."""
     questions: int = 0
+    contacted: tuple[Contact, ...] = ()
+    """Hosts that were asked for, each once; nothing where the network was left open."""
     beyond: int | None = None
     """Files and links written beyond what the reference fix writes; None when that is not known."""
 
@@ -58,8 +62,11 @@ def script(text: str, terminal: bool = False) -> Deed:
 
 
 @contextmanager
-def prepared(scenario: Scenario, tell: Tell = lambda text: None) -> Iterator[Machine]:
-    """The scenario's machine with its faults in place. Raises RecipeError, BuildError, ViewError, NoNetwork."""
+def prepared(scenario: Scenario, tell: Tell = lambda text: None, more_hosts: Sequence[str] | None = ()) -> Iterator[Machine]:
+    """The scenario's machine with its faults in place. Raises RecipeError, BuildError, ViewError, NoNetwork.
+
+    It reaches the package registries, the hosts that the scenario declares and `more_hosts`; with None, whatever we reach.
+    """
     faults = [fault(name) for name in scenario.faults]
     lowers = layers_of(scenario.machine, tell)
     setup = "\n".join([scenario.setup, *(item.setup for item in faults)])
@@ -71,7 +78,8 @@ def prepared(scenario: Scenario, tell: Tell = lambda text: None) -> Iterator[Mac
         _lay_out(scenario, task)
         user = scenario.user or machine_recipe(scenario.machine).user
         env = dict(pair.split("=", 1) for item in faults for pair in item.env)
-        with Machine(lowers, user=user, furnishing=_furnishing(faults, task), network=_network(faults), env=env) as made:
+        more = {"hosts": _hosts(scenario, lowers, more_hosts), "env": env}
+        with Machine(lowers, user=user, furnishing=_furnishing(faults, task), network=_network(faults), **more) as made:  # type: ignore[arg-type]
             for text in [*(item.runtime for item in faults), scenario.runtime]:
                 if text.strip():
                     made.run(text, root=True, timeout=60)
@@ -80,12 +88,15 @@ def prepared(scenario: Scenario, tell: Tell = lambda text: None) -> Iterator[Mac
         folder.close()
 
 
-def run(scenario: Scenario, what: str, deed: Deed, tell: Tell = lambda text: None) -> Outcome:
+def run(
+    scenario: Scenario, what: str, deed: Deed, tell: Tell = lambda text: None, more_hosts: Sequence[str] | None = ()
+) -> Outcome:
     """Prepare, do, verify. Raises what `prepared` raises."""
-    with prepared(scenario, tell) as made:
+    with prepared(scenario, tell, more_hosts) as made:
         before, begun = time.time(), time.monotonic()
         code, output = deed(made)
         seconds = time.monotonic() - begun
+        contacted = summed(made.contacts())
         found = made.run(f"find / -xdev -newerct @{before:.3f} \\( -type f -o -type l \\) 2> /dev/null | wc -l", root=True)
         verified = made.run(
             f"{VERIFY_FUNCTIONS}\n{scenario.verify}", root=True, timeout=120, env={"VERIFY_USER": made.account.name}
@@ -100,6 +111,7 @@ def run(scenario: Scenario, what: str, deed: Deed, tell: Tell = lambda text: Non
         output,
         round(seconds, 1),
         int(found.stdout.split()[-1]),
+        contacted=contacted,
     )
 
 
@@ -148,6 +160,23 @@ def _furnishing(faults: list[Fault], task: Path) -> dict[str, object]:
         "read_only": tuple(path for item in faults for path in item.read_only),
         "copies": ((str(task), "/task"),) if any(task.iterdir()) else (),
     }
+
+
+def _hosts(scenario: Scenario, lowers: Sequence[Path], more: Sequence[str] | None) -> tuple[str, ...] | None:
+    if more is None:
+        return None
+    declared = hosts_in(scenario.skill) if scenario.hosts is None else scenario.hosts
+    return (*registry_hosts(lowers), *declared, *more)
+
+
+def summed(contacts: Sequence[Contact]) -> tuple[Contact, ...]:
+    """Each host and port once, with the bytes of all its connections."""
+    found: dict[tuple[str, int, bool], Contact] = {}
+    for contact in contacts:
+        key = contact.host, contact.port, contact.allowed
+        sum_ = found.get(key, replace(contact, sent=0, received=0))
+        found[key] = replace(sum_, sent=sum_.sent + contact.sent, received=sum_.received + contact.received)
+    return tuple(found.values())
 
 
 def _network(faults: list[Fault]) -> str:

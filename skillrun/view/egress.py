@@ -129,7 +129,7 @@ class Egress:
         number = len(self._contacts)
         self._contacts.append(Contact(host, port, True))
         try:
-            out_reader, out_writer, through = await self._dial(host, port, "https" if tunnel else "http", tunnel)
+            out_reader, out_writer, through = await dial(host, port, "https" if tunnel else "http", tunnel, self._environment)
         except (OSError, ValueError) as error:
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n\r\n" + str(error).encode("utf-8", "replace"))
             await writer.drain()
@@ -140,28 +140,37 @@ class Egress:
             else:
                 target = url if through else urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
                 out_writer.write(f"{method} {target} {version}\r\n".encode("latin-1") + _forwarded(headers))
-            sent, received = await asyncio.gather(_pump(reader, out_writer), _pump(out_reader, writer))
+            sent, received = await asyncio.gather(pump(reader, out_writer), pump(out_reader, writer))
         finally:
             out_writer.close()
         self._contacts[number] = Contact(host, port, True, sent, received)
 
-    async def _dial(
-        self, host: str, port: int, scheme: str, tunnel: bool
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bool]:
-        """A connection to the host, through this machine's own proxy where it has one."""
-        names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
-        upstream = next((value for name in names if (value := self._environment.get(name))), "")
-        if not upstream:
-            return *await asyncio.open_connection(host, port), False
-        proxy = urllib.parse.urlsplit(upstream if "//" in upstream else f"//{upstream}")
-        reader, writer = await asyncio.open_connection(proxy.hostname, proxy.port or 3128)
-        if tunnel:
-            writer.write(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode("latin-1"))
-            answer = await reader.readuntil(b"\r\n\r\n")
-            if b" 200" not in answer.partition(b"\r\n")[0]:
-                writer.close()
-                raise OSError("the proxy of this machine refused")
-        return reader, writer, True
+
+def upstream(environment: Mapping[str, str], scheme: str) -> str:
+    """The proxy that an environment names for http or https; empty when it names none."""
+    names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
+    return next((value for name in names if (value := environment.get(name))), "")
+
+
+async def dial(
+    host: str, port: int, scheme: str, tunnel: bool, environment: Mapping[str, str]
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bool]:
+    """A connection to a host, and whether it leads to the proxy the environment names. Raises OSError, ValueError.
+
+    `tunnel`: have that proxy connect through to the host.
+    """
+    named = upstream(environment, scheme)
+    if not named:
+        return *await asyncio.open_connection(host, port), False
+    proxy = urllib.parse.urlsplit(named if "//" in named else f"//{named}")
+    reader, writer = await asyncio.open_connection(proxy.hostname, proxy.port or 3128)
+    if tunnel:
+        writer.write(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode("latin-1"))
+        answer = await reader.readuntil(b"\r\n\r\n")
+        if b" 200" not in answer.partition(b"\r\n")[0]:
+            writer.close()
+            raise OSError("the proxy of this machine refused")
+    return reader, writer, True
 
 
 def _forwarded(headers: bytes) -> bytes:
@@ -171,7 +180,8 @@ def _forwarded(headers: bytes) -> bytes:
     return b"\r\n".join([*kept, b"Connection: close", b"", b""])
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+    """Carry bytes until the reader's end; how many."""
     count = 0
     with contextlib.suppress(OSError):
         while part := await reader.read(65536):
