@@ -52,6 +52,14 @@ def test_a_command_has_an_overall_limit(tmp_path: Path) -> None:
     target.close()
 
 
+def test_an_account_without_a_home_can_log_in(tmp_path: Path) -> None:
+    """A login of an account whose home is not there begins in `/`, as login(1) has it, and its command runs."""
+    target = LocalTarget(tmp_path / "o", env={**os.environ, "HOME": "/nonexistent"})
+    result = run(target, "pwd", login=True)
+    target.close()
+    assert (result.output, result.exit_code) == ("/", 0)
+
+
 def test_disk_and_processor_are_progress(target: LocalTarget) -> None:
     """A child that works in silence keeps the quiet period from ending; the same command idle does not."""
     assert run(target, "sh -c 'i=0; while [ $i -lt 1500000 ]; do i=$((i+1)); done'; true", quiet_s=0.9).state is State.EXITED

@@ -63,7 +63,8 @@ def launch_local(
     """Start argv on a new terminal on this machine, as this user. Raises OSError."""
     # posix_spawn and not fork: other threads of this process may hold locks. It cannot change the
     # directory, so a shell does that first; a session leader's first open makes the controlling terminal.
-    argv = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', cwd, *argv]
+    # Where that is not to be had (an account without a home), login(1) begins in `/`.
+    argv = ["/bin/sh", "-c", 'cd "$0" 2> /dev/null || cd /; exec "$@"', cwd, *argv]
     master, slave = os.openpty()
     spare: list[int] = []
     try:
