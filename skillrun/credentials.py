@@ -43,6 +43,11 @@ def is_anthropic(base_url: str) -> bool:
     return host == "anthropic.com" or host.endswith(".anthropic.com")
 
 
+def api_root(base_url: str) -> str:
+    """A base URL as the client wants it: without the `/v1` that other APIs want there, and without a slash at its end."""
+    return base_url.strip().rstrip("/").removesuffix("/messages").removesuffix("/v1")
+
+
 def find_credentials(config: Config, base_url: str = "", environ: Mapping[str, str] | None = None) -> Credentials | None:
     """The first key found, None when there is none. Raises NoCredentials when `api_key_command` fails.
 

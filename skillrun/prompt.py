@@ -30,8 +30,8 @@ apply or is already there.
 - Prefer the package manager the person already uses, and the smallest change that works. Refresh package lists only when they \
 are empty, old, or lack something. Set a variable or option for one command rather than changing the machine.
 - Never delete, overwrite or reconfigure what this run did not create, and never switch off a protection (TLS, signatures, \
-firewall), unless the person agreed. Keep holds, pins and local edits. Appending one PATH line to the facts' path_file \
-is allowed.
+firewall), unless the person agreed. Keep holds, pins and local edits. You may append one PATH line to a start-up file \
+in the facts.
 - Avoid questions from programs: -y, --yes, DEBIAN_FRONTEND=noninteractive, no pager, no editor. Accept a licence only if \
 told to.
 - Do not pipe a download into a shell: fetch it, look at it, run the file. Use sudo only where it is needed, never for npm or \
@@ -113,7 +113,7 @@ def relevant_facts(facts: Mapping[str, Any], skill: Skill) -> dict[str, Any]:
 
 def _named(service: str, text: str) -> bool:
     """Does the skill speak of this service, be it by the first part of its name (`redis-server`, `postgresql@15-main`)?"""
-    return re.search(rf"\b{re.escape(re.split(r'[-@.]', service)[0])}", text, re.IGNORECASE) is not None
+    return service != "sudo" and re.search(rf"\b{re.escape(re.split(r'[-@.]', service)[0])}", text, re.IGNORECASE) is not None
 
 
 def _matters(mount: Mapping[str, Any]) -> bool:

@@ -280,7 +280,7 @@ def _programs(skill: Skill) -> list[str]:
     from skillrun.facts import RUNTIMES
 
     required = [re.split(r"[<>=!~]", word)[0] for word in skill.declared.requires or ()]
-    return [*required, *(name for name in RUNTIMES if re.search(rf"\b{name}\b", skill.text))]
+    return [*required, *(name for name in RUNTIMES if re.search(rf"\b{name}\b", skill.text, re.IGNORECASE))]
 
 
 def _checks(skill: Skill) -> tuple[Check, ...]:

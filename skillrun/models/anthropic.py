@@ -6,17 +6,19 @@ retries are off: a whole turn is asked again here, where a person can see it, an
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from skillrun.catalog import model_facts
-from skillrun.conversation import Conversation
-from skillrun.credentials import Credentials, is_anthropic
+from skillrun.conversation import Conversation, estimate
+from skillrun.credentials import Credentials, api_root, is_anthropic
 from skillrun.events import Event, Noted, Reply, Said, ToolCall, Turn, Usage
+from skillrun.failure import LATER, Failure, advice, error_text, of_connection, of_event, of_status
 from skillrun.message import Message, ServerSaid, StreamBroken
 from skillrun.ports import Brief, ModelUnavailable
 from skillrun.prompt import SYSTEM, render_brief
@@ -31,43 +33,15 @@ PATIENCE_S = 600.0
 """Seconds of waiting that one turn may add up to, whatever the server asks for."""
 MAX_TOKENS = 16_000
 """Output asked for at first; raised once when a reply is cut by it."""
+LEAST_TOKENS = 1_024
+"""A server that cannot write this much cannot carry a skill out."""
 FULL = 0.6
 """Part of the context that the request may fill before old outputs are put away."""
+SILENT_S = 300.0
+"""Seconds for which a server may send signs of life alone, on a stream that has begun."""
 
 CACHE = {"type": "ephemeral", "ttl": "1h"}
 """An install waits on people and builds, so entries must outlive five minutes."""
-
-_FATAL_CODES = frozenset(
-    {
-        "contract_spend_limit_reached",
-        "enforced_spend_limit_reached",
-        "linked_organization_spend_limit_reached",
-        "organization_on_hold",
-        "sandbox_egress_restricted",
-    }
-)
-"""Error codes of the API that waiting does not mend, whatever status they come with."""
-
-_ADVICE = {
-    400: "the server did not accept the request; `skillrun doctor` says which model and server are used",
-    401: "the key was not accepted: check ANTHROPIC_API_KEY, or run `skillrun doctor`",
-    403: "this key may not use this model; choose another with --model",
-    404: "this server does not know the model; choose another with --model",
-}
-_SPEND = "the account's spending limit is reached: raise it, use another key, or go on with --model builtin"
-_LATER = "nothing is lost: `skillrun resume` goes on where this stopped"
-
-
-@dataclass(slots=True)
-class _Failure(Exception):
-    """One attempt that gave no usable message."""
-
-    reason: str
-    hint: str = _LATER
-    again: bool = True
-    after_s: float | None = None
-    too_long: bool = False
-    thinking: bool = False
 
 
 def preload() -> threading.Thread:
@@ -97,12 +71,13 @@ class AnthropicModel:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.name = model
-        self.credentials, self.base_url = credentials, base_url
+        self.credentials, self.base_url = credentials, api_root(base_url)
         self.native = is_anthropic(base_url) if native is None else native
         self.facts = model_facts(model)
         self._sleep, self._chance = sleep, chance
         self._client: Anthropic | None = None
         self._opaque = True
+        self._max_tokens = MAX_TOKENS
         self._budget = int(self.facts.context * FULL)
 
     def reply(self, brief: Brief, turns: Sequence[Turn]) -> Generator[Event, None, Reply]:
@@ -119,12 +94,16 @@ class AnthropicModel:
             known = self.credentials or Credentials("")
             # Anthropic's server sends a ping every few seconds; a local one is silent while it reads the prompt.
             timeout = httpx2.Timeout(60.0 if self.native else 900.0, connect=10.0)
+            # No connection is kept for the next turn: a command lies between, the server may close it at any time, and
+            # whether a request on a closed one was seen cannot be told. A redirect would take the key to another server.
+            limits = httpx2.Limits(max_keepalive_connections=0)
             self._client = anthropic.Anthropic(
                 api_key=known.api_key,
                 auth_token=known.auth_token,
                 base_url=self.base_url or None,
                 timeout=timeout,
                 max_retries=0,
+                http_client=anthropic.DefaultHttpxClient(timeout=timeout, limits=limits, follow_redirects=False),
             )
         return self._client
 
@@ -135,20 +114,21 @@ class AnthropicModel:
         try:
             return str(self.client().models.retrieve(self.name).display_name or self.name)
         except anthropic.APIStatusError as error:
-            text = error.api_message or "error"
-            raise ModelUnavailable(f"{text[:300]} (status {error.status_code})", _ADVICE.get(error.status_code, "")) from None
+            text = error_text(error.body) or "error"
+            raise ModelUnavailable(f"{text[:300]} (status {error.status_code})", advice(error.status_code)) from None
         except anthropic.APIConnectionError as error:
-            raise ModelUnavailable(f"the server cannot be reached ({_root(error)})", "check the network or a proxy") from None
+            failure = of_connection(error)
+            raise ModelUnavailable(failure.reason, failure.hint) from None
         except (TypeError, anthropic.CredentialsError):
             raise ModelUnavailable("no API key was found", "set ANTHROPIC_API_KEY, or use --model builtin") from None
 
-    def request(self, first: str, turns: Sequence[Turn], max_tokens: int = MAX_TOKENS) -> dict[str, Any]:
+    def request(self, first: str, turns: Sequence[Turn], max_tokens: int | None = None) -> dict[str, Any]:
         """The body of the request for the next turn: the same turns give the same bytes."""
         limit = self._budget - 3_000 if self._budget else 0
         messages = Conversation(first, turns, self.name, limit, self._opaque).messages()
         body: dict[str, Any] = {
             "model": self.name,
-            "max_tokens": min(max_tokens, self.facts.max_output),
+            "max_tokens": min(max_tokens or self._max_tokens, self.facts.max_output),
             "system": [{"type": "text", "text": SYSTEM}],
             "tools": definitions(),
             "messages": messages,
@@ -167,7 +147,9 @@ class _Asking:
     def __init__(self, model: AnthropicModel, first: str, turns: Sequence[Turn]) -> None:
         self.model, self.first, self.turns = model, first, turns
         self.spent = Usage()
-        self.max_tokens = MAX_TOKENS
+        self.max_tokens = model._max_tokens
+        self.most = model.facts.max_output
+        """What the server has not refused to write."""
         self.said: list[dict[str, Any]] = []
 
     def run(self) -> Generator[Event, None, Reply]:
@@ -178,8 +160,11 @@ class _Asking:
                 message = yield from self._attempt()
                 reply = self._judge(message)
                 if reply is not None:
+                    if message.wished and not reply.calls:
+                        yield Noted(f"a call in a message that ended with {message.stop_reason} is not carried out", "warning")
                     return reply
-            except _Failure as failure:
+            except Failure as stop:
+                failure = self._mended(stop)
                 pause = self._pause(failure, attempt)
                 if not failure.again or attempt == ATTEMPTS or waited + pause > PATIENCE_S:
                     raise ModelUnavailable(f"{self.model.name}: {failure.reason}", failure.hint) from None
@@ -187,32 +172,31 @@ class _Asking:
                 yield Noted(f"{self.model.name}: {failure.reason}; {when} ({attempt} of {ATTEMPTS - 1})", "warning")
                 waited += pause
                 self.model._sleep(pause)
-        raise ModelUnavailable(f"{self.model.name}: no usable reply in {ATTEMPTS} attempts", _LATER)
+        raise ModelUnavailable(f"{self.model.name}: no usable reply in {ATTEMPTS} attempts", LATER)
 
-    def _pause(self, failure: _Failure, attempt: int) -> float:
+    def _pause(self, failure: Failure, attempt: int) -> float:
         """Seconds to wait: what the server asked for, else doubling from half a second with a quarter of jitter."""
-        if failure.too_long or failure.thinking:
+        if failure.mend:
             return 0.0
         if failure.after_s is not None:
             return failure.after_s
         return min(30.0, 0.5 * 2.0 ** (attempt - 1)) * (1 - self.model._chance() / 4)
 
     def _judge(self, message: Message) -> Reply | None:
-        """What to make of a whole message; None: ask again, adjusted. Raises _Failure."""
+        """What to make of a whole message; None: ask again, adjusted. Raises Failure."""
         reason = message.stop_reason
         if reason == "max_tokens":
-            if self.max_tokens >= self.model.facts.max_output:
-                raise _Failure(
+            if self.max_tokens >= min(self.model.facts.max_output, self.most):
+                raise Failure(
                     f"its reply does not fit {self.max_tokens} tokens", "use a model with a longer output", again=False
                 )
-            self.max_tokens = self.model.facts.max_output
+            self.max_tokens = min(self.model.facts.max_output, self.most)
             return None
         if reason == "pause_turn":
             self.said += message.blocks
             return None
         if reason == "model_context_window_exceeded":
-            self._shrink()
-            raise _Failure("the conversation is too long; old outputs are put away", too_long=True)
+            raise Failure("the conversation is too long; old outputs are put away", mend="shorter")
         if reason == "refusal":
             return self._refused(message)
         blocks = (*self.said, *message.blocks)
@@ -229,13 +213,8 @@ class _Asking:
     def _usage(self) -> Usage:
         return replace(self.spent, cost_usd=self.model.facts.cost(self.spent))
 
-    def _shrink(self) -> None:
-        self.model._budget //= 2
-        if self.model._budget < 4_000:
-            raise _Failure("the skill and this run do not fit the model's context", "use a model with a longer context", False)
-
     def _attempt(self) -> Generator[Event, None, Message]:
-        """One request and its stream. Raises _Failure for whatever went wrong, ModelUnavailable without a key."""
+        """One request and its stream. Raises Failure for whatever went wrong, ModelUnavailable without a key."""
         import anthropic
         import httpx2
 
@@ -246,9 +225,7 @@ class _Asking:
         try:
             client = self.model.client()
             with client.messages.with_streaming_response.create(**body, stream=True) as response:
-                for event in anthropic.Stream.raw_events(response.http_response):
-                    if text := message.feed(event.json() if event.data else {}):
-                        yield Said(text)
+                yield from _read(response.http_response, message)
             if not message.complete:
                 raise StreamBroken("the connection ended in the middle of the reply")
         except (TypeError, anthropic.CredentialsError) as error:
@@ -258,74 +235,76 @@ class _Asking:
         except anthropic.APIStatusError as error:
             raise self._status(error) from None
         except anthropic.APITimeoutError:
-            raise _Failure("the server did not answer in time") from None
+            raise Failure("the server did not answer in time") from None
         except anthropic.APIConnectionError as error:
-            raise _Failure(
-                f"the server cannot be reached ({_root(error)})", "check the network, a proxy, or the base URL"
-            ) from None
+            raise of_connection(error) from None
         except ServerSaid as said:
-            raise self._said(said) from None
+            raise of_event(said) from None
         except httpx2.TimeoutException:
-            raise _Failure("the reply stopped coming") from None
-        except (StreamBroken, httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
-            raise _Failure(f"the reply was cut ({error})") from None
+            raise Failure("the reply stopped coming") from None
+        except (StreamBroken, httpx2.HTTPError, httpx2.StreamError, ValueError, RecursionError) as error:
+            raise Failure(f"the reply was cut ({str(error)[:200]})") from None
         finally:
-            self.spent = _sum(self.spent, message.usage)
+            self.spent = _sum(self.spent, message.usage(estimate(body)))
         return message
 
-    def _status(self, error: APIStatusError) -> _Failure:
-        """An HTTP error, or an error event that the client turned into one, as what to do about it."""
-        status, text = error.status_code, (error.api_message or "").strip()
-        what = f"{text[:300] or 'error'} (status {status})"
-        lower = text.lower()
-        if error.error_code in _FATAL_CODES or error.type == "billing_error" or status == 402 or _about_money(lower):
-            return _Failure(what, _SPEND, again=False)
-        if status == 413 or (status == 400 and "too long" in lower):
-            self._shrink()
-            return _Failure("the conversation is too long; old outputs are put away", too_long=True)
-        if status == 400 and self.model._opaque and ("thinking" in lower or "signature" in lower):
+    def _mended(self, failure: Failure) -> Failure:
+        """Change what this failure wants changed; one that is final when it cannot be."""
+        if failure.mend == "shorter":
+            self.model._budget //= 2
+            if self.model._budget < 4_000:
+                raise Failure(
+                    "the skill and this run do not fit the model's context", "use a model with a longer context", False
+                )
+        elif failure.mend == "brief" and self.max_tokens > LEAST_TOKENS:
+            self.most = self.model._max_tokens = self.max_tokens = max(LEAST_TOKENS, self.max_tokens // 4)
+            failure.reason = f"the server does not write so long a reply; asking for {self.most} tokens"
+        elif failure.mend == "plain" and self.model._opaque:
             self.model._opaque = False
-            return _Failure("the server does not accept earlier thinking; leaving it out", thinking=True)
-        if error.response.headers.get("x-should-retry") == "false":
-            return _Failure(what, _ADVICE.get(status, _LATER), again=False)
-        again = status in (408, 409, 425, 429) or status >= 500 or error.type in ("overloaded_error", "api_error")
-        return _Failure(what, _ADVICE.get(status, _LATER), again=again, after_s=_retry_after(error.response.headers))
+            failure.reason = "the server does not accept earlier thinking; leaving it out"
+        elif failure.mend:
+            failure.mend, failure.again = "", False
+        return failure
 
-    def _said(self, error: ServerSaid) -> _Failure:
-        again = error.kind in ("overloaded_error", "api_error", "rate_limit_error", "timeout_error")
-        if error.kind == "billing_error" or _about_money(str(error).lower()):
-            return _Failure(str(error), _SPEND, again=False)
-        return _Failure(f"{str(error)[:300]} ({error.kind})", again=again)
+    def _status(self, error: APIStatusError) -> Failure:
+        """An HTTP error, or an error event that the client turned into one, as what to do about it."""
+        failure = of_status(error.status_code, error.body, error.response.headers, error.type or "", error.error_code or "")
+        if error.status_code == 404 and (offered := self._offered()):
+            failure.hint = offered
+        return failure
 
+    def _offered(self) -> str:
+        """Which models another server than Anthropic's has, for a person who named one that it has not."""
+        if not self.model.base_url or is_anthropic(self.model.base_url):
+            return ""
+        from skillrun.servers import models_at
 
-def _about_money(text: str) -> bool:
-    return "spend limit" in text or "spending limit" in text or "credit balance" in text
-
-
-def _retry_after(headers: Any) -> float | None:
-    """Seconds the server asks to wait (`retry-after-ms`, `retry-after` in seconds or as a date), None when it does not."""
-    from email.utils import parsedate_to_datetime
-
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            return max(0.0, float(value) / unit)
-        except ValueError:
-            pass
-        try:
-            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-        except (ValueError, TypeError):
-            pass
-    return None
+        known = self.model.credentials or Credentials("")
+        found = models_at(self.model.base_url, known.api_key or known.auth_token or "") or ()
+        return f"it offers {', '.join(found[:8])}; name one with --model" if found else ""
 
 
-def _root(error: BaseException) -> str:
-    """The innermost reason, which names the host or the missing name."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error) or type(error).__name__
+def _read(response: Any, message: Message) -> Generator[Event, None, None]:
+    """Feed a message from an answer, to its last event and no further. Raises as `Message.feed`, or ValueError."""
+    import anthropic
+
+    kind = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+    if kind == "application/json":  # asked to stream, it did not
+        response.read()
+        yield Said(message.take(json.loads(response.content)))
+        return
+    if kind == "text/html":
+        raise Failure("a web page came instead of a reply", "is this the base URL of a model server?", again=False)
+    heard = time.monotonic()
+    for event in anthropic.Stream.raw_events(response):
+        if event.data and event.event != "ping":
+            heard = time.monotonic()
+            if text := message.feed(event.json()):
+                yield Said(text)
+        if message.complete:  # what follows, such as another API's `[DONE]`, is nothing to us
+            return
+        if time.monotonic() - heard > SILENT_S:
+            raise StreamBroken(f"signs of life and nothing else for {SILENT_S:.0f} s")
 
 
 def _sum(one: Usage, two: Usage) -> Usage:
