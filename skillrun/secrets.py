@@ -40,7 +40,10 @@ _KEYS = re.compile(
     rb"(?<![A-Za-z0-9])(?:" + _ANY_PREFIX + rb")(?=[A-Za-z_.-]*[0-9])[A-Za-z0-9_.-]{0,60}?[A-Za-z0-9]{12,}[A-Za-z0-9_.=-]*"
 )
 _KEY_AT_END = re.compile(rb"(?:" + _ANY_PREFIX + rb")[A-Za-z0-9_.=-]{0,500}\Z")
-_LONGEST_KEY = 520
+_SHORTEST_KEY, _LONGEST_KEY = 15, 520
+
+_BEGINNING = 32
+"""Beginnings of values up to so many bytes are looked up in a set; what is longer is searched for."""
 
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|PAT|AUTH)(?:$|_(?!SOCK|FILE|PATH|DIR|URL|ID$))",
@@ -108,8 +111,8 @@ class Vault:
 
     def _note_beginnings(self) -> None:
         whole = (*self._forms, *_PREFIXES)
-        self._beginnings = frozenset(form[:size] for form in whole for size in range(1, len(form)))
-        self._longest = max(map(len, whole)) - 1
+        self._beginnings = frozenset(form[:size] for form in whole for size in range(1, min(len(form), _BEGINNING + 1)))
+        self._long = [form for form in self._forms if len(form) > _BEGINNING]
 
     def value(self, name: str) -> str:
         """The value, for the target alone. Raises UnknownSecret."""
@@ -119,14 +122,14 @@ class Vault:
 
     def mask(self, text: str) -> str:
         """The text without any value held here and without anything that looks like a service's key."""
-        return self.mask_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+        return self.mask_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape") if text else text
 
     def mask_bytes(self, data: bytes, guess: bool = True) -> bytes:
         """`mask`, on bytes that are whole. Without `guess`, only the values held here are taken out."""
         # `in` is many times faster than a regular expression, and almost all output holds nothing to hide.
-        if self._pattern is not None and any(form in data for form in self._forms):
+        if self._pattern is not None and _holds(data, self._forms):
             data = self._pattern.sub(lambda match: self._forms[match[0]], data)
-        if guess and any(prefix in data for prefix in _PREFIXES):
+        if guess and len(data) >= _SHORTEST_KEY and _holds(data, _PREFIXES):
             data = _KEYS.sub(MASK % b"key", data)
         return data
 
@@ -137,20 +140,39 @@ class Vault:
     def unfinished(self, data: bytes, guess: bool = True) -> int:
         """How many bytes at the end may be the beginning of something to mask."""
         tail = data[-_LONGEST_KEY:]
-        if guess and any(prefix in tail for prefix in _PREFIXES) and (match := _KEY_AT_END.search(tail)):
+        if guess and _holds(tail, _PREFIXES) and (match := _KEY_AT_END.search(tail)):
             return len(tail) - match.start()
-        for size in range(min(self._longest, len(data)), 0, -1):
+        held = max((_overlap(data, form) for form in self._long), default=0)
+        for size in range(min(_BEGINNING, len(data)), held, -1):
             if data[-size:] in self._beginnings:
-                return self._not_inside(data, len(data) - size)
-        return 0
+                held = size
+                break
+        return self._not_inside(data, len(data) - held) if held else 0
 
     def _not_inside(self, data: bytes, cut: int) -> int:
         """How many bytes to hold, so that the cut does not go through a value that is there as a whole."""
         if self._pattern is not None:
-            for match in self._pattern.finditer(data, max(0, cut - self._longest - 1)):
+            longest = max(map(len, self._forms))
+            for match in self._pattern.finditer(data, max(0, cut - longest)):
                 if match.start() < cut < match.end():
-                    cut = match.start() if match[0] in self._beginnings else match.end()
+                    begins_another = any(form.startswith(match[0]) and form != match[0] for form in self._forms)
+                    cut = match.start() if begins_another else match.end()
         return len(data) - cut
+
+
+def _holds(data: bytes, pieces: Iterable[bytes]) -> bool:
+    for piece in pieces:  # noqa: SIM110  twice as fast as any() with a generator, for every line of output
+        if piece in data:
+            return True
+    return False
+
+
+def _overlap(data: bytes, form: bytes) -> int:
+    """How many bytes at the end of the data are the beginning of a long form, when they are more than `_BEGINNING`."""
+    begin = data.find(form[:_BEGINNING], max(0, len(data) - len(form) + 1))
+    while begin >= 0 and not form.startswith(data[begin:]):
+        begin = data.find(form[:_BEGINNING], begin + 1)
+    return len(data) - begin if begin >= 0 else 0
 
 
 class Masker:
@@ -173,7 +195,7 @@ class Masker:
     def flush(self) -> bytes:
         """What was kept back, when nothing more is expected for now."""
         data, self._held = self._held, b""
-        return self._vault.mask_bytes(data)
+        return self._vault.mask_bytes(data) if data else data
 
 
 def stored(name: str, env: Mapping[str, str]) -> str | None:

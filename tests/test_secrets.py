@@ -93,6 +93,22 @@ def test_a_secret_split_over_reads_is_masked(sizes: list[int], before: str, afte
     assert out.decode("utf-8", "surrogatepass") == f"{before}|[secret:TOKEN]|{after}"
 
 
+@pytest.mark.parametrize("at", [1, 31, 32, 33, 500, 1700, 3099])
+def test_a_long_secret_is_masked_wherever_it_is_split(at: int) -> None:
+    """A private key of many lines, whose beginning is said twice, does not come through in two halves."""
+    lines = [f"{number:03}{'kEy/' * 15}" for number in range(49)]
+    key = "-----BEGIN KEY-----\n" + "\n".join(lines) + "\n"
+    vault = Vault()
+    vault.add("KEY", key)
+    data = f"before {key[:40]}|{key}after".encode()
+    cut = len("before ") + 41 + at
+    masker = vault.masker()
+    first = masker.feed(data[:cut])
+    assert lines[0].encode() not in first
+    out = first + masker.feed(data[cut:]) + masker.flush()
+    assert out == f"before {key[:40]}|[secret:KEY]after".encode()
+
+
 def test_a_value_given_anew_hides_the_old_one_too(vault: Vault) -> None:
     """A mistyped secret is still somebody's secret."""
     vault.add("TOKEN", "second-value")

@@ -71,6 +71,41 @@ def test_head_and_tail_are_the_texts_own(pieces: list[str], head_limit: int, tai
     assert len(tail) <= tail_limit
 
 
+@pytest.mark.parametrize("ending", ["\r\n", "\n", "", "\r\n10%\r20%", "\r\nabc\bX\r\n", "\r\n\x1b[1Aup"])
+def test_very_much_at_once_reads_as_it_does_line_by_line(ending: str) -> None:
+    """Text that is passed over unread, because much more follows, leaves the same head and the same tail."""
+    written = [f"line {number} of a build\r\n" for number in range(9_000)]
+    written[-1] = written[-1].rstrip() + ending
+    slowly, at_once = Lines(500, 1000), Lines(500, 1000)
+    for piece in written:
+        slowly.feed(piece)
+    for begin in (0, 50, 4000, 8000):
+        end = {0: 50, 50: 4000, 4000: 8000, 8000: 9000}[begin]
+        at_once.feed("".join(written[begin:end]))
+    assert at_once.parts() == slowly.parts()
+
+
+def test_the_end_shows_though_an_escape_is_not_finished(tmp_path: Path) -> None:
+    """Noise that looks like the beginning of a sequence cannot swallow the last words of a command."""
+    transcript = Transcript(tmp_path / "1.log", Vault(), (24, 80))
+    transcript.feed(b"noise \x1b]0;\xff\r\nend\r\n")
+    transcript.settle()
+    assert transcript.part()[0].endswith("end")
+    transcript.close()
+
+
+def test_a_full_disk_loses_the_file_and_not_the_output() -> None:
+    """Where the output cannot be kept, the reader is told, and goes on reading."""
+    transcript = Transcript(Path("/dev/full"), Vault(), (24, 80), head=10, tail=10)
+    transcript.feed(b"0123456789abcdef" * 10)
+    text, shortened = transcript.part()
+    transcript.close()
+    assert shortened
+    assert text.endswith("6789abcdef")
+    assert "No space left" in text
+    assert "No space left" in transcript.lost
+
+
 def test_a_long_output_is_shortened_and_lies_on_disk(tmp_path: Path) -> None:
     """The model reads the beginning, the end, how much is missing and where it is."""
     transcript = Transcript(tmp_path / "o" / "1.log", Vault(), (24, 80), head=100, tail=100)

@@ -30,6 +30,12 @@ DRAINED = 65_536
 SETTLE_S = 0.5
 """How long a report may wait for the output that was written before it."""
 
+REPORTING_S = 0.01
+"""How long at most one sleeps while a report is on its way."""
+
+HUNG_UP_S = 0.02
+"""How often one looks at a program that has closed its terminal."""
+
 
 def _text_file() -> int:
     """A descriptor for text that must not reach a disk where that can be had."""
@@ -73,6 +79,11 @@ class Watched:
         self.began = time.monotonic()
         self.terminal = Terminal(launched.master)
         self._pidfd = _pidfd(self.pid)
+        self._poll = select.poll()
+        for descriptor in (launched.master, self._reports, self._pidfd):
+            if descriptor >= 0:
+                self._poll.register(descriptor, select.POLLIN)
+        self._ready: set[int] = set()
         self._received = b""
         self._held = b""
         self._typing = b""
@@ -82,19 +93,29 @@ class Watched:
 
     def wait(self, timeout_s: float, also: Sequence[int] = ()) -> list[int]:
         """Sleep until there is something to read or the program ended. Returns those of `also` that are ready."""
-        poll = select.poll()
-        for descriptor in (self.terminal.master, self._reports, *also):
+        poll, master = self._poll, self.terminal.master
+        for descriptor in also:
             poll.register(descriptor, select.POLLIN)
-        if self._typing:
-            poll.modify(self.terminal.master, select.POLLIN | select.POLLOUT)
-        if self._pidfd >= 0:
-            poll.register(self._pidfd, select.POLLIN)
         if self.terminal.hung_up:
-            poll.unregister(self.terminal.master)
-            timeout_s = min(timeout_s, 0.02)
+            with contextlib.suppress(KeyError):
+                poll.unregister(master)
+            timeout_s = min(timeout_s, HUNG_UP_S)
+        elif self._typing:
+            poll.modify(master, select.POLLIN | select.POLLOUT)
+        if self._received:
+            # A report comes in a hundred pieces: the mark that follows it on the terminal is what to wake up for.
+            poll.unregister(self._reports)
+            timeout_s = min(timeout_s, REPORTING_S)
         ready = {descriptor for descriptor, _ in poll.poll(max(0.0, timeout_s) * 1000)}
+        if self._received:
+            poll.register(self._reports, select.POLLIN)
+            ready.add(self._reports)
+        for descriptor in also:
+            poll.unregister(descriptor)
         if self._typing and not self.terminal.hung_up:
+            poll.modify(master, select.POLLIN)
             self._typing = self.terminal.type(self._typing)
+        self._ready = ready
         return [descriptor for descriptor in also if descriptor in ready]
 
     def type(self, data: bytes) -> None:
@@ -102,18 +123,24 @@ class Watched:
         self._typing = self.terminal.type(self._typing + data)
 
     def read(self) -> bytes:
-        """Output since the last read; notices reports and the program's end on the way."""
-        data = self._held + self.terminal.read()
-        self._held = b""
+        """Output since the last read; notices a report or the program's end that `wait` woke up for."""
+        data = self.terminal.read()
+        if self._held:
+            data, self._held = self._held + data, b""
         # After the terminal and not before: a report is written before the mark that follows it in the output.
-        with contextlib.suppress(BlockingIOError):
-            while piece := os.read(self._reports, 65536):
-                self._received += piece
-        if not self.dead and self.report is None:
+        if self._reports in self._ready:
+            self._receive()
+        if self.report is None and not self.dead and (self._pidfd < 0 or self._pidfd in self._ready):
+            self._receive()
             self.dead = not self._alive()
             if self.dead:
                 data += self.terminal.read()
         return data
+
+    def _receive(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while piece := os.read(self._reports, 65536):
+                self._received += piece
 
     def _alive(self) -> bool:
         if self._pidfd >= 0:
@@ -209,12 +236,13 @@ class Bash(Watched):
         if stdin is not None:
             _rewrite(self._stdin, stdin.encode("utf-8", "surrogateescape"))
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._go, f"{'go' if stdin is None else 'stdin'}\n{self._token}\n".encode())
+            os.write(self._go, f"{'go' if stdin is None else 'stdin'}\n{self._token}".encode())
 
     def read(self) -> bytes:
         """Output of the command, without what the driver wrote; sets `report` or `dead`."""
         data = self._without_last_words(super().read())
-        if self.report is None and self._token and (body := protocol.find_report(self._received, self._token)):
+        expected = self._received and self.report is None and self._token
+        if expected and (body := protocol.find_report(self._received, self._token)):
             self.report = protocol.read_report(body)
             data = self._up_to_mark(data)
             self._idle = True

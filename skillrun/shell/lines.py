@@ -21,7 +21,6 @@ _ESCAPES = re.compile(rf"{_STRING}|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[ -/]*|[\]PX^_][^\x07\x1b]{0,4096}\x1b?)\Z")
 _FULL_SCREEN = re.compile(r"\x1b\[\?(?:1049|1047|47)([hl])")
 _NOT_PLAIN = bytes({*range(32), 127} - set(b"\n\t\r"))
-_SIMPLE = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f]*")
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 
 
@@ -30,9 +29,10 @@ def strip(text: str) -> str:
     return _ESCAPES.sub("", text)
 
 
-def is_plain(data: bytes) -> bool:
-    """Nothing but text, newlines, tabs and carriage returns? (C1 controls begin with C2 in UTF-8.)"""
-    # Deleting bytes is twenty times faster than looking for them with a regular expression.
+def is_plain(text: str) -> bool:
+    """Nothing but text, newlines, tabs and carriage returns?"""
+    # Deleting bytes is twenty times faster than looking for them with a regular expression. (C1 controls begin with C2.)
+    data = text.encode("utf-8", "surrogateescape")
     return b"\xc2" not in data and len(data.translate(None, _NOT_PLAIN)) == len(data)
 
 
@@ -46,7 +46,7 @@ class Shortened:
     """The beginning and the end of a long text, and how much lies between."""
 
     def __init__(self, head: int, tail: int) -> None:
-        self._head_limit, self._tail_limit = head, tail
+        self._head_limit, self.tail_limit = head, tail
         self.clear()
 
     def clear(self) -> None:
@@ -57,6 +57,17 @@ class Shortened:
         self._tail_size = 0
         self.left_out = 0
 
+    @property
+    def head_is_full(self) -> bool:
+        """Has the beginning got all it can hold?"""
+        return self._head_size >= self._head_limit
+
+    def leave_out(self, count: int) -> None:
+        """So many characters follow which nobody will read, and after them more than the end can hold."""
+        self.left_out += self._tail_size + count
+        self._tail.clear()
+        self._tail_size = 0
+
     def add(self, text: str) -> None:
         """Append text."""
         room = self._head_limit - self._head_size
@@ -66,12 +77,12 @@ class Shortened:
             self._head_size += len(piece)
         if not text:
             return
-        if len(text) > self._tail_limit:
-            self.left_out += len(text) - self._tail_limit
-            text = text[-self._tail_limit :]
+        if len(text) > self.tail_limit:
+            self.left_out += len(text) - self.tail_limit
+            text = text[-self.tail_limit :]
         self._tail.append(text)
         self._tail_size += len(text)
-        while self._tail_size - len(self._tail[0]) >= self._tail_limit:
+        while self._tail_size - len(self._tail[0]) >= self.tail_limit:
             gone = len(self._tail.popleft())
             self.left_out += gone
             self._tail_size -= gone
@@ -79,9 +90,9 @@ class Shortened:
     def parts(self) -> tuple[str, int, str]:
         """(head, characters left out, tail); cut at line ends where that loses little."""
         head, tail, left_out = "".join(self._head), "".join(self._tail), self.left_out
-        if len(tail) > self._tail_limit:
-            left_out += len(tail) - self._tail_limit
-            tail = tail[-self._tail_limit :]
+        if len(tail) > self.tail_limit:
+            left_out += len(tail) - self.tail_limit
+            tail = tail[-self.tail_limit :]
         if left_out:
             whole = head.rfind("\n") + 1
             if whole > len(head) * 0.7:
@@ -105,32 +116,51 @@ class Lines:
         self.full_screen = False
         """Is a full-screen program drawing?"""
 
-    def feed(self, text: str, plain: bool = False) -> None:
-        """Carry out what was written. `plain`: the caller knows that it `is_plain`."""
-        if plain and not self._partial:
-            self._feed(text.replace("\r\n", "\n"), plain=True)
-            return
+    def feed(self, text: str) -> None:
+        """Carry out what was written."""
         text = self._partial + text
+        self._partial = ""
+        if "\x1b" not in text:
+            self._feed(self._latest(text))
+            return
         cut = unfinished(text)
-        self._partial = text[len(text) - cut :]
         if cut:
-            text = text[:-cut]
-        text = text.replace("\r\n", "\n")
-        if "\x1b" in text:
-            text = _COLOURS.sub("", text)
-            position = 0
-            for match in _FULL_SCREEN.finditer(text):
-                self._feed(text[position : match.start()])
-                self.full_screen = match[1] == "h"
-                position = match.end()
-            text = text[position:]
+            self._partial, text = text[-cut:], text[:-cut]
+        text = _COLOURS.sub("", text)
+        position = 0
+        for match in _FULL_SCREEN.finditer(text):
+            self._feed(text[position : match.start()])
+            self.full_screen = match[1] == "h"
+            position = match.end()
+        self._feed(text[position:])
+
+    def settle(self) -> None:
+        """Nothing follows for now: what was kept back as the beginning of an escape sequence was none."""
+        text, self._partial = self._partial, ""
         self._feed(text)
 
-    def _feed(self, text: str, plain: bool = False) -> None:
+    def _latest(self, text: str) -> str:
+        """Of very much text without escapes, the part that can still be read; what is before it is left out at once.
+
+        Exact, because without escapes nothing after a newline changes what is before it.
+        """
+        kept = 4 * self._above.tail_limit
+        if len(text) < 2 * kept or self.full_screen or not self._above.head_is_full:
+            return text
+        cut = text.find("\n", len(text) - kept) + 1
+        latest = text[cut:]
+        if not 0 < cut < len(text) - 2 * self._above.tail_limit or latest.count("\r") != latest.count("\r\n"):
+            return text
+        self._above.leave_out(len("\n".join(self._rows)) + cut - text.count("\r", 0, cut))
+        self._rows, self._row, self._column = [""], 0, 0
+        return latest
+
+    def _feed(self, text: str) -> None:
         if not text or self.full_screen:
             return
+        text = text.replace("\r\n", "\n")
         at_end = self._row == len(self._rows) - 1 and self._column == len(self._rows[-1])
-        if at_end and "\r" not in text and (plain or _SIMPLE.fullmatch(text)):
+        if at_end and "\r" not in text and is_plain(text):
             self._append(text)
         else:
             for match in _TOKEN.finditer(text):
@@ -221,12 +251,12 @@ class Lines:
 
     def parts(self) -> tuple[str, int, str]:
         """(head, characters left out, tail) of everything since `clear`."""
-        rest = Shortened(self._above._head_limit, self._above._tail_limit)
+        rest = Shortened(self._above._head_limit, self._above.tail_limit)
         head, left_out, tail = self._above.parts()
         if not left_out:
             rest.add(head + tail + "\n".join(self._rows))
             return rest.parts()
-        rest = Shortened(0, self._above._tail_limit)
+        rest = Shortened(0, self._above.tail_limit)
         rest.add(tail + "\n".join(self._rows))
         _, more, tail = rest.parts()
         return head, left_out + more, tail

@@ -23,7 +23,7 @@ IFS= builtin read -r -d '' -u @TEXT REPLY
 for REPLY in "$REPLY"; do builtin eval "$REPLY" @TTY>&- @GO<&- @TEXT<&- @REPORT>&- @STDIN<&-; done
 { __status=$?; builtin trap - DEBUG ERR; builtin set -m +aeEfnuvxT +o posix; } 2>/dev/null
 exec 0<&@TTY 1>&@TTY 2>&@TTY
-IFS= builtin read -r -u @GO REPLY
+builtin read -r -n 16 -u @GO REPLY
 { builtin printf '%s\0%s\n' "$REPLY" "$__status"; builtin pwd; builtin umask; builtin export -p
 builtin printf '\0%s\n' "$REPLY"; } >&@REPORT
 builtin printf '\33]7;%s\7' "$REPLY" >&@TTY

@@ -13,12 +13,15 @@ from skillrun.secrets import Vault
 from skillrun.shell import handover, tree, waiting
 from skillrun.shell.bash import Bash, Once
 from skillrun.shell.launch import set_size
-from skillrun.shell.screen import asked
+from skillrun.shell.screen import asked, asks
 from skillrun.shell.transcript import Transcript
 from skillrun.shell.waiting import Look, Sight
 
 LOOKS_S = (0.2, 0.4, 0.8, 1.4, 2.2, 3.2)
 """When to look at a silent program, in seconds since it last wrote; every two seconds after that."""
+
+ASKING = 4096
+"""Bytes at the end of the output in which a program's question to its terminal is looked for: then it waits."""
 
 _EMIT_EVERY_S = 0.05
 _WORK_EVERY_S = 0.5
@@ -83,7 +86,7 @@ class Running:
     def pump(self, until: float, knock: Knock | None = None) -> Generator[Event, None, bool]:
         """Pass output on until a moment or the end of the command; True when it ended."""
         shell = self.shell
-        emitted, pending = 0.0, False
+        emitted, pending, before = 0.0, False, b""
         while True:
             now = time.monotonic()
             if pending and now - emitted >= _EMIT_EVERY_S:
@@ -98,8 +101,10 @@ class Running:
                 yield from knock.serve()
             if data := self.take():
                 pending = True
-                if (reply := asked(data, self.transcript.open_line, self.size)) and not shell.terminal.by_line:
-                    shell.type(reply)
+                question = before + data[-ASKING:]
+                before = data[-3:]
+                if asks(question) and not shell.terminal.by_line:
+                    shell.type(asked(question, self.transcript.open_line, self.size))
 
     def next_look(self) -> float:
         """When to look at it again, if it stays silent."""

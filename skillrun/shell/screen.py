@@ -14,13 +14,19 @@ _NOT_FOR_PYTE = re.compile(
 _KEPT = 65_536
 
 
+_PLACE, _HEALTH, _KIND = _QUESTIONS = (b"\x1b[6n", b"\x1b[5n", b"\x1b[c")
+
+
+def asks(data: bytes) -> bool:
+    """Does a program ask its terminal something here?"""
+    return b"\x1b[" in data and any(question in data for question in _QUESTIONS)
+
+
 def asked(data: bytes, open_line: str, size: tuple[int, int]) -> bytes:
     """What a terminal answers to a program that asks it for its state, its kind or the cursor's place."""
-    if b"\x1b[" not in data:
-        return b""
     row_and_column = b"\x1b[%d;%dR" % (size[0], min(len(open_line) + 1, size[1]))
-    answers = ((b"\x1b[6n", row_and_column), (b"\x1b[5n", b"\x1b[0n"), (b"\x1b[c", b"\x1b[?1;2c"))
-    return b"".join(answer for question, answer in answers if question in data)
+    answers = {_PLACE: row_and_column, _HEALTH: b"\x1b[0n", _KIND: b"\x1b[?1;2c"}
+    return b"".join(answers[question] for question in _QUESTIONS if question in data)
 
 
 class Screen:
@@ -35,10 +41,10 @@ class Screen:
     def feed(self, text: str) -> None:
         """Take in output."""
         if self._stream is None:
-            if "\x1b[?" in text and (match := _ENTER.search(text)):
+            if "\x1b" in text and (match := _ENTER.search(text)):
                 self._start()
                 self._draw(text[match.start() :])
-            self._recent = (self._recent + text[-_KEPT:])[-_KEPT:]
+            self._recent = (self._recent + text)[-_KEPT:] if len(text) < _KEPT else text[-_KEPT:]
         else:
             self._draw(text)
 
@@ -54,10 +60,10 @@ class Screen:
             self._drawn = self._stream = None
             self._recent = text[end.end() :]
             return
-        # pyte raises TypeError on private forms of sequences it knows only in their plain form.
+        # pyte raises on private forms of sequences it knows only in their plain form, and on numbers it does not know.
         first, *rest = _NOT_FOR_PYTE.sub("", text).split("\x1b")
         for piece in (first, *("\x1b" + piece for piece in rest)):
-            with contextlib.suppress(TypeError, ValueError, IndexError):
+            with contextlib.suppress(TypeError, ValueError, LookupError, NameError):
                 self._stream.feed(piece)
 
     def text(self) -> str:

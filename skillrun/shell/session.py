@@ -358,14 +358,15 @@ class Session:
         self._running = None
         result = self._result(running, state, "; ".join(notes))
         transcript.close()
-        exports = _changes(before.exports, self._state.exports) if before.exports else {}
+        after = self._state.exports
+        exports = _changes(before.exports, after) if before.exports and after is not before.exports else {}
         masked = {name: None if value is None else self.vault.mask(value) for name, value in exports.items()}
         return replace(result, exit_code=report.exit_code, exports=masked)
 
     def _result(self, running: Running, state: State, note: str) -> Result:
         transcript = running.transcript
         output, shortened = transcript.part()
-        notes = [note, f"the whole output is in {transcript.path}" if shortened else ""]
+        notes = [note, transcript.lost or (f"the whole output is in {transcript.path}" if shortened else "")]
         return Result(
             state,
             output=output,

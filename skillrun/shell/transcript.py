@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import codecs
+import os
 from pathlib import Path
-from typing import BinaryIO
 
 from skillrun.secrets import Vault
-from skillrun.shell.lines import Lines, is_plain, strip, unfinished
+from skillrun.shell.lines import Lines, strip, unfinished
 from skillrun.shell.screen import Screen
 
 SHOWN_AT_ONCE = 16_384
 """Characters of output a surface is handed in one event; when more came meanwhile, the latest are shown."""
 
+_UNSEEN = 4 * SHOWN_AT_ONCE
+
 HEAD, TAIL = 6_000, 10_000
 """Characters of output that a model reads, from the beginning and from the end."""
+
+
+BATCH = 256 * 1024
+"""Bytes that are read before they are looked at, unless somebody wants to know: looking costs the same for few and many."""
 
 
 class Transcript:
@@ -25,48 +31,81 @@ class Transcript:
         self._vault = vault
         self._masker = vault.masker()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._file: BinaryIO | None = None
+        self._file = -1
         self._lines = Lines(head, tail)
         self.screen = Screen(size)
         self._unseen = ""
+        self._unread: list[bytes] = []
+        self._unread_size = 0
         self.total = 0
+        self.lost = ""
+        """Why the file is not whole, as a sentence; empty while it is."""
 
     @property
     def full_screen(self) -> bool:
         """Is a full-screen program drawing?"""
+        self.digest()
         return self._lines.full_screen
 
     @property
     def open_line(self) -> str:
         """The line the cursor is on, empty after a newline."""
+        self.digest()
         return self._lines.open_line
 
     def feed(self, data: bytes) -> None:
-        """Take in what was read from the terminal."""
+        """Take in what was read from the terminal. It reaches the disk with the next question about it, or soon."""
         self.total += len(data)
-        self._take(self._masker.feed(data))
+        self._unread.append(data)
+        self._unread_size += len(data)
+        if self._unread_size >= BATCH:
+            self.digest()
+
+    def digest(self) -> None:
+        """Mask, write down and carry out what was taken in."""
+        if self._unread:
+            data = b"".join(self._unread)
+            self._unread, self._unread_size = [], 0
+            self._take(self._masker.feed(data))
 
     def settle(self) -> None:
         """Let go what was kept back as the possible beginning of a secret: nothing follows for now."""
+        self.digest()
         self._take(self._masker.flush())
+        self._lines.settle()
 
     def _take(self, data: bytes) -> None:
         if not data:
             return
-        if self._file is None:
-            try:
-                self._file = self.path.open("wb", buffering=0)
-            except FileNotFoundError:
-                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._file = self.path.open("wb", buffering=0)
-        self._file.write(data)
+        if not self.lost:
+            self._write(data)
         text = self._decoder.decode(data)
-        self._lines.feed(text, is_plain(data))
+        self._lines.feed(text)
         self.screen.feed(text)
-        self._unseen = (self._unseen + text)[-4 * SHOWN_AT_ONCE :]
+        self._unseen = (self._unseen + text[-_UNSEEN:])[-_UNSEEN:]
+
+    def _write(self, data: bytes) -> None:
+        # A full disk is a pity, and no reason to end a command that gets on.
+        try:
+            if self._file < 0:
+                self._file = self._open()
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._file, view) :]
+        except OSError as error:
+            self.lost = f"not all of the output could be kept in {self.path}: {error.strerror}"
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            return os.open(self.path, flags, 0o666)
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return os.open(self.path, flags, 0o666)
 
     def unseen(self) -> str:
         """Output since the last call, safe to print; only the latest of it when there was too much."""
+        self.digest()
         text, self._unseen = self._unseen, ""
         if self._lines.full_screen:
             return ""
@@ -79,20 +118,23 @@ class Transcript:
 
     def part(self) -> tuple[str, bool]:
         """(output since the last call as a model reads it, was it shortened)."""
+        self.digest()
         head, left_out, tail = self._lines.parts()
         self._lines.clear()
         if left_out:
-            tail = f"\n[... {left_out:,} characters left out; the whole output is in {self.path} ...]\n{tail}"
+            where = self.lost or f"the whole output is in {self.path}"
+            tail = f"\n[... {left_out:,} characters left out; {where} ...]\n{tail}"
         return self._vault.mask((head + tail).rstrip("\n")), bool(left_out)
 
     def seen(self, rows: int) -> str:
         """The terminal's screen as text."""
+        self.digest()
         text = self.screen.text() if self._lines.full_screen else self._lines.last(rows)
         return self._vault.mask(text.strip("\n"))
 
     def close(self) -> None:
         """Write what is left."""
         self.settle()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
