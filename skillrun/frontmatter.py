@@ -21,8 +21,6 @@ Value = str | list["Value"] | dict[str, "Value"]
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 12
 
-_DESCRIPTION = re.compile(r"description: (?:(?P<plain>[A-Za-z0-9](?:(?!: | #|:$)[^\n])*)|\"(?P<double>[^\"\\\\]*)\")$")
-_ONE_LINE = re.compile(r"(?:[a-z-]+: \S.*|metadata:|  [\w-]+: (?:\"[^\"]*\"|'[^']*'|[\w./~ -]+))$")
 _REPAIRED = "an unquoted colon in the front matter was repaired: put the value in quotes"
 
 _FENCE = re.compile(r"---[ \t]*$")
@@ -80,20 +78,6 @@ def split(text: str, path: str = "") -> FrontMatter:
     body = "\n".join(lines[end + 1 :])
     fields, where, warnings = _read(yaml_lines, path, start + 2)
     return FrontMatter(fields, where, body, end + 2, True, warnings)
-
-
-def glance(text: str) -> str | None:
-    """The description, when a glance at plain one-line keys is enough to be sure of it; None when YAML has to be parsed.
-
-    Listing skills reads many documents and needs one field of each.
-    """
-    lines = text.removeprefix("\ufeff")[:4000].split("\n")
-    end = next((i for i, line in enumerate(lines[1:], 1) if line == "---"), None)
-    if lines[0] != "---" or end is None:
-        return None
-    found = [match for line in lines[1:end] if (match := _DESCRIPTION.match(line))]
-    plain = all(_ONE_LINE.match(line) for line in lines[1:end])
-    return (found[0]["plain"] or found[0]["double"]).strip() if len(found) == 1 and plain else None
 
 
 def _looks_like_keys(lines: list[str]) -> bool:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from skillrun.hidden import reveal
 from skillrun.remote import write_files
+from skillrun.shelf import library
 from skillrun.skill import Skill, SkillError
-from skillrun.sources import files_of, library
+from skillrun.sources import files_of
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*$")
 
@@ -37,7 +38,7 @@ class Pin:
 
 
 def _pin_path(name: str) -> Path:
-    return library() / ".pins" / f"{name}.json"
+    return Path(library()) / ".pins" / f"{name}.json"
 
 
 def pin_of(name: str) -> Pin | None:
@@ -81,7 +82,7 @@ def add(skill: Skill, name: str, now: datetime | None = None) -> Path:
         files = files_of(document.parent)
     else:
         files = {document.name: document.read_bytes()}
-    place = library() / name
+    place = Path(library()) / name
     place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     commit = found[1] if (found := re.search(r"#([0-9a-f]{40})\b", skill.source)) else ""
     when = (now or datetime.now(UTC)).isoformat(timespec="seconds")
@@ -99,7 +100,7 @@ def add(skill: Skill, name: str, now: datetime | None = None) -> Path:
 
 def remove(name: str) -> Path:
     """Take a skill and its pin out of the library. Raises SkillError when it is not in the library."""
-    place = library() / name
+    place = Path(library()) / name
     if not _NAME.match(name) or not place.is_dir() or place.is_symlink():
         raise SkillError(f"no added skill `{name}`: `skillrun list` shows which ones are [added]")
     shutil.rmtree(place)

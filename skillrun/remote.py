@@ -16,7 +16,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from skillrun.document import read_files
-from skillrun.skill import DOCUMENT_NAMES, MAX_BYTES, Skill, SkillError, digest_of, document_in
+from skillrun.shelf import DOCUMENT_NAMES, MAX_BYTES
+from skillrun.skill import Skill, SkillError, digest_of, document_in
 from skillrun.sources import files_of, read_path
 
 FETCH_SECONDS = 20.0

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skillrun import shelf
+
 
 class SkillError(Exception):
     """A document that cannot be read as a skill: what is wrong, in which file, on which line."""
@@ -154,32 +156,10 @@ class Skill:
     warnings: tuple[str, ...] = ()
 
 
-MAX_BYTES = 256 << 10
-MAX_LINES = 5000
-"""A document above this size (bytes, lines) is not read: nobody reviews that many instructions."""
-
-DOCUMENT_NAMES = (
-    "SKILL.md",
-    "install.md",
-    "INSTALL.md",
-    "INSTALL_FOR_AGENTS.md",
-    "AGENT_INSTALL.md",
-    "AI_INSTALL.md",
-    "llms-install.md",
-    ".codex/INSTALL.md",
-    ".opencode/INSTALL.md",
-)
-"""File names under which installing instructions circulate, the first one found wins."""
-
-
 def document_in(folder: Path) -> Path | None:
     """The document of a directory: SKILL.md, or one of the names installing instructions go by, or its only Markdown file."""
-    for name in DOCUMENT_NAMES:
-        if (folder / name).is_file():
-            return folder / name
-    found = [path for path in sorted(folder.glob("*.md")) if path.name.lower() != "readme.md"]
-    readme = next((path for path in sorted(folder.glob("*.md")) if path.name.lower() == "readme.md"), None)
-    return found[0] if len(found) == 1 else readme if not found else None
+    found = shelf.document_in(str(folder))
+    return Path(found) if found else None
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:

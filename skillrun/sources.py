@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from skillrun.frontmatter import glance, split
-from skillrun.skill import MAX_BYTES, Skill, SkillError, digest_of, document_in
+from skillrun.frontmatter import split
+from skillrun.shelf import MAX_BYTES, Entry, entries, named, search_path, skills_in
+from skillrun.skill import Skill, SkillError, digest_of, document_in
 
 MAX_FILES = 500
 MAX_TOTAL = 16 << 20
@@ -26,107 +26,19 @@ _REPOSITORY = re.compile(r"(?![./~])[A-Za-z0-9][\w.-]*/[\w.-]+(?:/[\w./-]+)?(?:#
 _GIT = re.compile(r"(?:git\+|git://|ssh://|git@[\w.-]+:)|\.git(?:#|$)")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A directory in which skills are looked for, and what to call it."""
-
-    path: Path
-    label: str
-    """project | user | added | bundled"""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A skill that is available by name, as far as its front matter tells."""
-
-    name: str
-    description: str
-    source: str
-    path: Path
-    digest: str = ""
-    shadows: tuple[Path, ...] = ()
-    """Skills of the same name further down the search path."""
-    problem: str = ""
-    """Why it cannot be read, when it cannot."""
-
-
-def bundled() -> Path | None:
-    """The folder of the bundled skills: inside the installed package, or `skills/` of a checkout."""
-    here = Path(__file__).resolve().parent
-    installed, checkout = here / "_skills", here.parent / "skills"
-    if installed.is_dir():
-        return installed
-    return checkout if checkout.is_dir() and (here.parent / "pyproject.toml").is_file() else None
-
-
-def library() -> Path:
-    """The user's own library, where `skillrun add` puts skills."""
-    if os.environ.get("SKILLRUN_SKILLS"):
-        return Path(os.environ["SKILLRUN_SKILLS"])
-    from platformdirs import user_data_path
-
-    return user_data_path("skillrun") / "skills"
-
-
-def search_path() -> tuple[Place, ...]:
-    """Where names are looked for, first match wins: the project, the user's agents, the user's library, bundled."""
-    home = Path.home()
-    places = [
-        *(Place(Path.cwd() / folder, "project") for folder in (".agents/skills", ".claude/skills", "skills")),
-        *(Place(home / folder, "user") for folder in (".agents/skills", ".claude/skills")),
-        Place(library(), "added"),
-    ]
-    own = bundled()
-    if own:
-        places = [place for place in places if not _same(place.path, own)] + [Place(own, "bundled")]
-    return tuple(places)
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
-
-
-def _skills_in(place: Place) -> Iterator[tuple[str, Path]]:
-    try:
-        found = sorted(place.path.iterdir())
-    except OSError:
-        return
-    for folder in found:
-        if folder.name.startswith(".") or not folder.is_dir():
-            continue
-        document = folder / "SKILL.md"
-        if document.is_file() or (document := document_in(folder) or document).is_file():
-            yield folder.name, document
-
-
 def list_skills() -> list[Entry]:
     """What is available by name, in alphabetical order; what shadows what is noted. Never raises for a broken skill."""
-    found: dict[str, Entry] = {}
-    for place in search_path():
-        for name, document in _skills_in(place):
-            if name in found:
-                earlier = found[name]
-                found[name] = replace(earlier, shadows=(*earlier.shadows, document))
-            else:
-                found[name] = _entry(name, document, place.label)
-    return [found[name] for name in sorted(found)]
+    return entries(describe)
 
 
-def _entry(name: str, document: Path, label: str) -> Entry:
+def describe(text: str, path: str) -> tuple[str, str]:
+    """The description in a document, or its first line; and why it cannot be read, when it cannot."""
     try:
-        with document.open("rb") as file:
-            text = file.read(MAX_BYTES).decode("utf-8", "replace")
-        described = glance(text)
-        if described is not None:
-            return Entry(name, described, label, document)
-        front = split(text, str(document))
-    except (OSError, SkillError) as error:
-        return Entry(name, "", label, document, problem=str(error))
+        front = split(text, path)
+    except SkillError as error:
+        return "", str(error)
     description = front.text("description") or next((line for line in front.body.split("\n") if line.strip()), "")
-    return Entry(name, " ".join(description.lstrip("# ").split()), label, document)
+    return " ".join(description.lstrip("# ").split()), ""
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -194,17 +106,12 @@ def _standard_input() -> str:
 
 
 def _named(name: str) -> Skill | None:
-    matches: list[tuple[Place, Path]] = []
-    for place in search_path():
-        folder = place.path / name
-        document = document_in(folder) if folder.is_dir() else None
-        if document:
-            matches.append((place, document))
+    matches = [(label, Path(document)) for label, document in named(name)]
     if not matches:
         return None
-    place, document = matches[0]
-    skill = read_path(document.parent if document.parent.name == name else document, f"{place.label}:{name}")
-    if place.label == "added":
+    label, document = matches[0]
+    skill = read_path(document.parent if document.parent.name == name else document, f"{label}:{name}")
+    if label == "added":
         from skillrun.library import changed_since_added
 
         drift = changed_since_added(name, skill.digest)
@@ -234,7 +141,7 @@ def read_path(path: Path, source: str = "") -> Skill:
 
 
 def _not_found(spec: str) -> str:
-    names = sorted({name for place in search_path() for name, _ in _skills_in(place)})
+    names = sorted({name for place, _ in search_path() for name, _ in skills_in(place)})
     close = get_close_matches(spec.rsplit("/", 1)[-1], names, n=3, cutoff=0.5)
     if close:
         return f"no skill `{spec}`: did you mean {' or '.join(close)}?"

@@ -89,13 +89,14 @@ class Tried:
     """A skill carried out by the action in the box, and the whole machine compared before and after."""
 
     def __init__(self, box: Box, text: str, files: Mapping[str, str] | None = None, **inputs: str) -> None:
-        shutil.rmtree(box.root / "home/dev/work/hello", ignore_errors=True)
+        shutil.rmtree(box.root / "home/dev/work", ignore_errors=True)
         shutil.rmtree(box.root / "home/dev/_temp/skillrun-report", ignore_errors=True)
-        box.write(f"{WORK}/hello/SKILL.md", text)
+        name = text.partition("name: ")[2].partition("\n")[0]
+        box.write(f"{WORK}/{name}/SKILL.md", text)
         for path, content in (files or {}).items():
             box.write(f"{WORK}/{path}", content)
         before = whole(box)
-        self.job = Job(WORK, box, skill="hello", **inputs)
+        self.job = Job(WORK, box, skill=name, **inputs)
         self.code = self.job.run()
         self.left = difference(before, whole(box))
         self.log = self.job.log
@@ -130,7 +131,7 @@ class TestInCI:
 
     def test_a_package_of_the_distribution_passes(self, box: Box) -> None:
         """apt really updates, fetches and installs in the view; nothing of lists, caches, logs or database is left."""
-        tried = Tried(box, (ROOT / "skills/jq/SKILL.md").read_text(), artifact="")
+        tried = Tried(box, (ROOT / "skills/jq/SKILL.md").read_text())
         assert (tried.code, tried.job.failed) == (0, False), tried.log
         assert tried.left == {}
         told = json.loads((tried.job.report / "report.json").read_text())

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "skillrun"
 FLOORS = [
-    {"events", "hidden", "skill", "visible"},
+    {"events", "hidden", "shelf", "skill", "visible"},
     {"ports", "journal", "frontmatter", "document"},
     {"shell", "policy", "secrets", "facts", "checks", "tools", "prompt", "budget", "view", "sources", "remote", "library",
      "config", "credentials", "changelist",

@@ -9,7 +9,8 @@ import pytest
 
 from skillrun.library import pin_of
 from skillrun.remote import repository_of
-from skillrun.skill import MAX_BYTES, SkillError
+from skillrun.shelf import MAX_BYTES
+from skillrun.skill import SkillError
 from skillrun.sources import find_skill
 
 TEXT = "# Install foo\n```\npip install foo\n```\n"

@@ -55,7 +55,7 @@ def test_a_project_skill_that_shadows_another_is_named(project: Path) -> None:
     assert skill.path == mine / "SKILL.md"
     assert any(str(other) in warning for warning in skill.warnings)
     entry = next(entry for entry in list_skills() if entry.name == "demo")
-    assert entry.shadows == (other / "SKILL.md",)
+    assert entry.shadows == (str(other / "SKILL.md"),)
 
 
 def test_install_documents_of_a_directory_are_found(project: Path) -> None:

@@ -21,9 +21,12 @@ STANDARD = set(sys.stdlib_module_names) | {"skillrun"}
 ALLOWED = {
     ("--version",): set(),
     ("--help",): {"click"},
-    ("list",): {"click", "platformdirs"},
+    ("list",): set(),
+    ("show", "ripgrep", "--raw"): set(),
     ("show", "ripgrep"): {"click", "yaml", "_yaml", "platformdirs", "markdown_it", "mdurl"},
     ("show", "ripgrep", "--json"): {"click", "yaml", "_yaml", "platformdirs", "markdown_it", "mdurl"},
+    ("explain", "ls"): {"click", "platformdirs"},
+    ("runs",): {"click", "platformdirs"},
 }
 
 

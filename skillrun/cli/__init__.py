@@ -41,6 +41,14 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"skillrun {__version__}")
         return 0
+    from skillrun.cli.streams import flushed, ready
+
+    ready()
+    if args == ["list"] or (args[:1] == ["show"] and "--raw" in args and len(args) == 3):
+        from skillrun.cli.listing import answer
+
+        if answer(args):
+            return 0 if flushed() else 1
     from skillrun.cli.group import run
 
     return run(args)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import importlib
-import os
 import sys
 from typing import Any
 
@@ -13,6 +11,7 @@ import click
 
 from skillrun import __version__
 from skillrun.cli import VERBS
+from skillrun.cli.streams import flushed
 
 HEAD = """\
 skillrun VERB ...: install software from a piece of text, verify it, undo it.
@@ -100,39 +99,11 @@ def _keep_traceback() -> str:
     return f"this is a fault of skillrun; please report it with {file}"
 
 
-def _open_closed_streams() -> None:
-    """Give closed standard streams a null device, so that no journal or terminal gets their numbers."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(descriptor)
-    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115  they live as long as the process
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
-
-
-def _flushed() -> bool:
-    """Write out what is left; False when nobody takes it, and then the interpreter must not try again and change the code."""
-    taken = True
-    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
-        try:
-            stream.flush()
-        except OSError as error:
-            taken = False
-            if number == 1 and error.errno != errno.EPIPE:
-                with contextlib.suppress(OSError):
-                    print(f"skillrun: cannot write to standard output: {error.strerror}", file=sys.stderr)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-            with contextlib.suppress(OSError):
-                stream.flush()
-    return taken
-
-
 def run(args: list[str]) -> int:
     """Run a verb; every error a person made becomes a message and an exit code."""
-    _open_closed_streams()
     code = _run(args)
     # What a run came to is on disk whoever listens; of any other verb the text is all there is.
-    return code if _flushed() or args[:1] in (["install"], ["verify"], ["uninstall"], ["resume"]) else code or 1
+    return code if flushed() or args[:1] in (["install"], ["verify"], ["uninstall"], ["resume"]) else code or 1
 
 
 def _run(args: list[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from typing import Any
 
@@ -11,10 +10,6 @@ import click
 from skillrun.cli.page import Page
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def _width() -> int:
-    return min(shutil.get_terminal_size((100, 24)).columns, 140)
 
 
 @click.command(
@@ -28,40 +23,26 @@ def _width() -> int:
 @JSON
 def list_command(as_json: bool) -> int:
     """What is available: bundled skills, added ones, and those of this project."""
+    if not as_json:
+        from skillrun.cli.listing import list_them
+
+        list_them()
+        return 0
+    from pathlib import Path
+
     from skillrun.skill import SkillError, digest_of
     from skillrun.sources import files_of, list_skills
 
-    entries = list_skills()
-    if as_json:
-        rows: list[dict[str, Any]] = []
-        for entry in entries:
-            try:
-                digest = digest_of(files_of(entry.path.parent))
-            except (SkillError, OSError):
-                digest = ""
-            row = {"name": entry.name, "description": entry.description, "source": entry.source, "path": str(entry.path)}
-            rows.append({**row, "digest": digest, **({"problem": entry.problem} if entry.problem else {})})
-        print(_envelope({"skills": rows}, indent=2))
-        return 0
-    if not entries:
-        print("no skills found: `skillrun init NAME` makes one, `skillrun add SOURCE` adds one")
-    column = max((len(entry.name) for entry in entries), default=0) + 2
-    for entry in entries:
-        text = f"cannot be read: {entry.problem}" if entry.problem else entry.description
-        mark = "" if entry.source == "bundled" else f"[{entry.source}] "
-        room = max(_width() - column - 2, 20)
-        text = _shortened(f"{mark}{text}", room)
-        print(f"  {entry.name:<{column}}{text}")
-        for other in entry.shadows:
-            click.echo(f"  {'':<{column}}warning: hides {other}", err=True)
+    rows: list[dict[str, Any]] = []
+    for entry in list_skills():
+        try:
+            digest = digest_of(files_of(Path(entry.path).parent))
+        except (SkillError, OSError):
+            digest = ""
+        row = {"name": entry.name, "description": entry.description, "source": entry.source, "path": entry.path}
+        rows.append({**row, "digest": digest, **({"problem": entry.problem} if entry.problem else {})})
+    print(_envelope({"skills": rows}, indent=2))
     return 0
-
-
-def _shortened(text: str, room: int) -> str:
-    from skillrun.hidden import reveal
-
-    text = reveal(text)
-    return text if len(text) <= room else text[: room - 1].rstrip() + "…"
 
 
 def skill_to_dict(skill: Any) -> dict[str, Any]:
@@ -79,19 +60,24 @@ def skill_to_dict(skill: Any) -> dict[str, Any]:
     examples=(
         "skillrun show ripgrep",
         "skillrun show ./install.md --steps",
+        "skillrun show ripgrep --raw",
         "curl ... | skillrun show -",
     ),
 )
 @click.argument("skill")
 @click.option("--steps", "only_steps", is_flag=True, help="Only what was understood: steps, checks, inputs, uninstall.")
+@click.option("--raw", is_flag=True, help="Only the document, as it is.")
 @JSON
-def show_command(skill: str, only_steps: bool, as_json: bool) -> int:
+def show_command(skill: str, only_steps: bool, raw: bool, as_json: bool) -> int:
     """Read a skill as the model will read it, then what skillrun understood of it."""
     from skillrun.sources import find_skill
 
     found = find_skill(skill)
     if as_json:
         print(_envelope({"skill": skill_to_dict(found)}, indent=2))
+        return 0
+    if raw:
+        sys.stdout.write(found.text)
         return 0
     if not only_steps:
         print(found.text.rstrip())

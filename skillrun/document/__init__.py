@@ -19,9 +19,8 @@ from skillrun.document.steps import Draft, Harvest
 from skillrun.document.ways import assign, steps_of
 from skillrun.frontmatter import FrontMatter, split
 from skillrun.hidden import hidden_in, reveal
+from skillrun.shelf import MAX_BYTES, MAX_LINES
 from skillrun.skill import (
-    MAX_BYTES,
-    MAX_LINES,
     Check,
     Declared,
     Input,

@@ -14,7 +14,8 @@ from pathlib import Path
 from skillrun.document import read_files
 from skillrun.frontmatter import FrontMatter, split
 from skillrun.lint.finding import LEVELS, Finding, Rule, catalogue, rule_page
-from skillrun.skill import MAX_BYTES, Skill, SkillError, document_in
+from skillrun.shelf import MAX_BYTES
+from skillrun.skill import Skill, SkillError, document_in
 
 __all__ = ["LEVELS", "Document", "Finding", "Rule", "catalogue", "documents_in", "lint_path", "lint_text", "rule_page"]
 
