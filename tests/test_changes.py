@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import stat
@@ -36,7 +35,7 @@ def render(data: dict[str, Any]) -> str:
 def _below(changes: Changes, top: str) -> Iterator[Entry]:
     """The entries with their paths as they would be if the lab's folder were the root."""
     for entry in changes.entries:
-        yield dataclasses.replace(entry, path=entry.path.removeprefix(top))
+        yield entry._replace(path=entry.path.removeprefix(top))
 
 
 # --- rules -----------------------------------------------------------------------------------------------

@@ -129,6 +129,8 @@ class Tree:
         self.path, self.expected = path, expected or {}
         self.fd = os.open(path, DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._open: OrderedDict[str, int] = OrderedDict()
+        self._latest: tuple[str, int] | None = None
+        """The directory asked for last: most questions are about names in one directory after another."""
 
     def __enter__(self) -> Tree:
         """The tree itself."""
@@ -141,6 +143,7 @@ class Tree:
 
     def forget(self, path: str = "") -> None:
         """Close the kept directories at and below `path`, whose name now means something else."""
+        self._latest = None
         for known in [known for known in self._open if not path or known == path or known.startswith(path + "/")]:
             os.close(self._open.pop(known))
 
@@ -148,6 +151,8 @@ class Tree:
         """A descriptor of a directory below the tree; it belongs to the tree. Raises OSError."""
         if not path:
             return self.fd
+        if self._latest is not None and self._latest[0] == path:
+            return self._latest[1]
         found = self._open.get(path)
         if found is None:
             found = open_below(self.fd, path)
@@ -159,6 +164,7 @@ class Tree:
                 os.close(self._open.popitem(last=False)[1])
         else:
             self._open.move_to_end(path)
+        self._latest = (path, found)
         return found
 
     def place(self, path: str) -> tuple[int, str]:

@@ -25,10 +25,9 @@ PRIVATE = re.compile(
 
 def meaning(table: str, path: str) -> str:
     """What a changed path means by one of the tables, "" when no rule knows it."""
-    rules = _rules(table)
-    for what, pattern in rules.get(path[1:].partition("/")[0], ()):
-        if pattern.fullmatch(path):
-            return what
+    known = _rules(table).get(path[1:].partition("/")[0])
+    if known is not None and (found := known[0].fullmatch(path)):
+        return known[1][(found.lastindex or 1) - 1]
     for what, literal, pattern in _anywhere(table):
         if literal in path and pattern.fullmatch(path):
             return what
@@ -48,9 +47,9 @@ def _groups(table: str) -> list[tuple[str, str]]:
 
 
 @lru_cache
-def _rules(table: str) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    """By the first directory of the paths they fit, so that most paths meet few rules."""
-    found: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+def _rules(table: str) -> dict[str, tuple[re.Pattern[str], list[str]]]:
+    """By the first directory of the paths they fit: one pattern with a group for each rule, and what the groups mean."""
+    found: dict[str, list[tuple[str, str]]] = {}
     for what, pattern in _groups(table):
         if pattern.startswith("/(?:"):
             tops = {part.partition("/")[0] for part in pattern[4:].partition(")")[0].split("|")}
@@ -59,8 +58,11 @@ def _rules(table: str) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
         else:
             continue
         for top in tops:
-            found.setdefault(top, []).append((what, re.compile(pattern)))
-    return found
+            found.setdefault(top, []).append((what, pattern))
+    return {
+        top: (re.compile("|".join(f"({pattern})" for _, pattern in rules)), [what for what, _ in rules])
+        for top, rules in found.items()
+    }
 
 
 @lru_cache

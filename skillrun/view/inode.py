@@ -16,6 +16,9 @@ OVERLAY = ("trusted.overlay.", "user.overlay.")
 _NOT_OURS = (*OVERLAY, "trusted.SGI_ACL_")
 """Not read or set: the overlay's, and the shadows xfs lists of its access lists, which have their proper names too."""
 
+_ORIGIN_ALONE = ["trusted.overlay.origin"]
+"""What most files that were copied up have."""
+
 _NO_ATTRIBUTES = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.ENOENT, errno.EACCES)
 
 
@@ -101,7 +104,7 @@ def read_xattrs(path: str) -> dict[str, bytes]:
     """The extended attributes of a file itself, without the overlay's own; empty where there are none."""
     try:
         names = os.listxattr(path, follow_symlinks=False)
-        if not names:
+        if not names or names == _ORIGIN_ALONE:
             return {}
         return {name: os.getxattr(path, name, follow_symlinks=False) for name in names if not name.startswith(_NOT_OURS)}
     except OSError as error:
@@ -119,6 +122,12 @@ def overlay_xattr(path: str, name: str) -> bytes | None:
             if error.errno not in _NO_ATTRIBUTES:
                 raise
     return None
+
+
+def may_be_whiteout(status: os.stat_result) -> bool:
+    """What can be told without a look at the attributes: a character device, or an empty file."""
+    mode = status.st_mode
+    return stat.S_ISCHR(mode) or (status.st_size == 0 and stat.S_ISREG(mode))
 
 
 def is_whiteout(path: str, status: os.stat_result) -> bool:

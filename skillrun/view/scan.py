@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from skillrun.view.dirfd import Tree, handle_of
-from skillrun.view.inode import Attributes, Inode, inode_at, is_whiteout, overlay_xattr, read_xattrs
+from skillrun.view.inode import Attributes, Inode, inode_at, is_whiteout, may_be_whiteout, overlay_xattr, read_xattrs
 from skillrun.view.layers import Layer
 from skillrun.view.ledger import Folder, Kind, Op
 
@@ -17,9 +18,10 @@ TICK_NS = 10_000_000
 """The kernel's coarse clock may lag behind `time.time_ns()` by this much (HZ=100)."""
 _CHUNK = 1 << 18
 
+Xattrs = Mapping[str, bytes]
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+
+class Entry(NamedTuple):
     """One changed path, as listed. `aspects`: content, type, mode, owner, xattr, acl, capability, time, link."""
 
     path: str
@@ -109,22 +111,20 @@ class _Walker:
         pending = [""]
         while pending:
             path = pending.pop()
-            real_dir = self.real.directory(path)
             found: list[str] = []
             for name, new in _listing(self.upper, path):
                 below = f"{path}/{name}" if path else name
-                if f"{self.base}/{below}" in self.ignore:
+                if self.ignore and f"{self.base}/{below}" in self.ignore:
                     continue
-                old = _lstat(name, real_dir)
+                old = _lstat(name, self.real.directory(path))
                 if self._merged(below, new, old):
                     found.append(below)
             pending += reversed(found)
 
     def _merged(self, path: str, status: os.stat_result, old: Inode | None) -> bool:
         """One entry of the upper; True when it is a directory on both sides that has to be entered."""
-        here = self.upper.proc_path(path)
         new = Inode.of(status)
-        if is_whiteout(here, status):
+        if may_be_whiteout(status) and is_whiteout(self.upper.proc_path(path), status):
             if old is None:
                 self.scan.unchanged += 1
             else:
@@ -134,9 +134,9 @@ class _Walker:
             if status.st_nlink > 1 and not new.is_directory:
                 self._share(path, new, None)
             else:
-                self._notice_origin(path, here, new)
+                self._notice_origin(path, new)
                 self._swap(path, None, new)
-        elif new.is_directory and old.is_directory and overlay_xattr(here, "opaque") != b"y":
+        elif new.is_directory and old.is_directory and not self._is_opaque(path):
             self._folder(path, new, old)
             return True
         elif new.is_directory or old.is_directory:
@@ -157,20 +157,24 @@ class _Walker:
             return
         now_at = {self.first + before: self.first + now for now, before in enumerate(order)}
         self.scan.ops = [ops[number] for number in order]
-        self.scan.entries = [replace(entry, op=now_at.get(entry.op, -1)) for entry in self.scan.entries]
+        self.scan.entries = [entry._replace(op=now_at.get(entry.op, -1)) for entry in self.scan.entries]
         self.scan.clashes = [replace(clash, op=now_at.get(clash.op, -1)) for clash in self.scan.clashes]
 
     # --- one path ---------------------------------------------------------------------------------
 
-    def _notice_origin(self, path: str, here: str, new: Inode) -> None:
+    def _notice_origin(self, path: str, new: Inode) -> None:
         """Something copied up from a name that is not there: moved inside the view, or removed outside meanwhile."""
-        origin = self._origin(here) if new.is_directory or stat.S_ISREG(new.mode) else b""
-        if origin and not (new.is_directory and overlay_xattr(here, "opaque") == b"y"):
+        origin = self._origin(path) if new.is_directory or stat.S_ISREG(new.mode) else b""
+        if origin and not (new.is_directory and self._is_opaque(path)):
             self.copied.append((path, origin, self.first + len(self.scan.ops)))
 
-    def _origin(self, here: str) -> bytes:
+    def _is_opaque(self, path: str) -> bool:
+        """Does this directory of the upper hide what the machine has below that name?"""
+        return overlay_xattr(self.upper.proc_path(path), "opaque") == b"y"
+
+    def _origin(self, path: str) -> bytes:
         """The handle of the real inode something was copied up from; b"" when unknown, or from a hidden lower layer."""
-        found = _fid(overlay_xattr(here, "origin") or b"")
+        found = _fid(overlay_xattr(self.upper.proc_path(path), "origin") or b"")
         return found if found[:4] == self.root_handle[:4] and len(found) == len(self.root_handle) else b""
 
     def settle_copied(self) -> None:
@@ -189,7 +193,7 @@ class _Walker:
     def _folder(self, path: str, new: Inode, old: Inode) -> None:
         """A directory on both sides: its attributes, and the time it will have."""
         after = new.mtime if path else old.mtime
-        origin = self._origin(self.upper.proc_path(path)) if path else b""
+        origin = self._origin(path) if path else b""
         if origin and origin != handle_of(*self.real.place(path)):
             self.scan.clashes.append(Clash(f"{self.base}/{path}", "is another directory than the one the view showed"))
         if path and new.mtime != old.mtime:
@@ -197,26 +201,31 @@ class _Walker:
         self.scan.folders.append(Folder(self.number, path, old.ino, old.mtime, after))
         if not path and (new.uid, new.gid) != (old.uid, old.gid):
             return  # the view's builder had no right to make the upper like a directory of somebody else's
-        aspects, before, then = self._attributes(path, new, old)
-        if set(aspects) - {"time"}:
-            self._attribute_op(path, new, old, before, then, tuple(a for a in aspects if a != "time"))
+        xattrs = self._xattrs(path)
+        aspects = tuple(a for a in _aspects(new, old, *xattrs) if a != "time")
+        if aspects:
+            self._attribute_op(path, new, old, xattrs, aspects)
 
     def _file(self, path: str, new: Inode, old: Inode) -> None:
         """Something that is no directory on both sides, under one name."""
-        aspects, before, after = self._attributes(path, new, old)
+        xattrs = self._xattrs(path)
+        aspects = _aspects(new, old, *xattrs)
         content = self._content(path, new, old)
         if content:
-            self._swap(path, old, new, (content, *(a for a in aspects if a != "time")))
+            told = (content, *(a for a in aspects if a != "time"))
+            self._swap(path, old, new, told, "security.capability" in xattrs[0])
         elif not aspects:
             self.scan.unchanged += 1
         elif stat.S_ISLNK(new.mode):
             self._swap(path, old, new, aspects)
         else:
-            self._attribute_op(path, new, old, before, after, aspects)
+            self._attribute_op(path, new, old, xattrs, aspects)
 
-    def _attribute_op(
-        self, path: str, new: Inode, old: Inode, before: Attributes, after: Attributes, aspects: tuple[str, ...]
-    ) -> None:
+    def _attribute_op(self, path: str, new: Inode, old: Inode, xattrs: tuple[Xattrs, Xattrs], aspects: tuple[str, ...]) -> None:
+        after, before = (
+            Attributes(side.mode, side.uid, side.gid, _hex(own), side.mtime)
+            for side, own in zip((new, old), xattrs, strict=True)
+        )
         light = aspects == ("time",)
         if light:
             self.scan.touched += 1
@@ -225,12 +234,22 @@ class _Walker:
         self._entry(path, "changed", old, new, aspects, capability="security.capability" in after.xattrs)
         self.scan.ops.append(op)
 
-    def _swap(self, path: str, old: Inode | None, new: Inode | None, aspects: tuple[str, ...] = ()) -> None:
-        """A name that appears, disappears, or holds something else; a directory with all that is below it."""
+    def _swap(
+        self,
+        path: str,
+        old: Inode | None,
+        new: Inode | None,
+        aspects: tuple[str, ...] = (),
+        capability: bool | None = None,
+    ) -> None:
+        """A name that appears, disappears, or holds something else; a directory with all that is below it.
+
+        `capability`: does the new file have any; None when it was not looked at yet.
+        """
         if old is not None and not aspects and new is not None:
             aspects = ("type",) if stat.S_IFMT(old.mode) != stat.S_IFMT(new.mode) else ("content",)
         change = "added" if old is None else "removed" if new is None else "changed"
-        self._entry(path, change, old, new, aspects)
+        self._entry(path, change, old, new, aspects, capability)
         if new is not None and new.is_directory:
             self._below(path, new=True)
         if old is not None:
@@ -259,10 +278,11 @@ class _Walker:
         old: Inode | None,
         new: Inode | None,
         aspects: tuple[str, ...] = (),
-        capability: bool = False,
+        capability: bool | None = None,
     ) -> None:
-        if new is not None and stat.S_ISREG(new.mode) and new.mode & 0o111 and not capability:
-            capability = "security.capability" in read_xattrs(self.upper.proc_path(path))
+        if capability is None:
+            program = new is not None and new.mode & 0o111 and stat.S_ISREG(new.mode)
+            capability = bool(program) and "security.capability" in read_xattrs(self.upper.proc_path(path))
         self.scan.entries.append(
             Entry(f"{self.base}/{path}", change, old, new, aspects, self.first + len(self.scan.ops), capability)
         )
@@ -275,28 +295,11 @@ class _Walker:
     def _is_leaving(self, path: str) -> bool:
         """Is this real directory going away? Then a new entry in it counts; in one that stays it does not."""
         status = self.upper.status(path)
-        return status is None or not stat.S_ISDIR(status.st_mode) or overlay_xattr(self.upper.proc_path(path), "opaque") == b"y"
+        return status is None or not stat.S_ISDIR(status.st_mode) or self._is_opaque(path)
 
-    def _attributes(self, path: str, new: Inode, old: Inode) -> tuple[tuple[str, ...], Attributes, Attributes]:
-        """Which attributes differ; both sides' attributes."""
-        ours, theirs = read_xattrs(self.upper.proc_path(path)), read_xattrs(self.real.proc_path(path))
-        aspects: list[str] = []
-        if stat.S_IFMT(new.mode) == stat.S_IFMT(old.mode) and new.mode != old.mode:
-            aspects.append("mode")
-        if (new.uid, new.gid) != (old.uid, old.gid):
-            aspects.append("owner")
-        for name in sorted(ours.keys() | theirs.keys()):
-            if ours.get(name) != theirs.get(name):
-                kind = {"system": "acl", "security": "capability" if name == "security.capability" else "xattr"}
-                aspects.append(kind.get(name.partition(".")[0], "xattr"))
-        if new.mtime != old.mtime:
-            aspects.append("time")
-        pack = [{n: v.hex() for n, v in side.items()} for side in (theirs, ours)]
-        return (
-            tuple(dict.fromkeys(aspects)),
-            Attributes(old.mode, old.uid, old.gid, pack[0], old.mtime),
-            Attributes(new.mode, new.uid, new.gid, pack[1], new.mtime),
-        )
+    def _xattrs(self, path: str) -> tuple[Xattrs, Xattrs]:
+        """The extended attributes of the new and of the old file at a name."""
+        return read_xattrs(self.upper.proc_path(path)), read_xattrs(self.real.proc_path(path))
 
     def _content(self, path: str, new: Inode, old: Inode) -> str:
         """ "type" or "content" when what is inside differs, "" when it does not."""
@@ -324,7 +327,7 @@ class _Walker:
         capability = "security.capability" in read_xattrs(here)
         aspects: tuple[str, ...] = ()
         if old is not None:
-            aspects = self._attributes(path, new, old)[0]
+            aspects = _aspects(new, old, *self._xattrs(path))
             content = self._content(path, new, old)
             aspects = (content, *aspects) if content else aspects
         self.shared.append(_Shared(path, new, old, aspects, _fid(origin), capability))
@@ -379,6 +382,23 @@ class _Walker:
         return tuple(dict.fromkeys(n for n, a, b in zip(names, before, after, strict=True) if a != b)), before, after
 
 
+def _aspects(new: Inode, old: Inode, ours: Xattrs, theirs: Xattrs) -> tuple[str, ...]:
+    """Which attributes differ."""
+    aspects: list[str] = []
+    if new.mode != old.mode and stat.S_IFMT(new.mode) == stat.S_IFMT(old.mode):
+        aspects.append("mode")
+    if new.uid != old.uid or new.gid != old.gid:
+        aspects.append("owner")
+    if ours != theirs:
+        kinds = {"system": "acl", "security": "xattr"}
+        differing = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+        named = ("capability" if n == "security.capability" else kinds.get(n.partition(".")[0], "xattr") for n in differing)
+        aspects += dict.fromkeys(named)
+    if new.mtime != old.mtime:
+        aspects.append("time")
+    return tuple(aspects)
+
+
 _PASSING = re.compile(
     r"/(var/(log|cache|tmp|run|lib/apt/lists|lib/systemd/(timers|random-seed)|lib/man-db|backups)|tmp|run"
     r"|(root|home/[^/]+)/(\.cache|\.npm/(_cacache|_logs|_update-notifier-last-checked)|\.[a-z_]*history|\.local/share/recently-used.xbel))(/|$)"
@@ -409,7 +429,7 @@ def walk_tree(tree: Tree, top: str) -> Iterator[tuple[str, Inode, bool]]:
         found: list[str] = []
         for name, status in _listing(tree, path):
             below = f"{path}/{name}"
-            hidden = stat.S_ISCHR(status.st_mode) and is_whiteout(tree.proc_path(below), status)
+            hidden = may_be_whiteout(status) and is_whiteout(tree.proc_path(below), status)
             yield below, Inode.of(status), hidden
             if stat.S_ISDIR(status.st_mode):
                 found.append(below)
@@ -464,5 +484,5 @@ def _same_links(group: list[_Shared]) -> bool:
     return len(inodes) == 1 and -1 not in inodes and not any(item.aspects for item in group)
 
 
-def _hex(xattrs: dict[str, bytes]) -> dict[str, str]:
+def _hex(xattrs: Xattrs) -> dict[str, str]:
     return {name: value.hex() for name, value in xattrs.items()}
