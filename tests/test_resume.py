@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.events import Finished, Replied, RunEnded, Started, State
+from skillrun.events import Finished, Replied, RunEnded, RunStarted, Started, State
 from skillrun.journal import Journal, RunFolder, read_events, turns
+from skillrun.view.probe import probe
 from tests.killed import STEPS, step
 
 SKILL = """---
@@ -153,3 +154,33 @@ def test_turns_of_a_cut_journal_are_whole(tmp_path: Path) -> None:
         unknown = {call.id for turn in turns(part) for call, result in turn.results if result.state is State.UNKNOWN}
         assert unknown == (started - ended) & replied
     assert Journal  # the writer is the same that the runs above used
+
+
+@pytest.mark.root
+@pytest.mark.overlay
+@pytest.mark.skipif(probe().tier not in ("R", "U"), reason=f"no view here: {'; '.join(probe().reasons)}")
+@pytest.mark.parametrize(("mode", "code"), [("--dry-run", 0), ("--preview", 4)])
+def test_a_cut_preview_goes_on_as_a_preview(tmp_path: Path, mode: str, code: int) -> None:
+    """Resumed, it is still no real run: begun anew in a view, its first attempt's view removed, nothing done for real."""
+    machine = Machine(tmp_path)
+    runs = tmp_path / ".local/state/skillrun/runs"
+    killed = machine.skillrun(12, "after", "install", "./count", mode)
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    (first,) = runs.iterdir()
+    assert (first / "changes/layers.json").exists()
+    argv = [sys.executable, "-m", "tests.killed", "0", "after", "resume", "last", "--no-input"]
+    approve = ["--approve", "all"] if mode == "--dry-run" else ["--approve", "ask"]
+    env = {**machine.env, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([*argv, *approve], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "begins anew" in done.stderr
+    (second,) = set(runs.iterdir()) - {first}
+    events = read_events(RunFolder(second).journal)
+    assert isinstance(events[0], RunStarted)
+    assert events[0].mode == mode.removeprefix("--")
+    if mode == "--dry-run":
+        assert sum(isinstance(event, Finished) and event.call.why.isdigit() for event in events) == STEPS
+    assert not (tmp_path / "log").exists()
+    assert not (tmp_path / "1/2").exists()
+    assert not (first / "changes/layers.json").exists()
+    assert not list((first / "changes").glob("layers/*"))

@@ -107,12 +107,27 @@ def test_a_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:
     assert left == []
 
 
-def test_a_view_inside_a_view_is_said_to_be_none(tmp_path: Path) -> None:
-    """Inside a root view the probe builds what it can and names it; it never claims a root view it cannot have."""
-    code = "from skillrun.view.probe import probe; found = probe(); print(found.tier, found.reasons)"
+INNER = """
+import os
+from pathlib import Path
+from tests.viewing import root_view, run_in
+from skillrun.view.keeping import drop
+with root_view(Path("/var/lib/inner")) as view:
+    print(run_in(view, "cat /srv/outer; rm /srv/outer; echo inner > /srv/inner; ls /srv"), view.notes)
+print(sorted(os.listdir("/srv")))
+drop(Path("/var/lib/inner"))
+"""
+
+
+def test_a_view_inside_a_view_is_a_view_of_it(tmp_path: Path) -> None:
+    """The inner one starts from the outer one's files and changes nothing of them."""
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *(path for path in sys.path if path)])
     with root_view(tmp_path / "changes") as view:
-        environment = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONDONTWRITEBYTECODE": "1"}
-        status, output = run_in(view, [sys.executable, "-c", code], environment)
+        assert run_in(view, "echo outer > /srv/outer")[0] == 0
+        status, output = run_in(view, [sys.executable, "-c", INNER], {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"})
     assert status == 0, output
-    assert output.split()[0] in ("J", "S")
-    assert "no root view" in output
+    said, names = output.splitlines()
+    assert said.startswith("(0, 'outer\\ninner\\n')"), output
+    assert "hard links" in said
+    assert names == "['outer']"
+    assert not Path("/srv/outer").exists()

@@ -16,7 +16,7 @@ from typing import Any
 
 from skillrun import __version__
 from skillrun.cli.confirm import compare
-from skillrun.cli.effects import Effects, finish_what_was_cut
+from skillrun.cli.effects import Effects, drop_view, finish_what_was_cut
 from skillrun.cli.group import Problem
 from skillrun.cli.options import Options
 from skillrun.cli.person import Nobody, TerminalPerson, find_person
@@ -101,6 +101,10 @@ def resume(word: str, options: Options) -> int:
         dry_run=started.mode == "dry-run",
         journal=started.tier == "J",
     )
+    if started.mode != "live":
+        # What it did was in a view that ended with it. Begun anew, in the same mode, nothing of it is taken for done.
+        print(f"skillrun: {old.id} was a {started.mode} and its view is gone: it begins anew", file=sys.stderr)
+        return _begin(started.verb, skill, options, None)
     return _begin(started.verb, skill, options, (old, events))
 
 
@@ -166,6 +170,7 @@ def _carry(run: Run, earlier: Sequence[Event]) -> int:
         end = drive(run, target, conclude, _surfaces(run), earlier, effects.notes)
     finally:
         target.close()
+        drop_view(run.folder)
     if run.verb == "verify" and run.options.as_json:
         print(json.dumps(_verified(end)))
     return end.exit_code

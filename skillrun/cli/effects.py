@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -268,6 +269,22 @@ class Effects:
             real.close()
 
 
+def drop_view(run: RunFolder) -> None:
+    """Remove a view that nothing of was committed, as an interrupted preview or dry run leaves one.
+
+    What needs a password that nobody gives now is left for the next time.
+    """
+    if not (run.changes / "layers.json").exists() or (run.changes / "state.json").exists():
+        return
+    from skillrun.undo import sudo_for
+    from skillrun.view.deputy import Work
+    from skillrun.view.workplace import CommitError
+
+    sudo = sudo_for(run.changes)
+    with contextlib.suppress(CommitError, OSError, ValueError):
+        Work(run.changes, (*sudo, "-n") if sudo else ()).drop()
+
+
 def _or_journal() -> str:
     """A remark for machines that can at least save everything before it changes."""
     from skillrun.view.notify import try_notifications
@@ -276,8 +293,14 @@ def _or_journal() -> str:
 
 
 def finish_what_was_cut() -> None:
-    """Finish or take back commits that a crash cut, whichever run they belong to. Raises Problem when that fails."""
-    cut = [run for run in all_runs() if (run.changes / "state.json").exists()]
+    """Finish or take back commits that a crash cut, whichever run they belong to. Raises Problem when that fails.
+
+    A view that was never to be committed any more, since its run was cut, is removed.
+    """
+    runs = all_runs()
+    cut = [run for run in runs if (run.changes / "state.json").exists()]
+    for run in runs:
+        drop_view(run)
     if not cut:
         return
     from skillrun.undo import sudo_for

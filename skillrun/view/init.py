@@ -119,7 +119,8 @@ def _first_process(channel: socket.socket, spec: Spec, built: Built, mapping: ns
     ns.set_command_line(COMMAND_LINE)
     files: list[int] = []
     try:
-        mount_proc(f"{built.root}/proc")
+        note = mount_proc(f"{built.root}/proc")
+        built.notes += [note] if note else []
         if built.root:
             guard_proc(f"{built.root}/proc")
             ns.pivot_root(built.root)

@@ -30,6 +30,8 @@ class Kind(StrEnum):
     """Mode, owner, extended attributes and modification time of an inode that stays."""
     REWRITE = "rewrite"
     """The content of an inode that has other names: written in place, so that they see it too."""
+    FOLDER = "folder"
+    """A directory that goes entry by entry, each with an operation of its own, since it cannot be renamed as a whole."""
     LINK = "link"
     """A further name of an inode that is already there."""
 

@@ -28,6 +28,9 @@ CHANNEL = "/dev/skillrun"
 UPPERS = ("ext4", "xfs", "btrfs", "tmpfs")
 """File systems that can hold an overlay's changes."""
 
+COMES_APART = "a file with several names (hard links) that is written to comes apart: the other names keep the former content"
+"""True of overlays without an index, which only root over the disk can have."""
+
 UNSHOWN_PROC = ("kcore", "keys", "kpagecount", "kpageflags", "kpagecgroup", "timer_list", "sched_debug", "latency_stats")
 
 
@@ -103,26 +106,48 @@ def make_private(folder: Path) -> list[str]:
     return [str(path) for path in reversed(missing)]
 
 
-def add_overlay(built: Built, home: Path, mounted: Mounted, at: str, lower_first: str = "", own_space: bool = False) -> None:
-    """Mount an overlay over a real tree at `at`, its changes going below `home`. Raises OSError."""
+def add_overlay(
+    built: Built, home: Path, mounted: Mounted, at: str, lowers: Sequence[str] = (), own_space: bool = False
+) -> None:
+    """Mount an overlay over a real tree at `at`, its changes going below `home`. Raises OSError.
+
+    `lowers`: what is shown instead of the tree alone, topmost first. `own_space`: the overlay keeps its notes in
+    `user.` attributes; without root rights over the disk it must.
+    """
     upper, work = home / "up", home / "wk"
     made = make_private(home)
     try:
         for folder in (upper, work):
             folder.mkdir(mode=0o700)
         like(mounted.target, str(upper))
-        _mount_overlay(mounted, at, str(upper), str(work), lower_first, own_space)
+        own_space = own_space or not _may_be_trusted(upper)
+        _mount_overlay(mounted, at, str(upper), str(work), lowers or (mounted.target,), own_space)
     except OSError:
         remove_tree(home)
         for path in made[-2::-1]:
             os.rmdir(path)
         raise
+    if own_space and built.root and COMES_APART not in built.notes:
+        built.notes.append(COMES_APART)
     built.made += made
     built.layers.append(Layer(mounted.target, str(upper), str(work), mounted.fstype))
 
 
-def _mount_overlay(mounted: Mounted, at: str, upper: str, work: str, lower_first: str, own_space: bool) -> None:
-    lower = (escape(lower_first) + ":" if lower_first else "") + escape(mounted.target)
+def _may_be_trusted(folder: Path) -> bool:
+    """May this process write `trusted.` attributes there? Root of a user namespace may not (xattr(7))."""
+    name = "trusted.overlay.skillrun"
+    try:
+        os.setxattr(folder, name, b"")
+        os.removexattr(folder, name)
+    except PermissionError:
+        return False
+    except OSError:
+        return True  # no such attributes there at all, which the mount will say better
+    return True
+
+
+def _mount_overlay(mounted: Mounted, at: str, upper: str, work: str, lowers: Sequence[str], own_space: bool) -> None:
+    lower = ":".join(escape(path) for path in lowers)
     # volatile: no sync when the view ends, the commit does its own. redirect_dir and metacopy would leave
     # entries in the upper that mean nothing without this mount.
     options = f"volatile,redirect_dir=off,metacopy=off,lowerdir={lower},upperdir={escape(upper)},workdir={escape(work)}"
@@ -210,9 +235,19 @@ def _is_directory(path: str) -> bool:
     return os.path.isdir(path) and not os.path.islink(path)
 
 
-def mount_proc(at: str) -> None:
-    """The /proc of the PID namespace this process is in."""
-    ns.mount("proc", at, "proc", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
+def mount_proc(at: str) -> str:
+    """The /proc of the PID namespace this process is in; where that may not be had, the outside's, and why.
+
+    The kernel gives a new /proc only to who sees all of the old one (mount_too_revealing() in fs/namespace.c), and
+    containers cover parts of theirs.
+    """
+    try:
+        ns.mount("proc", at, "proc", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
+    except PermissionError:
+        if at != "/proc":
+            ns.mount("/proc", at, None, ns.MS_BIND | ns.MS_REC)
+        return "/proc shows the processes of the outside, under their numbers there (the container covers parts of its own)"
+    return ""
 
 
 def guard_proc(at: str) -> None:

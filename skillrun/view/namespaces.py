@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import platform
 import signal
@@ -148,8 +149,15 @@ def set_command_line(text: str) -> None:
 
 
 def leave_session_keyring() -> None:
-    """Start with an empty session keyring, so that keys of the outside are out of reach (KEYCTL_JOIN_SESSION_KEYRING)."""
-    syscall("keyctl", 1, None, 0, 0, 0)
+    """Start with an empty session keyring, so that keys of the outside are out of reach (KEYCTL_JOIN_SESSION_KEYRING).
+
+    Where a container's filter refuses the call they are out of reach already: it holds for everything started here.
+    """
+    try:
+        syscall("keyctl", 1, None, 0, 0, 0)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSYS):
+            raise
 
 
 def drop_capabilities() -> None:

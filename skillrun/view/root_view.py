@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
+from errno import EINVAL
 from pathlib import Path
 
 from skillrun.view import namespaces as ns
 from skillrun.view import standins
 from skillrun.view.mounts import (
     Built,
-    add_overlay,
     give_up,
     make_devices,
     make_private,
     mask,
     show_sys,
-    spare_homes,
-    upper_home,
 )
+from skillrun.view.parts import Place, lay_in_parts
 from skillrun.view.spec import Spec
-from skillrun.view.table import Mounted, is_kernel_state, mount_of, read_mounts
-from skillrun.visible import size
+from skillrun.view.table import Mounted, is_kernel_state, read_mounts
 
 TERMINAL_GROUP = 5
 """The group of terminals on every Linux distribution (systemd and Debian's base-passwd agree)."""
@@ -78,38 +76,29 @@ def hidden_by_view(spec: Spec, built: Built) -> list[str]:
 def _cover(spec: Spec, built: Built, mounted: Mounted, mounts: tuple[Mounted, ...], shim: str) -> None:
     """Put an overlay over one real mount, or show it read-only where that cannot be."""
     target = mounted.target
-    at = built.root + (target if target != "/" else "")
     if not mounted.read_only and not mounted.remote and os.path.isdir(target):
         try:
-            home = upper_home(spec, mounted, mounts, len(built.layers))
-            add_overlay(built, home, mounted, at, shim)
+            _overlay(spec, built, mounted, mounts, shim)
             return
         except (OSError, ValueError) as error:
-            if _cover_from_elsewhere(spec, built, mounted, mounts, shim):
-                return
             if target == "/":
                 raise
             built.notes.append(f"{target} is read-only inside ({error})")
     elif not mounted.read_only:
         built.notes.append(f"{target} is read-only inside ({mounted.fstype})")
+    at = built.root + (target if target != "/" else "")
     if os.path.lexists(at):
         ns.bind(target, at, read_only=True)
 
 
-def _cover_from_elsewhere(spec: Spec, built: Built, mounted: Mounted, mounts: tuple[Mounted, ...], shim: str) -> bool:
-    """Keep the changes of a tree on another file system than its own; a commit copies them then. False: nowhere."""
-    at = built.root + (mounted.target if mounted.target != "/" else "")
-    for home in spare_homes(spec, mounted, mounts, len(built.layers)):
-        try:
-            add_overlay(built, home, mounted, at, shim)
-        except (OSError, ValueError):
-            continue
-        place = mount_of(str(home), mounts)
-        room = os.statvfs(home)
-        kind = "memory, " if place.fstype == "tmpfs" else ""
-        where = f"{place.target} ({kind}{size(room.f_bavail * room.f_frsize)} free)"
-        built.notes.append(
-            f"changes of {mounted.target} are kept in {where}, since {mounted.fstype} cannot; a commit copies them"
-        )
-        return True
-    return False
+def _overlay(spec: Spec, built: Built, mounted: Mounted, mounts: tuple[Mounted, ...], shim: str) -> None:
+    """One overlay over a whole mount, or many over the parts of it. Raises OSError, ValueError."""
+    place = Place(spec, built, mounted, mounts)
+    try:
+        place.lay(mounted.target, [shim, mounted.target] if shim else [])
+    except OSError as error:
+        if error.errno != EINVAL or not place.ways:
+            raise
+        lay_in_parts(place, shim)
+    if place.note:
+        built.notes.append(place.note)

@@ -59,7 +59,8 @@ def _actual(op: Op, side: Side) -> dict[str, Inode]:
         here = None
     if here is None:
         return {}
-    if not here.is_directory or op.kind is not Kind.SWAP:
+    whole = op.kind is Kind.SWAP or (op.kind is Kind.FOLDER and op.new is not None and op.new.is_object(here))
+    if not here.is_directory or not whole:
         return {op.path: here}
     return {op.path: here, **{path: inode for path, inode, _ in walk_tree(side.real, op.path)}}
 

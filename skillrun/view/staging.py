@@ -13,10 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from skillrun.view.dirfd import Tree
-from skillrun.view.inode import Inode, is_whiteout, read_xattrs
+from skillrun.view.inode import Attributes, Inode, is_whiteout, read_xattrs
 from skillrun.view.layers import Layer
 from skillrun.view.ledger import Kind, Op, Store
+from skillrun.view.scan import walk_tree
 from skillrun.view.swap import copy_bytes
+from skillrun.view.table import mount_of, read_mounts
+
+_PARTED = ".skillrun-parted-"
 
 
 def can_rename(layer: Layer) -> bool:
@@ -31,24 +35,52 @@ def _mount_of(path: str) -> str:
 
 
 def stage(layer: Layer, number: int, name: str, ops: Sequence[Op]) -> tuple[Store, list[Op]]:
-    """Copy what the operations of a layer need to a store inside the tree; the store and the operations on the copies.
+    """Copy what the operations of a layer need to a store on the tree's mount; the store and the operations on the copies.
 
     Raises OSError (no room: the store is removed by whoever drops the run).
     """
-    folder = Path(layer.target) / f".skillrun-{os.geteuid()}" / f"{name}-{number}"
+    folder = store_place(layer.target) / f"{name}-{number}"
     folder.mkdir(mode=0o700, parents=True)
     copier = _Copier(layer.upper, str(folder))
-    changed = []
+    changed: list[Op] = []
     for op in ops:
-        if op.layer == number and op.new is not None and op.kind in (Kind.SWAP, Kind.REWRITE):
-            copied = copier.copy(op.slot)
-            changed.append(replace(op, new=copied))
-        else:
-            if op.layer == number and op.kind is not Kind.ATTRIBUTES:
-                copier.parents(op.slot)
+        if op.layer != number:
             changed.append(op)
+            continue
+        if op.kind is not Kind.ATTRIBUTES:
+            copier.parents(op.slot)
+        if op.new is not None and op.kind in (Kind.SWAP, Kind.REWRITE):
+            op = replace(op, new=copier.copy(op.slot))
+        changed += _dismantled(op, layer) if layer.fstype == "overlay" else [op]
     status = os.lstat(layer.target)
     return Store(layer.target, status.st_dev, status.st_ino, str(folder)), changed
+
+
+def store_place(target: str) -> Path:
+    """Where copies for a tree are kept: on its mount, in a directory of skillrun's own."""
+    top = mount_of(target, read_mounts()).target
+    return Path(top if os.access(top, os.W_OK) else target) / f".skillrun-{os.geteuid()}"
+
+
+def _dismantled(op: Op, layer: Layer) -> list[Op]:
+    """A directory that leaves, entry by entry: an overlay does not rename one that its lower layers know (EXDEV)."""
+    if op.kind is not Kind.SWAP or op.old is None or not op.old.is_directory:
+        return [op]
+    files: list[Op] = []
+    folders = [op]
+    with Tree(layer.target) as real:
+        for path, inode, _ in walk_tree(real, op.path):
+            one = Op(op.layer, path, Kind.SWAP, inode, None, f"{_PARTED}{inode.ino:x}-{len(files)}", light=op.light)
+            if inode.is_directory:
+                folders.append(one)
+            else:
+                files.append(one)
+        parted = [replace(one, kind=Kind.FOLDER, before=_attributes_of(real, one.path)) for one in reversed(folders)]
+    return [*files, *parted]
+
+
+def _attributes_of(tree: Tree, path: str) -> Attributes:
+    return Attributes.of(os.lstat(tree.proc_path(path)), read_xattrs(tree.proc_path(path)))
 
 
 class _Copier:

@@ -73,6 +73,8 @@ def apply(op: Op, side: Side, forward: bool, number: int) -> bool:
             return _apply_attributes(op, side, forward)
         if op.kind is Kind.REWRITE:
             return _apply_rewrite(op, side, forward, number)
+        if op.kind is Kind.FOLDER:
+            return _apply_folder(op, side, forward)
         if op.kind is Kind.LINK:
             return _apply_link(op, side, forward, number)
         return _apply_swap(op, side, forward, number)
@@ -223,6 +225,41 @@ def _apply_rewrite(op: Op, side: Side, forward: bool, number: int) -> bool:
             copy_bytes(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory), os.open(path, os.O_WRONLY))
         set_attributes(path, want)
     return True
+
+
+def _apply_folder(op: Op, side: Side, forward: bool) -> bool:
+    """An emptied directory goes, or is made again; what takes its place waits in the store as with any exchange."""
+    assert op.before is not None
+    now = inode_at(side.real, op.path)
+    arrived = op.new is not None and op.new.is_object(now)
+    real, store = side.real.place(op.path), side.store.place(op.slot)
+    if now is not None and not arrived and not now.is_directory:
+        raise Lost(f"{side.base}/{op.path}", "was replaced by somebody else meanwhile")
+    side.forget(op)
+    if forward:
+        if arrived or (now is None and op.new is None):
+            return False
+        if now is not None:
+            _remove_empty(op, side, real)
+        if op.new is not None:
+            _move(store, real)
+        return True
+    if arrived:
+        _move(real, store)
+    if arrived or now is None:
+        os.mkdir(real[1], 0o700, dir_fd=real[0])
+    with _opened(side.real, op.path) as (path, _):
+        set_attributes(path, op.before, time=False)
+    return arrived or now is None
+
+
+def _remove_empty(op: Op, side: Side, real: tuple[int, str]) -> None:
+    try:
+        os.rmdir(real[1], dir_fd=real[0])
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        raise Lost(f"{side.base}/{op.path}", "got new entries while the commit was under way") from error
 
 
 def _apply_link(op: Op, side: Side, forward: bool, number: int) -> bool:

@@ -7,7 +7,6 @@ the same exchange once more.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from skillrun.view import services, snapshot
 from skillrun.view.changes import Changes
+from skillrun.view.dirfd import ASTRAY
 from skillrun.view.inode import inode_at
 from skillrun.view.later_edits import Agreed, go_around, replace_all
 from skillrun.view.layers import Layers
@@ -22,7 +22,7 @@ from skillrun.view.ledger import Folder, Kind, Op, Phase, Plan, Progress
 from skillrun.view.scan import Clash, is_passing, walk_tree
 from skillrun.view.selection import Choice, select
 from skillrun.view.services import Carried
-from skillrun.view.staging import can_rename, stage
+from skillrun.view.staging import can_rename, stage, store_place
 from skillrun.view.swap import Lost, Side, apply, make_ready, take_out
 from skillrun.view.workplace import Clock, CommitError, opened, set_times, store_of, sync, working
 
@@ -291,7 +291,7 @@ def _staged(plan: Plan, layers: Layers) -> Plan:
             try:
                 stores[number], ops = stage(layer, number, layers.tx.name, ops)
             except OSError as error:
-                place = Path(layer.target) / f".skillrun-{os.geteuid()}"
+                place = store_place(layer.target)
                 raise CommitError(f"nothing was changed: no copy could be made below {place}: {error}") from error
     return replace(plan, stores=tuple(stores), ops=tuple(ops))
 
@@ -321,9 +321,14 @@ def _look_anew(sides: Sequence[Side]) -> None:
 def _arrived(plan: Plan, sides: Sequence[Side], skip: frozenset[int]) -> None:
     """Everything is where the plan says, found from the top. Raises Lost: a directory was moved away under our hands."""
     for number, op in enumerate(plan.ops):
-        if number not in skip and op.kind is not Kind.REWRITE and op.kind is not Kind.ATTRIBUTES:
+        if number not in skip and op.kind in (Kind.SWAP, Kind.LINK):
             side = sides[op.layer]
-            here = inode_at(side.real, op.path)
+            try:
+                here = inode_at(side.real, op.path)
+            except OSError as error:
+                if op.new is not None or error.errno not in ASTRAY:
+                    raise
+                continue  # a directory above it gave way to a link
             if (op.new is None) != (here is None) or (op.new is not None and not op.new.is_object(here)):
                 raise Lost(f"{side.base}/{op.path}", "is not where it was put: a directory was moved meanwhile")
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 from skillrun.view.databases import Locked, guarded
 from skillrun.view.dirfd import ASTRAY, sync_file_system
-from skillrun.view.ledger import Folder, Plan, Store
+from skillrun.view.inode import inode_at
+from skillrun.view.ledger import Folder, Kind, Plan, Store
 from skillrun.view.swap import Lost, Side, set_folder_time
 
 LOCK_WAIT_S = 30.0
@@ -45,6 +46,10 @@ def store_of(target: str, upper: str) -> Store:
 
 def set_times(plan: Plan, sides: Sequence[Side], forward: bool) -> None:
     """Give the directories that stay the times they are to have."""
+    for op in plan.ops if not forward else ():
+        here = inode_at(sides[op.layer].real, op.path) if op.kind is Kind.FOLDER else None
+        if here is not None and here.is_directory and op.before is not None:
+            set_folder_time(sides[op.layer], op.path, here.ino, None, op.before.mtime)
     for item in reversed(plan.folders):
         if item.after:
             set_folder_time(sides[item.layer], item.path, item.ino, None, item.after if forward else item.before)
