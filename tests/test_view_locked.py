@@ -43,9 +43,9 @@ cd /srv/ground && . {CASES}/attributes.sh && . {CASES}/torture.setup.sh
 def report(how: str) -> dict[str, Any]:
     """What `inside_machine.py` found in a machine of its own."""
     with box(user="root") as machine:
-        work = f"cd; python3 {CODE}/tests/inside_machine.py {how} root /srv/torture.sh 2>/srv/errors >/srv/report"
-        said(machine, f"{TORTURE}\n{work} || {{ tail -n 30 /srv/errors; exit 1; }}")
-        found: dict[str, Any] = json.loads(read(machine, "/srv/report"))
+        work = f"cd; python3 {CODE}/tests/inside_machine.py {how} root /srv/torture.sh 2>/tmp/errors >/tmp/report"
+        said(machine, f"{TORTURE}\n{work} || {{ tail -n 30 /tmp/errors; exit 1; }}")
+        found: dict[str, Any] = json.loads(read(machine, "/tmp/report"))
     assert found["status"] == 0, found.get("output")
     return found
 
