@@ -1,4 +1,7 @@
-"""A container whose mounts are locked together and whose root is an overlay: the view is laid in parts, and says so."""
+"""A container without CAP_SYS_ADMIN, its root an overlay: the view has a user namespace, where mounts are locked together.
+
+It is laid in parts then, and says what is different.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ def test_commit_equals_doing_it_directly_and_undo_equals_before() -> None:
     assert view["done"]["left"] == []
     assert differences(direct["after"], view["committed"], times=False, varies=(*VARIES, KEPT, *LINKED)) == {}
     assert differences(view["before"], view["undone"], varies=(KEPT,)) == {}
-    assert differences(view["committed"], view["redone"]) == {}
+    assert differences(view["committed"], view["redone"], varies=(KEPT,)) == {}
 
 
 def test_the_first_thing_said_is_where_changes_are_kept_and_which_processes_are_seen() -> None:
@@ -79,3 +82,11 @@ def test_the_first_thing_said_is_where_changes_are_kept_and_which_processes_are_
 
 
 LOOK = "cd /; ls -laR --full-time etc usr/bin opt srv root/.bashrc | grep -v '[.][.]$'; ls -A /dev/shm /run /; mount | wc -l"
+
+
+def test_it_is_what_it_says_it_is() -> None:
+    """The machine of these tests really lacks the right to mount, and gives no new /proc: otherwise they show nothing."""
+    with box(user="root") as machine:
+        said(machine, "unshare --mount true", code=1)
+        said(machine, "unshare --user --map-root-user --mount --pid --fork mount -t proc proc /mnt", code=32)
+        assert said(machine, "stat -f -c %T /") == "overlayfs\n"

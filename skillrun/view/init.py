@@ -94,7 +94,7 @@ def _forget_the_parent(channel: socket.socket) -> None:
 def _build(spec: Spec) -> Built:
     private = ns.CLONE_NEWNS | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS | (ns.CLONE_NEWNET if spec.closed_network else 0)
     if spec.tier == "R":
-        ns.unshare(private)
+        ns.unshare_as_root(private)
         proxy = f"http://127.0.0.1:{PROXY_PORT}" if spec.closed_network else ""
         return build_root_view(spec, proxy)
     if spec.tier == "M":

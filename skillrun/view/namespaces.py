@@ -225,6 +225,30 @@ class IdentityMapping:
         self.close()
 
 
+def unshare_as_root(flags: int) -> None:
+    """`unshare` as root; where root is a container's and may not, with the powers of a user namespace of its own.
+
+    All ids stay what they are in it. A helper that stays outside writes the maps. Raises OSError.
+    """
+    try:
+        unshare(flags)
+        return
+    except PermissionError:
+        if os.geteuid() != 0:
+            raise
+    mapping, inside = IdentityMapping(), os.getpid()
+    helper = os.fork()
+    if helper == 0:
+        in_child(lambda: mapping.write_when_asked(inside))
+    try:
+        mapping.enter()
+    finally:
+        mapping.close()
+        os.waitpid(helper, 0)
+    die_with_parent()  # forgotten by the kernel when the powers of a process change
+    unshare(flags)
+
+
 def enter_own_user_namespace(flags: int) -> None:
     """Enter a user namespace (and further ones) as an ordinary user, keeping the own user and group id."""
     uid, gid = os.geteuid(), os.getegid()

@@ -177,7 +177,8 @@ def _advice(reason: str) -> str:
         except OSError:
             continue
     if "not permitted" in reason:
-        return "in a container: start it with --privileged, or with CAP_SYS_ADMIN and without its seccomp filter"
+        # A container's root needs no rights of the host's for a view, only leave to make namespaces and mounts.
+        return "in a container: start it with --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
     if "overlay" in reason:
         return "keep skillrun's state on ext4, xfs or btrfs (XDG_STATE_HOME)"
     return ""
