@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -131,6 +130,10 @@ _NO_WORK = ("ask_user", "shell_input", "finish")
 """Calls that may repeat for good reasons: talking, waiting, ending."""
 
 
+_LONGEST = 9
+"""Calls back that a cycle can be seen in: three rounds of three."""
+
+
 def stuck(turns: Sequence[Turn]) -> Advice:
     """Judge the last call of a run.
 
@@ -141,10 +144,11 @@ def stuck(turns: Sequence[Turn]) -> Advice:
     history = [pair for turn in turns for pair in turn.results if pair[0].name not in _NO_WORK]
     if not history or not turns[-1].results or turns[-1].results[-1][0].name in _NO_WORK:
         return Advice()
-    prints = [_print(*pair) for pair in history]
+    prints = [_print(*pair) for pair in history[-_LONGEST:]]
     result = history[-1][1]
     if not result.ok and result.state not in _ALIVE:
-        times = Counter(prints)[prints[-1]]
+        alike = [pair for pair in history if (pair[1].state, pair[1].exit_code) == (result.state, result.exit_code)]
+        times = sum(_print(*pair) == prints[-1] for pair in alike)
         if times >= 3:
             return Advice("stop", STOP_ADVICE)
         if times == 2:

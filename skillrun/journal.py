@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 import os
 import secrets
@@ -23,6 +24,7 @@ from skillrun import events as vocabulary
 from skillrun.events import (
     SCHEMA,
     TRANSIENT,
+    Changed,
     Event,
     Finished,
     Replied,
@@ -38,6 +40,8 @@ from skillrun.events import (
 _UNKNOWN = (
     "skillrun ended before this command was seen to end; it may have had its effect. Look first, do not just run it again."
 )
+_SYNCED = (RunStarted, Started, Changed, RunEnded)
+"""Events after which something happens that must not be forgotten; the ones before them reach the disk with them."""
 TYPES: dict[str, type] = {kind.__name__: kind for kind in typing.get_args(vocabulary.Event)}
 
 
@@ -97,12 +101,17 @@ def _decode(kind: Any, value: Any) -> Any:
     if origin is tuple:
         return tuple(_decode(args[0], item) for item in value)
     if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        names = [field.name for field in dataclasses.fields(kind)]
-        return cast(Any, kind)(**{name: _decode(hints[name], value[name]) for name in names if name in value})
+        return cast(Any, kind)(**{name: _decode(hint, value[name]) for name, hint in _hints(cast(type, kind)) if name in value})
     if isinstance(kind, type) and issubclass(kind, str):
         return kind(value)
     return value
+
+
+@functools.cache
+def _hints(kind: type) -> tuple[tuple[str, Any], ...]:
+    """A dataclass's fields with their types; evaluating them costs a millisecond, and a journal has thousands of events."""
+    hints = typing.get_type_hints(kind)
+    return tuple((field.name, hints[field.name]) for field in dataclasses.fields(cast(Any, kind)))
 
 
 def read_events(path: Path) -> list[Event]:
@@ -230,7 +239,11 @@ class RunFolder:
 
 
 class Journal:
-    """The first sink of a run: appends durable events and has them on disk before it returns."""
+    """The first sink of a run: appends every event, and has all of them on disk before a command may start.
+
+    What was written survives the end of this process at once. A power cut can take what came after the last command
+    started: that command's outcome is then unknown, as if the power had failed a moment earlier, and is looked for.
+    """
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
@@ -252,12 +265,13 @@ class Journal:
             view = memoryview(data)
             while view:
                 view = view[os.write(self._file, view) :]
-            os.fdatasync(self._file)
+            if isinstance(event, _SYNCED):
+                os.fdatasync(self._file)
         except OSError as error:
             raise JournalError(f"{self.folder.journal}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Close the file; every event is on disk already."""
+        """Close the file."""
         os.close(self._file)
 
 

@@ -6,6 +6,7 @@ question that is not answered in time has no answer.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
@@ -48,6 +49,11 @@ class Looks:
 
     target: Target
 
+    @property
+    def _ours(self) -> bool:
+        """Are the target's files this process's own, so that a shell need not be asked?"""
+        return bool(getattr(self.target, "own_files", False))
+
     def programs(self, names: Iterable[str]) -> dict[str, str]:
         """Name -> which file the shell would start, with what tells it from another in its place; "" when there is none."""
         asked = sorted({name for name in names if _PROGRAM.match(name)})
@@ -66,6 +72,8 @@ class Looks:
 
     def there(self, paths: Sequence[str]) -> frozenset[str]:
         """Those that exist."""
+        if self._ours:
+            return frozenset(path for path in self.first(paths) if os.path.lexists(path))
         return self._those(paths, '[ -e "$1" ] || [ -L "$1" ]')
 
     def first(self, paths: Sequence[str]) -> Sequence[str]:
@@ -74,10 +82,15 @@ class Looks:
 
     def own(self, paths: Sequence[str]) -> frozenset[str]:
         """Those that exist and are what they are called: no symbolic link, nor reached through one."""
+        if self._ours:
+            return frozenset(path for path in self.first(paths) if os.path.exists(path) and os.path.realpath(path) == path)
         return self._those(paths, '[ -e "$1" ] && [ "$(command readlink -f -- "$1")" = "$1" ]')
 
     def straight(self, paths: Sequence[str]) -> frozenset[str]:
         """Those whose directory is not reached through a symbolic link, or is not there."""
+        if self._ours:
+            above = ((path, path.rpartition("/")[0]) for path in self.first(paths))
+            return frozenset(path for path, parent in above if not os.path.isdir(parent) or os.path.realpath(parent) == parent)
         parents = '[ ! -d "${1%/*}" ] || [ "$(command readlink -f -- "${1%/*}")" = "${1%/*}" ]'
         return self._those(paths, parents)
 

@@ -22,6 +22,8 @@ class LocalTarget(Session):
     name = "local"
     tier = "live"
     contained = False
+    own_files = True
+    """Its shell sees the files this process sees, as the same user."""
 
     def __init__(
         self,
