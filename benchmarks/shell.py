@@ -1,16 +1,18 @@
 """What the shell costs: per command, per megabyte, in memory. Ratios travel, absolute figures do not.
 
-Method: everything compared runs in the same minute on the same machine; per-command figures are medians of single
-calls, the ratio is taken round by round (A B A B) and its median printed. Throughput reads a file from the page
-cache with `cat`: once through a bare pseudo-terminal read by a loop that throws it away, once through a session
-with masking, transcript and head and tail. Memory is the growth of this process's peak in a process of its own.
+Method: everything compared runs in the same minute on the same machine. Per command, one call of each way follows the
+other, round after round; the floor is a kept bash on a pipe, and the difference to it (and the ratio to a new
+`bash -c`) is taken round by round and its median printed, with the processor time of this process. Throughput reads a
+file from the page cache with `cat`: through a bare pseudo-terminal read by a loop that throws it away, and through a
+session with masking, transcript and head and tail. Memory is the growth of this process's peak in a process of its own.
 
-    python benchmarks/shell.py [--megabytes 200] [--rounds 200]
+    python benchmarks/shell.py [--megabytes 200] [--rounds 200]        (pexpect: pip install -e .[bench])
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import pty
 import resource
@@ -21,12 +23,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from skillrun.events import Event, Result  # noqa: E402
-from skillrun.ports import Command  # noqa: E402
+from skillrun.cli.person import Nobody  # noqa: E402
+from skillrun.events import Event, Result, ToolCall  # noqa: E402
+from skillrun.executor import Executor  # noqa: E402
+from skillrun.journal import Journal, RunFolder  # noqa: E402
+from skillrun.policy.judge import Judge  # noqa: E402
+from skillrun.ports import Command, Place  # noqa: E402
+from skillrun.skill import Skill  # noqa: E402
 from skillrun.targets.local import LocalTarget  # noqa: E402
 
 
@@ -45,14 +53,32 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def pexpect_call() -> Callable[[], object] | None:
+def pexpect_shell() -> Any | None:
+    """A bash under pexpect, without the pause pexpect makes before it types; None when it is not installed."""
     try:
         from pexpect import replwrap
     except ImportError:
+        print("pexpect is left out: it is not installed (pip install -e .[bench])")
         return None
     shell = replwrap.bash()
     shell.child.delaybeforesend = None
-    return lambda: shell.run_command("echo hi")
+    return shell
+
+
+def whole_path(target: LocalTarget, folder: Path) -> Callable[[], object]:
+    """A command as a run carries it out: judged, written to the journal and synced before it starts, and its end too."""
+    skill = Skill("bench", "bench", "", "prompt", "")
+    place = Place(cwd=str(folder), home=str(folder))
+    executor = Executor(skill, target, Judge(), Nobody(), target.vault, place)
+    run_folder = RunFolder(folder)
+    journal = Journal(run_folder)
+    numbers = itertools.count()
+
+    def call() -> None:
+        for event in executor.carry_out(ToolCall(f"c{next(numbers)}", "shell", {"command": "echo hi"})):
+            journal(event)
+
+    return call
 
 
 def bare_bash() -> Callable[[], object]:
@@ -69,25 +95,33 @@ def bare_bash() -> Callable[[], object]:
     return call
 
 
-def per_command(target: LocalTarget, rounds: int) -> None:
+def per_command(target: LocalTarget, rounds: int, folder: Path) -> None:
+    new, floor_name = "a new bash -c", "bash on a pipe, kept"
     ways: dict[str, Callable[[], object]] = {
-        "bash on a pipe, kept": bare_bash(),
+        floor_name: bare_bash(),
         "skillrun session": lambda: run(target, "echo hi"),
-        "subprocess bash -c": lambda: subprocess.run(["bash", "-c", "echo hi"], capture_output=True, check=True),
+        "  + policy, synced journal": whole_path(target, folder),
+        new: lambda: subprocess.run(["bash", "-c", "echo hi"], capture_output=True, check=True),
     }
-    if expect := pexpect_call():
-        ways["pexpect, no delay"] = expect
+    if (expect := pexpect_shell()) is not None:
+        ways["pexpect, no delay"] = lambda: expect.run_command("echo hi")
     for way in ways.values():
         way()
     times: dict[str, list[float]] = {name: [] for name in ways}
+    busy = dict.fromkeys(ways, 0.0)
     for _ in range(rounds):
         for name, way in ways.items():
+            before = time.process_time()
             times[name].append(timed(way))
-    floor = times["bash on a pipe, kept"]
+            busy[name] += time.process_time() - before
     print(f"per command (`echo hi`), medians of {rounds} rounds:")
     for name, taken in times.items():
-        over = statistics.median(a - b for a, b in zip(taken, floor, strict=True))
-        print(f"  {name:24} {statistics.median(taken) * 1e3:8.3f} ms   over the floor {over * 1e3:+8.3f} ms")
+        over = statistics.median(a - b for a, b in zip(taken, times[floor_name], strict=True))
+        ratio = statistics.median(a / b for a, b in zip(taken, times[new], strict=True))
+        print(
+            f"  {name:27} {statistics.median(taken) * 1e3:8.3f} ms   over the floor {over * 1e3:+8.3f} ms"
+            f"   {ratio:6.2f} of {new}   own CPU {busy[name] / rounds * 1e3:6.3f} ms"
+        )
 
 
 def bare_terminal(file: str) -> None:
@@ -116,6 +150,10 @@ def throughput(target: LocalTarget, megabytes: int) -> None:
             "cat on a bare terminal": lambda: bare_terminal(file.name),
             "skillrun session": lambda: run(target, f"cat {file.name}"),
         }
+        if (expect := pexpect_shell()) is not None:
+            small = f"head -c 2000000 {file.name}"
+            taken = timed(lambda: expect.run_command(small, timeout=300))
+            print(f"pexpect: {2 / taken:.1f} MB/s (2 MB, once; its buffer is searched anew with every read)")
         times: dict[str, list[float]] = {name: [] for name in ways}
         busy: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(5):
@@ -158,7 +196,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         target = LocalTarget(Path(folder))
         target.vault.add("TOKEN", "not-in-the-output")
-        per_command(target, options.rounds)
+        per_command(target, options.rounds, Path(folder))
         throughput(target, options.megabytes)
         target.close()
     sys.stdout.flush()

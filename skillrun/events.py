@@ -111,6 +111,10 @@ class State(StrEnum):
     """Its end was not seen (a crash came first). It may have had its effect."""
 
 
+BY_PERSON = "interrupted by the person"
+"""How the note of a command begins that the person ended with Ctrl-C."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What came of a call. `output` is what a model reads (head and tail); the whole lies in `output_file`."""
@@ -139,6 +143,11 @@ class Result:
     def ok(self) -> bool:
         """True when the command ended by itself with exit code 0, or runs on in the background as asked."""
         return (self.state is State.EXITED and self.exit_code == 0) or self.state is State.BACKGROUND
+
+    @property
+    def by_person(self) -> bool:
+        """True when the person ended it with Ctrl-C: it did not fail, and is not to be tried again unasked."""
+        return self.state is State.INTERRUPTED and self.note.startswith(BY_PERSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +301,7 @@ class Asked:
     question: str
     choices: tuple[str, ...] = ()
     about: str = ""
-    """input | secret | prompt | licence | commit | approval"""
+    """input | secret | prompt | licence | commit | approval | interrupt"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from skillrun.asking import ask_user
 from skillrun.events import (
+    BY_PERSON,
     Answered,
     Asked,
     Decided,
@@ -47,6 +48,9 @@ CHECK = "check"
 
 LICENCE = "licence"
 """The rule under which accepting terms is always asked."""
+
+WITHOUT_IT, END_RUN = "go on without it", "end the run"
+"""What a person can say after they interrupted a command."""
 
 Settle = Callable[[Decision, Place], Decision]
 """Turns a decision that asks into the approval mode's own answer, where the mode has one."""
@@ -132,7 +136,10 @@ class Executor:
         if missing and result.ok and result.state is State.EXITED:
             made = self._looks.own(missing)
             result = dataclasses.replace(result, created=(*result.created, *(path for path in missing if path in made)))
-        return (yield from self._finish(call, result))
+        result = yield from self._finish(call, result)
+        if result.by_person:
+            yield from self._whether_to_go_on(call)
+        return result
 
     def _finish(self, call: ToolCall, result: Result) -> Generator[Event, None, Result]:
         if result.cwd:
@@ -145,6 +152,15 @@ class Executor:
             self.place = dataclasses.replace(self.place, created=self.place.created | frozenset(result.created))
         yield Finished(call, result)
         return result
+
+    def _whether_to_go_on(self, call: ToolCall) -> Generator[Event, None, None]:
+        """Whoever interrupts a command says what it means. Raises RunTerminated when the run ends, as it does unattended."""
+        question = f"{describe(call)} was interrupted. What now?"
+        yield Asked(question, (WITHOUT_IT, END_RUN), about="interrupt")
+        answer = self.person.ask(question, (WITHOUT_IT, END_RUN), END_RUN) if self.person.attended else None
+        yield Answered(answer or "", by="person" if answer else "nobody")
+        if answer != WITHOUT_IT:
+            raise RunTerminated
 
     # --- deciding ------------------------------------------------------------------------------
 
@@ -403,7 +419,7 @@ class Executor:
             yield Noted("interrupting the command; press Ctrl-C again to end the run", "warning")
             ended = yield from self.target.interrupt()
             self._alive = None
-            return dataclasses.replace(ended, state=State.INTERRUPTED, note="interrupted by the person")
+            return dataclasses.replace(ended, state=State.INTERRUPTED, note=BY_PERSON)
 
 
 def describe(call: ToolCall) -> str:

@@ -301,7 +301,7 @@ def pull(
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """SIGTERM, and SIGHUP of a terminal that is closed, end the run where it stands, as interrupted."""
+    """SIGTERM, SIGQUIT, and SIGHUP of a terminal that is closed, end the run where it stands, as interrupted."""
     run = os.getpid()
 
     def end(number: int, frame: object) -> None:
@@ -310,7 +310,8 @@ def ended_by_signals() -> Iterator[None]:
             os.kill(os.getpid(), number)
         raise RunTerminated(signal.Signals(number).name)
 
-    ours = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]  # not nohup's
+    deadly = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+    ours = [number for number in deadly if signal.getsignal(number) is signal.SIG_DFL]  # not nohup's
     for number in ours:
         signal.signal(number, end)
     try:

@@ -59,7 +59,7 @@ def heal(bench: Bench, failure: Failure) -> Work[Cure | None]:
 
 def mend(bench: Bench, command: str, result: Result) -> Work[Result]:
     """Apply remedies to a remedy's own failed command until it works or none is left."""
-    while not result.ok and result.state is not State.DENIED:
+    while not result.ok and result.state is not State.DENIED and not result.by_person:
         cure = yield from heal(bench, read_failure(command, result))
         if cure is None:
             return result
