@@ -11,6 +11,7 @@ fixture is asked for.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
@@ -52,13 +53,18 @@ class Install(Protocol):
 
 @pytest.fixture
 def machine() -> Iterator[MakeMachine]:
-    """A factory of throw-away machines. Skips, and says why, where there is no root or no overlay."""
+    """A factory of throw-away machines. Skips, and says why, where there is no root or no overlay.
+
+    SKILLRUN_ENGINE names what makes them: namespaces, podman, docker or auto.
+    """
+    from skillrun.sandbox import folders, recipes, trial
+    from skillrun.sandbox.engine import find_engine
     from skillrun.view.probe import probe
 
+    engine = find_engine(os.environ.get("SKILLRUN_ENGINE", "auto"))
     found = probe()
-    if found.tier != "R":
-        pytest.skip(f"throw-away machines need root and overlayfs: {'; '.join(found.reasons)}")
-    from skillrun.sandbox import folders, recipes, trial
+    if found.tier != "R" and (engine is None or os.geteuid() != 0):
+        pytest.skip(f"throw-away machines need root and overlayfs, or a container engine: {'; '.join(found.reasons)}")
 
     folders.sweep()
     with ExitStack() as open_ones:
@@ -69,7 +75,7 @@ def machine() -> Iterator[MakeMachine]:
             scenario = recipes.Scenario(
                 name, name, "test", name, user or recipes.machine(name).user, tuple(faults), skill="", naive="", verify=""
             )
-            return open_ones.enter_context(trial.prepared(scenario, more_hosts=hosts))
+            return open_ones.enter_context(trial.prepared(scenario, trial.Conditions(hosts, engine)))
 
         yield make
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ from skillrun.events import SCHEMA
 if TYPE_CHECKING:
     from skillrun.sandbox.matrix import Row
     from skillrun.sandbox.recipes import Scenario
-    from skillrun.sandbox.trial import Outcome
+    from skillrun.sandbox.trial import Conditions, Outcome
 
 EXAMPLES = (
     "skillrun test ./my-skill",
@@ -43,6 +45,8 @@ EXAMPLES = (
 @click.option("--user", default=None, metavar="NAME", help="Who runs it inside: the machine's own user, or root.")
 @click.option("--host", "hosts", multiple=True, metavar="H", help="May be contacted too: a name, *.name, name:port.")
 @click.option("--open-network", is_flag=True, help="Contact anything, not registries and declared hosts.")
+@click.option("--engine", type=click.Choice(("auto", "namespaces", "podman", "docker")), metavar="E", default="auto",
+              envvar="SKILLRUN_ENGINE", help="auto, namespaces, podman or docker.")  # fmt: skip
 @click.option("--list", "list_them", is_flag=True, help="Machines, faults and scenarios there are.")
 @click.option("--json", "as_json", is_flag=True, help="One object.")
 @click.option("--junit", metavar="FILE", help="Also write JUnit XML.")
@@ -60,7 +64,7 @@ def test_command(skill: str | None, list_them: bool, scenarios: bool, self_test:
     except RecipeError as error:
         raise Problem(str(error), "`skillrun test --list` shows what there is") from error
     if self_test:
-        return _self_test(found, as_json)
+        return _self_test(found, more, as_json)
     return _report(_all(found, more, as_json), more, as_json)
 
 
@@ -117,40 +121,53 @@ def _words(value: object) -> list[str]:
 def _all(found: list[Scenario], more: dict[str, object], as_json: bool) -> list[Row]:
     from skillrun.cli.trials import attempt, compared
     from skillrun.sandbox import trial
-    from skillrun.sandbox.base import BuildError, layers_of
-    from skillrun.sandbox.folders import sweep
     from skillrun.sandbox.matrix import Row
-    from skillrun.sandbox.network import NoNetwork
-    from skillrun.view.view import ViewError
 
-    sweep()
     model = str(more["model"])
-    hosts = None if more["open_network"] else _words(more["hosts"])
-
-    def tell(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
 
     def one(scenario: Scenario) -> list[Row]:
         outcomes: list[Outcome] = []
         if more["benchmark"] and scenario.naive:
-            outcomes += compared(scenario, model, tell, hosts)
+            outcomes += compared(scenario, model, under)
         else:
             if more["literal"] and scenario.naive:
                 terminal = any(_fault_needs_terminal(name) for name in scenario.faults)
-                outcomes.append(trial.run(scenario, "literal", trial.script(scenario.naive, terminal), tell, hosts))
-            outcomes.append(attempt(scenario, model, hosts=hosts)[0])
+                outcomes.append(trial.run(scenario, "literal", trial.script(scenario.naive, terminal), under))
+            outcomes.append(attempt(scenario, model, under)[0])
         rows = [Row(scenario, outcome) for outcome in outcomes]
         for row in rows:
             print(row.line(), file=sys.stderr if as_json else sys.stdout, flush=True)
         return rows
 
+    with _grounds(found, more) as under, ThreadPoolExecutor(int(str(more["jobs"]))) as pool:
+        return [row for rows in pool.map(one, found) for row in rows]
+
+
+@contextmanager
+def _grounds(found: list[Scenario], more: dict[str, object]) -> Iterator[Conditions]:
+    """What all trials need, made once before they begin. What keeps it from being had is a Problem."""
+    from skillrun.sandbox.base import BuildError, layers_of
+    from skillrun.sandbox.engine import EngineError, find_engine
+    from skillrun.sandbox.folders import sweep
+    from skillrun.sandbox.images import image_of
+    from skillrun.sandbox.network import NoNetwork
+    from skillrun.sandbox.trial import Conditions
+    from skillrun.view.view import ViewError
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
     try:
+        if os.geteuid() != 0:
+            raise ViewError("this is not root")
+        sweep()
+        engine = find_engine(str(more["engine"]))
         for name in dict.fromkeys(scenario.machine for scenario in found):
-            layers_of(name, tell)
-        with ThreadPoolExecutor(int(str(more["jobs"]))) as pool:
-            return [row for rows in pool.map(one, found) for row in rows]
-    except (BuildError, ViewError, NoNetwork) as error:
-        raise Problem(f"no throw-away machine: {error}", "it needs root, overlayfs, debootstrap and slirp4netns", 7) from error
+            image_of(engine, name, tell) if engine else layers_of(name, tell)
+        yield Conditions(None if more["open_network"] else tuple(_words(more["hosts"])), engine, tell)
+    except (BuildError, EngineError, ViewError, NoNetwork) as error:
+        needs = "it needs root and slirp4netns; overlayfs and debootstrap, or podman or docker (docs/testing.md)"
+        raise Problem(f"no throw-away machine: {error}", needs, 7) from error
 
 
 def _fault_needs_terminal(name: str) -> bool:
@@ -184,10 +201,16 @@ def _report(rows: list[Row], more: dict[str, object], as_json: bool) -> int:
     return 0 if all(row.right for row in mine) else 3
 
 
-def _self_test(found: list[Scenario], as_json: bool) -> int:
+def _self_test(found: list[Scenario], more: dict[str, object], as_json: bool) -> int:
     from skillrun.sandbox import trial
 
-    spoiled = {scenario.name: wrong for scenario in found if (wrong := trial.self_test(scenario))}
+    def one(scenario: Scenario) -> tuple[str, list[str]]:
+        wrong = trial.self_test(scenario, under)
+        print(f"{'FAIL' if wrong else 'ok  '} {scenario.name}", file=sys.stderr, flush=True)
+        return scenario.name, wrong
+
+    with _grounds(found, more) as under, ThreadPoolExecutor(int(str(more["jobs"]))) as pool:
+        spoiled = {name: wrong for name, wrong in pool.map(one, found) if wrong}
     if as_json:
         print(json.dumps({"schema": SCHEMA, "spoiled": spoiled}))
     for name, wrong in spoiled.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,9 @@ from skillrun.events import Asked, Event, RunEnded, Started
 if TYPE_CHECKING:
     from skillrun.journal import RunFolder
     from skillrun.plan import Plan
-    from skillrun.sandbox.base import Tell
     from skillrun.sandbox.machine import Machine
     from skillrun.sandbox.recipes import Scenario
-    from skillrun.sandbox.trial import Outcome
+    from skillrun.sandbox.trial import Conditions, Outcome
     from skillrun.skill import Skill
 
 PLAN = "plan"
@@ -39,22 +38,22 @@ def install_in(machine: Machine, skill: Skill, model: str, folder: RunFolder) ->
         target.close()
 
 
-def compared(scenario: Scenario, model: str, tell: Tell, hosts: Sequence[str] | None = ()) -> Iterator[Outcome]:
+def compared(scenario: Scenario, model: str, under: Conditions) -> Iterator[Outcome]:
     """A benchmark of one scenario: the literal commands, the reference fix, the model, and the plan the model proves."""
     from skillrun.sandbox import trial
     from skillrun.sandbox.recipes import fault
 
     terminal = any(fault(name).tty for name in scenario.faults)
-    yield trial.run(scenario, "literal", trial.script(scenario.naive, terminal), tell, hosts)
-    fix = trial.run(scenario, "fix", trial.script(scenario.fix, terminal), tell, hosts) if scenario.fix else None
-    outcome, plan = attempt(scenario, model, hosts=hosts)
+    yield trial.run(scenario, "literal", trial.script(scenario.naive, terminal), under)
+    fix = trial.run(scenario, "fix", trial.script(scenario.fix, terminal), under) if scenario.fix else None
+    outcome, plan = attempt(scenario, model, under)
     yield _beyond(outcome, fix)
     if plan is not None:
-        yield _beyond(attempt(scenario, PLAN, plan, hosts)[0], fix)
+        yield _beyond(attempt(scenario, PLAN, under, plan)[0], fix)
 
 
 def attempt(
-    scenario: Scenario, model: str, plan: Plan | None = None, hosts: Sequence[str] | None = ()
+    scenario: Scenario, model: str, under: Conditions | None = None, plan: Plan | None = None
 ) -> tuple[Outcome, Plan | None]:
     """One trial with a model (or a plan), and the plan it proves; the run folder of what did not come out right is kept.
 
@@ -79,7 +78,7 @@ def attempt(
         end = install_in(machine, skill, spoken, folder)
         return end.exit_code, end.summary
 
-    outcome = trial.run(scenario, model, deed, more_hosts=hosts)
+    outcome = trial.run(scenario, model, deed, under or trial.PLAIN)
     events = _events(folder)
     outcome = replace(
         outcome,

@@ -10,11 +10,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from skillrun.sandbox.engine import NAMES, Engine, EngineError
 from skillrun.sandbox.machine import Machine
 from skillrun.sandbox.recipes import MachineRecipe, machine
 
 Tell = Callable[[str], None]
-_MIRROR = re.compile(r"^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(https?://\S*debian)/?(?:\s|$)", re.MULTILINE)
+_MIRROR = r"^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(https?://\S*{})/?(?:\s|$)"
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
 
 
@@ -37,16 +38,17 @@ def layers_of(name: str, tell: Tell = lambda text: None) -> list[Path]:
     """
     recipe = machine(name)
     below = layers_of(recipe.base, tell) if recipe.base else []
-    place = cache_directory() / f"{name}-{_key(recipe, below)}"
+    place = cache_directory() / f"{name}-{recipe_key(recipe, below)}"
 
     def build() -> None:
         tell(f"building the machine {name} ({recipe.measured or 'once'})")
         if recipe.base:
             _change(below, recipe.setup, place)
         else:
-            _bootstrap(recipe, place)
+            make_root(recipe, place / "root")
+            _change([place / "root"], first_script(recipe), place)
 
-    _once(place, build)
+    once(place, build)
     return [*_roots(place), *below]
 
 
@@ -54,11 +56,17 @@ def layer(lowers: list[Path], script: str, tell: Tell = lambda text: None) -> Pa
     """The changes a script makes as root on top of other layers; kept by content. Raises BuildError."""
     text = script + "".join(str(path) for path in lowers)
     place = cache_directory() / f"layer-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    _once(place, lambda: _change(lowers, script, place))
+    once(place, lambda: _change(lowers, script, place))
     return _roots(place)[0]
 
 
-def _once(place: Path, build: Callable[[], None]) -> None:
+def root_of(recipe: MachineRecipe) -> Path | None:
+    """The bare root directory of a machine that is bootstrapped already."""
+    place = cache_directory() / f"{recipe.name}-{recipe_key(recipe, [])}"
+    return place / "root" if (place / "complete").exists() and (place / "root").is_dir() else None
+
+
+def once(place: Path, build: Callable[[], None]) -> None:
     """Build into a place unless that is done; several processes and threads may want the same one at the same time."""
     import filelock
 
@@ -79,7 +87,8 @@ def _roots(place: Path) -> list[Path]:
     return [path for path in (place / "layers" / "0" / "up", place / "root") if path.is_dir()]
 
 
-def _key(recipe: MachineRecipe, below: list[Path]) -> str:
+def recipe_key(recipe: MachineRecipe, below: list[Path]) -> str:
+    """Changes with the recipe and with what it is made from."""
     text = "\0".join([recipe.suite, recipe.packages, recipe.setup, *map(str, below)])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -89,55 +98,82 @@ def _change(lowers: list[Path], script: str, place: Path) -> None:
         done = made.run(f"set -e\n{script}", root=True, env={"DEBIAN_FRONTEND": "noninteractive"}, timeout=1200)
     if done.returncode:
         shutil.rmtree(place, ignore_errors=True)
-        raise BuildError(f"its set-up ended with {done.returncode}:\n{_end(done.stdout)}")
+        raise BuildError(f"its set-up ended with {done.returncode}:\n{end_of(done.stdout)}")
     # The name server belongs to the machine it was given to, and work/ only to the mount that is gone.
     (_roots(place)[0] / "etc/resolv.conf").unlink(missing_ok=True)
     shutil.rmtree(place / "layers" / "0" / "wk", ignore_errors=True)
 
 
-def _bootstrap(recipe: MachineRecipe, place: Path) -> None:
-    program = shutil.which("debootstrap")
-    if program is None:
-        raise BuildError("debootstrap is not installed (Debian package debootstrap)")
+def make_root(recipe: MachineRecipe, root: Path) -> None:
+    """A bare root directory: bootstrapped from a mirror, else unpacked from an engine's image. Raises BuildError."""
     if os.geteuid() != 0:
         raise BuildError("building a machine needs root")
-    mirror = debian_mirror()
-    root = place / "root"
+    program = shutil.which("debootstrap")
+    engine = next((name for name in NAMES if shutil.which(name)), "") if recipe.image else ""
+    if program is not None:
+        _bootstrap(program, recipe, root)
+    elif engine:
+        try:
+            Engine(engine).export(recipe.image, root)
+        except EngineError as error:
+            raise BuildError(str(error)) from error
+    else:
+        raise BuildError("neither debootstrap nor a container engine is installed (Debian package debootstrap)")
+
+
+def _bootstrap(program: str, recipe: MachineRecipe, root: Path) -> None:
+    mirror = mirror_of(recipe)
     words = [program, "--variant=minbase", recipe.suite, str(root), mirror]
+    script = Path("/usr/share/debootstrap/scripts") / recipe.suite
+    if not script.exists():
+        raise BuildError(f"this debootstrap does not know {recipe.suite}; a newer one does (Debian package debootstrap)")
     _do(words, "debootstrap")
-    sources = [f"deb {mirror} {recipe.suite} main", f"deb {mirror} {recipe.suite}-updates main"]
-    sources.append(f"deb {mirror.rstrip('/')}-security {recipe.suite}-security main")
-    (root / "etc/apt/sources.list").write_text("\n".join(sources) + "\n")
+    parts = " ".join(recipe.components)
+    lines = [f"deb {mirror} {recipe.suite} {parts}", f"deb {mirror} {recipe.suite}-updates {parts}"]
+    if recipe.distribution == "debian":  # Ubuntu has its security updates in the archive too
+        lines.append(f"deb {mirror.rstrip('/')}-security {recipe.suite}-security {parts}")
+    (root / "etc/apt/sources.list").write_text("\n".join(lines) + "\n")
     for certificate in AUTHORITIES.glob("*.crt"):
         target = root / str(AUTHORITIES)[1:]
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(certificate, target)
-    script = (
+
+
+def first_script(recipe: MachineRecipe) -> str:
+    """What makes a machine of a bare root directory: shell text for root inside."""
+    return (
         "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d\n"
         f"apt-get update -qq\napt-get install -y -qq --no-install-recommends {recipe.packages}\nupdate-ca-certificates\n"
         f"{recipe.setup}\nrm /usr/sbin/policy-rc.d\napt-get clean\n"
         "echo box > /etc/hostname; printf '127.0.0.1 localhost box\\n::1 localhost\\n' > /etc/hosts\n"
     )
-    _change([root], script, place)
 
 
-def debian_mirror() -> str:
-    """The Debian mirror this machine itself uses. Raises BuildError when none can be read."""
+def mirror_of(recipe: MachineRecipe) -> str:
+    """The mirror of the recipe's distribution that this machine uses itself, or that SKILLRUN_MIRROR_DEBIAN, _UBUNTU names.
+
+    Raises BuildError when there is none.
+    """
+    name = recipe.distribution
+    variable = f"SKILLRUN_MIRROR_{name.upper()}"
+    if os.environ.get(variable):
+        return os.environ[variable].rstrip("/")
     sources = Path("/etc/apt/sources.list")
     files = [sources, *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     for file in files:
         if file.is_file():
-            found = _MIRROR.search(file.read_text())
+            found = re.search(_MIRROR.format(name), file.read_text(), re.MULTILINE)
             if found:
                 return found.group(1)
-    raise BuildError("no Debian mirror is named in /etc/apt; set one up there")
+    raise BuildError(f"no mirror of {name} is named in /etc/apt; set {variable} to the address of one")
 
 
 def _do(words: list[str], what: str) -> None:
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
     if done.returncode:
-        raise BuildError(f"{what} ended with {done.returncode}:\n{_end(done.stdout)}")
+        raise BuildError(f"{what} ended with {done.returncode}:\n{end_of(done.stdout)}")
 
 
-def _end(text: str) -> str:
+def end_of(text: str) -> str:
+    """The last lines of what a program said."""
     return "\n".join(text.splitlines()[-8:])

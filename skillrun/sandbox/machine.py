@@ -9,8 +9,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from skillrun.sandbox.engine import Container, Image
 from skillrun.sandbox.folders import Folder
 from skillrun.sandbox.gateway import ADDRESS as GATEWAY_ADDRESS
 from skillrun.sandbox.gateway import Gateway
@@ -25,12 +27,13 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Machine:
     """A machine that commands run in. Use as a context manager; nothing of it remains outside but what `folder` holds.
 
-    Raises ViewError when it cannot be built (not root, no overlay), NoNetwork when it cannot be given one.
+    Laid over root directories, topmost first, or made of an image by its container engine. Raises ViewError when it cannot
+    be built (not root, no overlay), EngineError when the engine refuses, NoNetwork when it cannot be given one.
     """
 
     def __init__(
         self,
-        lowers: Sequence[Path],
+        ground: Sequence[Path] | Image,
         *,
         user: str = "dev",
         furnishing: Mapping[str, object] | None = None,
@@ -45,37 +48,43 @@ class Machine:
         `folder`: where its upper directory is kept; a temporary one otherwise. `env`: what the user's sessions start with.
         """
         self.env = dict(env or {})
-        self.account = account_in(lowers, user)
+        self.account = account_in([ground.files] if isinstance(ground, Image) else ground, user)
         self._own_folder: Folder | None = None
         if folder is None:
             self._own_folder = Folder()
             folder = self._own_folder.path
         self.folder = folder
-        layers = tuple(str(path) for path in lowers)
+        layers = () if isinstance(ground, Image) else tuple(str(path) for path in ground)
         machine = Furnishing(layers, **dict(furnishing or {}))  # type: ignore[arg-type]
+        self.container: Container | None = None
         self._network: UserNetwork | Gateway | Egress | None = None
         self._contacts: tuple[Contact, ...] = ()
         closed = network == "proxy"
-        spec = Spec("M", new_id(), str(self.folder), self.account, closed_network=closed, stand_ins=False, machine=machine)
         try:
+            if isinstance(ground, Image):
+                self.container = Container(ground, machine)
+                machine = replace(machine, joins=self.container.pid)
+            spec = Spec("M", new_id(), str(folder), self.account, closed_network=closed, stand_ins=False, machine=machine)
             self.view = View(spec)
         except BaseException:
             self._drop()
             raise
         try:
+            if self.container:  # the engine's own does not know what the machine is called
+                self.run("printf '127.0.0.1 localhost box\\n::1 localhost\\n' > /etc/hosts", root=True)
             if closed:
                 self._network = Egress(self.view.take_listener(), ("*",) if hosts is None else hosts)
             elif network == "open":
                 self._network = UserNetwork(self.view.builder) if hosts is None else Gateway(self.view.builder, hosts)
                 address = ADDRESS if hosts is None else GATEWAY_ADDRESS
-                self.run(f"rm -f /etc/resolv.conf; echo nameserver {address} > /etc/resolv.conf", root=True)
+                self.run(f"rm -f /etc/resolv.conf 2> /dev/null; echo nameserver {address} > /etc/resolv.conf", root=True)
         except BaseException:
             self.close()
             raise
 
     @property
     def upper(self) -> Path:
-        """What was written in it. With a disk of its own size it is out of reach from here."""
+        """What was written in it. With a disk of its own size, or in a container, it is out of reach from here."""
         return Path(self.view.layers.items[0].upper)
 
     def contacts(self) -> tuple[Contact, ...]:
@@ -154,6 +163,8 @@ class Machine:
         self._drop()
 
     def _drop(self) -> None:
+        if self.container:
+            self.container.close()
         if self._own_folder:
             self._own_folder.close()
 

@@ -22,7 +22,11 @@ class MachineRecipe:
     name: str
     title: str
     description: str = ""
+    distribution: str = "debian"
     suite: str = ""
+    components: tuple[str, ...] = ("main",)
+    image: str = ""
+    """What a container engine calls it, for where there is no debootstrap."""
     packages: str = ""
     base: str = ""
     setup: str = ""
@@ -108,12 +112,12 @@ def names(kind: str) -> list[str]:
 
 def machine(name: str) -> MachineRecipe:
     """A machine by its name. Raises RecipeError."""
-    return _read("machines", name, lambda data: MachineRecipe(name=name, **_renamed(data, {"from": "base"})))
+    return _read("machines", name, lambda data: MachineRecipe(name=name, **_plain(data, {"from": "base"})))
 
 
 def fault(name: str) -> Fault:
     """A fault by its name. Raises RecipeError."""
-    return _read("faults", name, lambda data: Fault(name=name, **{k: _frozen(v) for k, v in data.items()}))
+    return _read("faults", name, lambda data: Fault(name=name, **_plain(data, {})))
 
 
 def scenario(name: str) -> Scenario:
@@ -121,8 +125,7 @@ def scenario(name: str) -> Scenario:
 
     def build(data: dict[str, Any]) -> Scenario:
         files = {path: str(entry["text"]) for path, entry in data.pop("files", {}).items()}
-        plain = {k: _frozen(v) for k, v in _renamed(data, {"class": "klass"}).items()}
-        return Scenario(name=name, files=files, **plain)
+        return Scenario(name=name, files=files, **_plain(data, {"class": "klass"}))
 
     return _read("scenarios", name, build)
 
@@ -137,9 +140,6 @@ def _read(kind: str, name: str, build: Callable[[dict[str, Any]], T]) -> T:
         raise RecipeError(f"{path}: {error}") from error
 
 
-def _renamed(data: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {names.get(key, key): value for key, value in data.items()}
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _plain(data: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Fields by our names, with tuples for lists."""
+    return {names.get(key, key): tuple(value) if isinstance(value, list) else value for key, value in data.items()}

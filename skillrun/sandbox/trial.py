@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skillrun.sandbox.base import Tell, layer, layers_of
+from skillrun.sandbox.engine import Engine, Image
 from skillrun.sandbox.folders import Folder
 from skillrun.sandbox.machine import Machine
 from skillrun.sandbox.recipes import VERIFY_FUNCTIONS, Fault, Scenario, fault
@@ -47,6 +48,20 @@ class Outcome:
         return self.exit_code == 0 and not self.passed
 
 
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a trial is made under, whatever it tries."""
+
+    hosts: Sequence[str] | None = ()
+    """May be contacted besides package registries and what the scenario declares; None: whatever this machine can."""
+    engine: Engine | None = None
+    """The container engine to make the machine with; None: namespaces of our own."""
+    tell: Tell = lambda text: None
+
+
+PLAIN = Conditions()
+
+
 Deed = Callable[[Machine], tuple[int, str]]
 """What is done in the machine: exit code and output."""
 
@@ -62,24 +77,18 @@ def script(text: str, terminal: bool = False) -> Deed:
 
 
 @contextmanager
-def prepared(scenario: Scenario, tell: Tell = lambda text: None, more_hosts: Sequence[str] | None = ()) -> Iterator[Machine]:
-    """The scenario's machine with its faults in place. Raises RecipeError, BuildError, ViewError, NoNetwork.
-
-    It reaches the package registries, the hosts that the scenario declares and `more_hosts`; with None, whatever we reach.
-    """
+def prepared(scenario: Scenario, under: Conditions = PLAIN) -> Iterator[Machine]:
+    """The scenario's machine with its faults in place. Raises RecipeError, BuildError, ViewError, EngineError, NoNetwork."""
     faults = [fault(name) for name in scenario.faults]
-    lowers = layers_of(scenario.machine, tell)
-    setup = "\n".join([scenario.setup, *(item.setup for item in faults)])
-    if setup.strip():
-        lowers = [layer(lowers, setup, tell), *lowers]
+    ground = _ground(scenario, "\n".join([scenario.setup, *(item.setup for item in faults)]), under)
     folder = Folder()
     task = folder.path / "task"
     try:
         _lay_out(scenario, task)
         user = scenario.user or machine_recipe(scenario.machine).user
         env = dict(pair.split("=", 1) for item in faults for pair in item.env)
-        more = {"hosts": _hosts(scenario, lowers, more_hosts), "env": env}
-        with Machine(lowers, user=user, furnishing=_furnishing(faults, task), network=_network(faults), **more) as made:  # type: ignore[arg-type]
+        more = {"hosts": _hosts(scenario, ground, under.hosts), "env": env}
+        with Machine(ground, user=user, furnishing=_furnishing(faults, task), network=_network(faults), **more) as made:  # type: ignore[arg-type]
             for text in [*(item.runtime for item in faults), scenario.runtime]:
                 if text.strip():
                     made.run(text, root=True, timeout=60)
@@ -88,11 +97,9 @@ def prepared(scenario: Scenario, tell: Tell = lambda text: None, more_hosts: Seq
         folder.close()
 
 
-def run(
-    scenario: Scenario, what: str, deed: Deed, tell: Tell = lambda text: None, more_hosts: Sequence[str] | None = ()
-) -> Outcome:
+def run(scenario: Scenario, what: str, deed: Deed, under: Conditions = PLAIN) -> Outcome:
     """Prepare, do, verify. Raises what `prepared` raises."""
-    with prepared(scenario, tell, more_hosts) as made:
+    with prepared(scenario, under) as made:
         before, begun = time.time(), time.monotonic()
         code, output = deed(made)
         seconds = time.monotonic() - begun
@@ -115,14 +122,14 @@ def run(
     )
 
 
-def self_test(scenario: Scenario, tell: Tell = lambda text: None) -> list[str]:
+def self_test(scenario: Scenario, under: Conditions = PLAIN) -> list[str]:
     """What is wrong with a scenario itself: nothing done must fail, the literal commands must fail for the fault's
     reason, the reference fix must pass, the plausible wrong way must be refused. Empty: it is sound.
     """
     terminal = any(fault(name).tty for name in scenario.faults)
     wrong: list[str] = []
-    nothing = run(scenario, "nothing", lambda machine: (0, ""), tell)
-    naive = run(scenario, "literal", script(scenario.naive, terminal), tell)
+    nothing = run(scenario, "nothing", lambda machine: (0, ""), under)
+    naive = run(scenario, "literal", script(scenario.naive, terminal), under)
     harmless = scenario.refusal
     if nothing.passed != (harmless or scenario.name == "control-installed"):
         wrong.append(f"doing nothing {'passes' if nothing.passed else 'fails'}: {nothing.reason}")
@@ -132,11 +139,11 @@ def self_test(scenario: Scenario, tell: Tell = lambda text: None) -> list[str]:
     if expect and not scenario.control and not re.search(expect, naive.output):
         wrong.append(f"the literal commands failed for another reason: {naive.output[-300:]!r}")
     if scenario.fix:
-        fixed = run(scenario, "fix", script(scenario.fix, terminal), tell)
+        fixed = run(scenario, "fix", script(scenario.fix, terminal), under)
         if not fixed.passed:
             wrong.append(f"the fix does not pass: {fixed.reason} {fixed.output[-300:]!r}")
     if scenario.bad:
-        bad = run(scenario, "bad", script(scenario.bad, terminal), tell)
+        bad = run(scenario, "bad", script(scenario.bad, terminal), under)
         if bad.passed:
             wrong.append("the wrong way passes")
     return wrong
@@ -162,9 +169,21 @@ def _furnishing(faults: list[Fault], task: Path) -> dict[str, object]:
     }
 
 
-def _hosts(scenario: Scenario, lowers: Sequence[Path], more: Sequence[str] | None) -> tuple[str, ...] | None:
+def _ground(scenario: Scenario, setup: str, under: Conditions) -> list[Path] | Image:
+    """What the machine stands on: its base, and what faults have made of it."""
+    if under.engine:
+        from skillrun.sandbox.images import image_layer, image_of
+
+        image = image_of(under.engine, scenario.machine, under.tell)
+        return image_layer(image, setup, under.tell) if setup.strip() else image
+    lowers = layers_of(scenario.machine, under.tell)
+    return [layer(lowers, setup, under.tell), *lowers] if setup.strip() else lowers
+
+
+def _hosts(scenario: Scenario, ground: Sequence[Path] | Image, more: Sequence[str] | None) -> tuple[str, ...] | None:
     if more is None:
         return None
+    lowers = [ground.files] if isinstance(ground, Image) else ground
     declared = hosts_in(scenario.skill) if scenario.hosts is None else scenario.hosts
     return (*registry_hosts(lowers), *declared, *more)
 

@@ -18,6 +18,7 @@ from skillrun.view import canaries
 from skillrun.view import namespaces as ns
 from skillrun.view.channel import Gone, receive, send
 from skillrun.view.confinement import confine
+from skillrun.view.container_view import join_container
 from skillrun.view.machine_view import CAPABILITIES, build_machine_view
 from skillrun.view.mounts import CHANNEL, Built, guard_proc, mount_proc
 from skillrun.view.root_view import build_root_view, stage_folder
@@ -39,15 +40,16 @@ def build_and_serve(channel: socket.socket) -> None:
     except Gone:
         return
     try:
+        mapping = ns.IdentityMapping()
         built = _build(spec)
         folder, stage = os.path.split(stage_folder(spec))
         # Held open, since this process's root becomes the view's when the child pivots.
         beside = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if spec.elevated else -1
-        mapping = ns.IdentityMapping()
         # Told now, so that the supervisor writes its record while the rest is made ready.
         layers = [[layer.target, layer.upper, layer.work, layer.fstype] for layer in built.layers]
         send(channel, {"layers": layers, "made": built.made})
-        ns.unshare(ns.CLONE_NEWPID)
+        if not _joined(spec):
+            ns.unshare(ns.CLONE_NEWPID)
         child = os.fork()
     except Gone:
         return
@@ -98,11 +100,17 @@ def _build(spec: Spec) -> Built:
         proxy = f"http://127.0.0.1:{PROXY_PORT}" if spec.closed_network else ""
         return build_root_view(spec, proxy)
     if spec.tier == "M":
+        if spec.machine and spec.machine.joins:
+            return join_container(spec)
         private |= ns.CLONE_NEWCGROUP | (ns.CLONE_NEWNET if spec.machine and spec.machine.own_network else 0)
         ns.unshare(private)
         return build_machine_view(spec)
     ns.enter_own_user_namespace(private)
     return build_user_view(spec)
+
+
+def _joined(spec: Spec) -> bool:
+    return spec.machine is not None and spec.machine.joins > 0
 
 
 def _refuse(channel: socket.socket, error: Exception) -> None:
@@ -119,17 +127,18 @@ def _first_process(channel: socket.socket, spec: Spec, built: Built, mapping: ns
     ns.set_command_line(COMMAND_LINE)
     files: list[int] = []
     try:
-        note = mount_proc(f"{built.root}/proc")
-        built.notes += [note] if note else []
+        if not _joined(spec):
+            note = mount_proc(f"{built.root}/proc")
+            built.notes += [note] if note else []
         if built.root:
             guard_proc(f"{built.root}/proc")
             ns.pivot_root(built.root)
-        files.append(os.open(f"{CHANNEL}/deferred", os.O_RDONLY | os.O_CLOEXEC))
+        files.append(os.open("/dev/null" if _joined(spec) else f"{CHANNEL}/deferred", os.O_RDONLY | os.O_CLOEXEC))
         bait, watches = canaries.watch(built.bait)
         files.append(bait)
         if spec.closed_network:
             files.append(_listen())
-        if spec.machine:
+        if spec.machine and not _joined(spec):
             shutil.rmtree(CHANNEL)  # nobody stands in for a program here
         ns.leave_session_keyring()
         if spec.tier in ("R", "M"):

@@ -63,7 +63,7 @@ def build_machine_view(spec: Spec) -> Built:
     _furnish(spec, built.root)
     socket.sethostname(HOSTNAME)
     if machine.own_network:
-        _open_loopback()
+        open_loopback()
     return built
 
 
@@ -112,7 +112,7 @@ def _make_sys(at: str) -> None:
         show_sys(at)
 
 
-def _open_loopback() -> None:
+def open_loopback() -> None:
     """Loopback up, and every port and `ping` open to root inside, who has no power over this network namespace otherwise."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, 0x8914, UP)  # SIOCSIFFLAGS

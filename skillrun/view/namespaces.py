@@ -79,6 +79,15 @@ def unshare(flags: int) -> None:
     call("unshare", flags)
 
 
+def join(pid: int, flags: int) -> None:
+    """Enter namespaces of another process (setns(2)); children are in its PID namespace if that is among them."""
+    handle = os.pidfd_open(pid)
+    try:
+        call("setns", handle, flags)
+    finally:
+        os.close(handle)
+
+
 def mount(source: str, target: str, kind: str | None = None, flags: int = 0, options: str | None = None) -> None:
     """mount(2); the error names source, target and type."""
     encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind, options)]
@@ -192,7 +201,7 @@ class IdentityMapping:
     """How a child gets into a user namespace in which all ids stay what they are, but root has no power over the outside.
 
     The kernel wants the maps written from the parent namespace (user_namespaces(7)), so the child asks its parent.
-    Made before the fork, with the parent's own /proc: the child's may count its processes otherwise.
+    Made before anything else, with the /proc of the outside: another one may count processes otherwise.
     """
 
     def __init__(self) -> None:

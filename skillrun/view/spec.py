@@ -63,6 +63,8 @@ class Furnishing:
     copies: tuple[tuple[str, str], ...] = ()
     """Directories whose files are shown inside, read-only, without a trace of where they come from: (outside, inside)."""
     own_network: bool = True
+    joins: int = 0
+    """The first process of a running container whose namespaces and root directory it has, instead of `lowers`."""
 
 
 @dataclass(frozen=True, slots=True)
