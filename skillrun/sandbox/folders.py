@@ -48,17 +48,18 @@ def sweep() -> list[Path]:
     for path in sorted(roomy().glob(f"{PREFIX}*")):
         with contextlib.suppress(OSError):
             info = path.lstat()
-            if path.is_dir() and not path.is_symlink() and info.st_uid == os.getuid() and _orphaned(path, info.st_mtime):
+            if path.is_dir() and not path.is_symlink() and info.st_uid == os.getuid() and is_orphaned(path):
                 shutil.rmtree(path, ignore_errors=True)
                 gone.append(path)
     return gone
 
 
-def _orphaned(path: Path, made: float) -> bool:
+def is_orphaned(path: Path) -> bool:
+    """Is its owner gone? Raises OSError when it cannot be known."""
     try:
         owner = os.open(path / OWNER, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return time.time() - made > _MAKING_S
+        return time.time() - path.stat().st_mtime > _MAKING_S
     try:
         fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
