@@ -59,7 +59,7 @@ class Budget:
         if self.max_seconds is not None and elapsed_s >= self.max_seconds:
             return f"the time limit of {self.max_seconds:g} s is reached (--timeout)"
         if self.max_tokens is not None and used.tokens + total_tokens(last) > self.max_tokens:
-            return f"{used.tokens:,} of {self.max_tokens:,} tokens are used, another turn may go over"
+            return f"{used.tokens:,} of {self.max_tokens:,} tokens are used, another turn may go over (--max-tokens)"
         if self.max_cost is None:
             return ""
         if used.cost_usd is None:

@@ -43,6 +43,12 @@ def is_anthropic(base_url: str) -> bool:
     return host == "anthropic.com" or host.endswith(".anthropic.com")
 
 
+def is_local(base_url: str) -> bool:
+    """Is this a server on this very machine? It is never asked through a proxy."""
+    host = (urlsplit(base_url).hostname or "") if base_url else ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def api_root(base_url: str) -> str:
     """A base URL as the client wants it: without the `/v1` that other APIs want there, and without a slash at its end."""
     return base_url.strip().rstrip("/").removesuffix("/messages").removesuffix("/v1")

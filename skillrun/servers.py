@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from skillrun.credentials import is_local
+
 USUAL: tuple[tuple[int, str], ...] = (
     (11434, "Ollama"),
     (1234, "LM Studio"),
@@ -35,8 +37,9 @@ def models_at(url: str, key: str = "", timeout_s: float = 2.0) -> tuple[str, ...
     if not request.full_url.startswith(("http://", "https://")):
         return None
     try:
-        # A local server must not be asked through a proxy.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({})) if _local(url) else urllib.request.build_opener()
+        opener = (
+            urllib.request.build_opener(urllib.request.ProxyHandler({})) if is_local(url) else urllib.request.build_opener()
+        )
         with opener.open(request, timeout=timeout_s) as answer:
             value = json.loads(answer.read(1 << 20))
     except urllib.error.HTTPError as error:
@@ -47,10 +50,6 @@ def models_at(url: str, key: str = "", timeout_s: float = 2.0) -> tuple[str, ...
     if not isinstance(rows, list):
         return None
     return tuple(str(row["id"]) for row in rows if isinstance(row, dict) and "id" in row)
-
-
-def _local(url: str) -> bool:
-    return any(f"//{name}" in url for name in ("127.", "localhost", "[::1]"))
 
 
 def find_servers(ports: Iterable[tuple[int, str]] = USUAL) -> list[Server]:

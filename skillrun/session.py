@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -96,6 +97,8 @@ class Session:
             outcome, summary = yield from self._work()
         except Stopped as stop:
             outcome, summary = stop.outcome, stop.summary
+        except OutOfTime as late:
+            outcome, summary = Outcome.BUDGET, str(late)
         except ModelUnavailable as error:
             outcome, summary = Outcome.MODEL_UNAVAILABLE, f"{error}. {error.hint}".strip()
         except KeyboardInterrupt:
@@ -297,6 +300,35 @@ def pull(
             if inspect.getgeneratorstate(events) == inspect.GEN_CLOSED:  # it came while the run was being concluded
                 raise
             thrown = interrupt
+
+
+class OutOfTime(RunTerminated):
+    """The wall time of a run is over while something is still going on: a command, a reply, a question."""
+
+
+GRACE_S = 2.0
+"""Seconds that what is going on may take beyond the limit, so that a run mostly ends between two turns, with its checks run."""
+
+
+@contextmanager
+def ended_by_time(seconds: float | None) -> Iterator[None]:
+    """End the run where it stands when its time is over. None: never. Only the main thread can be ended so."""
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    run = os.getpid()
+
+    def end(number: int, frame: object) -> None:
+        if os.getpid() == run:
+            raise OutOfTime(f"the time limit of {seconds:g} s was reached (--timeout); what was going on then was ended")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds + GRACE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ kept whole in `requests`, so that tests can look at what was sent.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import socket
 import struct
@@ -27,7 +28,8 @@ class Fault:
     `kind`: status (an HTTP error with `status`, `headers`, `body`) | cut (close after `at` bytes of the stream) |
     end (a clean end after `at` events) | reset (a TCP reset after `at` bytes) | stall (`seconds` of silence after
     `at` bytes) | bytes (one byte a packet) | error (an error event after `at` events) | garbage (an event that is
-    not JSON after `at` events).
+    not JSON after `at` events) | whole (one JSON object, as from a server that does not stream) | gzip (the stream,
+    compressed) | events (the events in `body` instead of the reply's) | after (the stream, then the bytes in `body`).
     """
 
     kind: str
@@ -114,7 +116,7 @@ def wire(stream: Iterable[Body]) -> bytes:
 class MessagesServer:
     """Answers with a script; use as a context manager. `url` is the base URL."""
 
-    def __init__(self, script: Iterable[Line] = (), delay_s: float = 0.0) -> None:
+    def __init__(self, script: Iterable[Line] = (), delay_s: float = 0.0, port: int = 0) -> None:
         self.script: Iterator[Line] = iter(script)
         self.requests: list[Body] = []
         self.headers: list[dict[str, str]] = []
@@ -126,7 +128,7 @@ class MessagesServer:
         class Handler(_Handler):
             server_owner = owner
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -167,6 +169,9 @@ class _Handler(BaseHTTPRequestHandler):
         if callable(line):
             line = line(body)
         fault = line if isinstance(line, Fault) else Fault("none", line)
+        if fault.kind == "whole":
+            self._json(fault.status if fault.status != 500 else 200, fault.reply or fault.body, fault.headers)
+            return
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._answer(fault, body)
 
@@ -174,8 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.kind == "status":
             self._json(fault.status, fault.body, fault.headers)
             return
-        assert fault.reply is not None
-        stream = events(fault.reply, body["model"])
+        assert fault.reply is not None or fault.kind == "events"
+        stream = fault.body if fault.kind == "events" else events(fault.reply or {}, body["model"])
         if fault.kind == "end":
             stream = stream[: fault.at]
         elif fault.kind == "error":
@@ -183,9 +188,14 @@ class _Handler(BaseHTTPRequestHandler):
         data = wire(stream)
         if fault.kind == "garbage":
             data = wire(stream[: fault.at]) + b"event: content_block_delta\ndata: {not json\n\n"
+        if fault.kind == "after":
+            data += fault.body
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
+        if fault.kind == "gzip":
+            data = gzip.compress(data)
+            self.send_header("content-encoding", "gzip")
         self.end_headers()
         self.close_connection = True
         if fault.kind == "bytes":

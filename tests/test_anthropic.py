@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -468,3 +472,167 @@ def test_an_error_after_any_event_yields_nothing() -> None:
             done = talk(server.url)
             assert done.reply is not None
             assert (done.reply.calls, done.reply.text, len(done.notes)) == ((), "again", 1)
+
+
+class Hand:
+    """A server made of one function of the connection's number and its socket; it counts connections."""
+
+    def __init__(self, answer: Callable[[int, socket.socket], None], context: ssl.SSLContext | None = None) -> None:
+        self.answer, self.context, self.count = answer, context, 0
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                peer, _ = self.socket.accept()
+            except OSError:
+                return
+            self.count += 1
+            threading.Thread(target=self._one, args=(self.count, peer), daemon=True).start()
+
+    def _one(self, number: int, peer: socket.socket) -> None:
+        with peer, contextlib.suppress(OSError):
+            peer.settimeout(20)
+            if self.context:
+                peer = self.context.wrap_socket(peer, server_side=True)
+            data = b""
+            while b"\r\n\r\n" not in data:
+                data += peer.recv(65536)
+            self.answer(number, peer)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked answer."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def test_no_connection_is_kept_for_the_next_turn() -> None:
+    """A server that keeps a connection and drops it at the next request costs nothing: each turn has its own, unseen."""
+
+    def answer(number: int, peer: socket.socket) -> None:
+        peer.sendall(HEAD + chunk(RECORDED) + b"0\r\n\r\n")
+        peer.recv(65536)  # another request on this connection would be dropped unanswered
+
+    server = Hand(answer)
+    model = AnthropicModel("test", Credentials("t", KEY), server.url, None, lambda _: None)
+    notes = [event for _ in range(3) for event in model.reply(BRIEF, ()) if isinstance(event, Noted)]
+    server.socket.close()
+    assert (server.count, notes) == (3, [])
+
+
+def test_a_reply_counts_from_its_last_event_on() -> None:
+    """A server that leaves the stream open after `message_stop` is not waited for."""
+
+    def answer(number: int, peer: socket.socket) -> None:
+        peer.sendall(HEAD + chunk(RECORDED))
+        peer.recv(65536)
+
+    server = Hand(answer)
+    done = talk(server.url, name="test")
+    server.socket.close()
+    assert done.reply is not None
+    assert done.waits == []
+
+
+def test_signs_of_life_alone_are_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that begins and then only pings is left after a while and asked for again."""
+    monkeypatch.setattr("skillrun.models.anthropic.SILENT_S", 0.3)
+
+    def answer(number: int, peer: socket.socket) -> None:
+        if number > 1:
+            peer.sendall(HEAD + chunk(RECORDED) + b"0\r\n\r\n")
+            return
+        peer.sendall(HEAD + chunk(RECORDED[: RECORDED.index(b"\n\n") + 2]))
+        while True:
+            peer.sendall(chunk(b'event: ping\ndata: {"type": "ping"}\n\n'))
+            threading.Event().wait(0.02)
+
+    server = Hand(answer)
+    done = talk(server.url, name="test")
+    server.socket.close()
+    assert done.reply is not None
+    assert "signs of life" in done.notes[0]
+
+
+def test_a_server_that_comes_up_late_is_waited_for() -> None:
+    """Refused at first, there a moment later: one visible wait, then the reply."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started: list[MessagesServer] = []
+
+    def wait(seconds: float) -> None:
+        if not started:
+            started.append(MessagesServer([INSTALL], port=port).__enter__())
+
+    model = AnthropicModel("test", Credentials("t", KEY), f"http://127.0.0.1:{port}", None, wait)
+    notes = [event.text for event in model.reply(BRIEF, ()) if isinstance(event, Noted)]
+    started[0].__exit__()
+    assert len(notes) == 1
+    assert "cannot be reached" in notes[0]
+
+
+def test_a_local_server_is_never_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proxy variables that lead nowhere do not keep anybody from the model on their own machine."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    done, _ = ask([INSTALL])
+    assert done.reply is not None, done.stop
+    elsewhere = talk("http://models.invalid")
+    assert elsewhere.stop is not None
+    assert "proxy" in elsewhere.stop.hint
+
+
+def test_a_certificate_nobody_vouches_for_ends_it_at_once(tmp_path: Path) -> None:
+    """TLS stays on: an untrusted certificate is named with what to do, and nothing is asked twice."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl to make a certificate")
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "k",
+        "-out",
+        "c",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "c", tmp_path / "k")
+    seen: list[int] = []
+
+    def answer(number: int, peer: socket.socket) -> None:
+        seen.append(number)
+
+    server = Hand(answer, context)
+    done = talk(server.url.replace("http://127.0.0.1", "https://localhost"))
+    server.socket.close()
+    assert done.stop is not None
+    assert "SSL_CERT_FILE" in done.stop.hint
+    assert done.waits == []
+    assert seen == []
+
+
+def test_a_redirect_never_carries_the_key_away() -> None:
+    """Neither the key nor the conversation goes where a server points; the place is named instead."""
+    with MessagesServer([INSTALL]) as other:
+        away = Fault("status", status=307, body="", headers={"location": f"{other.url}/v1/messages"})
+        done, server = ask([away])
+        assert other.requests == []
+    assert done.stop is not None
+    assert other.url in str(done.stop)
+    assert len(server.requests) == 1

@@ -39,7 +39,7 @@ from skillrun.journal import (
 from skillrun.plan import keep_plan, known_plan
 from skillrun.ports import Brief, Command, Model, Place, Target
 from skillrun.secrets import Vault, stored
-from skillrun.session import Conclude, Session, ended_by_signals, pull
+from skillrun.session import Conclude, Session, ended_by_signals, ended_by_time, pull
 from skillrun.skill import Check, Skill
 
 Sinks = list[Callable[[Event], None]]
@@ -195,7 +195,7 @@ def drive(
 
     `notes`: what the person must know before anything is done.
     """
-    from skillrun.budget import Budget
+    from skillrun.cli.limits import budget
     from skillrun.facts import gather
 
     asked_for = _asked_for(run)  # before the facts: a client it needs is imported while they are gathered
@@ -229,14 +229,14 @@ def drive(
         mode=started.mode,
         attended=run.person.attended,
     )
-    budget = Budget(max_cost=run.options.max_cost, max_turns=run.options.max_turns, max_seconds=run.options.timeout)
+    limits = budget(run.options)
     session = Session(
         started,
         brief,
         model,
         _executor(run, target, place),
         _checks(run.skill),
-        budget,
+        limits,
         turns=known,
         conclude=conclude,
         resumed=bool(earlier),
@@ -244,7 +244,8 @@ def drive(
     )
     journal = Journal(run.folder)
     try:
-        end = pull(session.run(), [journal, *sinks], _complain)
+        with ended_by_time(limits.max_seconds):
+            end = pull(session.run(), [journal, *sinks], _complain)
     finally:
         journal.close()
         for sink in sinks:

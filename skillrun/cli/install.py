@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from skillrun.cli.group import Problem
+from skillrun.cli.limits import LEAST, check_limit
 from skillrun.cli.options import Options
 from skillrun.cli.page import Page
 
@@ -40,6 +41,9 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--secret", "secrets", multiple=True, metavar="NAME", help="A secret, from the environment or asked for."),
         click.option("--max-cost", type=float, metavar="USD", envvar=_env("MAX_COST"), show_envvar=True, help="US dollars."),
         click.option(
+            "--max-tokens", type=int, metavar="N", envvar=_env("MAX_TOKENS"), show_envvar=True, help="Tokens in and out."
+        ),
+        click.option(
             "--max-turns", type=int, metavar="N", envvar=_env("MAX_TURNS"), show_envvar=True, help="Turns of a model."
         ),
         click.option(
@@ -65,10 +69,9 @@ def _options(values: dict[str, Any]) -> Options:
         raise Problem("--preview and --dry-run exclude one another", "--dry-run is a preview that always discards")
     if values.get("journal") and (values.get("preview") or values.get("dry_run")):
         raise Problem("--journal runs for real, which --preview and --dry-run exclude", "give one of them")
-    for option, least in (("max_turns", 1), ("timeout", 1), ("max_cost", 0)):
-        value = values.get(option)
-        if value is not None and not value >= least:  # written so that nan is refused too
-            raise Problem(f"--{option.replace('_', '-')} {value:g} is not a limit", f"give {least} or more, or leave it out")
+    for name in LEAST:
+        if values.get(name) is not None:
+            check_limit(name, values[name])
     return Options(inputs=inputs, **values)
 
 
@@ -83,8 +86,7 @@ def _run(verb: str, spec: str, values: dict[str, Any]) -> int:
     cls=Page,
     examples=(
         "skillrun install ripgrep",
-        "skillrun install ./install.md --preview",
-        "skillrun install owner/repo --dry-run --json",
+        "skillrun install ./install.md --preview --max-cost 0.50",
     ),
 )
 @click.argument("skill")

@@ -17,6 +17,8 @@ class Options:
     secrets: tuple[str, ...] = ()
     max_cost: float | None = None
     """US dollars."""
+    max_tokens: int | None = None
+    """Tokens in and out, cached ones too."""
     max_turns: int | None = None
     timeout: float | None = None
     """Seconds for the whole run."""

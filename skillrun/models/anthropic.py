@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from skillrun.catalog import model_facts
 from skillrun.conversation import Conversation, estimate
-from skillrun.credentials import Credentials, api_root, is_anthropic
+from skillrun.credentials import Credentials, api_root, is_anthropic, is_local
 from skillrun.events import Event, Noted, Reply, Said, ToolCall, Turn, Usage
 from skillrun.failure import LATER, Failure, advice, error_text, of_connection, of_event, of_status
 from skillrun.message import Message, ServerSaid, StreamBroken
@@ -77,7 +77,7 @@ class AnthropicModel:
         self._sleep, self._chance = sleep, chance
         self._client: Anthropic | None = None
         self._opaque = True
-        self._max_tokens = MAX_TOKENS
+        self._max_tokens = min(MAX_TOKENS, self.facts.max_output)
         self._budget = int(self.facts.context * FULL)
 
     def reply(self, brief: Brief, turns: Sequence[Turn]) -> Generator[Event, None, Reply]:
@@ -96,14 +96,16 @@ class AnthropicModel:
             timeout = httpx2.Timeout(60.0 if self.native else 900.0, connect=10.0)
             # No connection is kept for the next turn: a command lies between, the server may close it at any time, and
             # whether a request on a closed one was seen cannot be told. A redirect would take the key to another server.
-            limits = httpx2.Limits(max_keepalive_connections=0)
+            limits, local = httpx2.Limits(max_keepalive_connections=0), is_local(self.base_url)
+            # A server on this machine is never asked through a proxy, which the client's own transport would always do.
+            make = httpx2.Client if local else anthropic.DefaultHttpxClient
             self._client = anthropic.Anthropic(
                 api_key=known.api_key,
                 auth_token=known.auth_token,
                 base_url=self.base_url or None,
                 timeout=timeout,
                 max_retries=0,
-                http_client=anthropic.DefaultHttpxClient(timeout=timeout, limits=limits, follow_redirects=False),
+                http_client=make(timeout=timeout, limits=limits, follow_redirects=False, trust_env=not local),
             )
         return self._client
 
@@ -128,7 +130,7 @@ class AnthropicModel:
         messages = Conversation(first, turns, self.name, limit, self._opaque).messages()
         body: dict[str, Any] = {
             "model": self.name,
-            "max_tokens": min(max_tokens or self._max_tokens, self.facts.max_output),
+            "max_tokens": max_tokens or self._max_tokens,
             "system": [{"type": "text", "text": SYSTEM}],
             "tools": definitions(),
             "messages": messages,
@@ -148,8 +150,8 @@ class _Asking:
         self.model, self.first, self.turns = model, first, turns
         self.spent = Usage()
         self.max_tokens = model._max_tokens
-        self.most = model.facts.max_output
-        """What the server has not refused to write."""
+        self.most = max(model.facts.max_output if model.facts.price else MAX_TOKENS, self.max_tokens)
+        """What the server may be asked to write: what the model is known for, else as much until it refuses."""
         self.said: list[dict[str, Any]] = []
 
     def run(self) -> Generator[Event, None, Reply]:
@@ -186,11 +188,11 @@ class _Asking:
         """What to make of a whole message; None: ask again, adjusted. Raises Failure."""
         reason = message.stop_reason
         if reason == "max_tokens":
-            if self.max_tokens >= min(self.model.facts.max_output, self.most):
+            if self.max_tokens >= self.most:
                 raise Failure(
                     f"its reply does not fit {self.max_tokens} tokens", "use a model with a longer output", again=False
                 )
-            self.max_tokens = min(self.model.facts.max_output, self.most)
+            self.max_tokens = self.most
             return None
         if reason == "pause_turn":
             self.said += message.blocks
@@ -291,7 +293,10 @@ def _read(response: Any, message: Message) -> Generator[Event, None, None]:
     kind = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
     if kind == "application/json":  # asked to stream, it did not
         response.read()
-        yield Said(message.take(json.loads(response.content)))
+        body = json.loads(response.content)
+        if not isinstance(body, dict) or not (body.get("type") == "message" or body.get("error")):
+            raise Failure("the answer is no message of this API", "is this the base URL of a model server?", again=False)
+        yield Said(message.take(body))
         return
     if kind == "text/html":
         raise Failure("a web page came instead of a reply", "is this the base URL of a model server?", again=False)
