@@ -1,6 +1,9 @@
 """Runs the command line and kills it, by SIGKILL from inside, exactly at one event of the journal.
 
-    python -m tests.killed POINT HOW COMMAND...
+    python -m tests.killed POINT HOW COMMAND...   once
+    python -m tests.killed serve                  one JSON line a run in, one out: {"status": wait status}
+
+A server has everything imported and forks for each run: real to the last signal, without an import each time.
 
 `POINT` counts durable events from 1 (0: never). `HOW`: before (the event is not on disk), torn (half of its line is),
 after (it is on disk, nothing that follows has begun). The model is a careful one that needs no network: it writes the
@@ -9,10 +12,13 @@ numbers 1 to 10 into a file, one command each, and looks before it repeats a com
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 from skillrun import journal
@@ -93,5 +99,61 @@ def main(point: int, how: str, command: list[str]) -> int:
     return cli.main(command)
 
 
+def serve() -> None:
+    """Run what standard input asks for, each in a process of its own, one at a time.
+
+    A line: {"argv": [point, how, command...], "env": {...}, "cwd": path, "output": file, "facts": file}.
+    """
+    import skillrun.cli.assembly
+    import skillrun.cli.install
+    import skillrun.facts
+    import skillrun.policy.rulebook
+    import skillrun.targets.local  # noqa: F401
+
+    for line in sys.stdin:
+        asked = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                _become(asked)
+                point, how, *command = asked["argv"]
+                code = main(int(point), how, command)
+            except BaseException:  # noqa: BLE001 - a child must never come back into the loop
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        print(json.dumps({"status": os.waitpid(child, 0)[1]}), flush=True)
+
+
+def _become(asked: dict[str, Any]) -> None:
+    """Environment, directory and output of a run; the facts of the machine, which stays the same, are gathered once."""
+    from skillrun import facts
+
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    os.chdir(asked["cwd"])
+    output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for here, there in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(here, there)
+    known, gather = Path(asked["facts"]), facts.gather
+
+    def once(*given: Any, **more: Any) -> dict[str, Any]:
+        if not known.exists():
+            fresh = known.with_suffix(f".{os.getpid()}")
+            fresh.write_text(json.dumps(gather(*given, **more)))
+            fresh.rename(known)
+        found: dict[str, Any] = json.loads(known.read_text())
+        return {**found, "user": {**found["user"], "home": os.environ["HOME"]}}
+
+    facts.gather = once
+
+
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))
+    if sys.argv[1] == "serve":
+        serve()
+    else:
+        sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))

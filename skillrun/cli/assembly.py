@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import re
-import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from skillrun.cli.group import Problem
 from skillrun.cli.options import Options
 from skillrun.cli.person import Nobody, TerminalPerson, find_person
 from skillrun.drift import keep_to_declared
-from skillrun.events import SCHEMA, Decision, Event, Noted, Outcome, Result, RunEnded, RunStarted
+from skillrun.events import SCHEMA, Decision, Event, Noted, Outcome, RunEnded, RunStarted
 from skillrun.executor import Executor
 from skillrun.journal import (
     Busy,
@@ -33,11 +32,11 @@ from skillrun.journal import (
     lock,
     new_run,
     read_events,
-    shell_left,
+    read_stamped,
     turns,
 )
 from skillrun.plan import keep_plan, known_plan
-from skillrun.ports import Brief, Command, Model, Place, Target
+from skillrun.ports import Brief, Model, Place, Target
 from skillrun.secrets import Vault, stored
 from skillrun.session import Conclude, Session, ended_by_signals, ended_by_time, pull
 from skillrun.skill import Check, Skill
@@ -196,14 +195,16 @@ def drive(
     `notes`: what the person must know before anything is done.
     """
     from skillrun.cli.limits import budget
+    from skillrun.cli.pickup import pick_up
     from skillrun.facts import gather
 
     asked_for = _asked_for(run)  # before the facts: a client it needs is imported while they are gathered
     facts = gather(getattr(target, "underneath", target), versions=_programs(run.skill))
     place = _place(facts, target)
-    place = dataclasses.replace(place, cwd=_restored(target, earlier) or place.cwd)
+    picked = pick_up(target, earlier, read_stamped(run.folder.journal)[-1][0] if earlier else "")
+    place = picked.at(place)
     model = _after_plan(run, facts, asked_for)
-    known = turns(earlier)
+    known = picked.told(turns(earlier))
     started = RunStarted(
         run_id=run.folder.id,
         verb=run.verb,
@@ -240,7 +241,7 @@ def drive(
         turns=known,
         conclude=conclude,
         resumed=bool(earlier),
-        notes=notes,
+        notes=(*notes, *picked.notes),
     )
     journal = Journal(run.folder)
     try:
@@ -261,24 +262,6 @@ def drive(
     if end.outcome is Outcome.VERIFIED and target.name in ("local", "journalled"):
         keep_plan(read_events(run.folder.journal))
     return end
-
-
-def _restored(target: Target, earlier: Sequence[Event]) -> str:
-    """Put a resumed run's shell back where it stood, without what is secret or gone by now; returns its directory."""
-    cwd, exports = shell_left(earlier)
-    lines = [f"cd -- {shlex.quote(cwd)}"] if cwd else []
-    for name, value in exports.items():
-        if name.isidentifier() and name not in ("PWD", "OLDPWD", "SHLVL", "_") and "[secret" not in (value or ""):
-            lines.append(f"unset -v {name}" if value is None else f"export {name}={shlex.quote(value)}")
-    if not lines:
-        return ""
-    stream = target.run(Command("\n".join(lines), id="restore"))
-    while True:
-        try:
-            next(stream)
-        except StopIteration as done:
-            result: Result = done.value
-            return result.cwd
 
 
 def _programs(skill: Skill) -> list[str]:

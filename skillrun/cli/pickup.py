@@ -1,0 +1,101 @@
+"""Picking a run up where it stopped: its shell as it was, and a word on what could not be had again."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from skillrun.events import Event, Finished, Noted, Result, State, Turn
+from skillrun.journal import shell_left
+from skillrun.ports import Command, Place, Target
+
+_NEVER = ("PWD", "OLDPWD", "SHLVL", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class PickedUp:
+    """A resumed run's new shell: where it stands, and in words what differs from the old one."""
+
+    cwd: str = ""
+    differs: tuple[str, ...] = ()
+    exports: Mapping[str, str] = field(default_factory=dict)
+    created: frozenset[str] = frozenset()
+    """What the run had made by then, and may still remove without a question."""
+
+    def at(self, place: Place) -> Place:
+        """The place the policy judges by, as the run had made it."""
+        variables = {**place.variables, **self.exports}
+        return replace(place, cwd=self.cwd or place.cwd, variables=variables, created=place.created | self.created)
+
+    @property
+    def notes(self) -> tuple[Noted, ...]:
+        """For the person."""
+        return tuple(Noted(text, "warning") for text in self.differs)
+
+    def told(self, turns: Sequence[Turn]) -> list[Turn]:
+        """The turns, the last result saying that a new shell began after it: for the model, which would rely on the old one."""
+        if not turns or not turns[-1].results:
+            return list(turns)
+        *before, last = turns
+        call, result = last.results[-1]
+        where = f" It stands in {self.cwd}." if self.cwd else ""
+        words = [f"skillrun stopped here and was started again, with a new shell.{where}", *self.differs]
+        note = "\n".join(filter(None, (result.note, "; ".join(words))))
+        return [*before, replace(last, results=(*last.results[:-1], (call, replace(result, note=note))))]
+
+
+def pick_up(target: Target, events: Sequence[Event], last_seen: str = "", uptime: Path = Path("/proc/uptime")) -> PickedUp:
+    """Put a resumed run's shell back where it stood, without what is secret or gone by now.
+
+    `last_seen`: when the last event was written, as the journal has it. Nothing for a run that is not resumed.
+    """
+    if not events:
+        return PickedUp()
+    cwd, exports = shell_left(events)
+    differs = ["the machine was restarted since then: what ran is gone, /tmp may be empty"] * _restarted(last_seen, uptime)
+    again: dict[str, str | None] = {}
+    for name, value in exports.items():
+        if "[secret" in (value or ""):
+            differs.append(f"the variable {name} is not set again, it held a secret")
+        elif name.isidentifier() and name not in _NEVER:
+            again[name] = value
+    if jobs := _jobs(events):
+        differs.append(f"background jobs are out of reach, look whether they still run: {', '.join(jobs)}")
+    stands = _put_back(target, cwd, again)
+    if cwd and stands != cwd:
+        differs.append(f"the directory {cwd} cannot be entered any more, going on in {stands or 'the home directory'}")
+    created = frozenset(path for event in events if isinstance(event, Finished) for path in event.result.created)
+    return PickedUp(stands, tuple(differs), {name: value for name, value in again.items() if value is not None}, created)
+
+
+def _put_back(target: Target, cwd: str, exports: Mapping[str, str | None]) -> str:
+    """Set directory and variables in the target's shell; returns where it stands then, empty when nothing was to be done."""
+    lines = [f"cd -- {shlex.quote(cwd)}"] if cwd else []
+    lines += [f"unset -v {name}" if value is None else f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
+    if not lines:
+        return ""
+    stream = target.run(Command("\n".join(lines), id="restore"))
+    while True:
+        try:
+            next(stream)
+        except StopIteration as done:
+            result: Result = done.value
+            return result.cwd
+
+
+def _jobs(events: Sequence[Event]) -> list[str]:
+    found = (event.result for event in events if isinstance(event, Finished))
+    return list(dict.fromkeys(result.job for result in found if result.state is State.BACKGROUND and result.job))
+
+
+def _restarted(last_seen: str, uptime: Path) -> bool:
+    """Did the machine start after this moment? No where that cannot be told."""
+    try:
+        started = time.time() - float(uptime.read_text().split()[0])
+        return started > datetime.datetime.fromisoformat(last_seen).timestamp() + 60
+    except (OSError, ValueError, IndexError):
+        return False
