@@ -168,7 +168,7 @@ class Executor:
         """The call to carry out (edited or unpacked), the decision on it, and the result instead where it may not be."""
         while True:
             try:
-                script = unpack(call.command) if call.name == "shell" else None
+                script = unpack(call.command) if call.name in ("shell", CHECK) else None
                 if script is None or hasattr(self.target, "underneath"):  # a simulated dry run fetches nothing
                     decision = self._judge(call)
                 else:

@@ -28,6 +28,7 @@ def judge_call(call: Invocation) -> None:
         if child is None:
             if ANY.search(operands[0]) or "*" not in program.sub:
                 call.findings.add(EffectKind.UNKNOWN, f"{program.name} {operands[0]}", "not known to this policy")
+                _option_roles(call, program)
                 return
             child = program.sub["*"]
             rest = operands
@@ -37,17 +38,23 @@ def judge_call(call: Invocation) -> None:
     call.operands = operands
     if call.quiet:
         return
-    for option, value in call.options:
-        role = program.value.get(option, program.flag.get(option, ""))
-        if role and role.split()[0] not in ("note", "index"):
-            apply(call, role, value)
-            if program.family == "shells" and role in ("code", "module"):
-                operands = call.operands = []
+    operands = _option_roles(call, program)
     for role in program.always:
         apply(call, role, "", f"by {program.manager}" if program.manager else "")
     if not operands and program.bare and not any(program.value.get(name) in ("code", "module") for name, _ in call.options):
         apply(call, program.bare, "")
     _operands(call, program, operands)
+
+
+def _option_roles(call: Invocation, program: Program) -> list[str]:
+    """Apply the roles of the options; the operands that are left: a program told what to run in an option has none."""
+    for option, value in call.options:
+        role = program.value.get(option, program.flag.get(option, ""))
+        if role and role.split()[0] not in ("note", "index"):
+            apply(call, role, value)
+            if program.family == "shells" and role in ("code", "module"):
+                call.operands = []
+    return call.operands
 
 
 def _options(call: Invocation, program: Program, rest: list[str]) -> list[str]:
@@ -60,6 +67,9 @@ def _options(call: Invocation, program: Program, rest: list[str]) -> list[str]:
         if argument == "--":
             operands.extend(rest[i:])
             break
+        if argument[:1] == "+" and "+" in program.flag:
+            _option(call, program, "+", argument[1:])
+            continue
         if len(argument) < 2 or argument[0] not in "-+" or (argument[0] == "+" and argument not in program.flag):
             if program.strict and argument and ANY.match(argument[0]) and not program.sub:
                 call.findings.add(EffectKind.UNKNOWN, argument, f"may be any option of {program.name}")

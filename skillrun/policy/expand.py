@@ -22,12 +22,22 @@ _SUM = re.compile(r"[\d\s()+*-]{1,40}\Z")
 
 
 class Expander:
-    """Expands words in a shell. `run` judges a program inside a substitution and gives its output."""
+    """Expands words in a shell. `run` judges a program inside a substitution and gives its output.
 
-    def __init__(self, unknowns: Unknowns, run: Callable[[Sub, Shell], str], calculates: Callable[[Shell], None]) -> None:
+    `calculates` is told where arithmetic evaluates variables, `evaluates` where the text of one is taken as shell text.
+    """
+
+    def __init__(
+        self,
+        unknowns: Unknowns,
+        run: Callable[[Sub, Shell], str],
+        calculates: Callable[[Shell], None],
+        evaluates: Callable[[str, Shell], object],
+    ) -> None:
         self.unknowns = unknowns
         self.run = run
         self.calculates = calculates
+        self.evaluates = evaluates
 
     # --- to arguments ------------------------------------------------------------------------------
 
@@ -168,6 +178,10 @@ class Expander:
         if var.prefix == "!" or var.op in (":", "@"):
             self.calculates(shell)
         values = self._plain_value(var, shell)
+        if var.op == "@" and any(isinstance(part, Lit) and part.text == "P" for part in var.word):
+            for value in values or [self.unset(var.name)]:
+                if not known(value):
+                    self.evaluates(value, shell)
         if var.prefix == "#":
             if values and all(certain(value) for value in values):
                 return [str(len(value)) for value in values]
@@ -175,6 +189,8 @@ class Expander:
         if var.prefix == "!":
             names = values or []
             found = [value for name in names for value in shell.variables.get(name, ())]
+            if var.op and var.op != "@":
+                return self._operated(var, found or None, shell)
             return found or [self.unknowns.new(Unknown("variable", f"${{!{var.name}}}"))]
         if var.op:
             return self._operated(var, values, shell)
@@ -243,7 +259,7 @@ class Expander:
         if source is not None:
             return [self.unknowns.new(Unknown("fetched", label, source=source))]
         kinds = {item.kind for value in (values or []) for item in self.unknowns.of(value)}
-        kind = "output" if "output" in kinds else "machine" if kinds == {"machine"} else "variable"
+        kind = "output" if "output" in kinds else "machine" if kinds and kinds <= {"machine", "below"} else "variable"
         return [self.unknowns.new(Unknown(kind, label))]
 
 

@@ -32,7 +32,7 @@ class Floor:
 class Findings:
     """Effects in the order they were met, each once, and the floor rules that were reached."""
 
-    __slots__ = ("effects", "executables", "floors", "place", "unknowns")
+    __slots__ = ("effects", "executables", "floors", "fresh", "place", "unknowns")
 
     def __init__(self, place: Place, budget: int = BUDGET) -> None:
         self.place = place
@@ -40,6 +40,8 @@ class Findings:
         self.effects: dict[Effect, None] = {}
         self.floors: dict[Floor, None] = {}
         self.executables: dict[str, None] = {}
+        self.fresh = False
+        """A process of its own runs this: a variable that it does not set is empty, not left over from a command before."""
 
     def add(self, kind: EffectKind, subject: str = "", detail: str = "") -> None:
         """Note an effect; subject and detail are made readable."""
@@ -76,6 +78,12 @@ class Findings:
         """The kind of unknown a path begins with: then nothing can be said about where it lies."""
         lead = path[:1]
         return self.unknowns.of(lead)[0].kind if lead and ANY.match(lead) else ""
+
+    def read_tree(self, path: str, detail: str = "") -> None:
+        """Reading a path with everything below it."""
+        self.read(path, detail)
+        if paths.holds_secrets(path, self.place.home) and not paths.is_kind(path, "secret", self.place.home):
+            self.add(EffectKind.SECRET_READ, path, "the secrets that lie below it")
 
     def write(self, path: str, detail: str = "") -> None:
         """Writing a path, and what that means where it lies: persistence, accounts, an agent's settings, ..."""
@@ -126,6 +134,8 @@ class Findings:
             return
         home = self.place.home
         self._protected(path)
+        if any(item.kind == "below" for item in self.unknowns.of(path[-1:])):
+            self.tree(path[:-1], "; everything below it")
         if paths.is_kind(path, "disk", home):
             self.device(path, "delete")
         for kind, meaning in ((EffectKind.AGENT_CONTROL, "agent"), (EffectKind.PERSISTENCE, "persistence")):
@@ -138,7 +148,7 @@ class Findings:
         """The floor under removing a whole tree."""
         unknown = self.unknowns.of(path)
         shown = self.unknowns.show(path)
-        if any(item.kind == "variable" and not item.guarded for item in unknown):
+        if not self.fresh and any(item.kind == "variable" and not item.guarded for item in unknown):
             self.floor("unset-variable", f"{shown}: the variable may be empty or anything; write the path out, or use ${{X:?}}")
             return
         if len(path) > MAX_PATH:

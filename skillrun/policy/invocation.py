@@ -49,7 +49,8 @@ class Invocation:
     def reads(self, text: str, remark: str = "") -> None:
         """It reads the file this argument names."""
         if text and text != "-":
-            self.findings.read(self.path(text), remark)
+            read = self.findings.read_tree if "recursive" in self.notes else self.findings.read
+            read(self.path(text), remark)
 
     def writes(self, text: str, remark: str = "") -> None:
         """It writes the file this argument names; what its table words as a sentence stays one."""

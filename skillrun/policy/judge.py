@@ -120,15 +120,18 @@ class Judge:
 
     def script_findings(self, text: str, place: Place) -> Findings:
         """The effects of a whole script file."""
-        return self.read(text, place, *SCRIPT_LIMITS)
+        return self.read(text, place, *SCRIPT_LIMITS, fresh=True)
 
-    def read(self, command: str, place: Place, budget: int = BUDGET, max_parts: int = MAX_PARTS) -> Findings:
-        """The effects of shell text."""
+    def read(
+        self, command: str, place: Place, budget: int = BUDGET, max_parts: int = MAX_PARTS, fresh: bool = False
+    ) -> Findings:
+        """The effects of shell text. `fresh`: a process of its own runs it, so a variable it does not set is empty."""
         from skillrun.policy.reading import Reading
         from skillrun.policy.specials import SPECIALS
         from skillrun.policy.state import Shell
 
         reading = Reading(place, SPECIALS, budget, max_parts)
+        reading.findings.fresh = fresh
         hide_and_seek(command, reading.findings)
         try:
             reading.text(command, Shell.at(place))

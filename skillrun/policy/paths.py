@@ -125,6 +125,13 @@ def is_kind(path: str, kind: str, home: str) -> bool:
     return any(expression.match(sample) for sample in _table()[kind]["samples"])
 
 
+def holds_secrets(directory: str, home: str) -> bool:
+    """Do secrets usually lie below this directory (a home, `~/.config`, `/etc`)? Whoever reads it whole reads them."""
+    below = directory.rstrip("/") + "/"
+    known = (home.rstrip("/") + sample[1:] for sample in _table()["secret"]["samples"] if sample.startswith("~/."))
+    return any(sample.startswith(below) for sample in (*known, "/etc/shadow", "/root/.ssh/id_rsa", "/run/secrets/token"))
+
+
 def _loosely(path: str) -> re.Pattern[str]:
     """What a glob or a half-known path may become."""
     path = _SET.sub(QUESTION, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
 import re
 import shlex
@@ -14,7 +15,7 @@ from skillrun.policy.findings import BUDGET
 from skillrun.policy.invocation import Invocation
 from skillrun.policy.knowledge import Program, lookup
 from skillrun.policy.state import Shell
-from skillrun.policy.unknown import Unknown, certain, plain
+from skillrun.policy.unknown import Unknown, certain, known, plain
 from skillrun.policy.variables import judge_variable
 from skillrun.policy.walking import Walker
 from skillrun.ports import Place
@@ -27,6 +28,30 @@ from skillrun.shell.nodes import (
 
 _BIN = frozenset(f"{root}/{name}" for root in ("", "/usr", "/usr/local", "/opt/homebrew", "/snap") for name in ("bin", "sbin"))
 _HOME_BIN = ("/.local/bin", "/.cargo/bin", "/go/bin", "/.npm-global/bin", "/bin", "/.bun/bin", "/.deno/bin")
+
+
+def _matching(name: str) -> list[str]:
+    """Dangerous programs that a glob may become: what is removed, written or formatted counts, whichever it is."""
+    return [each for each in _DESTRUCTIVE if fnmatch.fnmatchcase(each, plain(name).rpartition("/")[2])]
+
+
+_DESTRUCTIVE = (
+    "rm",
+    "dd",
+    "mv",
+    "shred",
+    "find",
+    "chmod",
+    "chown",
+    "tee",
+    "sh",
+    "bash",
+    "env",
+    "xargs",
+    "kill",
+    "pkill",
+    "busybox",
+)
 _NAMING = frozenset(
     (
         *("printf", "read", "unset", "test", "[", "declare", "typeset", "local", "export", "readonly"),
@@ -62,7 +87,7 @@ class Reading(Walker):
             lists = [[*each, *(assign.name for assign in node.declares)] for each in lists]
         before = shell.stdin
         prefix = bool(node.words)
-        saved = {}
+        saved, interval = {}, shell.interval
         for assign in node.assigns:
             if prefix:
                 saved[assign.name] = shell.variables.get(assign.name)
@@ -79,6 +104,8 @@ class Reading(Walker):
                 shell.variables.pop(name, None)
             else:
                 shell.variables[name] = old
+        if "IFS" in saved:
+            shell.interval = interval
         shell.stdin = before
         return self.store(output, target, shell) if target is not None else output
 
@@ -229,6 +256,8 @@ class Reading(Walker):
             self.findings.add(EffectKind.RUN_FETCHED, source, "its first word is the program")
         else:
             self.findings.add(EffectKind.RUN_CODE, name, "which program this is, is not known")
+            for match in _matching(name) if known(name) and not shell.calls else ():
+                self.run([match, *argv[1:]], shell.fork())
         return self.unknowns.new(Unknown("output", "$(…)"))
 
     def run_file(self, name: str, argv: list[str], shell: Shell) -> str:

@@ -23,7 +23,9 @@ _GLOB_NO_SET = str.maketrans({"*": STAR, "?": QUESTION})
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Why a part is not known. `kind`: variable | output | fetched | number | machine | temporary | any."""
+    """Why a part is not known. `kind`: variable | output | fetched | number | machine | below | temporary | any.
+
+    `below`: each of all the paths below what stands before it (`find DIR`)."""
 
     kind: str
     label: str

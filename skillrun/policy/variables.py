@@ -22,11 +22,18 @@ _INDEX = re.compile(
     r"|ALL|all|ftp)_(?:PROXY|proxy)"
 )
 _DEFENCE = re.compile(
-    r"NODE_TLS_REJECT_UNAUTHORIZED|PYTHONHTTPSVERIFY|GIT_SSL_NO_VERIFY|GIT_SSL_CAINFO|(?:CURL|REQUESTS)_CA_BUNDLE"
-    r"|SSL_CERT_(?:FILE|DIR)|NODE_EXTRA_CA_CERTS|GONOSUMCHECK|GONOSUMDB|GOSUMDB|GOINSECURE|GOFLAGS|PIP_TRUSTED_HOST"
+    r"NODE_TLS_REJECT_UNAUTHORIZED|PYTHONHTTPSVERIFY|GIT_SSL_NO_VERIFY|GONOSUMCHECK|GONOSUMDB|GOSUMDB|GOINSECURE|GOFLAGS|PIP_TRUSTED_HOST"
     r"|NPM_CONFIG_STRICT_SSL|npm_config_strict_ssl|HOMEBREW_NO_INSECURE_REDIRECT|ANSIBLE_HOST_KEY_CHECKING|HISTFILE"
     r"|HISTSIZE|HISTFILESIZE|HISTCONTROL|HISTIGNORE|AUDIT\w*"
 )
+_TRUST = re.compile(
+    r"(?:CURL|REQUESTS|AWS)_CA_BUNDLE|SSL_CERT_(?:FILE|DIR)|NODE_EXTRA_CA_CERTS|GIT_SSL_(?:CAINFO|CAPATH)|CARGO_HTTP_CAINFO"
+    r"|PIP_CERT|(?:NPM_CONFIG|npm_config)_cafile|NPM_CONFIG_CAFILE|DENO_CERT|NIX_SSL_CERT_FILE|GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
+)
+_SYSTEM_TRUST = re.compile(
+    r"/(?:etc/(?:ssl|pki|ca-certificates)|usr/(?:local/)?share/ca-certificates|usr/lib/ssl|usr/share/pki|etc/openssl)(?:/[\w.+-]+)*"
+)
+"""Where a system keeps the certificates it trusts: root's own directories, and writing there counts by itself."""
 _AGENT = re.compile(r"ANTHROPIC_\w+|CLAUDE_\w+|OPENAI_\w+|SKILLRUN_\w+|OPENCLAW_\w+|GEMINI_\w+|MCP_\w+")
 _USUAL_PATH = re.compile(
     r"(?:/usr(?:/local)?)?/s?bin|/opt/[\w.+-]+(?:/[\w.+-]+)*/s?bin|/opt/homebrew/s?bin|/usr/local/[\w.+-]+/bin"
@@ -81,7 +88,12 @@ def judge_variable(findings: Findings, name: str, values: tuple[str, ...], expor
     shown = findings.unknowns.show(values[0]) if values else ""
     if name == "IFS":
         return
-    if _DEFENCE.fullmatch(name):
+    if _TRUST.fullmatch(name):
+        unchanged = (findings.place.variables.get(name),)
+        if values == unchanged or all(_system_trust(value) for value in values):
+            return
+        findings.add(EffectKind.DEFENCE_OFF, name, f"whose certificates are trusted: {shown or 'nobody knows'}")
+    elif _DEFENCE.fullmatch(name):
         findings.add(EffectKind.DEFENCE_OFF, name, shown)
     elif _LOADS.fullmatch(name):
         if _NAMES_TOOL.fullmatch(name) and all(value in _PLAIN_TOOLS for value in values):
@@ -91,6 +103,11 @@ def judge_variable(findings: Findings, name: str, values: tuple[str, ...], expor
         findings.add(EffectKind.UNKNOWN, name, f"where programs fetch from: {shown}")
     elif _AGENT.fullmatch(name):
         findings.add(EffectKind.AGENT_CONTROL, name, "settings of an agent")
+
+
+def _system_trust(value: str) -> bool:
+    """A file or directory of the system's own certificates. Empty is not: some programs then check nothing at all."""
+    return known(value) and ".." not in value and _SYSTEM_TRUST.fullmatch(value.rstrip("/")) is not None
 
 
 def _search_path(findings: Findings, value: str) -> None:

@@ -53,7 +53,7 @@ class Walker(ABC):
         self.max_parts = max_parts
         self.findings = Findings(place, budget)
         self.unknowns = self.findings.unknowns
-        self.expander = Expander(self.unknowns, self.substitution, self.hidden_arithmetic)
+        self.expander = Expander(self.unknowns, self.substitution, self.hidden_arithmetic, self.prompt)
         self.depth = 0
         self.documents = 0
 
@@ -97,12 +97,12 @@ class Walker(ABC):
             self.findings.add(EffectKind.RUN_CODE, by, f"part of it is not known: {shown[:120]}")
         if len(text.strip()) == 1 and not known(text):
             return self.unknowns.new(Unknown("output", "…"))
-        return self.text(plain(text), shell)
+        return self.text(plain(text).replace("\0", ""), shell)
 
     def substitution(self, sub: Sub, shell: Shell) -> str:
         """The value of `$(...)`; for `<(...)` a path that has it as content."""
         if sub.kind == "$":
-            return self.sequence(sub.body, shell.fork())[:MAX_OUTPUT]
+            return self.sequence(sub.body, shell.fork())[:MAX_OUTPUT].replace("\0", "")
         self.documents += 1
         path = f"/dev/fd/{62 + self.documents}"
         inner = shell.fork()
@@ -255,6 +255,10 @@ class Walker(ABC):
                 self.findings.add(EffectKind.RUN_CODE, f"${name}", "arithmetic runs the commands inside it")
                 for value in values:
                     self.code(value.replace("[", " ").replace("]", " "), shell.fork(), "arithmetic")
+
+    def prompt(self, text: str, shell: Shell) -> None:
+        """`${x@P}` expands a text as a prompt: substitutions in it are run."""
+        self.code(text, shell.fork(), "a prompt")
 
     def redirected(self, node: Redirected, shell: Shell) -> str:
         """A compound command with redirections."""

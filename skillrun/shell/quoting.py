@@ -23,13 +23,12 @@ def _decoded(match: re.Match[str]) -> str:
 
 
 def unescape(text: str) -> str:
-    """Backslash escapes as `$'...'`, `echo -e` and `printf` understand them. As in bash, a NUL ends the text."""
-    value = _ESCAPE.sub(_decoded, text)
-    return value.split("\0", 1)[0]
+    """Backslash escapes as `$'...'`, `echo -e` and `printf` understand them."""
+    return _ESCAPE.sub(_decoded, text)
 
 
 def ansi_c(text: str, start: int) -> tuple[str, int]:
-    """Decode `$'...'` whose first character is at `start`; also where it ends (-1: it is not closed)."""
+    """Decode `$'...'` whose first character is at `start`; also where it ends (-1: it is not closed). A NUL ends the text."""
     i = start
     while True:
         end = text.find("'", i)
@@ -37,5 +36,5 @@ def ansi_c(text: str, start: int) -> tuple[str, int]:
             return "", -1
         escape = text.find("\\", i, end)
         if escape < 0:
-            return unescape(text[start:end]), end + 1
+            return unescape(text[start:end]).split("\0", 1)[0], end + 1
         i = escape + 2

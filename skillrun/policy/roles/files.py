@@ -15,6 +15,12 @@ def _read(call: Invocation, value: str, argument: str) -> None:
     call.reads(value, argument)
 
 
+def _link(call: Invocation, value: str, _argument: str) -> None:
+    """A link to a secret is another way to read it."""
+    if paths.is_kind(call.path(value), "secret", call.findings.place.home):
+        call.reads(value, "linked")
+
+
 def _write(call: Invocation, value: str, argument: str) -> None:
     call.writes(value, argument)
 
@@ -106,7 +112,7 @@ def _archive(call: Invocation, _value: str, _argument: str) -> None:
         findings.write(directory, "unpacked into it")
     elif tar.mode not in ("", "t"):
         for member in tar.members:
-            findings.read(paths.absolute(member, directory, findings.place))
+            findings.read_tree(paths.absolute(member, directory, findings.place))
 
 
 def _unpack(call: Invocation, _value: str, _argument: str) -> None:
@@ -117,6 +123,7 @@ def _unpack(call: Invocation, _value: str, _argument: str) -> None:
 ROLES: dict[str, Role] = {
     "read": _read,
     "write": _write,
+    "link": _link,
     "append": _write,
     "create": _create,
     "delete": _delete,

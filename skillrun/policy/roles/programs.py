@@ -38,6 +38,22 @@ def _command(call: Invocation, value: str, _argument: str) -> None:
         call.evaluate(value.split() if value else [])
 
 
+def _write_or_pipe(call: Invocation, value: str, argument: str) -> None:
+    """A file, or behind `|` or `!` a command that is given the output."""
+    if value.startswith(("|", "!")):
+        _code(call, value, argument)
+    else:
+        call.writes(value, argument)
+
+
+def _ssh_option(call: Invocation, value: str, _argument: str) -> None:
+    name = re.split(r"[\s=]", value.strip(), maxsplit=1)[0].lower()
+    if "command" in name or name in ("include", "knownhostscommand", "pkcs11provider", "securitykeyprovider"):
+        _code(call, value, "")
+    elif name in ("stricthostkeychecking", "userknownhostsfile", "globalknownhostsfile", "checkhostip"):
+        call.findings.add(EffectKind.DEFENCE_OFF, plain(value), "whose machine answers is not checked")
+
+
 def _module(call: Invocation, value: str, _argument: str) -> None:
     """`python -m NAME ...`: some modules are programs that are known by themselves."""
     position = call.argv.index(value) if value in call.argv else len(call.argv)
@@ -109,6 +125,8 @@ ROLES: dict[str, Role] = {
     "command": _command,
     "killing": _kill,
     "module": _module,
+    "ssh-option": _ssh_option,
+    "write-or-pipe": _write_or_pipe,
     "git-setting": _git_setting,
     "git-setting-name": _git_setting_name,
     "crontab": _crontab,

@@ -80,9 +80,17 @@ def _read(reading: Reading, argv: list[str], shell: Shell) -> str:
             names.append(word)
     line = shell.stdin.split("\n", 1)[0]
     source = reading.unknowns.fetched(shell.stdin)
-    for name in names or ["REPLY"]:
-        if len(names) == 1 and known(shell.stdin) and shell.stdin.count("\n") <= 1 and shell.stdin:
+    certainly = bool(shell.stdin) and known(shell.stdin) and shell.stdin.count("\n") <= 1
+    words = _broken(line, shell.interval) if certainly else []
+    if argv[0] == "read" and certainly and names and any(re.fullmatch(r"-\w*a", word) for word in argv[1:]):
+        shell.arrays[names[0]] = words
+        shell.variables.pop(names[0], None)
+        return ""
+    for position, name in enumerate(names or ["REPLY"]):
+        if len(names) <= 1 and certainly:
             value = line.strip()
+        elif (certainly and position < len(names) - 1) or (certainly and len(words) <= len(names)):
+            value = words[position] if position < len(words) else ""
         elif source is not None:
             value = reading.unknowns.new(Unknown("fetched", f"${name}", source=source))
         else:
@@ -90,6 +98,13 @@ def _read(reading: Reading, argv: list[str], shell: Shell) -> str:
         shell.variables[name] = (value,)
         shell.arrays.pop(name, None)
     return ""
+
+
+def _broken(line: str, interval: str) -> list[str]:
+    """A line as `read` breaks it."""
+    for mark in interval:
+        line = line.replace(mark, "\0")
+    return [word for word in line.split("\0") if word]
 
 
 def _printenv(reading: Reading, argv: list[str], _shell: Shell) -> str:

@@ -69,12 +69,25 @@ def _copy(reading: Reading, argv: list[str], shell: Shell) -> str:
     reading.by_table(argv, shell)
     operands = [reading.path(word, shell) for word in argv[1:] if not word.startswith("-")]
     if len(operands) >= 2:
+        _into_directory(reading, operands)
         for source in operands[:-1]:
             if source in shell.files:
                 content = shell.files[source]
                 shell.files[operands[-1]] = content
                 shell.files[operands[-1].rstrip("/") + "/" + posixpath.basename(source)] = content
     return ""
+
+
+def _into_directory(reading: Reading, operands: list[str]) -> None:
+    """The last operand may be a directory: what would lie in it counts where that means more."""
+    home, target = reading.place.home, operands[-1]
+    for source in operands[:-1]:
+        inside = f"{target.rstrip('/')}/{posixpath.basename(source)}"
+        if any(paths.is_kind(inside, kind, home) and not paths.is_kind(target, kind, home) for kind in _MEANING_MORE):
+            reading.findings.write(inside, "if that is a directory")
+
+
+_MEANING_MORE = ("persistence", "agent", "sudoers", "defence", "protection")
 
 
 def _dd(reading: Reading, argv: list[str], shell: Shell) -> str:

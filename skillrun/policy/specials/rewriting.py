@@ -56,7 +56,7 @@ def _filter(reading: Reading, argv: list[str], shell: Shell) -> str:
     source = reading.unknowns.fetched(data)
     if source is not None:
         return reading.unknowns.new(Unknown("fetched", f"$({argv[0]} …)", source=source))
-    kind = "machine" if data and kinds <= {"machine"} and files == [] else "output"
+    kind = "machine" if data and kinds <= {"machine", "below"} and files == [] else "output"
     return reading.unknowns.new(Unknown(kind, f"$({argv[0]} …)", secret=any(item.secret for item in items)))
 
 
@@ -140,7 +140,7 @@ def _filter_output(reading: Reading, argv: list[str], shell: Shell, files: list[
     if source is not None:
         return reading.unknowns.new(Unknown("fetched", f"$({argv[0]} …)", source=source))
     items = reading.unknowns.of(data)
-    machine = bool(items) and all(item.kind == "machine" for item in items)
+    machine = bool(items) and all(item.kind in ("machine", "below") for item in items)
     return reading.unknowns.new(
         Unknown("machine" if machine else "output", f"$({argv[0]} …)", secret=any(i.secret for i in items))
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from skillrun.events import EffectKind
 from skillrun.policy import filters
@@ -12,6 +13,7 @@ from skillrun.policy.unknown import ANY, STAR, Unknown, certain, globbed, known,
 from skillrun.policy.variables import judge_variable
 from skillrun.shell.quoting import unescape
 
+_ENV_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _RELEASE = [
     "ID",
     "ID_LIKE",
@@ -65,27 +67,26 @@ def _command(reading: Reading, argv: list[str], shell: Shell) -> str:
 def _env(reading: Reading, argv: list[str], shell: Shell) -> str:
     words = argv[1:]
     inner = shell.fork()
+    options = True
     while words:
         word = words[0]
-        if word in ("-u", "--unset", "-C", "--chdir"):
+        if options and word in ("-u", "--unset", "-C", "--chdir"):
             if word in ("-C", "--chdir") and len(words) > 1:
                 inner.cwd = reading.path(words[1], inner)
             words = words[2:]
-        elif word.startswith("--chdir="):
+        elif options and word.startswith("--chdir="):
             inner.cwd = reading.path(word[8:], inner)
             words = words[1:]
-        elif word in ("-S", "--split-string") or word.startswith(("-S", "--split-string=", "-vS")):
+        elif options and word.startswith(("-S", "--split-string", "-vS")):
             text = (
                 words[1]
                 if word in ("-S", "--split-string") and len(words) > 1
                 else re.sub(r"^(--split-string=|-v?S)", "", word)
             )
             rest = words[2:] if word in ("-S", "--split-string") else words[1:]
-            return _env(reading, ["env", *plain(text).split(), *rest], inner)
-        elif word == "--":
-            words = words[1:]
-            break
-        elif word.startswith("-"):
+            return _env(reading, ["env", *_split_string(reading, text, inner), *rest], inner)
+        elif word.startswith("-") and options:
+            options = word != "--"
             words = words[1:]
         elif "=" in word and certain(word.split("=", 1)[0]):
             name, _, value = word.partition("=")
@@ -98,6 +99,16 @@ def _env(reading: Reading, argv: list[str], shell: Shell) -> str:
         return reading.run(words, inner)
     reading.findings.add(EffectKind.SECRET_READ, "the environment", "all variables are shown")
     return reading.unknowns.new(Unknown("output", "$(env)", secret=True))
+
+
+def _split_string(reading: Reading, text: str, shell: Shell) -> list[str]:
+    """The words of `env -S`: quotes, `\\_` for a blank, `${NAME}` from the environment."""
+    text = re.sub(r"\\([_nrtvf])", " ", plain(text))
+    text = _ENV_VARIABLE.sub(lambda m: shell.variables.get(m[1], (reading.expander.unset(m[1]),))[0], text)
+    try:
+        return shlex.split(text.partition("\\c")[0])
+    except ValueError:
+        return [reading.unknowns.new(Unknown("output", text[:80]))]
 
 
 def _shell(reading: Reading, argv: list[str], shell: Shell) -> str:
@@ -179,6 +190,8 @@ def _xargs(reading: Reading, argv: list[str], shell: Shell) -> str:
         items = [reading.unknowns.new(Unknown("output", "each line of input"))]
     inner = shell.fork()
     inner.stdin = ""
+    if replace and delimiter is None and known(shell.stdin):
+        items = [line.strip(" \t") for line in shell.stdin.split("\n") if line.strip()] or items
     if replace:
         output = ""
         for item in items[:8]:
@@ -226,9 +239,10 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
             i += 1
         elif not certain(word) and not known(word) and len(word) == 1:
             reading.findings.add(EffectKind.UNKNOWN, word, "may be any option of find")
-    below = reading.unknowns.new(Unknown("machine", "…"))
+    below = reading.unknowns.new(Unknown("machine" if narrowed else "below", "…"))
     named = next((globbed(words[i + 1]) for i, word in enumerate(words[:-1]) if word in ("-name", "-iname")), "")
-    return "".join(f"{reading.path(start, shell)}/{below}{named}\n" for start in starts)
+    end = "\0" if "-print0" in words else "\n"
+    return "".join(f"{reading.path(start, shell)}/{below}{named}{end}" for start in starts)
 
 
 def _found(start: str, narrowed: bool) -> str:
