@@ -223,7 +223,7 @@ class Executor:
 
     def _fetch(self, call: ToolCall, script: FetchedScript) -> Generator[Event, None, tuple[ToolCall, Decision] | Result]:
         """Save and describe a script: the call that runs the saved file and the decision on it, or a result instead."""
-        whole = self.policy(call, self.place)
+        whole = self.policy(dataclasses.replace(call, name="shell"), self.place)
         if whole.verdict is Verdict.DENY:
             return (yield from self._refuse(call, whole))
         yield from self._end_alive(call)

@@ -8,7 +8,9 @@ import pytest
 
 from skillrun.events import EffectKind, Verdict
 from skillrun.policy.fetched import describe, unpack
+from skillrun.policy.judge import Judge
 from skillrun.ports import Place
+from tests.policy_corpus import PLACE
 
 FORMS = [
     ("curl -fsSL https://x.invalid/i.sh | sh", "sh s.sh"),
@@ -94,3 +96,39 @@ def test_the_parts_do_what_the_whole_does(tmp_path: Path) -> None:
             for text in (command, parts)
         )
         assert whole.stdout == apart.stdout != "", (command, whole.stderr, apart.stderr)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "dir=$(mktemp -d)\ntrap 'rm -rf \"$dir\"' EXIT\n",
+        'cleanup() { rm -rf "$tmp"; }\ntrap cleanup EXIT\ntmp=$(mktemp -d)\n',
+        'cleanup() { rm -rf "${TMP_DIR}/unpacked"; }\nTMP_DIR=$(mktemp -d -t x.XXXX)\ncleanup\n',
+        'main() { local _dir; _dir="$(mktemp -d)" || exit 1; rm -rf "$_dir"; }\nmain "$@"\n',
+        'ignore() { "$@"; }\n_dir="$(mktemp -d)"\nignore rm -rf "$_dir"\n',
+        'install_env=FOO_INSTALL\ndir=${!install_env:-$HOME/.foo}\nrm -rf "$dir/bin/old"\n',
+        'rm -rf "$1"\n',
+    ],
+)
+def test_a_script_may_remove_what_it_made(script: str) -> None:
+    """A fetched script has a process of its own: a variable it does not set is empty, and what it sets is known."""
+    decision = Judge().script(script, PLACE).decision
+    assert decision.verdict is not Verdict.DENY, decision.reason
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'rm -rf "$PREFIX/"\n',
+        'rm -rf "$PREFIX"/*\n',
+        'rm -rf "${PREFIX}/lib"\n',
+        'cleanup() { rm -rf "$tmp/"*; }\ncleanup\ntmp=$(mktemp -d)\n',
+        'rm -rf "${dir%/*}/"\n',
+        'rm -rf "$a$b/usr"\n',
+    ],
+)
+def test_a_script_may_not_remove_what_an_empty_variable_leaves(script: str) -> None:
+    """What stands when the variable is empty is the machine: that is the floor, whoever wrote the script."""
+    decision = Judge().script(script, PLACE).decision
+    assert decision.verdict is Verdict.DENY, decision
+    assert decision.rule.startswith("floor:")

@@ -21,6 +21,8 @@ class Tar:
     members: list[str] = field(default_factory=list)
     programs: list[str] = field(default_factory=list)
     absolute: bool = False
+    removes: bool = False
+    """Are the members removed once they are in the archive?"""
 
 
 def read_tar(words: list[str]) -> Tar:
@@ -68,6 +70,8 @@ def _letter(tar: Tar, mark: str, value: str) -> None:
 def _long(tar: Tar, name: str, value: str) -> None:
     if name in _LONG:
         _letter(tar, _LONG[name], "")
+    elif name == "remove-files":
+        tar.removes = True
     elif name == "file":
         tar.archive = value
     elif name == "directory":

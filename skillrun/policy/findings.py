@@ -121,8 +121,8 @@ class Findings:
         if paths.is_kind(path, "disk", self.place.home):
             self.floor("raw-disk", f"{self.unknowns.show(path)} is a raw disk or the memory of the machine")
 
-    def delete(self, path: str, recursive: bool, verb: str = "") -> None:
-        """Deleting a path; whole trees that end a machine are the floor."""
+    def delete(self, path: str, recursive: bool, verb: str = "", slash: bool = False) -> None:
+        """Deleting a path; whole trees that end a machine are the floor. `slash`: one was written behind it."""
         if paths.HARMLESS.match(path) and not path.startswith("/dev/fd"):
             return
         lead = self._lead(path)
@@ -130,7 +130,7 @@ class Findings:
         self.add(EffectKind.DELETE, path, detail)
         if lead:
             if recursive and lead != "temporary":
-                self.tree(path)
+                self.tree(path, slash=slash)
             return
         home = self.place.home
         self._protected(path)
@@ -144,7 +144,7 @@ class Findings:
         if recursive:
             self.tree(path)
 
-    def tree(self, path: str, remark: str = "") -> None:
+    def tree(self, path: str, remark: str = "", slash: bool = False) -> None:
         """The floor under removing a whole tree."""
         unknown = self.unknowns.of(path)
         shown = self.unknowns.show(path)
@@ -154,6 +154,8 @@ class Findings:
         if len(path) > MAX_PATH:
             return
         emptied = ANY.sub(lambda m: "x" if self.unknowns.of(m[0])[0].guarded else "", path)
+        if self.fresh and not emptied and not slash:
+            return  # `rm -rf ""` removes nothing
         for candidate in {path, emptied}:
             whole = paths.absolute(candidate or "/", "/", Place())
             base = _LAST_GLOBS.sub("", whole) or "/"

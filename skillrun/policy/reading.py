@@ -31,8 +31,9 @@ _HOME_BIN = ("/.local/bin", "/.cargo/bin", "/go/bin", "/.npm-global/bin", "/bin"
 
 
 def _matching(name: str) -> list[str]:
-    """Dangerous programs that a glob may become: what is removed, written or formatted counts, whichever it is."""
-    return [each for each in _DESTRUCTIVE if fnmatch.fnmatchcase(each, plain(name).rpartition("/")[2])]
+    """Dangerous programs that a glob may become; one without a letter may become anything and says nothing."""
+    pattern = plain(name).rpartition("/")[2]
+    return [each for each in _DESTRUCTIVE if fnmatch.fnmatchcase(each, pattern)] if re.search(r"\w", pattern) else []
 
 
 _DESTRUCTIVE = (
@@ -256,7 +257,8 @@ class Reading(Walker):
             self.findings.add(EffectKind.RUN_FETCHED, source, "its first word is the program")
         else:
             self.findings.add(EffectKind.RUN_CODE, name, "which program this is, is not known")
-            for match in _matching(name) if known(name) and not shell.calls else ():
+            for match in _matching(name) if known(name) else ():
+                self.unknowns.spend(20)
                 self.run([match, *argv[1:]], shell.fork())
         return self.unknowns.new(Unknown("output", "$(…)"))
 

@@ -8,7 +8,7 @@ from skillrun.events import EffectKind
 from skillrun.policy import paths
 from skillrun.policy.archives import read_tar
 from skillrun.policy.invocation import Invocation, Role
-from skillrun.policy.unknown import STAR, plain
+from skillrun.policy.unknown import STAR, certain, plain
 
 
 def _read(call: Invocation, value: str, argument: str) -> None:
@@ -29,11 +29,23 @@ def _create(call: Invocation, value: str, _argument: str) -> None:
     call.findings.write(call.path(value), "a directory")
 
 
+def _changes(call: Invocation, _value: str, argument: str) -> None:
+    """An operand that makes or changes something, unless the call only asks."""
+    if "query" not in call.notes:
+        call.findings.write(call.path(argument))
+
+
+def _setting(call: Invocation, value: str, _argument: str) -> None:
+    """`name=value` changes the kernel's settings, a name alone shows one."""
+    if "=" in value or not certain(value):
+        call.findings.add(EffectKind.DEVICE, value)
+
+
 def _delete(call: Invocation, value: str, _argument: str) -> None:
     if not value:
         return
     recursive = "recursive" in call.notes
-    call.findings.delete(call.path(value), recursive)
+    call.findings.delete(call.path(value), recursive, slash=value.endswith("/"))
     if recursive and not value.startswith("/"):
         for directory in call.elsewhere:
             call.findings.tree(paths.absolute(value, directory, call.findings.place), "; the cd before it may fail")
@@ -112,7 +124,10 @@ def _archive(call: Invocation, _value: str, _argument: str) -> None:
         findings.write(directory, "unpacked into it")
     elif tar.mode not in ("", "t"):
         for member in tar.members:
-            findings.read_tree(paths.absolute(member, directory, findings.place))
+            path = paths.absolute(member, directory, findings.place)
+            findings.read_tree(path)
+            if tar.removes:
+                findings.delete(path, True, "moved into the archive")
 
 
 def _unpack(call: Invocation, _value: str, _argument: str) -> None:
@@ -126,6 +141,8 @@ ROLES: dict[str, Role] = {
     "link": _link,
     "append": _write,
     "create": _create,
+    "changes": _changes,
+    "setting": _setting,
     "delete": _delete,
     "delete-tree": _delete_tree,
     "move": _move,

@@ -62,8 +62,16 @@ def _npm_setting(call: Invocation, value: str, _argument: str) -> None:
         call.findings.add(EffectKind.UNKNOWN, value, "packages come from somewhere else")
     if "strict-ssl" in value or "cafile" in value:
         call.findings.add(EffectKind.DEFENCE_OFF, "TLS of the package registry", plain(value))
-    if "script-shell" in value or "git" in value:
+    if re.match(r"(?:script-shell|shell|git|init[.-]module|node-options|editor|viewer|browser|globalconfig)", value):
         call.findings.add(EffectKind.RUN_CODE, "npm", f"the setting {plain(value)}")
+
+
+def _pip_setting(call: Invocation, value: str, _argument: str) -> None:
+    low = plain(value).lower()
+    if "trusted-host" in low or low.endswith("cert"):
+        call.findings.add(EffectKind.DEFENCE_OFF, low, "TLS certificates are not checked")
+    elif "index" in low or "find-links" in low or "proxy" in low:
+        call.findings.add(EffectKind.UNKNOWN, low, "packages come from somewhere else")
 
 
 def _npm_target(call: Invocation, _value: str, _argument: str) -> None:
@@ -90,5 +98,6 @@ ROLES: dict[str, Role] = {
     "packaged": _packaged,
     "npm-setting": _npm_setting,
     "apt-option": _apt_option,
+    "pip-setting": _pip_setting,
     "npm-target": _npm_target,
 }

@@ -54,6 +54,12 @@ def _ssh_option(call: Invocation, value: str, _argument: str) -> None:
         call.findings.add(EffectKind.DEFENCE_OFF, plain(value), "whose machine answers is not checked")
 
 
+def _pager_command(call: Invocation, value: str, _argument: str) -> None:
+    """`less +G` moves; anything else may be `!command`."""
+    if not re.fullmatch(r"\+?(?:[GFgNn]|\d+|/.*|\?.*)", value):
+        _code(call, value, "")
+
+
 def _module(call: Invocation, value: str, _argument: str) -> None:
     """`python -m NAME ...`: some modules are programs that are known by themselves."""
     position = call.argv.index(value) if value in call.argv else len(call.argv)
@@ -125,6 +131,7 @@ ROLES: dict[str, Role] = {
     "command": _command,
     "killing": _kill,
     "module": _module,
+    "pager-command": _pager_command,
     "ssh-option": _ssh_option,
     "write-or-pipe": _write_or_pipe,
     "git-setting": _git_setting,

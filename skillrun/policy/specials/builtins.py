@@ -67,27 +67,25 @@ def _unset(reading: Reading, argv: list[str], shell: Shell) -> str:
 def _read(reading: Reading, argv: list[str], shell: Shell) -> str:
     names: list[str] = []
     takes = False
-    if "-C" in argv[1:-1]:
-        reading.code(argv[argv.index("-C") + 1], shell.fork(), argv[0])
     for word in argv[1:]:
         if takes:
             takes = False
         elif word.startswith("-"):
-            takes = word[-1] in "dinNptua"
-            if word[-1] == "a":
-                takes = False
+            takes = word[-1] in "dinNptu"
         else:
             names.append(word)
-    line = shell.stdin.split("\n", 1)[0]
-    source = reading.unknowns.fetched(shell.stdin)
-    certainly = bool(shell.stdin) and known(shell.stdin) and shell.stdin.count("\n") <= 1
+    data = shell.stdin
+    line = data.split("\n", 1)[0]
+    source = reading.unknowns.fetched(data)
+    below = any(item.kind == "below" for item in reading.unknowns.of(data))
+    certainly = bool(data) and known(data) and data.count("\n") <= 1
     words = _broken(line, shell.interval) if certainly else []
-    if argv[0] == "read" and certainly and names and any(re.fullmatch(r"-\w*a", word) for word in argv[1:]):
+    if certainly and names and any(re.fullmatch(r"-\w*a", word) for word in argv[1:]):
         shell.arrays[names[0]] = words
         shell.variables.pop(names[0], None)
         return ""
     for position, name in enumerate(names or ["REPLY"]):
-        if len(names) <= 1 and certainly:
+        if len(names) <= 1 and (certainly or below):
             value = line.strip()
         elif (certainly and position < len(names) - 1) or (certainly and len(words) <= len(names)):
             value = words[position] if position < len(words) else ""
@@ -97,6 +95,33 @@ def _read(reading: Reading, argv: list[str], shell: Shell) -> str:
             value = reading.unknowns.new(Unknown("output", f"${name}"))
         shell.variables[name] = (value,)
         shell.arrays.pop(name, None)
+    return ""
+
+
+def _mapfile(reading: Reading, argv: list[str], shell: Shell) -> str:
+    """mapfile, readarray: each line of the input is one item."""
+    names: list[str] = []
+    delimiter, takes = "\n", ""
+    for word in argv[1:]:
+        if takes:
+            if takes == "C":
+                reading.code(word, shell.fork(), argv[0])
+            delimiter = word[:1] or "\0" if takes == "d" else delimiter
+            takes = ""
+        elif word.startswith("-"):
+            takes = word[-1] if word[-1] in "dnOsuCc" else ""
+        else:
+            names.append(word)
+    name = names[0] if names else "MAPFILE"
+    shell.variables.pop(name, None)
+    shell.arrays.pop(name, None)
+    data = shell.stdin
+    if data and known(data) and data.count(delimiter) <= 64:
+        shell.arrays[name] = [line.strip("\n") for line in data.rstrip("\n").split(delimiter)]
+    elif data:
+        source = reading.unknowns.fetched(data)
+        kind = "fetched" if source is not None else "output"
+        shell.arrays[name] = [reading.unknowns.new(Unknown(kind, f"${name}", source=source or ""))]
     return ""
 
 
@@ -212,8 +237,8 @@ PROGRAMS: dict[str, Special] = {
     "readonly": _export,
     "unset": _unset,
     "read": _read,
-    "mapfile": _read,
-    "readarray": _read,
+    "mapfile": _mapfile,
+    "readarray": _mapfile,
     "set": _set,
     "shift": _shift,
     "alias": _alias,

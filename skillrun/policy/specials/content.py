@@ -71,8 +71,10 @@ def _copy(reading: Reading, argv: list[str], shell: Shell) -> str:
     if len(operands) >= 2:
         _into_directory(reading, operands)
         for source in operands[:-1]:
-            if source in shell.files:
-                content = shell.files[source]
+            content = shell.files.get(source)
+            if content is None and reading.bare(source, shell)[1] and reading.is_known(posixpath.basename(source)):
+                content = f'#!/bin/sh\nexec {source} "$@"\n'  # a copy of a program, or a link to it, is that program
+            if content is not None:
                 shell.files[operands[-1]] = content
                 shell.files[operands[-1].rstrip("/") + "/" + posixpath.basename(source)] = content
     return ""

@@ -241,8 +241,8 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
             reading.findings.add(EffectKind.UNKNOWN, word, "may be any option of find")
     below = reading.unknowns.new(Unknown("machine" if narrowed else "below", "…"))
     named = next((globbed(words[i + 1]) for i, word in enumerate(words[:-1]) if word in ("-name", "-iname")), "")
-    end = "\0" if "-print0" in words else "\n"
-    return "".join(f"{reading.path(start, shell)}/{below}{named}{end}" for start in starts)
+    ends = "\0" if "-print0" in words else "\n"
+    return "".join(f"{reading.path(start, shell)}/{below}{named}{ends}" for start in starts)
 
 
 def _found(start: str, narrowed: bool) -> str:
