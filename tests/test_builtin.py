@@ -17,9 +17,11 @@ from skillrun.models.builtin.paths import closest
 from skillrun.models.builtin.python import requirement_names, satisfies
 from skillrun.models.builtin.remedy import build, holds, normalise, read_failure, recognise, remedies
 from skillrun.models.builtin.services import unit_values
-from skillrun.ports import Brief, Command
+from skillrun.policy.judge import Judge
+from skillrun.ports import Brief, Command, Place, Target
 from skillrun.skill import Skill, SkillCommand
 from skillrun.sources import find_skill
+from skillrun.targets.simulated import SimulatedTarget
 from tests.bash_target import BashTarget
 
 CASES = sorted((Path(__file__).parent / "cases" / "remedies").glob("*.toml"))
@@ -224,7 +226,7 @@ class World:
     def __init__(self, home: Path) -> None:
         self.home = home
         env = {"HOME": str(home), "PATH": os.environ["PATH"], "USER": "dev", "TERM": "dumb"}
-        self.target = BashTarget(env=env)
+        self.target: Target = BashTarget(env=env)
         self.calls: list[ToolCall] = []
         self.ended: dict[str, Any] = {}
         self.turns: list[Turn] = []
@@ -261,9 +263,8 @@ class World:
     def _carry_out(self, call: ToolCall, skill: Skill, answer: str | None) -> Result:
         if call.name == "shell":
             result = drain(self.target.run(Command(call.command)))
-            return Result(
-                result.state, result.exit_code, result.output, cwd=drain(self.target.run(Command("pwd"))).output.strip()
-            )
+            where = drain(self.target.run(Command("pwd"))).output.strip()
+            return Result(result.state, result.exit_code, result.output, cwd=where, fidelity=result.fidelity)
         if call.name == "write_file":
             self.target.put(str(call.input["path"]), str(call.input["content"]).encode(), int(str(call.input["mode"]), 8))
             return Result(State.EXITED, 0)
@@ -407,6 +408,17 @@ def test_a_cut_off_run_is_looked_at_afresh(world: World) -> None:
     before = len(world.calls)
     assert world.install(text, model=BuiltinModel()) == "verified"
     assert "touch ~/done" not in world.commands[before:]
+
+
+def test_a_simulated_dry_run_ends_where_nothing_more_can_be_known(world: World) -> None:
+    """Every command is listed, none is looked for that was only listed, and the account says why nothing is verified."""
+    plain = world.target
+    world.target = SimulatedTarget(plain, Judge(), Place(str(world.home), str(world.home), "dev"))
+    text = "# x\n```\nmkdir ~/.hey\ncat ~/.hey/conf\ntouch ~/.hey/more\n```\nCheck: `ls ~/.hey/more`.\n"
+    assert world.install(text) == "stuck"
+    assert world.commands == ["mkdir ~/.hey", "cat ~/.hey/conf", "touch ~/.hey/more"]
+    assert "simulated dry run" in world.ended["summary"]
+    assert not (world.home / ".hey").exists()
 
 
 def test_a_document_without_commands_says_so(world: World) -> None:

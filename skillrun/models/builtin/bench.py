@@ -64,6 +64,8 @@ class Bench:
     mend: Callable[[Bench, str, Result], Work[Result]] | None = None
     """Gets a failed command of a remedy itself to work; set by whoever knows the remedies."""
     depth: int = 0
+    supposed: int = 0
+    """Commands of a simulated dry run that were only rehearsed or listed: what builds on them cannot be tried."""
     heard: str = ""
     """The latest output of the skill's own commands: installers say where they put things."""
     _number: int = 0
@@ -139,6 +141,7 @@ class Bench:
                 heard = result.output if result.output.startswith(heard) else heard + result.output
         if result.cwd:
             self.cwd = result.cwd
+        self.supposed += result.ok and result.fidelity in ("simulated", "would-run")
         return replace(result, output=heard) if heard != result.output else result
 
     def sure(self, command: str, why: str, quiet_s: int | None = None) -> Work[Result]:

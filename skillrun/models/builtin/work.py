@@ -159,6 +159,9 @@ def _do(bench: Bench, piece: script.Piece, later: Sequence[str]) -> Work[Failure
             raise Stop(
                 "refused", f"Step {piece.step}, line {piece.line}: `{text}` was not allowed ({failure.text.strip()[:300]})."
             )
+        if bench.supposed:
+            bench.story.append(f"`{text}` cannot be tried here: it builds on commands that were only listed.")
+            return None
         if _comes_later(failure, later):
             return Failure(text, failure.exit_code, failure.text, "early")
         cure = yield from heal(bench, failure)
@@ -269,6 +272,8 @@ def _finish(bench: Bench) -> Work[None]:
     for _ in range(ROUNDS):
         bench.step = None
         result = yield bench.call("finish", {"outcome": "done", "summary": _account(bench, "The commands went well.")})
+        if bench.supposed:
+            raise Stop("stuck", "This was a simulated dry run: the commands were listed, and only carried out can they be checked.")
         failure = _refused(result) or (yield from _first_failing(bench))
         if failure is None:
             raise Stop("stuck", f"The checks refuse it although they pass when run by hand: {result.output.strip()[-400:]}")
