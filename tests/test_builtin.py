@@ -74,6 +74,7 @@ def test_a_failure_is_recognised(path: Path) -> None:
 
 
 LOOKS_FIRST = {
+    "settings-odd", "page-instead", "mirror-gone", "setting-names-nothing", "installed-unreadable-now", "link-dangling",
     "program-shadowed", "venv-half-made", "venv-of-removed-python", "home-parts-foreign", "apt-proxy-dead", "apt-dead-source",
     "line-endings", "service-down", "installed-unreadable", "old-version-first", "build-tool-absent", "pip-index-dead", "temporary-directory",  # noqa: E501
 }  # fmt: skip
@@ -408,6 +409,62 @@ def test_a_cut_off_run_is_looked_at_afresh(world: World) -> None:
     before = len(world.calls)
     assert world.install(text, model=BuiltinModel()) == "verified"
     assert "touch ~/done" not in world.commands[before:]
+
+
+def test_a_variable_that_names_nothing_is_left_out(world: World) -> None:
+    """A setting that leads nowhere is unset for the run when the error is about that place; the profile stays."""
+    drain(world.target.run(Command("export TMPDIR=/no-such-place/here")))
+    put(world.home / "i.sh", '#!/bin/sh\nd=$(mktemp -d) || exit 1\nrmdir "$d"\ntouch ~/done\n')
+    assert world.install("# x\n```\nsh ~/i.sh\n```\nCheck: `test -e ~/done`.\n") == "verified"
+    assert "TMPDIR names /no-such-place/here" in world.ended["summary"]
+
+
+def test_a_variable_that_the_skill_sets_is_no_leftover(world: World) -> None:
+    """What the skill itself exports is kept, even when it leads nowhere."""
+    text = '# x\n```\nexport TOOL_HOME=/no-such-place/tool\ncat "$TOOL_HOME/conf"\n```\nCheck: `test -e ~/never`.\n'
+    assert world.install(text) == "stuck"
+    assert not any(command.startswith("unset") for command in world.commands)
+
+
+def test_a_directory_that_is_there_keeps_what_it_holds(world: World) -> None:
+    """`mkdir` of a directory that exists is done already."""
+    (world.home / "diary").mkdir()
+    (world.home / "diary" / "entries").write_text("dear diary")
+    assert world.install("# x\n```\nmkdir ~/diary\ntouch ~/diary/new\n```\nCheck: `test -e ~/diary/new`.\n") == "verified"
+    assert (world.home / "diary" / "entries").read_text() == "dear diary"
+
+
+def test_a_link_that_leads_nowhere_is_moved_aside(world: World) -> None:
+    """What is written goes to the place named, not behind a dangling link, and the link is kept."""
+    (world.home / "new").write_text("new\n")
+    (world.home / "bell").symlink_to("/no-such-place/bell")
+    assert world.install("# x\n```\ncp ~/new ~/bell\n```\nCheck: `grep -q new ~/bell`.\n") == "verified"
+    assert (world.home / "bell.dangling").is_symlink()
+    assert not (world.home / "bell").is_symlink()
+
+
+def test_a_directory_named_with_its_version_is_found(world: World) -> None:
+    """`cd tool` goes to `tool-1.3` where that is the only one, so that what follows runs in the right place."""
+    (world.home / "tool-1.3").mkdir()
+    assert world.install("# x\n```\ncd ~/tool\ntouch built\n```\nCheck: `test -e ~/tool-1.3/built`.\n") == "verified"
+
+
+def test_nothing_runs_in_the_wrong_directory(world: World) -> None:
+    """When a `cd` fails and nothing later makes its target, the commands after it are not run elsewhere."""
+    assert world.install("# x\n```\ncd ~/nowhere\ntouch ~/made\n```\nCheck: `test -e ~/never`.\n") == "stuck"
+    assert not (world.home / "made").exists()
+
+
+def test_a_placeholder_that_the_text_explains_is_filled_in(world: World) -> None:
+    """`<version>` is taken from the sentence that states it; to the shell it would be two redirections."""
+    text = "# x\nThe current version is 1.4.2.\n```\ntouch ~/tool-<version>\n```\nCheck: `test -e ~/tool-1.4.2`.\n"
+    assert world.install(text) == "verified"
+
+
+def test_typesetting_is_undone(world: World) -> None:
+    """Dashes and quotes that a word processor made are plain ones when the command fails with them."""
+    text = "# x\n```\ntest \u2013e ~ && touch \u201c$HOME/a b\u201d\n```\nCheck: `test -e ~/'a b'`.\n"
+    assert world.install(text) == "verified"
 
 
 def test_a_simulated_dry_run_ends_where_nothing_more_can_be_known(world: World) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from skillrun.document import sentences
 from skillrun.document.labels import manager_of, vocabulary
-from skillrun.document.snippets import installs
+from skillrun.document.snippets import CHANGES, installs
 from skillrun.document.steps import Draft
 from skillrun.skill import Check
 
@@ -36,12 +36,6 @@ _TAKES_FILES = {
     "poetry",
     "ruby",
 }
-_CHANGES = re.compile(
-    r"^(?:sudo\s+(?:-\w+\s+)*)?(?:export|source|\.\s|alias|mkdir|rm|mv|cp|ln|chmod|chown|touch|tee|unset|eval|exec"
-    r"|set|kill|pkill|nano|vim|vi|curl .*\|"
-    r"|wget|systemctl (?:enable|start|restart|stop|daemon-reload)|service \S+ (?:start|restart|stop)|hash|rehash"
-    r"|git clone|useradd|usermod|chsh)\b"
-)
 _FILE_SAID = re.compile(
     r"\b(?:holds?|contains?|exists?|is (?:created|present|there|written)|has|updated?|renew\w*|written|appears?)\b",
     re.IGNORECASE,
@@ -78,7 +72,7 @@ def stated(drafts: Iterable[Draft]) -> tuple[Check, ...]:
 
 def _as_check(draft: Draft, command: str) -> str:
     text, sentence = draft.snippet.text, draft.sentence
-    if _CHANGES.match(text) or installs(text) or _PLACEHOLDER.search(text):
+    if CHANGES.match(text) or installs(text) or _PLACEHOLDER.search(text):
         return ""
     before, _, after = sentence.partition(f"`{text}`")
     says = _FILE_SAID.search(after) or sentences.says_file(text, before, after)
@@ -168,7 +162,7 @@ def _makes(text: str) -> bool:
 
 def _only_uses(text: str) -> bool:
     """Whether a command only uses a program: no manager, no change of the machine, nothing left to fill in, no server."""
-    if "\n" in text or _CHANGES.match(text) or manager_of(text, languages=True) or _PLACEHOLDER.search(text):
+    if "\n" in text or CHANGES.match(text) or manager_of(text, languages=True) or _PLACEHOLDER.search(text):
         return False
     if re.search(
         r"[^2&]>(?!\s*/dev/null)|&\s*$|\b(?:serve|server|start|up|run|watch|dev|login|setup|init|config|update"
@@ -234,15 +228,28 @@ def _package_checks(draft: Draft, command: str) -> Iterator[tuple[str, Check]]:
         name = re.sub(r"\[.*|[=<>~!@].*", "", package) if not package.startswith("@") else re.sub(r"(?<=.)@.*", "", package)
         low = name.lower()
         if venv:
-            module = vocabulary().imports.get(low, low.replace("-", "_").replace(".", "_"))
+            module = vocabulary().imports.get(low, "" if "-" in low else low.replace(".", "_"))
             prefix = pip["python"] if pip else ""
             before = command[: len(command) - len(text)]
-            yield low, Check(f"{before}{prefix}pip show -q {name} && {prefix}python -c 'import {module}'", "derived", line)
+            yield (
+                low,
+                Check(f"{before}{prefix}pip show -q {name} && {prefix}python -c {_imports(name, module)}", "derived", line),
+            )
             continue
         program = vocabulary().binaries.get(low, low.rsplit("/", 1)[-1])
         library = re.match(r"(?:python[\d.]* -m )?pip3? install ", text) and low not in vocabulary().binaries
         either = f" || python3 -m pip show -q {name}" if library else ""  # nothing says whether it is a program or a library
         yield low, Check(_version(program) + either, "derived", line)
+
+
+def _imports(name: str, module: str) -> str:
+    """Python that imports a distribution's module, or, where its name does not tell, every module it has brought."""
+    if module:
+        return f"'import {module}'"
+    return (
+        "\"import importlib, importlib.metadata as m; [importlib.import_module(f.parts[0].removesuffix('.py')) "
+        f"for f in m.files('{name}') if f.suffix == '.py' and f.parts[1:] in ((), ('__init__.py',))]\""
+    )
 
 
 def _version(program: str) -> str:

@@ -63,7 +63,8 @@ _BASE = "(?:print|output|show|return|say|answer|respond|report|display|give|read
 _SHOULD = rf"(?:(?:should|must|will|has to) (?:now )?{_BASE}(?: with)?)"
 PRINT = rf"(?:prints?|outputs?|shows|returns|says|answers(?: with)?|responds(?: with)?|reports|displays|gives|reads|{_SHOULD})"
 PRINTS = re.compile(
-    rf"^\W*(?:it|which|this|that|you|the command|the last (?:one|command|line)|now|then|should|must|will|also|exactly)?"
+    rf"^\W*(?:it|which|this|that|you|the command|the (?:file|output|result|page|last (?:one|command|line))"
+    rf"|now|then|should|must|will|also|exactly)?"
     rf"(?:\W+(?:should|must|will|now|then|also|see))*\W*(?:{PRINT}|see|→|=>|->)\W*(?:exactly|the (?:line|text|word)"
     rf"|a line)?\W*$",
     re.IGNORECASE,

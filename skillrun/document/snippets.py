@@ -45,6 +45,13 @@ MAX_LINES = 2000
 _FETCHED = re.compile(
     r"\|\s*(?:sudo\s+(?:-\w+\s+)*)?(?:env\s+\S+\s+)*(?:ba|z|da)?sh\b|(?:ba|z)?sh\s+<\(|(?:ba|z)?sh\s+-c\s+\"\$\(curl"
 )
+CHANGES = re.compile(
+    r"^(?:sudo\s+(?:-\w+\s+)*)?(?:export|source|\.\s|alias|mkdir|rm|mv|cp|ln|chmod|chown|touch|tee|unset|eval|exec"
+    r"|set|kill|pkill|nano|vim|vi|curl .*\|"
+    r"|wget|systemctl (?:enable|start|restart|stop|daemon-reload)|service \S+ (?:start|restart|stop)|hash|rehash"
+    r"|git clone|useradd|usermod|chsh)\b"
+)
+"""Commands that change the machine or the shell: none of them proves anything."""
 _CHOSEN = re.compile(r"\b(?:install|add|tool|-S\w*|emerge|pull|in)\b")
 
 

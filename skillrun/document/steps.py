@@ -9,7 +9,7 @@ from skillrun.document import sentences
 from skillrun.document.blocks import Block
 from skillrun.document.labels import Label, both, manager_of, plain, read_label
 from skillrun.document.outline import Part, kind_of
-from skillrun.document.snippets import Snippet, installs, is_call, is_command, is_shell, snippets
+from skillrun.document.snippets import CHANGES, Snippet, installs, is_call, is_command, is_shell, snippets
 from skillrun.skill import When
 
 
@@ -176,9 +176,9 @@ class _BlockReader:
                 self.lead_labels = (label,)
         if not spans:
             return
-        if self._expected(block, spans[0]):
-            return
         previous_end, label = 0, None
+        if self._expected(block, spans[0]):
+            previous_end = spans.pop(0).end()
         for span in spans[:200]:
             before = text[previous_end : span.start()]
             if previous_end and sentences.PRINTS.match(before):
@@ -236,6 +236,8 @@ class _BlockReader:
         """What the sentence around inline code makes of it; empty for an ordinary command."""
         sentence = f"{before}`{code}`{after}"
         works = " " in code or bool(sentences.WORKS.search(after))
+        clause = f"{before}`{code}`{re.split('[;`]', after, maxsplit=1)[0]}"
+        changes = bool(CHANGES.match(code) or installs(code) or re.search(r"\bapt(?:-get)? update\b", code))
         if sentences.SKIP.search(sentence) and is_call(code) and not self.current.skip_if:
             self.current.skip_if = code if re.search(r"\bif\b", sentence, re.IGNORECASE) else ""
             return "skip"
@@ -245,7 +247,7 @@ class _BlockReader:
             return "check"
         if sentences.CHECK.match(before) and (works or before.rstrip().endswith(":")):
             return "check"
-        if works and (sentences.CHECK_LATE.search(sentence) or sentences.announces_check(block.text)):
+        if works and not changes and (sentences.CHECK_LATE.search(clause) or sentences.announces_check(block.text)):
             return "check"
         other = sentences.OTHER.match(before)
         return "" if not other else "uninstall" if other["verb"].lower() in ("uninstall", "remove") else "update"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import struct
 import termios
@@ -57,12 +58,22 @@ def _inheritable() -> list[int]:
     return inheritable
 
 
+def _allow_descriptors() -> None:
+    # A low limit on open files (64, say) is met in start-up files; the numbers used here lie above it.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FIRST_SPARE_FD + 100
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def launch_local(
     argv: Sequence[str], env: Mapping[str, str], cwd: str, fds: Mapping[int, int], size: tuple[int, int]
 ) -> Launched:
     """Start argv on a new terminal on this machine, as this user. Raises OSError."""
     # posix_spawn and not fork: other threads of this process may hold locks. It cannot change the
     # directory, so a shell does that first; a session leader's first open makes the controlling terminal.
+    _allow_descriptors()
     # Where that is not to be had (an account without a home), login(1) begins in `/`.
     argv = ["/bin/sh", "-c", 'cd "$0" 2> /dev/null || cd /; exec "$@"', cwd, *argv]
     master, slave = os.openpty()

@@ -22,6 +22,8 @@ Work = Generator[ToolCall, Result, T]
 """A piece of work: yields calls, is sent their results, returns a value."""
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+KEPT = (*PROXIES, "APT_CONFIG")
+"""Variables that a command under sudo is to see as well."""
 PATIENCE = 6
 """How often a command that has gone quiet is given another quiet period before it is ended."""
 
@@ -92,14 +94,14 @@ class Bench:
 
     @property
     def root(self) -> str:
-        """What goes before a command that needs root: nothing, or sudo with the proxy kept for that command."""
+        """What goes before a command that needs root: nothing, or sudo with those variables kept for that command."""
         if self.is_root:
             return ""
-        return f"sudo {self.proxy_words()}"
+        return f"sudo {self.kept_words()}"
 
-    def proxy_words(self) -> str:
-        """`env name="$name" ... ` for the proxy variables that are set, since sudo drops them; else nothing."""
-        names = [name for name in PROXIES if name in self.facts.get("proxy", {}) or name in self.exports]
+    def kept_words(self) -> str:
+        """`env name="$name" ... ` for the variables a command as root needs too, since sudo drops them; else nothing."""
+        names = [name for name in KEPT if name in self.facts.get("proxy", {}) or name in self.exports]
         return "env " + "".join(f'{name}="${name}" ' for name in names) if names else ""
 
     def tool(self, name: str) -> bool:

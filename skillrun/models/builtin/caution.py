@@ -189,12 +189,12 @@ def impostor(bench: Bench, text: str) -> str:
         if len(name) < 5 or name in POPULAR or name in words:
             continue
         near = difflib.get_close_matches(name, [*POPULAR, *meant], n=1, cutoff=0.84)
-        if near and abs(len(near[0]) - len(name)) <= 1 and _one_slip(name, near[0]):
+        if near and abs(len(near[0]) - len(name)) <= 1 and one_slip(name, near[0]):
             return f"`{name}` is installed, and that is almost, but not quite, `{near[0]}`."
     return ""
 
 
-def _one_slip(name: str, other: str) -> bool:
+def one_slip(name: str, other: str) -> bool:
     """True when one letter added, dropped, changed or two neighbours swapped makes one name of the other."""
     if len(name) == len(other):
         differing = [index for index in range(len(name)) if name[index] != other[index]]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from skillrun.events import Result, State
-from skillrun.models.builtin import network, node, packages, paths, python, resources, rights, services
+from skillrun.models.builtin import network, node, packages, paths, python, resources, rights, services, settings, slips
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.remedy import Failure, Remedy, read_failure, recognise, remedies
 
@@ -32,6 +32,8 @@ PROCEDURES: dict[str, Procedure] = {
     **services.PROCEDURES,
     **rights.PROCEDURES,
     **resources.PROCEDURES,
+    **settings.PROCEDURES,
+    **slips.PROCEDURES,
 }
 
 
@@ -43,6 +45,8 @@ def heal(bench: Bench, failure: Failure) -> Work[Cure | None]:
     for remedy in remedies():
         found = recognise(remedy, failure, bench.facts)
         if found is None or any(bench.tried[f"#{other}"] for other in remedy.conflicts):
+            continue
+        if remedy.undone and any(remedy.undone.search(command) for command in bench.done):
             continue
         key = f"{remedy.id} {_fill(remedy.per, found, bench, failure) if remedy.per else failure.command}"
         if bench.tried[key] >= remedy.limit:

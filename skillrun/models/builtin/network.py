@@ -33,7 +33,7 @@ def keep_proxy(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work
     yield from bench.export("no_proxy", "localhost,127.0.0.1", "what is on this machine needs no proxy")
     from skillrun.models.builtin.script import with_words
 
-    return with_words(failure.command, bench.proxy_words())
+    return with_words(failure.command, bench.kept_words())
 
 
 def authority(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
@@ -76,13 +76,7 @@ def other_mirror(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
     commands = "\n".join(command.text for step in bench.brief.skill.steps for command in step.commands)
     used = next((url for url in urls if url in commands), "")
     current = bench.instead.get("mirror", used)
-    listed = [
-        url
-        for line in bench.brief.skill.text.splitlines()
-        if re.search(r"mirror|alternative|fallback|spiegel", line, re.IGNORECASE)
-        for url in re.findall(r"https?://[\w.-]+(?::\d+)?", line)
-    ]
-    others = [url for url in dict.fromkeys(listed) if url != current and not bench.tried[f"mirror {url}"]]
+    others = [url for url in mirrors(bench.brief.skill.text) if url != current and not bench.tried[f"mirror {url}"]]
     if not used or not others:
         raise Stop(
             "refused",
@@ -101,8 +95,49 @@ def other_mirror(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
     return failure.command.replace(current, new).replace(used, new)
 
 
+def next_mirror(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """A download that one source does not have: the next of the sources that the skill itself names, for what follows too."""
+    yield from ()
+    current = next(iter(re.findall(r"https?://[\w.-]+(?::\d+)?", failure.command)), "")
+    listed = mirrors(bench.brief.skill.text)
+    bench.tried[f"mirror {current}"] += 1
+    others = [url for url in listed if not bench.tried[f"mirror {url}"]]
+    if current not in listed or not others:
+        return None
+    bench.explain(f"{current} does not deliver; {others[0]} is the skill's other source.")
+    bench.moved[current] = others[0]
+    return failure.command.replace(current, others[0])
+
+
+def mirrors(text: str) -> list[str]:
+    """The origins that a document's lines about mirrors name, in order."""
+    lines = [line for line in text.splitlines() if re.search(r"mirror|alternativ|fallback|spiegel|backup", line, re.IGNORECASE)]
+    return list(dict.fromkeys(url for line in lines for url in re.findall(r"https?://[\w.-]+(?::\d+)?", line)))
+
+
+PAGE = "head -c 600 {file} 2>/dev/null | grep -qiE '<(!doctype html|html|head)[ >]' && echo page"
+"""Says whether a file is a web page."""
+
+
+def page_instead(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """A web page was saved in place of the file: fetched again, with redirections followed and errors taken for errors."""
+    for word in re.findall(r"(?<![\w<>|])[\w~./$+-]*[\w]\b", failure.command):
+        fetch = next(
+            (c for c in reversed(bench.done) if re.search(r"\b(?:curl|wget)\b", c) and word.rsplit("/", 1)[-1] in c), ""
+        )
+        if len(word) < 3 or not fetch or (yield from bench.look(PAGE.format(file=word), f"is {word} a web page?")) is None:
+            continue
+        again = yield from bench.sure(re.sub(r"\bcurl\b", "curl -fL", fetch), "the same, followed to where it has moved")
+        if again.ok and (yield from bench.look(PAGE.format(file=word), f"is {word} still a web page?")) is None:
+            return failure.command
+        raise Stop("stuck", f"`{fetch}` brings a web page and not the file: the address is out of date or wants a login.")
+    return None
+
+
 PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]] = {
     "keep-proxy": keep_proxy,
     "authority": authority,
     "other-mirror": other_mirror,
+    "next-mirror": next_mirror,
+    "page-instead": page_instead,
 }

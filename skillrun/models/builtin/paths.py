@@ -133,6 +133,7 @@ def no_such_path(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
         return None
     there, _, elsewhere = listing.partition("==")
     hits = [line.strip().removeprefix("./") for line in elsewhere.split("\n") if line.strip()]
+    hits = [hit for hit in hits if f"/{hit}/" not in f"/{path}"]  # a directory that the path itself leads through
     if len(hits) == 1:
         return failure.command.replace(written, hits[0])
     names = [line.rstrip("/") for line in there.split("\n") if line.strip()]
@@ -153,18 +154,41 @@ def closest(name: str, names: list[str]) -> str:
     same = [other for other in names if plain(other) == plain(name)]
     if len(same) == 1:
         return same[0]
+
+    def kind(text: str) -> str:  # a version is no ending
+        return match[0] if (match := re.search(r"\.[A-Za-z]\w{0,4}$", text)) else ""
+
     stem = plain(re.sub(r"[-_.v]?\d[\w.]*$", "", name.rsplit(".", 1)[0] if re.search(r"\.[a-z]{1,4}$", name) else name))
-    like = [
-        other for other in names if stem and plain(other).startswith(stem) and other.split(".")[-1:] == name.split(".")[-1:]
-    ]
+    like = [other for other in names if stem and plain(other).startswith(stem) and kind(other) == kind(name)]
     if len(like) == 1:
         return like[0]
     near = difflib.get_close_matches(name, names, n=2, cutoff=0.75)
     return near[0] if len(near) == 1 or (len(near) > 1 and difflib.SequenceMatcher(None, name, near[0]).ratio() > 0.9) else ""
 
 
+def dangling_link(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """A link that leads nowhere stands where a command writes: it is moved aside, so that nothing is written behind it."""
+    words = re.findall(r"(?:~|\$HOME)?/[\w./@+-]*[\w-]|(?<=[\s>])[\w.@+-]+", failure.command)
+    named = [word for word in dict.fromkeys([*re.findall(r"'(/[^'\s]+)'", failure.text), *words]) if word]
+    if not named:
+        return None
+    listing = yield from bench.look(
+        f'for f in {" ".join(named[:15])}; do [ -L "$f" ] && [ ! -e "$f" ] && echo "$f -> $(readlink "$f")"; done; true',
+        "does a link there lead nowhere?",
+    )
+    rows = re.findall(r"^(\S+) -> (\S+)$", listing or "", re.MULTILINE)
+    if not rows:
+        return None
+    path, target = rows[0]
+    bench.explain(f"{path} is a link to {target}, which is not there; the link is kept as {path}.dangling.")
+    prefix = bench.root if bench.can_root and not path.startswith(bench.home + "/") else ""
+    moved = yield from bench.shell(f"{prefix}mv -T {path} {path}.dangling", f"{path} leads nowhere")
+    return failure.command if moved.ok else None
+
+
 PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]] = {
     "path-program": path_program,
     "shadowed": shadowed,
     "no-such-path": no_such_path,
+    "dangling-link": dangling_link,
 }

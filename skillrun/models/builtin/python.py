@@ -202,9 +202,37 @@ def needs_headers(bench: Bench, failure: Failure, found: Mapping[str, str]) -> W
     return failure.command
 
 
+def missing_module(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """A module that is not there: from the project's own list of requirements, else from the distribution; never by guess."""
+    module = found.get("module", "").split(".")[0]
+    python = re.search(r"(?P<bin>[\w~./$-]*/bin)/(?:python3?|pip3?)\b", failure.command)
+    listing = yield from bench.look(
+        f"grep -liE '(^|[\"'\\'' ]){re.escape(module).replace('_', '[-_]')}' requirements*.txt requirements/*.txt pyproject.toml setup.py 2>/dev/null; "  # noqa: E501
+        "echo ==; grep -n 'include-system-site-packages = true' $VIRTUAL_ENV/pyvenv.cfg 2>/dev/null; true",
+        f"does the project itself ask for {module}?",
+    )
+    asked = [line for line in (listing or "").partition("==")[0].split() if re.fullmatch(r"[\w./-]+", line)]
+    if asked:
+        what = f"-r {asked[0]}" if asked[0].endswith(".txt") else "."
+        done = yield from bench.sure(
+            f"{python['bin']}/python -m pip install {what}" if python else f"python3 -m pip install {what}",
+            f"{asked[0]} asks for {module}",
+        )
+        return failure.command if done.ok else None
+    if python or not bench.tool("apt") or not re.search(r"python|Traceback", failure.command + failure.text):
+        return None
+    names = [f"python3-{module.lower().replace('_', '-')}", packages.package_of(bench, "modules", module)]
+    for name in (name for name in names if name):
+        there = yield from bench.look(f"apt-cache show --no-all-versions {name} | grep -m1 ^Package:", f"is there a {name}?")
+        if there and (yield from packages.install(bench, name, f"{module}, for the system's Python, from the distribution")):
+            return failure.command
+    return None
+
+
 PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]] = {
     "into-venv": into_venv,
     "bare-venv": bare_venv,
     "other-python": other_python,
     "needs-headers": needs_headers,
+    "missing-module": missing_module,
 }

@@ -58,6 +58,7 @@ class Remedy:
     error: re.Pattern[str] | None = None
     command: re.Pattern[str] | None = None
     unless: re.Pattern[str] | None = None
+    undone: re.Pattern[str] | None = None
     exit: tuple[int, ...] = ()
     on: tuple[str, ...] = ("step", "check")
     facts: tuple[str, ...] = ()
@@ -104,9 +105,11 @@ def build(row: Mapping[str, Any], kind: str) -> Remedy:
     if extra := set(row) - known:
         raise ValueError(f"remedy {row.get('id')}: unknown keys {sorted(extra)}")
     values: dict[str, Any] = dict(row)
-    for name in ("error", "command", "unless"):
+    for name in ("error", "command", "unless", "undone"):
         if name in values:
-            values[name] = re.compile(values[name], re.IGNORECASE | re.MULTILINE if name != "command" else re.MULTILINE)
+            values[name] = re.compile(
+                values[name], re.IGNORECASE | re.MULTILINE if name in ("error", "unless") else re.MULTILINE
+            )
     for name in ("exit", "on", "facts", "conflicts"):
         if name in values:
             values[name] = tuple(values[name])

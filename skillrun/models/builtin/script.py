@@ -160,7 +160,24 @@ def blanks(text: str) -> list[str]:
     found = re.findall(
         r"<((?:your|my|the)[ _-][\w -]+)>|\{\{(?!secret:)\s*([A-Z][A-Z0-9_]+)\s*\}\}|\b((?:YOUR|MY)_[A-Z0-9_]+)\b", text
     )
-    return list(dict.fromkeys(name for group in found for name in group if name))
+    names = [name for group in found for name in group if name]
+    bare = re.sub(r"<<-?\s*['\"]?(\w+)['\"]?[^\n]*\n.*?^\s*\1\s*$", "", text, flags=re.DOTALL | re.MULTILINE)
+    if "</" not in bare:
+        # to the shell `<version>` would be a file to read and one to write; nobody means that
+        names += re.findall(r"(?<![<\d&])<([A-Za-z][\w-]*)>(?!>)", bare)
+    return list(dict.fromkeys(names))
+
+
+def stated(name: str, text: str) -> str:
+    """The value that prose gives a placeholder ("the current version is 1.4.2"), or empty."""
+    word = re.escape(re.sub(r"[-_ ]+", " ", name)).replace("\\ ", "[-_ ]")
+    match = re.search(
+        rf"<?\b{word}\b>?[`\"]?(?:\s+(?:number|name|to use|here))?\s*(?:is|:|=|with|by)\s*[`\"]?(?P<value>[\w.+/:-]*\w)",
+        text,
+        re.IGNORECASE,
+    )
+    value = match["value"] if match else ""
+    return "" if "version" in name.lower() and not re.match(r"v?\d", value) else value
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

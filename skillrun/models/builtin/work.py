@@ -52,7 +52,7 @@ def _steps(bench: Bench) -> Work[None]:
             ready = [pair for pair in waiting if not queue or any(part in piece.text for part in lacking(pair[1]))]
             queue.extendleft(_there(early, where, bench) for early, _, where in reversed(ready))
             waiting = [pair for pair in waiting if pair not in ready]
-        elif queue and (failure.kind == "early" or ABSENT.search(failure.text)):
+        elif queue and (failure.kind == "early" or (ABSENT.search(failure.text) and not piece.text.startswith("cd "))):
             waiting.append((piece, failure, bench.cwd))
         elif (yield from _checks_pass(bench)):
             bench.story.append(f"`{piece.text}` failed (exit {failure.exit_code}), and the checks pass without it.")
@@ -126,7 +126,7 @@ def _values(bench: Bench, found: Sequence[script.Piece]) -> Work[dict[str, str]]
     for name in script.blanks(text):
         if name in values:
             continue
-        value = yield from bench.ask(f"What should stand for {name}?")
+        value = script.stated(name, script.prose(skill)) or (yield from bench.ask(f"What should stand for {name}?"))
         if value is None:
             raise Stop("needs_person", f"A value for {name} is needed: run again with --set {name}=VALUE.")
         values[name] = value
@@ -181,7 +181,7 @@ def _ready(bench: Bench, text: str) -> Work[str]:
             bench.tried["sudo-dropped"] += 1
             bench.explain("There is no sudo here and none is needed: the commands run as root already.")
         text = script.without_sudo(text)
-    elif not bench.is_root and (words := bench.proxy_words()):
+    elif not bench.is_root and (words := bench.kept_words()):
         text = script.with_words(text, words)
     for name, path in bench.instead.items():
         if name != "mirror":
@@ -273,7 +273,9 @@ def _finish(bench: Bench) -> Work[None]:
         bench.step = None
         result = yield bench.call("finish", {"outcome": "done", "summary": _account(bench, "The commands went well.")})
         if bench.supposed:
-            raise Stop("stuck", "This was a simulated dry run: the commands were listed, and only carried out can they be checked.")
+            raise Stop(
+                "stuck", "This was a simulated dry run: the commands were listed, and only carried out can they be checked."
+            )
         failure = _refused(result) or (yield from _first_failing(bench))
         if failure is None:
             raise Stop("stuck", f"The checks refuse it although they pass when run by hand: {result.output.strip()[-400:]}")
