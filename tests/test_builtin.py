@@ -1,4 +1,5 @@
 import os
+import shlex
 import subprocess
 import tomllib
 from collections.abc import Generator, Iterator, Sequence
@@ -16,7 +17,7 @@ from skillrun.models.builtin.healer import PROCEDURES
 from skillrun.models.builtin.paths import closest
 from skillrun.models.builtin.python import requirement_names, satisfies
 from skillrun.models.builtin.remedy import build, holds, normalise, read_failure, recognise, remedies
-from skillrun.models.builtin.services import unit_values
+from skillrun.models.builtin.services import BRIEFLY, unit_values
 from skillrun.policy.judge import Judge
 from skillrun.ports import Brief, Command, Place, Target
 from skillrun.skill import Skill, SkillCommand
@@ -465,6 +466,25 @@ def test_typesetting_is_undone(world: World) -> None:
     """Dashes and quotes that a word processor made are plain ones when the command fails with them."""
     text = "# x\n```\ntest \u2013e ~ && touch \u201c$HOME/a b\u201d\n```\nCheck: `test -e ~/'a b'`.\n"
     assert world.install(text) == "verified"
+
+
+@pytest.mark.root
+def test_a_look_at_a_service_leaves_no_daemon(tmp_path: Path) -> None:
+    """A program that is started for a moment and puts itself into the background is ended, whatever session it is in."""
+    mark = f"4{os.getpid()}"
+    look = BRIEFLY.format(root="", user="nobody", words=shlex.quote(f"setsid -f sleep {mark}"))
+    assert subprocess.run(["bash", "-c", look], check=False, timeout=20, stdout=subprocess.DEVNULL).returncode == 0
+    listing = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True, timeout=10).stdout
+    assert f"sleep {mark}" not in listing.splitlines()
+
+
+def test_a_service_that_starts_after_the_commit_is_not_looked_into(world: World) -> None:
+    """Where a preview's stand-in took the start, a check that cannot connect is explained by that alone."""
+    put(world.home / "start.sh", "#!/bin/sh\necho \"in the preview: 'service d start' will be done after the commit\" >&2\n")
+    put(world.home / "ask.sh", "#!/bin/sh\necho 'Could not connect: Connection refused'\nexit 1\n")
+    assert world.install("# x\n```\nsh ~/start.sh\nsh ~/ask.sh\n```\nCheck: `sh ~/ask.sh`.\n") == "stuck"
+    assert "after the commit: service d start" in world.ended["summary"]
+    assert not any(word in command for command in world.commands for word in ("timeout 4", "sleep"))
 
 
 def test_a_simulated_dry_run_ends_where_nothing_more_can_be_known(world: World) -> None:

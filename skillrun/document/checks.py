@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skillrun.document import sentences
 from skillrun.document.labels import manager_of, vocabulary
@@ -15,7 +15,10 @@ from skillrun.skill import Check
 _CD = re.compile(r"^(?:cd|pushd)\s+(?P<to>[^\s;&|]+|\"[^\"]+\")\s*(?:&&\s*(?P<rest>.+))?$", re.DOTALL)
 _CLONE = re.compile(r"^git\s+clone\b")
 _ACTIVATE = re.compile(r"^(?:source|\.)\s+(?P<script>\S*/bin/activate)\s*$")
-_FILE = re.compile(r"(?![-/~$])(?!https?:)[\w.-]+/[\w./-]+$|[\w-]+\.(?:py|m?js|ts|rb|jar|sh|php|json|ya?ml|db)$")
+_FILE = re.compile(
+    r"(?![-/~$])(?!https?:)[\w.-]+/[\w./-]+$|[\w-]+\.(?:py|m?js|ts|rb|jar|sh|php|json|ya?ml|db"
+    r"|txt|md|toml|conf|cfg|ini|log|csv|html|xml)$"
+)
 _RELATIVE = re.compile(r"^(?:\./|\.\./|\.?[\w-][\w.-]*/)")
 _TAKES_FILES = {
     "python",
@@ -40,6 +43,7 @@ _FILE_SAID = re.compile(
     r"\b(?:holds?|contains?|exists?|is (?:created|present|there|written)|has|updated?|renew\w*|written|appears?)\b",
     re.IGNORECASE,
 )
+_STARTS = re.compile(r"\b(?:that|which|to) (?:starts?|runs?|launch(?:es)?)\b", re.IGNORECASE)
 _FRESH = re.compile(
     r"\b(?:current time|renewed|updated|refreshed|changes|every (?:second|minute)|each (?:second|minute))\b", re.IGNORECASE
 )
@@ -67,6 +71,12 @@ def stated(drafts: Iterable[Draft]) -> tuple[Check, ...]:
         text = _as_check(draft, command)
         if text and (text not in found or draft.expect):
             found[text] = Check(text, "stated", draft.snippet.line, draft.expect)
+        if text.startswith("test -x ") and _STARTS.search(draft.sentence):
+            # the document's own way to start it: what the bare command prints, this prints with all that it needs
+            bare = next((check for check in reversed(found.values()) if check.expect), None)
+            if bare:
+                del found[bare.command]
+                found[draft.snippet.text] = replace(bare, command=draft.snippet.text)
     return tuple(found.values())
 
 

@@ -28,6 +28,10 @@ PATIENCE = 6
 """How often a command that has gone quiet is given another quiet period before it is ended."""
 
 
+DEFERRED = re.compile(r"^in the preview: '([^'\n]+)' will be done after the commit\r?$", re.MULTILINE)
+"""What the stand-ins of `skillrun.view.standins` say."""
+
+
 class Stop(Exception):
     """The work ends here: `outcome` as `finish` takes it, `account` what a person needs to know."""
 
@@ -68,6 +72,8 @@ class Bench:
     depth: int = 0
     supposed: int = 0
     """Commands of a simulated dry run that were only rehearsed or listed: what builds on them cannot be tried."""
+    deferred: list[str] = field(default_factory=list)
+    """What a preview's stand-ins were told to do to services: it is done after the commit, so it cannot be seen before."""
     heard: str = ""
     """The latest output of the skill's own commands: installers say where they put things."""
     _number: int = 0
@@ -143,6 +149,7 @@ class Bench:
                 heard = result.output if result.output.startswith(heard) else heard + result.output
         if result.cwd:
             self.cwd = result.cwd
+        self.deferred += DEFERRED.findall(result.output)
         self.supposed += result.ok and result.fidelity in ("simulated", "would-run")
         return replace(result, output=heard) if heard != result.output else result
 

@@ -134,7 +134,7 @@ def no_such_path(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
     there, _, elsewhere = listing.partition("==")
     hits = [line.strip().removeprefix("./") for line in elsewhere.split("\n") if line.strip()]
     hits = [hit for hit in hits if f"/{hit}/" not in f"/{path}"]  # a directory that the path itself leads through
-    if len(hits) == 1:
+    if len(hits) == 1 and hits[0] != written:
         return failure.command.replace(written, hits[0])
     names = [line.rstrip("/") for line in there.split("\n") if line.strip()]
     close = closest(name, names)

@@ -46,9 +46,11 @@ def into_venv(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[
         return None
     bench.instead.update({"python3": f"{place}/bin/python", "python": f"{place}/bin/python"})
     bench.instead.update({"pip3": f"{place}/bin/pip", "pip": f"{place}/bin/pip"})
-    if names:
+    if names or "-r " not in rest:
         listed = yield from bench.look(
-            f"{place}/bin/python -c {shlex.quote(SCRIPTS)} {' '.join(shlex.quote(name) for name in names)}",
+            f"{place}/bin/python -c {shlex.quote(SCRIPTS)} {' '.join(shlex.quote(name) for name in names)}"
+            if names
+            else f"ls {shlex.quote(place)}/bin | grep -vE '^(activate|Activate|pip|python|easy_install|wheel)'; true",
             f"which programs did {label} bring?",
         )
         programs = [name for name in (listed or "").split() if re.fullmatch(r"[\w.+-]+", name)]
@@ -211,14 +213,21 @@ def missing_module(bench: Bench, failure: Failure, found: Mapping[str, str]) -> 
         "echo ==; grep -n 'include-system-site-packages = true' $VIRTUAL_ENV/pyvenv.cfg 2>/dev/null; true",
         f"does the project itself ask for {module}?",
     )
-    asked = [line for line in (listing or "").partition("==")[0].split() if re.fullmatch(r"[\w./-]+", line)]
+    asked = (
+        []
+        if module in ("setuptools", "pkg_resources", "wheel", "distutils")
+        else [line for line in (listing or "").partition("==")[0].split() if re.fullmatch(r"[\w./-]+", line)]
+    )
     if asked:
         what = f"-r {asked[0]}" if asked[0].endswith(".txt") else "."
         done = yield from bench.sure(
             f"{python['bin']}/python -m pip install {what}" if python else f"python3 -m pip install {what}",
             f"{asked[0]} asks for {module}",
         )
-        return failure.command if done.ok else None
+        command = failure.command
+        for name in ("python3", "python"):
+            command = paths.replace_program(command, name, bench.instead.get(name, name))
+        return command if done.ok else None
     if python or not bench.tool("apt") or not re.search(r"python|Traceback", failure.command + failure.text):
         return None
     names = [f"python3-{module.lower().replace('_', '-')}", packages.package_of(bench, "modules", module)]

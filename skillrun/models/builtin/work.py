@@ -23,6 +23,8 @@ MISSING = re.compile(
 ABSENT = re.compile(r"no such file|not found|does not exist|cannot find|no rule to make|couldn't find|not exist", re.IGNORECASE)
 COMMON = {"", ".", "..", "~", "bin", "usr", "local", "opt", "home", "tmp"}
 MAKING = re.compile(r"\b(mkdir|venv|clone|tar|unzip|touch|tee|gen\w*|make|build|init|install|cp|mv|curl|wget|virtualenv)\b|>")
+DOWN = re.compile(r"refused|connect|not running|inactive|unreachable|\bsock(?:et)?\b|no server|is the server", re.IGNORECASE)
+"""How programs say that a service does not answer."""
 ROUNDS = 12
 """How often a failed check is met with a remedy before the engine owns up to being stuck."""
 
@@ -164,6 +166,9 @@ def _do(bench: Bench, piece: script.Piece, later: Sequence[str]) -> Work[Failure
             return None
         if _comes_later(failure, later):
             return Failure(text, failure.exit_code, failure.text, "early")
+        if _waits_for_the_commit(bench, failure):
+            bench.story.append(f"`{text}` needs a service that starts after the commit ({bench.deferred[-1]}).")
+            return None
         cure = yield from heal(bench, failure)
         if cure is None:
             return failure
@@ -172,6 +177,12 @@ def _do(bench: Bench, piece: script.Piece, later: Sequence[str]) -> Work[Failure
         if cure.then == "postpone":
             return Failure(text, failure.exit_code, failure.text, "early")
         text = cure.command
+
+
+def _waits_for_the_commit(bench: Bench, failure: Failure) -> bool:
+    """True in a preview when what does not answer is surely a service that was to be started and is not yet."""
+    said = failure.command + failure.text
+    return bool(bench.deferred and DOWN.search(failure.text)) and not re.search(r"https?://(?!localhost|127\.)", said)
 
 
 def _ready(bench: Bench, text: str) -> Work[str]:
@@ -279,6 +290,8 @@ def _finish(bench: Bench) -> Work[None]:
         failure = _refused(result) or (yield from _first_failing(bench))
         if failure is None:
             raise Stop("stuck", f"The checks refuse it although they pass when run by hand: {result.output.strip()[-400:]}")
+        if _waits_for_the_commit(bench, failure):
+            raise Stop("stuck", f"The check `{failure.command}` needs what is done after the commit: {bench.deferred[-1]}.")
         cure = yield from heal(bench, failure)
         if cure is None and bench.left_out:
             raise Stop(
