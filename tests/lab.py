@@ -121,7 +121,7 @@ class Lab:
 def manifest(top: Path, times: bool = True, skip: Collection[str] = ()) -> Manifest:
     """Everything lstat, readlink, listxattr and read can tell, by path; hard links as groups of names."""
     found: Manifest = {}
-    links: dict[int, list[str]] = {}
+    links: dict[tuple[int, int], list[str]] = {}
     todo = [os.fsencode(top)]
     while todo:
         path = todo.pop()
@@ -132,7 +132,7 @@ def manifest(top: Path, times: bool = True, skip: Collection[str] = ()) -> Manif
         if kind == stat.S_IFREG:
             with open(path, "rb") as file:
                 content = hashlib.sha256(file.read()).hexdigest()
-            links.setdefault(status.st_ino, []).append(name)
+            links.setdefault((status.st_dev, status.st_ino), []).append(name)
         elif kind == stat.S_IFLNK:
             content = os.readlink(path)
         elif kind == stat.S_IFDIR:

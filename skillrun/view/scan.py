@@ -102,6 +102,8 @@ class _Walker:
         self.scan = Scan()
         self.shared: list[_Shared] = []
         self.copied: list[tuple[str, bytes, int]] = []
+        self.orphans: list[tuple[str, Inode, int]] = []
+        """Copied up, from what is not known."""
         self.handles: dict[bytes, str] = {}
         """Handle of a real inode with several names -> one of its names."""
 
@@ -164,8 +166,12 @@ class _Walker:
 
     def _notice_origin(self, path: str, new: Inode) -> None:
         """Something copied up from a name that is not there: moved inside the view, or removed outside meanwhile."""
-        origin = self._origin(path) if new.is_directory or stat.S_ISREG(new.mode) else b""
-        if origin and not (new.is_directory and self._is_opaque(path)):
+        if not (new.is_directory or stat.S_ISREG(new.mode)) or (new.is_directory and self._is_opaque(path)):
+            return
+        noted = overlay_xattr(self.upper.proc_path(path), "origin")
+        if noted == b"":
+            self.orphans.append((path, new, self.first + len(self.scan.ops)))
+        elif noted is not None and (origin := self._of_this_tree(noted)):
             self.copied.append((path, origin, self.first + len(self.scan.ops)))
 
     def _is_opaque(self, path: str) -> bool:
@@ -174,20 +180,29 @@ class _Walker:
 
     def _origin(self, path: str) -> bytes:
         """The handle of the real inode something was copied up from; b"" when unknown, or from a hidden lower layer."""
-        found = _fid(overlay_xattr(self.upper.proc_path(path), "origin") or b"")
+        return self._of_this_tree(overlay_xattr(self.upper.proc_path(path), "origin") or b"")
+
+    def _of_this_tree(self, noted: bytes) -> bytes:
+        found = _fid(noted)
         return found if found[:4] == self.root_handle[:4] and len(found) == len(self.root_handle) else b""
 
     def settle_copied(self) -> None:
         """What was moved has its former name among the removed ones; anything else lost its origin outside."""
-        if not self.copied:
+        if not self.copied and not self.orphans:
             return
-        gone = {
-            handle_of(*self.real.place(entry.path[len(self.base) + 1 :]))
-            for entry in self.scan.entries
-            if entry.change == "removed" or entry.new is None or "content" in entry.aspects
-        }
+        gone = [e for e in self.scan.entries if e.old and (e.change == "removed" or {"content", "type"} & set(e.aspects))]
+        handles = {handle_of(*self.real.place(e.path[len(self.base) + 1 :])) for e in gone} if self.copied else set()
+        lost = [(path, op) for path, origin, op in self.copied if origin not in handles]
+        # A user's own overlay notes that there was an origin, but not which. One that was only moved still has its size
+        # and time; one that was written too may have been any that is gone.
+        left = [entry.old for entry in gone]
+        for path, new, op in self.orphans:
+            same = [old for old in left if old and (old.size, old.mtime) == (new.size, new.mtime)]
+            if left:
+                left.remove((same or left)[0])
+            else:
+                lost.append((path, op))
         reason = "was removed on the machine after the view was opened"
-        lost = [(path, op) for path, origin, op in self.copied if origin not in gone]
         self.scan.clashes += [Clash(f"{self.base}/{path}", reason, op) for path, op in lost]
 
     def _folder(self, path: str, new: Inode, old: Inode) -> None:

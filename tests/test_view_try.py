@@ -1,0 +1,90 @@
+"""What people do with a command they want to try first: each case in a view, committed, undone, and compared with bare.
+
+The cases cover what `try` (github.com/binpash/try) documents, tests, and lists as known to fail; they are our own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skillrun.view.probe import probe
+from tests.dev_machine import as_dev, python
+
+ROOT = Path(__file__).parents[1]
+CASES = ROOT / "tests/cases/view/try.toml"
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.overlay,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount and to become another user"),
+    pytest.mark.skipif("R" not in [t.letter for t in probe().tiers if t.available], reason="; ".join(probe().reasons)),
+]
+
+
+def _for_tier(tier: str) -> list[str]:
+    return [name for name, case in tomllib.loads(CASES.read_text()).items() if tier in case.get("tiers", ("R", "U"))]
+
+
+@cache
+def _as_root() -> dict[str, dict[str, Any]]:
+    """All cases as root, on a file system of their own."""
+    script = 'mount -t tmpfs -o mode=755 tmpfs /mnt && cd "$1" && exec "$2" -m tests.previewed "$3" R /mnt/cases'
+    argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", str(ROOT), sys.executable, str(CASES)]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    return _reports(done)
+
+
+@cache
+def _as_user() -> dict[str, dict[str, Any]]:
+    """All cases as an ordinary user without rights, below their home directory."""
+    words = ["x", str(CASES), "U", "/home/dev/cases"]
+    return _reports(as_dev(f"import sys; sys.argv = {words!r}; from tests.previewed import main; main()"))
+
+
+def _reports(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return {report["name"]: report for report in found}
+
+
+def _holds(name: str, report: dict[str, Any]) -> None:
+    case = tomllib.loads(CASES.read_text())[name]
+    assert "broke" not in report, report["broke"]
+    if report.get("missing"):
+        pytest.skip(f"not installed here: {', '.join(report['missing'])}")
+    assert report["leaked"] == {}
+    assert report["elsewhere"] == []
+    if "told" in case:
+        assert report["told"] == case["told"]
+    if "meanwhile" in case:
+        assert case["refused"] in report["refusal"]
+        assert report["touched"] == {}
+        return
+    if "same_as" not in case:
+        assert report["inside"] == report["bare"]
+    assert report["unlike_bare"] == {}
+    assert report["after_undo"] == {}
+    assert report["left_over"] == []
+
+
+@pytest.mark.parametrize("name", _for_tier("R"))
+def test_as_root(name: str) -> None:
+    """In the root view a command says, does and returns what it does bare; nothing leaks, commit and undo are exact."""
+    _holds(name, _as_root()[name])
+
+
+@pytest.mark.skipif(not python(), reason="no Python here that an ordinary user may run")
+@pytest.mark.parametrize("name", _for_tier("U"))
+def test_as_an_ordinary_user(name: str) -> None:
+    """The same in a user view below the home directory."""
+    _holds(name, _as_user()[name])
