@@ -257,8 +257,10 @@ class Effects:
         for warning in done.warnings:
             yield Noted(warning, "warning")
         for carried in done.services:
-            failed = f"failed with {carried.exit_code}: {carried.output.strip()[-300:]}" if carried.exit_code else "done"
-            yield Noted(f"`{' '.join(carried.argv)}`: {failed}", "warning" if carried.exit_code else "info")
+            came = f"failed with {carried.exit_code}" if carried.exit_code else "done"
+            # What it said counts even when it reports success: invoke-rc.d does when it was told not to start anything.
+            words = f": {carried.output.strip()[-300:]}" if carried.output.strip() else ""
+            yield Noted(f"`{' '.join(carried.argv)}`: {came}{words}", "warning" if carried.exit_code else "info")
         real = self._local()
         session.executor.target = real
         session.executor.place = dataclasses.replace(session.executor.place, contained=False)

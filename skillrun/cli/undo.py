@@ -177,7 +177,7 @@ def _what(work: Work) -> list[str]:
 def _committed(work: Work, choice: Edited, cannot: list[str]) -> _Outcome:
     done = work.undo(choice)
     services = [item.to_json() for item in done.services]
-    return _Outcome(done.operations, list(done.left), dict(done.kept), services, cannot=cannot)
+    return _Outcome(done.operations, list(done.left), dict(done.kept), services, cannot=[*done.warnings, *cannot])
 
 
 def _bring_back(folder: RunFolder, changes: Path, ask: _Ask) -> tuple[str, _Outcome]:

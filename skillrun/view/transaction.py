@@ -19,6 +19,7 @@ from skillrun.view.inode import inode_at
 from skillrun.view.later_edits import Agreed, go_around, replace_all
 from skillrun.view.layers import Layers
 from skillrun.view.ledger import Folder, Kind, Op, Phase, Plan, Progress
+from skillrun.view.running import still_running
 from skillrun.view.scan import Clash, is_passing, walk_tree
 from skillrun.view.selection import Choice, select
 from skillrun.view.services import Carried
@@ -157,7 +158,8 @@ def undo(folder: Path, edited: Edited = Edited.REFUSE, run: services.Runner = se
         clock.lap("swap")
         services.settle(carried, run)
     count = len(agreed.plan.ops) - len(agreed.left)
-    return Done(Phase.UNDONE, count, agreed.left, dict(agreed.kept), clock.times, services=reversals)
+    warnings = still_running(agreed.plan)
+    return Done(Phase.UNDONE, count, agreed.left, dict(agreed.kept), clock.times, warnings, reversals)
 
 
 def recover(folder: Path, run: services.Runner = services.run_here) -> Phase:
