@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skillrun.changelist import change_lines
@@ -20,6 +21,7 @@ from skillrun.ports import Place, Target
 from skillrun.secrets import Vault
 from skillrun.session import Conclude, Session
 from skillrun.skill import Skill
+from skillrun.visible import size
 
 if TYPE_CHECKING:
     from skillrun.targets.preview import PreviewTarget
@@ -75,6 +77,7 @@ class Effects:
                 keep=self.skill.keep,
                 password=lambda why: self.person.secret("sudo", why),
                 canaries=self.options.dry_run,
+                hosts=self._hosts(),
             )
         except (ViewError, OSError) as error:
             raise Problem(
@@ -92,6 +95,16 @@ class Effects:
             return (yield from self._conclude_view(target, session, outcome, summary))
 
         return target, conclude
+
+    def _hosts(self) -> tuple[str, ...] | None:
+        """What the view may contact; None: whatever this machine can."""
+        if not self.options.hosts:
+            return None
+        from skillrun.sandbox.registries import registry_hosts
+
+        declared = self.skill.declared.hosts or () if "declared" in self.options.hosts else ()
+        given = (host for host in self.options.hosts if host != "declared")
+        return (*registry_hosts([Path("/")]), *declared, *given)
 
     def _note_foreign(self, home: str) -> None:
         from skillrun.view.user_view import foreign_owned
@@ -170,6 +183,12 @@ class Effects:
         touched = target.touched_canaries()
         if touched:
             yield Noted(f"bait was touched: {', '.join(str(bait) for bait in touched)}", "warning")
+        for host, contacts in target.contacted().items():
+            if any(contact.allowed for contact in contacts):
+                sent, received = (sum(getattr(one, name) for one in contacts) for name in ("sent", "received"))
+                yield Noted(f"contacted {host}: {size(sent)} sent, {size(received)} received")
+            else:
+                yield Noted(f"{host} was asked for {len(contacts)} times and not reached: --host {host} allows it", "warning")
         work = Work(self.folder.changes, sudo_for(self.folder.changes))
         waiting = bool(target.deferred()) and outcome is Outcome.CHECKS_FAILED
         keepable = not self.options.dry_run and (waiting or outcome in FINE) and outcome is not Outcome.ALREADY

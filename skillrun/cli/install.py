@@ -69,6 +69,8 @@ def _options(values: dict[str, Any]) -> Options:
         raise Problem("--preview and --dry-run exclude one another", "--dry-run is a preview that always discards")
     if values.get("journal") and (values.get("preview") or values.get("dry_run")):
         raise Problem("--journal runs for real, which --preview and --dry-run exclude", "give one of them")
+    if values.get("hosts") and not (values.get("preview") or values.get("dry_run")):
+        raise Problem("--host limits what a view may contact, and this is none", "add --preview or --dry-run")
     for name in LEAST:
         if values.get(name) is not None:
             check_limit(name, values[name])
@@ -84,16 +86,14 @@ def _run(verb: str, spec: str, values: dict[str, Any]) -> int:
 @click.command(
     "install",
     cls=Page,
-    examples=(
-        "skillrun install ripgrep",
-        "skillrun install ./install.md --preview --max-cost 0.50",
-    ),
+    examples=("skillrun install ./install.md --preview --max-cost 0.50",),
 )
 @click.argument("skill")
 @common
 @click.option("--dry-run", is_flag=True, help="Nothing persists: run in a view that is discarded.")
 @click.option("--preview", is_flag=True, help="Run in a view, show what would change, ask once.")
 @click.option("--journal", is_flag=True, help="Run for real, keeping files for a whole undo.")
+@click.option("--host", "hosts", multiple=True, metavar="H", help="In a view: contact registries and H (or `declared`) only.")
 @click.option("--only", multiple=True, metavar="GLOB", help="With --preview: commit only these paths.")
 @click.option("--except", "except_", multiple=True, metavar="GLOB", help="With --preview: commit all but these.")
 @click.option(

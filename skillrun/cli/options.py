@@ -29,6 +29,8 @@ class Options:
     preview: bool = False
     journal: bool = False
     """For real, every file saved before it changes."""
+    hosts: tuple[str, ...] = ()
+    """What a view may contact, `declared` for what the skill declares; empty: whatever this machine can."""
     only: tuple[str, ...] = ()
     except_: tuple[str, ...] = ()
     via: str | None = None

@@ -13,7 +13,7 @@ from skillrun.shell.launch import Launched
 from skillrun.shell.session import Limits, Login, Session
 from skillrun.view import credentials
 from skillrun.view.canaries import Bait
-from skillrun.view.egress import Contact, Egress, proxy_environment
+from skillrun.view.egress import WEB_PORTS, Contact, Egress, proxy_environment
 from skillrun.view.layers import Layers, write_durably
 from skillrun.view.probe import sudo_command
 from skillrun.view.services import FILE as DEFERRED
@@ -163,6 +163,14 @@ class PreviewTarget(Session):
     def contacts(self) -> tuple[Contact, ...]:
         """Hosts that were asked for, when the network is closed but for named hosts."""
         return self._egress.contacts() if self._egress is not None else ()
+
+    def contacted(self) -> dict[str, list[Contact]]:
+        """The same by host, with the port where it is not the web's."""
+        found: dict[str, list[Contact]] = {}
+        for contact in self.contacts():
+            name = contact.host if contact.port in WEB_PORTS else f"{contact.host}:{contact.port}"
+            found.setdefault(name, []).append(contact)
+        return found
 
     def touched_canaries(self) -> tuple[Bait, ...]:
         """Bait that was opened inside."""
