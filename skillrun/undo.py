@@ -16,7 +16,6 @@ from skillrun.view import preimages
 from skillrun.view.deputy import Work
 from skillrun.view.keeping import remove_tree
 from skillrun.view.layers import Layers, write_durably
-from skillrun.view.ledger import Plan
 from skillrun.view.services import run_here
 
 NEVER = (
@@ -69,17 +68,6 @@ class Recorded:
         return not (self.commands or self.files)
 
 
-def committed_paths(folder: Path) -> list[tuple[str, str]]:
-    """(what undo does, path) of every operation of a committed view. Raises OSError, ValueError."""
-    plan = Plan.load(folder)
-    found = []
-    for op in plan.ops:
-        path = f"{plan.stores[op.layer].target.rstrip('/')}/{op.path}"
-        word = "take away" if op.old is None else "bring back" if op.new is None else "put back"
-        found.append((word, path))
-    return found
-
-
 def recorded(folder: Path) -> Recorded:
     """What can be taken back of a live run, from what it recorded. Raises OSError, ValueError."""
     before, after = inventory.load(folder, inventory.BEFORE), inventory.load(folder, inventory.AFTER)
@@ -109,6 +97,8 @@ def _package_commands(packages: Sequence[Mapping[str, Any]], commands: list[str]
     for item in packages:
         if item["change"] == "installed":
             groups.setdefault((item["manager"], item["place"]), []).append(item["name"])
+        elif item["change"] == "removed" and (text := return_of(item["manager"], item["place"], item["name"], item["old"])):
+            commands.append(text)
         else:
             was = f" (was {item['old']})" if item["old"] else ""
             cannot.append(f"{item['manager']} package {item['name']} was {item['change']}{was}; it stays as it is")
@@ -128,8 +118,7 @@ def removal(manager: str, place: str, names: Sequence[str]) -> str:
         # dpkg, not apt: it takes exactly these and refuses where something else has come to need one of them.
         return f"{sudo}env DEBIAN_FRONTEND=noninteractive dpkg --purge {words}"
     if manager == "pip":
-        interpreter = place.rpartition("/lib/")[2].partition("/")[0] or "python3"
-        return f"{interpreter} -m pip uninstall -y --break-system-packages {words}"
+        return f"{_pip(place)} uninstall -y {_PIP_SYSTEM if _is_system(place) else ''}{words}"
     if manager == "npm":
         prefix = shlex.quote(place.removesuffix("/lib"))
         return f"{'' if place.startswith('/home') else sudo}npm uninstall --global --prefix {prefix} {words}"
@@ -140,6 +129,37 @@ def removal(manager: str, place: str, names: Sequence[str]) -> str:
         "brew": "brew uninstall",
     }
     return f"{simple[manager]} {words}" if manager in simple else ""
+
+
+def return_of(manager: str, place: str, name: str, version: str) -> str:
+    """The command that brings a removed package back in the version it had, "" when none is known."""
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    if manager == "dpkg" and version:
+        return f"{sudo}env DEBIAN_FRONTEND=noninteractive apt-get install -y -q {shlex.quote(f'{name}={version}')}"
+    if manager == "pip" and version:
+        where = "--user " if "/.local/lib/" in place else ""
+        system = _PIP_SYSTEM if _is_system(place) else ""
+        return f"{_pip(place)} install -q {where}{system}{shlex.quote(f'{name}=={version}')}"
+    if manager == "npm" and version:
+        prefix = shlex.quote(place.removesuffix("/lib"))
+        word = shlex.quote(f"{name}@{version}")
+        return f"{'' if place.startswith('/home') else sudo}npm install --silent --global --prefix {prefix} {word}"
+    return ""
+
+
+_PIP_SYSTEM = "--break-system-packages "
+
+
+def _pip(place: str) -> str:
+    """pip of the interpreter whose packages lie there; an environment has one of its own."""
+    top, _, rest = place.rpartition("/lib/")
+    own = f"{top}/bin/python"
+    sudo = "sudo " if place.startswith("/usr/") and os.geteuid() != 0 else ""
+    return f"{shlex.quote(own) if os.path.exists(own) else sudo + (rest.partition('/')[0] or 'python3')} -m pip"
+
+
+def _is_system(place: str) -> bool:
+    return not os.path.exists(f"{place.rpartition('/lib/')[0]}/pyvenv.cfg")
 
 
 def _tool_files(folder: Path) -> Iterator[FileBack]:

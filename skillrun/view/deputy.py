@@ -22,7 +22,7 @@ from skillrun.view import transaction
 from skillrun.view.changes import Changes, broken_packages, scan
 from skillrun.view.keeping import drop, forget, kept_bytes, remove_empty
 from skillrun.view.layers import Layers
-from skillrun.view.ledger import Phase, Progress
+from skillrun.view.ledger import Phase, Plan, Progress
 from skillrun.view.scan import Clash
 from skillrun.view.services import Carried
 from skillrun.view.transaction import Conflict, Done, Edited, Unfinished
@@ -78,6 +78,12 @@ class Work:
         if self.sudo:
             return tuple(Clash(*item) for item in self._ask("edits")["edits"])
         return transaction.edits_since(self.folder)
+
+    def ways_back(self) -> list[tuple[str, str]]:
+        """What undo would do, as `Plan.ways_back` tells it. Raises OSError, ValueError, CommitError."""
+        if self.sudo:
+            return [(word, path) for word, path in self._ask("ways")["ways"]]
+        return Plan.load(self.folder).ways_back()
 
     def drop(self) -> int:
         """Remove all that is kept for the way back: bytes freed. Raises CommitError."""
@@ -181,6 +187,8 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
         return {"phase": transaction.recover(records).value}
     if verb == "edits":
         return {"edits": [[clash.path, clash.reason, clash.op] for clash in transaction.edits_since(records)]}
+    if verb == "ways":
+        return {"ways": Plan.load(records).ways_back()}
     if verb == "drop":
         layers.save(records)
         freed = drop(records)

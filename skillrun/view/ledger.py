@@ -112,6 +112,14 @@ class Plan:
         lines += [json.dumps(op.to_json()) for op in self.ops]
         write_durably(folder / PLAN, ("\n".join(lines) + "\n").encode())
 
+    def ways_back(self) -> list[tuple[str, str]]:
+        """What undo does with each path: (take away | bring back | put back, absolute path)."""
+        found = []
+        for op in self.ops:
+            word = "take away" if op.old is None else "bring back" if op.new is None else "put back"
+            found.append((word, f"{self.stores[op.layer].target.rstrip('/')}/{op.path}"))
+        return found
+
     @classmethod
     def load(cls, folder: Path) -> Plan:
         """Read `plan.jsonl`. Raises OSError, or ValueError when it is damaged."""

@@ -46,7 +46,7 @@ Runner = Callable[[Sequence[str], str], tuple[int, str]]
 """Runs argv in a directory: exit code and output."""
 
 
-def run_here(argv: Sequence[str], cwd: str) -> tuple[int, str]:
+def run_here(argv: Sequence[str], cwd: str, timeout_s: float = _TIMEOUT_S) -> tuple[int, str]:
     """Run a command on this machine; 127 when there is no such program, 124 when it took too long."""
     folder = cwd if Path(cwd).is_dir() else "/"
     try:
@@ -57,12 +57,12 @@ def run_here(argv: Sequence[str], cwd: str) -> tuple[int, str]:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
         )
     except FileNotFoundError:
         return 127, f"{argv[0]}: not found"
     except subprocess.TimeoutExpired:
-        return 124, f"still at work after {_TIMEOUT_S:.0f} seconds"
+        return 124, f"still at work after {timeout_s:.0f} seconds"
     return done.returncode, (done.stdout + done.stderr)[-2000:]
 
 

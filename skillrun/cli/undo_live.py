@@ -1,0 +1,116 @@
+"""Taking back a run that happened directly on the machine: by its package managers, and from what was kept of files."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skillrun.cli.undo_run import Ask, Undone, as_run, copy_beside, say
+from skillrun.events import Event, Finished, Result, RunStarted, Started, State, ToolCall
+
+if TYPE_CHECKING:
+    from skillrun.journal import RunFolder
+    from skillrun.undo import Recorded
+
+PACKAGES_S = 1800.0
+"""A package manager may fetch what it puts back."""
+
+
+def run_commands(commands: Sequence[str], outcome: Undone, write: Callable[[Event], None]) -> None:
+    """Run shell text in order, each journalled before it starts; the first that fails is the last."""
+    from skillrun.view.services import run_here
+
+    for number, text in enumerate(commands):
+        call = ToolCall(f"undo-{number}", "shell", {"command": text, "why": "take back what the run installed"})
+        write(Started(call, "/"))
+        begun = time.monotonic()
+        code, output = run_here(["bash", "-c", text], "/", timeout_s=PACKAGES_S)
+        write(Finished(call, Result(State.EXITED, code, output, len(output), duration_s=time.monotonic() - begun)))
+        outcome.commands.append({"command": text, "exit_code": code, "output": output})
+        if code:
+            break
+
+
+def inventory_now() -> dict[str, Any]:
+    """What is installed at this moment."""
+    from skillrun.inventory import record_inventory
+    from skillrun.targets.local import LocalTarget
+
+    with tempfile.TemporaryDirectory() as outputs:
+        target = LocalTarget(Path(outputs))
+        try:
+            return record_inventory(target)
+        finally:
+            target.close()
+
+
+def record(folder: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Keep what packages there were, so that the undo can be undone; files have records of their own."""
+    from skillrun.inventory import AFTER, BEFORE, save
+
+    for name, found in ((BEFORE, before), (AFTER, after)):
+        save(folder, name, {**found, "files": {}})
+
+
+def undo_live(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Undone]:
+    """Ask, then take back what was recorded; the id of the new run and what came of it. Raises UndoError, Problem."""
+    from skillrun.undo import UndoError, edited_settings, recorded
+    from skillrun.visible import shown
+
+    found = recorded(folder.changes)
+    if found.empty and _was_discarded(folder):
+        raise UndoError(f"{folder.id} changed nothing on this machine: nothing to undo", "its changes were discarded")
+    if found.empty:
+        raise UndoError(f"{folder.id} recorded nothing that can be taken back: {found.cannot[0]}", "see `skillrun report`")
+    edits = [item.path for item in found.files if item.edited] + edited_settings(found.commands)
+    if not ask.as_json:
+        say(f"{folder.id} ran directly on this machine; what it recorded is taken back:")
+        for line in (*found.commands, *(f"put back {item.path}" for item in found.files)):
+            say(f"  {shown(line)}")
+        for path in edits:
+            say(f"  changed since: {shown(path)}")
+        for text in found.cannot:
+            say(f"  stays: {shown(text)}")
+    choice = edited or (ask.about_edits(edits) if edits else "replace")
+    ask.confirm("Undo this run?")
+    return as_run(folder, "undone", lambda: Undone(), live=lambda journal, name: _carry_live(found, choice, journal, name))
+
+
+def _was_discarded(folder: RunFolder) -> bool:
+    """Did everything happen in a view, or nowhere, and nothing of it become real?"""
+    from skillrun.journal import read_events
+
+    return any(isinstance(event, RunStarted) and event.mode != "live" for event in read_events(folder.journal))
+
+
+def _carry_live(found: Recorded, choice: str, write: Callable[[Event], None], name: Path) -> Undone:
+    """Run the removals and put files back, each command journalled before it starts."""
+    from skillrun.inventory import Here, keep_before, note_after
+    from skillrun.undo import edited_settings, put_back
+
+    outcome = Undone(cannot=list(found.cannot))
+    keep_in = name / "changes" / "later"
+    settings = edited_settings(found.commands)
+    if settings and choice == "leave":
+        found = type(found)(tuple(text.replace("dpkg --purge", "dpkg --remove") for text in found.commands), found.files)
+        outcome.left += settings
+    for path in settings if choice == "replace" else ():
+        outcome.kept[path] = copy_beside(Path(path), keep_in)
+    before = inventory_now()
+    run_commands(found.commands, outcome, write)
+    for item in found.files:
+        if item.edited and choice == "leave":
+            outcome.left.append(item.path)
+            continue
+        keep_before(Here(), item.path, name / "changes")
+        kept = put_back(item, keep_in)
+        if item.former is not None:
+            note_after(item.path, item.former, name / "changes")
+        outcome.paths += 1
+        if kept and item.edited:
+            outcome.kept[item.path] = kept
+    record(name / "changes", before, inventory_now())
+    return outcome
