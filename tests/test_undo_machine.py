@@ -73,7 +73,8 @@ def test_a_package_that_something_later_needs_stops_the_undo() -> None:
         said(machine, "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq jq 2>&1")
         held = packages(machine)
         text = skillrun(machine, "undo last", code=3)
-        assert "jq depends on libjq1" in text
+        assert "nothing else was put back: dpkg refused" in text
+        assert "libjq1" in text
         assert packages(machine) == held
         assert said(machine, "jq --version; cat ~/of-the-run").endswith("x\n")
 
