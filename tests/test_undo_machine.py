@@ -99,11 +99,11 @@ def test_a_live_run_of_three_package_managers() -> None:
             "sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y jq\n"
             "sudo env DEBIAN_FRONTEND=noninteractive apt-get remove -y tree\n"
             "pip install --user --break-system-packages packaging\n"
-            "sudo npm install -g --prefix /usr/local semver\n"
+            "npm install -g --prefix ~/.npm-global semver\n"
             "echo 'alias q=jq' >> ~/.bashrc"
         )
-        skill(machine, "three", "jq --version && test -x /usr/local/bin/semver", commands)
-        state = "pip list --user --format freeze | sort; npm ls -g --prefix /usr/local | tail -n +2; tail -n 1 ~/.bashrc"
+        skill(machine, "three", "jq --version && test -x ~/.npm-global/bin/semver", commands)
+        state = "pip list --user --format freeze | sort; npm ls -g --prefix ~/.npm-global 2>&1 | tail -n +2; tail -n 1 ~/.bashrc"
         before, shell = packages(machine), said(machine, state, root=False)
         skillrun(machine, "install three.md --model builtin")
         after, there = packages(machine), said(machine, state, root=False)
