@@ -103,7 +103,9 @@ def test_a_live_run_of_three_package_managers() -> None:
             "echo 'alias q=jq' >> ~/.bashrc"
         )
         skill(machine, "three", "jq --version && test -x ~/.npm-global/bin/semver", commands)
-        state = "pip list --user --format freeze | sort; npm ls -g --prefix ~/.npm-global 2>&1 | tail -n +2; tail -n 1 ~/.bashrc"
+        state = (
+            "pip list --user --format freeze | sort; npm ls -g --prefix ~/.npm-global 2>&1 | tail -n +2; tail -n 1 ~/.bashrc"
+        )
         before, shell = packages(machine), said(machine, state, root=False)
         skillrun(machine, "install three.md --model builtin")
         after, there = packages(machine), said(machine, state, root=False)
