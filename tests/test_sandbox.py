@@ -60,7 +60,7 @@ def test_machine_recipes_are_sound(name: str) -> None:
     recipe = recipes.machine(name)
     assert bool(recipe.suite) != bool(recipe.base)
     assert recipe.title
-    assert re.search(r"\d+ MB.*\d+ s", recipe.measured)
+    assert re.search(r"\d+ MB.*\d+ s|^not built by this project yet: ", recipe.measured)
     if recipe.base:
         recipes.machine(recipe.base)
 
@@ -573,10 +573,10 @@ echo hello > "$HOME/greeting.txt"
 """
 
 
-def _test(*words: str, state: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "XDG_STATE_HOME": str(state), "ANTHROPIC_API_KEY": ""}
+def _test(*words: str, state: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    full = {**os.environ, "XDG_STATE_HOME": str(state), "ANTHROPIC_API_KEY": "", **(env or {})}
     return subprocess.run(
-        [sys.executable, "-m", "skillrun", "test", *words], capture_output=True, text=True, timeout=240, env=env
+        [sys.executable, "-m", "skillrun", "test", *words], capture_output=True, text=True, timeout=240, env=full
     )
 
 
@@ -625,6 +625,8 @@ def test_a_failing_skill_keeps_its_run(base: list[Path], tmp_path: Path) -> None
         (("--scenarios", "--only", "nope"), "no scenario 'nope'"),
         (("jq", "--fault", "nope"), "no fault 'nope'"),
         (("jq", "--machine", "nope"), "no machine 'nope'"),
+        (("jq", "--junit", "/nonexistent/report.xml"), "cannot write /nonexistent/report.xml"),
+        (("./no-such-skill",), "no file or directory"),
     ],
 )
 def test_a_wrong_word_is_usage(words: tuple[str, ...], told: str, tmp_path: Path) -> None:
@@ -641,6 +643,54 @@ def test_what_there_is_can_be_listed(tmp_path: Path) -> None:
     data = json.loads(_test("--list", "--json", state=tmp_path).stdout)
     for kind in ("machines", "faults", "scenarios"):
         assert list(data[kind]) == recipes.names(kind)
+
+
+@root_tests
+@pytest.mark.parametrize(
+    ("words", "env", "told"),
+    [
+        (("--machine", "ubuntu-22.04"), {}, "no mirror of ubuntu is named in /etc/apt; set SKILLRUN_MIRROR_UBUNTU"),
+        (("--engine", "docker"), {"PATH": "/nonexistent"}, "docker is not installed"),
+        (("--engine", "namespaces"), {"PATH": "/nonexistent"}, "neither debootstrap nor a container engine is installed"),
+        ((), {"SKILLRUN_MIRROR_DEBIAN": "http://127.0.0.1:9/debian"}, "debootstrap ended with 1"),
+    ],
+)
+def test_what_keeps_a_machine_from_being_had_is_said(
+    words: tuple[str, ...], env: dict[str, str], told: str, tmp_path: Path
+) -> None:
+    """No mirror, no engine, no programs, no network: exit code 7 and the reason; nothing half-made stays in the cache."""
+    if words[1:] == ("ubuntu-22.04",) and "ubuntu" in "".join(path.read_text() for path in Path("/etc/apt").rglob("*.list")):
+        pytest.skip("this machine has a mirror of Ubuntu")
+    done = _test("jq", *words, state=tmp_path, env={**env, "SKILLRUN_MACHINES": str(tmp_path / "cache")})
+    assert (done.returncode, "Traceback" in done.stderr) == (7, False), done.stderr
+    assert told in done.stderr
+    assert not list((tmp_path / "cache").glob("*/complete"))
+
+
+@root_tests
+def test_ctrl_c_ends_it_at_once_with_its_machines(base: list[Path], tmp_path: Path) -> None:
+    """Exit code 130 within seconds, no process and no folder left."""
+    skill = tmp_path / "slow.md"
+    skill.write_text("# Slow\n\n```bash\nsleep 300\n```\n\nCheck: `test -e /opt/never`.\n")
+    word = f"SKILLRUN_TEST_SESSION={os.urandom(8).hex()}"
+    before = set(folders.roomy().glob(f"{folders.PREFIX}*"))
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path), **dict([word.split("=")])}
+    words = [sys.executable, "-m", "skillrun", "test", str(skill), "--engine", "namespaces"]
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not (inside := "slirp4netns" in str(_alive(word))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert inside
+    time.sleep(1)
+    os.killpg(run.pid, signal.SIGINT)
+    told, _ = run.communicate(timeout=20)
+    assert (run.returncode, "Traceback" in told) == (130, False), told
+    deadline = time.monotonic() + 10
+    while (left := _alive(word)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left == []
+    made = [path for path in set(folders.roomy().glob(f"{folders.PREFIX}*")) - before if (path / folders.OWNER).exists()]
+    assert not [path for path in made if (path / folders.OWNER).read_text() == f"{run.pid}\n"]
 
 
 @pytest.mark.root

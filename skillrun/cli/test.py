@@ -6,11 +6,11 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from skillrun.sandbox.recipes import Scenario
     from skillrun.sandbox.trial import Conditions, Outcome
 
+T = TypeVar("T")
 EXAMPLES = (
     "skillrun test ./my-skill",
     "skillrun test ./my-skill --fault apt-lists-empty --fault sudo-missing",
@@ -55,6 +56,9 @@ def test_command(skill: str | None, list_them: bool, scenarios: bool, self_test:
     """Run SKILL in throw-away machines, verify it from outside. Exit code 3: failed."""
     from skillrun.sandbox.recipes import RecipeError
 
+    for option in ("junit", "html"):
+        if more[option]:
+            _try_to_write(Path(str(more[option])))
     try:
         if list_them:
             return _list(as_json)
@@ -66,6 +70,14 @@ def test_command(skill: str | None, list_them: bool, scenarios: bool, self_test:
     if self_test:
         return _self_test(found, more, as_json)
     return _report(_all(found, more, as_json), more, as_json)
+
+
+def _try_to_write(file: Path) -> None:
+    """Now, and not after all the trials."""
+    try:
+        file.open("a").close()
+    except OSError as error:
+        raise Problem(f"cannot write {file}: {error.strerror}", "choose another file") from error
 
 
 def _list(as_json: bool) -> int:
@@ -139,8 +151,23 @@ def _all(found: list[Scenario], more: dict[str, object], as_json: bool) -> list[
             print(row.line(), file=sys.stderr if as_json else sys.stdout, flush=True)
         return rows
 
-    with _grounds(found, more) as under, ThreadPoolExecutor(int(str(more["jobs"]))) as pool:
-        return [row for rows in pool.map(one, found) for row in rows]
+    with _grounds(found, more) as under:
+        return [row for rows in _each(one, found, more) for row in rows]
+
+
+def _each(work: Callable[[Scenario], T], found: list[Scenario], more: dict[str, object]) -> list[T]:
+    """The work for every scenario, as many at a time as was asked for. Ctrl-C ends it at once, machines and all."""
+    pool = ThreadPoolExecutor(int(str(more["jobs"])))
+    try:
+        return list(pool.map(work, found))
+    except KeyboardInterrupt:
+        from skillrun.sandbox.folders import remove_own
+
+        remove_own()
+        print("skillrun: interrupted", file=sys.stderr, flush=True)
+        os._exit(130)  # the trials are in threads, which nothing else ends; machines end with this process
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -183,10 +210,7 @@ def _report(rows: list[Row], more: dict[str, object], as_json: bool) -> int:
     for option, write in (("junit", matrix.junit), ("html", matrix.page)):
         file = more[option]
         if file:
-            try:
-                Path(str(file)).write_text(write(rows), encoding="utf-8")
-            except OSError as error:
-                raise Problem(f"cannot write {file}: {error.strerror}", "choose another file") from error
+            Path(str(file)).write_text(write(rows), encoding="utf-8")
     if as_json:
         print(json.dumps({"schema": SCHEMA, "trials": [row.to_dict() for row in rows]}))
     else:
@@ -209,8 +233,8 @@ def _self_test(found: list[Scenario], more: dict[str, object], as_json: bool) ->
         print(f"{'FAIL' if wrong else 'ok  '} {scenario.name}", file=sys.stderr, flush=True)
         return scenario.name, wrong
 
-    with _grounds(found, more) as under, ThreadPoolExecutor(int(str(more["jobs"]))) as pool:
-        spoiled = {name: wrong for name, wrong in pool.map(one, found) if wrong}
+    with _grounds(found, more) as under:
+        spoiled = {name: wrong for name, wrong in _each(one, found, more) if wrong}
     if as_json:
         print(json.dumps({"schema": SCHEMA, "spoiled": spoiled}))
     for name, wrong in spoiled.items():

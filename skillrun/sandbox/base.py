@@ -123,15 +123,15 @@ def make_root(recipe: MachineRecipe, root: Path) -> None:
 
 def _bootstrap(program: str, recipe: MachineRecipe, root: Path) -> None:
     mirror = mirror_of(recipe)
-    words = [program, "--variant=minbase", recipe.suite, str(root), mirror]
+    words = [program, "--variant=minbase", "--force-check-gpg", recipe.suite, str(root), mirror]
     script = Path("/usr/share/debootstrap/scripts") / recipe.suite
     if not script.exists():
         raise BuildError(f"this debootstrap does not know {recipe.suite}; a newer one does (Debian package debootstrap)")
     _do(words, "debootstrap")
     parts = " ".join(recipe.components)
     lines = [f"deb {mirror} {recipe.suite} {parts}", f"deb {mirror} {recipe.suite}-updates {parts}"]
-    if recipe.distribution == "debian":  # Ubuntu has its security updates in the archive too
-        lines.append(f"deb {mirror.rstrip('/')}-security {recipe.suite}-security {parts}")
+    beside = f"{mirror.rstrip('/')}-security" if recipe.distribution == "debian" else mirror
+    lines.append(f"deb {beside} {recipe.suite}-security {parts}")
     (root / "etc/apt/sources.list").write_text("\n".join(lines) + "\n")
     for certificate in AUTHORITIES.glob("*.crt"):
         target = root / str(AUTHORITIES)[1:]

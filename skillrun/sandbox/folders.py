@@ -54,6 +54,14 @@ def sweep() -> list[Path]:
     return gone
 
 
+def remove_own() -> None:
+    """Remove this process's folders, whoever uses them: for its last moment."""
+    for path in roomy().glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if (path / OWNER).read_text() == f"{os.getpid()}\n":
+                shutil.rmtree(path, ignore_errors=True)
+
+
 def is_orphaned(path: Path) -> bool:
     """Is its owner gone? Raises OSError when it cannot be known."""
     try:

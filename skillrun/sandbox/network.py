@@ -37,7 +37,12 @@ class UserNetwork:
             files.append(outside)
         words += [f"--ready-fd={theirs}", f"--exit-fd={ended}", str(pid), "tap0"]
         self._process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=files
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=files,
+            start_new_session=True,  # Ctrl-C is for us to hear; a machine must not lose its network before
         )
         os.close(theirs)
         os.close(ended)
