@@ -573,10 +573,12 @@ echo hello > "$HOME/greeting.txt"
 """
 
 
-def _test(*words: str, state: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def _test(
+    *words: str, state: Path, env: dict[str, str] | None = None, timeout: float = 240
+) -> subprocess.CompletedProcess[str]:
     full = {**os.environ, "XDG_STATE_HOME": str(state), "ANTHROPIC_API_KEY": "", **(env or {})}
     return subprocess.run(
-        [sys.executable, "-m", "skillrun", "test", *words], capture_output=True, text=True, timeout=240, env=full
+        [sys.executable, "-m", "skillrun", "test", *words], capture_output=True, text=True, timeout=timeout, env=full
     )
 
 
@@ -598,6 +600,28 @@ def test_a_skill_is_tried_and_reported(base: list[Path], tmp_path: Path) -> None
     assert [case.find("failure") for case in suites.iter("testcase")] == [None]
     assert not list((tmp_path / "state").glob("skillrun/runs/*"))
     assert not Path.home().joinpath("greeting.txt").exists()
+
+
+PART = {
+    "lists-empty": True, "login-file": True, "checksum-differs": True, "pidfile-stale": True, "wrong-order": True,
+    "asks-yes-no": True, "tmp-noexec": True, "destructive-step": True, "sudo-missing-in-script": True,
+    "control-installed": False,
+}  # fmt: skip
+"""Scenarios of every class that needs no large download first -> do the literal commands fail?"""
+
+
+@root_tests
+@pytest.mark.network
+def test_a_part_of_the_matrix_comes_out_right(base: list[Path], tmp_path: Path) -> None:
+    """The built-in engine is right in each of these classes, two machines at a time; the literal commands are not; nothing is called
+    done that is not.
+    """
+    only = [word for name in PART for word in ("--only", name)]
+    done = _test("--scenarios", "--literal", "--jobs", "2", "--json", *only, state=tmp_path, timeout=700)
+    rows = json.loads(done.stdout)["trials"]
+    assert [row for row in rows if row["what"] == "builtin" and not row["ok"]] == []
+    assert {row["scenario"]: row["ok"] for row in rows if row["what"] == "literal"} == {n: not w for n, w in PART.items()}
+    assert done.returncode == 0, done.stderr
 
 
 @root_tests
