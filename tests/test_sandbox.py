@@ -613,9 +613,7 @@ PART = {
 @root_tests
 @pytest.mark.network
 def test_a_part_of_the_matrix_comes_out_right(base: list[Path], tmp_path: Path) -> None:
-    """The built-in engine is right in each of these classes, two machines at a time; the literal commands are not; nothing is called
-    done that is not.
-    """
+    """The built-in engine is right in each of these classes, two machines at a time; the literal commands are not."""
     only = [word for name in PART for word in ("--only", name)]
     done = _test("--scenarios", "--literal", "--jobs", "2", "--json", *only, state=tmp_path, timeout=700)
     rows = json.loads(done.stdout)["trials"]
