@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +139,30 @@ class TestPodman:
         while _containers(podman) and time.monotonic() < end:
             time.sleep(0.2)
         assert _containers(podman) == ""
+
+    def test_dockers_command_line_is_spoken(self, podman: Engine, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Docker's own program, with Podman's Docker API to talk to, makes the same machine, and removes it."""
+        if not shutil.which("docker"):
+            pytest.skip("docker's command line is not installed")
+        with tempfile.TemporaryDirectory() as folder:
+            address = f"unix://{folder}/api"
+            server = subprocess.Popen([podman.program, "system", "service", "--time=0", address], stderr=subprocess.DEVNULL)
+            try:
+                end = time.monotonic() + 30
+                while not Path(folder, "api").exists() and time.monotonic() < end:
+                    time.sleep(0.1)
+                monkeypatch.setenv("DOCKER_HOST", address)
+                docker = Engine("docker")
+                same = Image(docker, f"localhost/{image.tag}", image.files)
+                assert docker.has(same.tag)
+                assert not docker.has("localhost/no-such:image")
+                with Machine(same, network="none", furnishing={"tmp_options": "size=2m"}) as made:
+                    assert made.run("id -un; hostname; sudo id -u").stdout.split() == ["dev", "box", "0"]
+                    assert made.run("df -m --output=size /tmp | tail -1").stdout.strip() == "2"
+                assert docker.ask("ps", "-aq") == ""
+            finally:
+                server.terminate()
+                server.wait()
 
     def test_what_an_engine_cannot_do_is_said(self, image: Image) -> None:
         """A disk of its own size is refused with the way out."""
