@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.events import Reply, Result, State, Turn
+from skillrun.events import Reply, Result, State, ToolCall, Turn
 from skillrun.models.via import AGENTS, ViaModel
 from skillrun.ports import Brief, Command, ModelUnavailable
 from skillrun.skill import Skill
@@ -134,6 +134,16 @@ def test_silence_is_waited_out_and_a_question_is_not_answered() -> None:
         assert reply.calls[0].input["action"] == action
 
 
+@pytest.mark.parametrize("state", [State.UNKNOWN, State.INTERRUPTED, State.ERROR, State.EXITED])
+def test_a_run_that_had_begun_starts_the_agent_and_says_so(state: State) -> None:
+    """After a crash, or as the next of a chain: it is told to look first, whatever came of the call before it."""
+    before = ToolCall("x", "shell", {"command": "apt-get install -y tool", "why": "another model's"})
+    reply = _end(ViaModel("claude").reply(BRIEF, [Turn(Reply(calls=(before,)), ((before, Result(state, 127)),))]))
+    assert isinstance(reply, Reply)
+    assert reply.calls[0].command.startswith(AGENTS["claude"].command)
+    assert "do nothing twice" in reply.calls[0].command
+
+
 def test_starting_it_may_be_denied() -> None:
     """When the person does not allow it, nothing else is tried."""
     model = ViaModel("claude")
@@ -183,6 +193,20 @@ def test_via_an_agent_that_is_not_there(house: Path) -> None:
     assert done.returncode == 6, done.stdout + done.stderr
     assert "not installed" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_of_an_agent_is_resumed_with_the_agent(house: Path) -> None:
+    """It failed (not logged in) and was mended: `resume last` starts the same agent again, without being told which."""
+    program = house / "bin/claude"
+    works = program.read_text()
+    program.write_text("#!/bin/bash\ncat > /dev/null\necho 'Please run /login'\nexit 1\n")
+    failed = skillrun(house, "install", "./tool", "--via", "claude")
+    assert failed.returncode == 6, failed.stdout + failed.stderr
+    assert "Please run /login" in failed.stdout + failed.stderr
+    program.write_text(works)
+    done = skillrun(house, "resume", "last")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "do nothing twice" in (house / "task").read_text()
 
 
 def test_a_report_is_confirmed_or_called_false(house: Path) -> None:

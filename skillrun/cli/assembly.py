@@ -93,6 +93,8 @@ def resume(word: str, options: Options) -> int:
     skill = dataclasses.replace(read_skill(document), digest=started.digest, source=started.source)
     if started.verb == "uninstall":
         skill = _for_uninstall(skill)
+    if options.model == "auto" and started.model.startswith(("via:", "claude-")):
+        options = dataclasses.replace(options, model=started.model)  # what the person chose then, unless told otherwise now
     options = dataclasses.replace(
         options,
         inputs={**started.inputs, **options.inputs},

@@ -54,6 +54,13 @@ AGENTS: Mapping[str, Agent] = {
 """Whom `--via` can name."""
 
 
+_AGAIN = (
+    "\nSomething was done for this task before, and it was cut off or another agent did it. Find out what is there before you "
+    "act, and do nothing twice.\n"
+)
+"""For an agent that is started when the run had begun already: after a crash, or as the next one of a chain."""
+
+
 class ViaModel:
     """Hands the whole task to another agent. `name` is one of AGENTS. Raises KeyError for another."""
 
@@ -61,19 +68,21 @@ class ViaModel:
         self.agent = AGENTS[name]
         self.name = f"via:{name}"
         self._key = name
+        self._began = False
 
     def reply(self, brief: Brief, turns: Sequence[Turn]) -> Generator[Event, None, Reply]:
         """Start the agent, wait for it, finish. Raises ModelUnavailable when it is absent or fails."""
-        number = len(turns)
-        if not turns:
+        number, fresh = len(turns), not self._began
+        self._began = True
+        if not turns or (fresh and turns[-1].results[-1][0].name != "finish"):
             yield Noted(
                 f"{self.agent.title} works on its own authority; skillrun sees what it changed, not each of its commands"
             )
-            return self._call(number, "shell", self._start(brief, ()))
+            return self._call(number, "shell", self._start(brief, (), _AGAIN if turns else ""))
         call, result = turns[-1].results[-1]
         if call.name == "finish":
-            rounds = sum(made.name == "shell" for turn in turns for made, _ in turn.results)
-            if rounds >= ROUNDS:
+            rounds = sum(made.command.startswith(self.agent.command) for turn in turns for made, _ in turn.results)
+            if rounds >= ROUNDS and not fresh:
                 return self._call(number, "finish", {"outcome": "stuck", "summary": f"{self.agent.title} did not get there"})
             return self._call(number, "shell", self._start(brief, (CheckResult("the checks", False, None, result.output),)))
         if result.state is State.QUIET:
@@ -85,7 +94,7 @@ class ViaModel:
     def _call(self, number: int, name: str, given: dict[str, object]) -> Reply:
         return Reply(calls=(ToolCall(f"via-{number}", name, given),), model=self.name)
 
-    def _start(self, brief: Brief, failed: Sequence[CheckResult]) -> dict[str, object]:
+    def _start(self, brief: Brief, failed: Sequence[CheckResult], said: str = "") -> dict[str, object]:
         """The shell call that runs the agent with the task on its standard input."""
         source = brief.skill.source or brief.skill.name
         text = paste_text(replace(brief, skill=replace(brief.skill, source=source)), self._key)
@@ -93,6 +102,7 @@ class ViaModel:
             "\nNobody is at the keyboard: do not wait for an answer. You may run what the skill needs within the rules above; "
             "leave out anything the person would have to decide, and report it.\n"
         )
+        text += said
         for check in failed:
             text += f"\nA first attempt was made, but the checks say:\n{check.output}\nFind out why and mend it.\n"
         mark = f"SKILLRUN_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
