@@ -13,7 +13,6 @@ import importlib
 import itertools
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -55,14 +54,14 @@ def blocks(body: dict[str, Any]) -> list[str]:
     return out + [json.dumps(block, ensure_ascii=False) for block in plain]
 
 
-def install() -> tuple[Brief, list[dict[str, Any]], float, float]:
-    """A 20-turn install: the brief, the requests, median milliseconds a turn and to the first token."""
+def install() -> tuple[Brief, list[dict[str, Any]], float, float, float]:
+    """A 20-turn install: the brief, the requests, median milliseconds a turn, of them worked, and to the first token."""
     skill = Skill("tool", "Tool", "A tool", "skill", "# Tool\n" + "Install it with the package manager of this machine.\n" * 40)
     facts = {"os": {"system": "linux", "id": "debian", "version": "12"}, "user": {"name": "dev", "home": "/home/dev"}}
     brief = Brief(skill, facts=facts, checks=("tool --version",))
     line = "Setting up package (1.2.3-4) ... done\n"
     turns: list[Turn] = []
-    spans, firsts = [], []
+    spans, busy, firsts = [], [], []
     replies = [
         call("shell", f"toolu_{n}", "Next step.", command=f"apt-get install -y part-{n}", why="next") for n in range(TURNS)
     ]
@@ -70,7 +69,7 @@ def install() -> tuple[Brief, list[dict[str, Any]], float, float]:
         model = AnthropicModel("claude-sonnet-5-5", Credentials("benchmark", "key"), server.url, native=True)
         list(_warm(server))
         for number in range(TURNS):
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.thread_time()
             first = 0.0
             asked = model.reply(brief, turns)
             while True:
@@ -82,12 +81,14 @@ def install() -> tuple[Brief, list[dict[str, Any]], float, float]:
                     reply = done.value
                     break
             spans.append(time.perf_counter() - began)
+            busy.append(time.thread_time() - worked)
             firsts.append(first)
             output = line * (200 if number == 7 else 12 + number)
             result = Result(State.EXITED, 0, output[:8000], output_bytes=len(output), duration_s=2.0)
             turns.append(Turn(reply, ((reply.calls[0], result),)))
         requests = server.requests[-TURNS:]
-    return brief, requests, statistics.median(spans) * 1000, statistics.median(firsts) * 1000
+    turn, own, first = (statistics.median(values) * 1000 for values in (spans, busy, firsts))
+    return brief, requests, turn, own, first
 
 
 def _warm(server: MessagesServer) -> list[Event]:
@@ -125,6 +126,50 @@ def claude_request(program: str) -> tuple[int, int, int]:
     return len(sizes), *largest
 
 
+SKILL = """---
+name: made
+description: A file.
+metadata:
+  skillrun-verify: test -e $HOME/made
+---
+# Made
+"""
+PROGRAM = """
+import os, sys
+import skillrun.models.anthropic
+if os.environ["PRELOAD"] == "no":
+    skillrun.models.anthropic.preload = lambda: None
+from skillrun import cli
+code = cli.main(sys.argv[1:])
+with open(os.environ["PEAK"], "w") as file:
+    file.writelines(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+sys.exit(code)
+"""
+"""The command line, which leaves its peak of memory behind; a parent's own memory would count into what it is told."""
+
+
+def whole_run(turns: int, preload: bool = True) -> tuple[float, float, float]:
+    """A real install in a process of its own: peak MB, processor seconds, ms from exec to the first request."""
+    script = [call("shell", f"toolu_{n}", "Next step.", command=f"seq {n} 200", why="next") for n in range(turns - 2)]
+    script.append(call("shell", "toolu_w", command="touch $HOME/made", why="what the skill asks for"))
+    script.append(call("finish", "toolu_f", outcome="done", summary="done"))
+    with MessagesServer(script) as server, tempfile.TemporaryDirectory() as home:
+        Path(home, "SKILL.md").write_text(SKILL)
+        env = {"HOME": home, "PATH": os.environ["PATH"], "TERM": "dumb", "PYTHONPATH": str(ROOT)}
+        env |= {"ANTHROPIC_API_KEY": "benchmark", "ANTHROPIC_BASE_URL": server.url}
+        env |= {"PEAK": f"{home}/peak", "PRELOAD": "yes" if preload else "no"}
+        options = ["--approve", "all", "--no-input", "--model", "claude-sonnet-5-5"]
+        argv = [sys.executable, "-c", PROGRAM, "install", f"{home}/SKILL.md", *options]
+        began = time.monotonic()
+        child = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            raise SystemExit(f"the run ended with exit code {child.returncode}")
+        peak = int(Path(home, "peak").read_text().split()[1]) / 1024
+        return peak, used.ru_utime + used.ru_stime, (server.times[0] - began) * 1000
+
+
 def import_ms() -> float:
     """Milliseconds that importing the client takes in a process of its own (median of three)."""
     program = "import time; t = time.perf_counter(); import anthropic; print(time.perf_counter() - t)"
@@ -136,13 +181,14 @@ def import_ms() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=5, help="how often exec to first request is measured, both ways")
     parser.add_argument("--claude", metavar="PROGRAM", help="also measure this Claude Code")
     options = parser.parse_args()
     count, method = counter()
     print(f"tokens: {method}; loopback server that answers at once; {TURNS} turns")
     ours = SYSTEM + json.dumps(definitions(), ensure_ascii=False)
     print(f"before the skill and the facts: {count(ours)} tokens, {len(ours.encode())} bytes (goal: 1500 tokens)")
-    brief, requests, turn_ms, first_ms = install()
+    brief, requests, turn_ms, own_ms, first_ms = install()
     sizes = [sum(count(block) for block in blocks(body)) for body in requests]
     cached = [0]
     for before, after in itertools.pairwise(requests):
@@ -155,11 +201,19 @@ def main() -> None:
     share = sum(cached) / sum(sizes)
     print(f"input tokens readable from cache over the run: {share:.1%} (goal: 90 %); all input {sum(sizes)}")
     bare = bare_turn_ms()
-    print(f"time a turn: {turn_ms:.1f} ms, bare HTTP in the same minute {bare:.1f} ms (goal: 8 ms beyond the server)")
+    print(f"time a turn: {turn_ms:.1f} ms, {own_ms:.1f} of them processor time (goal: 8 beyond the server)")
+    print(f"bare HTTP in the same minute: {bare:.1f} ms a turn")
     print(f"first token: {first_ms:.1f} ms after the turn began")
     print(f"client import in its own process: {import_ms():.0f} ms, hidden in a thread beside facts and questions")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"memory at its peak, server and benchmark included: {peak:.0f} MB")
+    peak, used, _ = whole_run(TURNS)
+    _, short, _ = whole_run(2)
+    print(f"a whole run of {TURNS} turns, real process: {peak:.0f} MB at its peak (goal: 100 MB)")
+    print(f"processor time a turn there, command, policy and journal included: {(used - short) / (TURNS - 2) * 1000:.0f} ms")
+    pairs = [(whole_run(2)[2], whole_run(2, preload=False)[2]) for _ in range(options.pairs)]
+    with_it, without = (statistics.median(values) for values in zip(*pairs, strict=True))
+    print(
+        f"exec to first request: {with_it:.0f} ms; {without:.0f} ms when the client is imported only then ({len(pairs)} pairs)"
+    )
     if options.claude:
         number, size, tools = claude_request(options.claude)
         mine = len(json.dumps(requests[0], ensure_ascii=False).encode())

@@ -120,6 +120,8 @@ class MessagesServer:
         self.script: Iterator[Line] = iter(script)
         self.requests: list[Body] = []
         self.headers: list[dict[str, str]] = []
+        self.times: list[float] = []
+        """When each request came, on the monotonic clock."""
         self.delay_s = delay_s
         self.refuse: tuple[int, Body] | None = None
         """Status and error that a GET gets instead of the models."""
@@ -160,6 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
         owner = self.server_owner
         owner.requests.append(body)
+        owner.times.append(time.monotonic())
         owner.headers.append({key.lower(): value for key, value in self.headers.items()})
         line = next(owner.script, None)
         if line is None:
