@@ -1,5 +1,6 @@
 import os
 import shlex
+import socket
 import subprocess
 import tomllib
 from collections.abc import Generator, Iterator, Sequence
@@ -15,6 +16,7 @@ from skillrun.models.builtin import BuiltinModel, caution, script
 from skillrun.models.builtin.bench import Bench, Stop
 from skillrun.models.builtin.healer import PROCEDURES
 from skillrun.models.builtin.paths import closest
+from skillrun.models.builtin.prompts import known_answer
 from skillrun.models.builtin.python import requirement_names, satisfies
 from skillrun.models.builtin.remedy import build, holds, normalise, read_failure, recognise, remedies
 from skillrun.models.builtin.services import BRIEFLY, unit_values
@@ -75,7 +77,8 @@ def test_a_failure_is_recognised(path: Path) -> None:
 
 
 LOOKS_FIRST = {
-    "settings-odd", "page-instead", "mirror-gone", "setting-names-nothing", "installed-unreadable-now", "link-dangling",
+    "example-settings", "socket-stale", "time-limit-short", "settings-odd", "page-instead",
+    "mirror-gone", "setting-names-nothing", "installed-unreadable-now", "link-dangling",
     "program-shadowed", "venv-half-made", "venv-of-removed-python", "home-parts-foreign", "apt-proxy-dead", "apt-dead-source",
     "line-endings", "service-down", "installed-unreadable", "old-version-first", "build-tool-absent", "pip-index-dead", "temporary-directory",  # noqa: E501
 }  # fmt: skip
@@ -442,6 +445,40 @@ def test_a_link_that_leads_nowhere_is_moved_aside(world: World) -> None:
     assert world.install("# x\n```\ncp ~/new ~/bell\n```\nCheck: `grep -q new ~/bell`.\n") == "verified"
     assert (world.home / "bell.dangling").is_symlink()
     assert not (world.home / "bell").is_symlink()
+
+
+def test_settings_begin_as_a_copy_of_the_example(world: World) -> None:
+    """A settings file that is missing is copied from the one example beside it, which stays."""
+    place = world.home / "lantern"
+    put(place / "lantern", '#!/bin/sh\ncd ~/lantern\n[ -f config.toml ] || { echo "config.toml not found"; exit 1; }\n')
+    (place / "config.example.toml").write_text("colour = 1\n")
+    assert world.install("# x\n```\n~/lantern/lantern\n```\nCheck: `~/lantern/lantern && ls ~/lantern`.\n") == "verified"
+    assert (place / "config.toml").read_text() == (place / "config.example.toml").read_text() == "colour = 1\n"
+
+
+def test_a_socket_that_nobody_listens_on_is_moved_aside(world: World) -> None:
+    """The leftover of a dead process is renamed; one that is held is left alone."""
+    for name, held in (("dead", False), ("held", True)):
+        path = world.home / name
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(path))
+        if not held:
+            server.close()
+        say = f'[ -e {path} ] && {{ echo "bind {path}: Address already in use"; exit 1; }}'
+        put(world.home / "d.sh", f"#!/bin/sh\n{say}\ntouch ~/up\n")
+        world.turns.clear()
+        outcome = world.install("# x\n```\nsh ~/d.sh\n```\nCheck: `test -e ~/up`.\n")
+        assert (outcome, path.exists()) == (("stuck", True) if held else ("verified", False))
+        (world.home / "up").unlink(missing_ok=True)
+        server.close()
+
+
+def test_a_menu_is_answered_by_what_the_text_says() -> None:
+    """A numbered choice that a sentence names is chosen by its number; without such a sentence nothing is."""
+    last = "Which channel?\n1) nightly\n2) beta\n3) stable\nYour choice: "
+    told = Skill("x", "x", "", "prompt", "# x\n\nChoose the stable channel when asked.\n")
+    assert known_answer(Bench(Brief(told)), last) == "3"
+    assert known_answer(Bench(Brief(Skill("x", "x", "", "prompt", "# x\n"))), last) is None
 
 
 def test_a_directory_named_with_its_version_is_found(world: World) -> None:

@@ -186,9 +186,33 @@ def dangling_link(bench: Bench, failure: Failure, found: Mapping[str, str]) -> W
     return failure.command if moved.ok else None
 
 
+def example_settings(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """A settings file that is not there, with exactly one example of it beside: copied, never over anything."""
+    path = found.get("path", "").strip("'\"")
+    name = path.rsplit("/", 1)[-1]
+    if not re.fullmatch(r"[\w.+-]*[A-Za-z][\w.+-]*", name) or (name in failure.command and "/" not in path):
+        return None
+    stem, dot, ending = name.rpartition(".")
+    words = [word for word in re.findall(r"[\w~./$-]*/", f"{path} {failure.command}") if word not in ("/", "//")]
+    folders = " ".join(dict.fromkeys([*words, "./"]))
+    marks = ("example", "sample", "dist", "template", "default", "tmpl")
+    named = [f"{name}{sep}{mark}" for mark in marks for sep in (".", "-")] + [f"{mark}.{name.lstrip('.')}" for mark in marks]
+    named += [f"{stem}{sep}{mark}.{ending}" for mark in marks for sep in (".", "-", "_") if stem and dot]
+    listing = yield from bench.look(
+        f"for d in {folders}; do for n in {' '.join(named)}; do [ -f $d$n ] && [ ! -e ${{d}}{name} ] && echo $d$n ${{d}}{name}; done; done | sort -u",  # noqa: E501
+        f"is there an example of {name}?",
+    )
+    rows = [line.split() for line in (listing or "").splitlines() if len(line.split()) == 2]
+    if len(rows) != 1:
+        return None
+    bench.explain(f"{name} was not there; it begins as a copy of {rows[0][0]}.")
+    return failure.command if (yield from bench.shell(f"cp {rows[0][0]} {rows[0][1]}", f"{name} from its example")).ok else None
+
+
 PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]] = {
     "path-program": path_program,
     "shadowed": shadowed,
     "no-such-path": no_such_path,
     "dangling-link": dangling_link,
+    "example-settings": example_settings,
 }

@@ -175,6 +175,14 @@ def known_answer(bench: Bench, last: str) -> str | None:
     for number, choice in numbered.items():
         if choice.strip().lower() in said:
             return str(number)
+    asked = re.findall(r"[^.\n]*\b(?:choose|select|pick|answer|take)\b[^.\n]*", script.prose(bench.brief.skill), re.IGNORECASE)
+    meant = [
+        number
+        for number, choice in numbered.items()
+        if any(re.search(rf"(?<!\w){re.escape(choice.strip())}(?!\w)", sentence, re.IGNORECASE) for sentence in asked)
+    ]
+    if len(meant) == 1:
+        return str(meant[0])
     for word in quotes(bench):
         before = script.prose(bench.brief.skill).split(word)[0].rstrip(' `"“').rstrip()
         label = re.sub(r"\W+$", "", line.split("[")[0]).lower()

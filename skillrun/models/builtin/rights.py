@@ -172,8 +172,19 @@ def newest_first(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
         rows = list(dict.fromkeys(line for line in (listed or "").splitlines() if line.startswith("/")))
         ours = [path for path in rows[1:] if path.rsplit("/", 1)[0] in bench.bins]
         if not ours:
-            fresh = yield from bench.look(f"find /dev/null {' '.join(rows[1:])} -mmin -30 2>/dev/null", "which of them is new?")
+            fresh = yield from bench.look(f"find /dev/null {' '.join(rows[1:])} -cmin -30 2>/dev/null", "which of them is new?")
             ours = [line for line in (fresh or "").splitlines() if line in rows[1:]]
+        if ours and ours[0].startswith(("/usr/bin/", "/bin/")):
+            # the system's whole directory does not go first for one program: a link in the user's own does
+            link = f"$HOME/.local/bin/{word}"
+            made = yield from bench.shell(
+                f'mkdir -p "$HOME/.local/bin" && [ ! -e "{link}" ] && ln -s {ours[0]} "{link}"',
+                f"{rows[0]} is another {word} and stays; {ours[0]} is found first",
+            )
+            if not made.ok:
+                continue
+            yield from paths.on_path(bench, f"{bench.home}/.local/bin", f"{word} is found there first", first=word)
+            return failure.command
         if ours:
             yield from paths.on_path(
                 bench, ours[0].rsplit("/", 1)[0], f"{ours[0]} is the new one, {rows[0]} the old", first=word

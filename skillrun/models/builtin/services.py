@@ -217,6 +217,23 @@ def stale_pid(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[
     return None
 
 
+def stale_socket(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """A socket file that a dead process has left: moved aside when the kernel knows of no one who holds it."""
+    named = " ".join(dict.fromkeys(re.findall(r"/[\w./@+-]*[\w-]", failure.text)))
+    if not named:
+        return None
+    listing = yield from bench.look(
+        f'for f in {named}; do [ -S $f ] && ! grep -qF " $f" /proc/net/unix && echo $f; done; true',
+        "is it a socket that nobody listens on?",
+    )
+    path = (listing or "").split("\n")[0].strip()
+    if not path:
+        return None
+    prefix = "" if path.startswith(bench.home + "/") or not bench.can_root else bench.root
+    moved = yield from bench.shell(f"{prefix}mv {path} {path}.stale", f"nobody listens on {path}: moved aside")
+    return failure.command if moved.ok else None
+
+
 def own_home(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
     """An account without a home directory: one beside the software, set for this run and for what starts it."""
     folder = bench.cwd or "."
@@ -235,4 +252,5 @@ PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | N
     "stale-pid": stale_pid,
     "service-down": service_down,
     "own-home": own_home,
+    "stale-socket": stale_socket,
 }

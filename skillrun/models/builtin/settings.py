@@ -85,7 +85,8 @@ def plain(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str 
 
 def _wanted(bench: Bench, name: str) -> bool:
     """True when the skill or a remedy of this run speaks of this variable: then it is no leftover."""
-    return name in bench.exports or bool(re.search(rf"\b{re.escape(name)}\b", bench.brief.skill.text))
+    sets = rf"\b{re.escape(name)}=[^\s;]|\bexport\s+{re.escape(name)}\b"
+    return name in bench.exports or bool(re.search(sets, bench.brief.skill.text))
 
 
 def _harmless(bench: Bench, kept: list[Any]) -> Work[list[Any]]:
