@@ -15,6 +15,10 @@ from skillrun.targets.simulated import SimulatedTarget, rehearsal
 
 CASES = tomllib.loads((Path(__file__).parent / "cases/simulated/commands.toml").read_text())["case"]
 
+APT = "-s -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache="
+DNF = "--setopt=cachedir={scratch} --setopt=logdir={scratch} --setopt=persistdir={scratch}"
+"""What keeps a rehearsal from writing caches and logs."""
+
 
 def drain(stream: Stream) -> Result:
     """The result of a stream."""
@@ -103,16 +107,24 @@ def test_the_shell_keeps_its_directory(target: SimulatedTarget, here: Path) -> N
 @pytest.mark.parametrize(
     ("words", "changed"),
     [
-        ("dnf install -y jq", "dnf --assumeno install jq"),
-        ("zypper in jq", "zypper in jq --dry-run"),
+        (
+            "dnf install -y jq",
+            f"dnf --assumeno {DNF} install jq",
+        ),
+        ("zypper -n in jq", "zypper --cache-dir={scratch} -n in --dry-run jq"),
         ("pacman -S --noconfirm jq", "pacman -S jq --print"),
+        ("pacman -Syu --noconfirm jq", "pacman -Su jq --print"),
+        ("opkg install jq", "opkg --noaction install jq"),
         ("apk add jq", "apk add jq --simulate"),
         ("brew install jq", "brew install jq --dry-run"),
-        ("pip install httpie", "pip install httpie --dry-run --only-binary :all:"),
-        ("python3 -m pip install httpie", "python3 -m pip install httpie --dry-run --only-binary :all:"),
-        ("npm install -g cowsay", "npm install -g cowsay --dry-run --ignore-scripts"),
-        ("uv pip install httpie", "uv pip install httpie --dry-run --no-build"),
-        ("sudo -E DEBIAN_FRONTEND=x apt-get -y install jq", "apt-get -s -y install jq"),
+        ("pip install httpie", "pip install httpie --dry-run --no-cache-dir --only-binary :all:"),
+        ("python3 -m pip install httpie", "python3 -m pip install httpie --dry-run --no-cache-dir --only-binary :all:"),
+        ("npm install -g cowsay", "npm install -g cowsay --dry-run --ignore-scripts --cache {scratch}"),
+        ("uv pip install httpie", "uv pip install httpie --dry-run --no-build --no-cache"),
+        (
+            "sudo -E DEBIAN_FRONTEND=x apt-get -y install jq",
+            f"apt-get {APT} -y install jq",
+        ),
         ("apt-get update", None),
         ("pip uninstall httpie", None),
         ("sudo -u other apt-get install jq", None),

@@ -74,6 +74,35 @@ def test_junit_tells_a_denial_and_an_unfinished_run() -> None:
     assert cases([started()])["the run came out well"].find("error") is not None
 
 
+JUNIT = {
+    "testsuites": ({"testsuite"}, {"name", "time", "tests", "failures", "errors"}, set()),
+    "testsuite": (
+        {"testsuite", "properties", "testcase", "system-out", "system-err"},
+        {"name", "tests", "failures", "errors", "group", "time", "skipped", "timestamp", "hostname", "id", "package", "file"},
+        {"name", "tests", "failures", "errors"},
+    ),
+    "testcase": ({"skipped", "error", "failure", "system-out", "system-err"}, {"name", "time", "classname", "group"}, {"name"}),
+    **{tag: (set(), {"type", "message"}, set()) for tag in ("failure", "error", "skipped")},
+    **{tag: (set(), set(), set()) for tag in ("system-out", "system-err")},
+}
+"""Element -> children, attributes, and the attributes it must have, after the junit-10.xsd of Jenkins' xUnit plugin."""
+
+
+@pytest.mark.parametrize("events", [good(), failing(), refused(), hostile(), good()[:6], []])
+def test_junit_fits_the_schema(events: list[Event]) -> None:
+    """Every stage of a run has only the elements and attributes the schema has, whole seconds with a point, and true counts."""
+    root = ET.fromstring(junit(fold(events)))
+    assert root.tag == "testsuites"
+    for node in root.iter():
+        children, attributes, needed = JUNIT[node.tag]
+        assert {child.tag for child in node} <= children
+        assert needed <= set(node.attrib) <= attributes
+        assert re.fullmatch(r"\d*(\.\d*)?", node.get("time", "0"))
+    for suite in root:
+        assert int(suite.get("tests") or -1) == len(suite.findall("testcase"))
+        assert int(suite.get("failures") or 0) == len(suite.findall("testcase/failure"))
+
+
 def test_junit_survives_hostile_text() -> None:
     """Control characters and markup leave the document well formed."""
     assert len(cases(hostile())) == 3

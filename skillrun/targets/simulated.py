@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
+import tempfile
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
@@ -38,6 +40,11 @@ class Simulator:
     """Put behind the program."""
     after: tuple[str, ...] = ()
     """Put at the end."""
+    behind: tuple[str, ...] = ()
+    """Put right behind the subcommand."""
+    instead: Mapping[str, str] = field(default_factory=dict)
+    """Words that would change something even in a rehearsal, and what to say for them."""
+    environment: Mapping[str, str] = field(default_factory=dict)
     drop: frozenset[str] = frozenset()
     ok: frozenset[int] = frozenset({0})
     says: str = ""
@@ -66,6 +73,9 @@ def simulators() -> Mapping[str, Simulator]:
             subcommands=frozenset(row["subcommands"]),
             add=tuple(row.get("add", ())),
             after=tuple(row.get("after", ())),
+            behind=tuple(row.get("behind", ())),
+            instead=row.get("instead", {}),
+            environment=row.get("environment", {}),
             drop=frozenset(row.get("drop", ())),
             ok=frozenset(row.get("ok", (0,))),
             says=row.get("says", ""),
@@ -91,6 +101,7 @@ class SimulatedTarget:
         self._place = dataclasses.replace(place, contained=False)
         self._written: dict[str, bytes] = {}
         self._listed = 0
+        self._scratch = tempfile.mkdtemp(prefix="skillrun-rehearsal-")
 
     # --- running -------------------------------------------------------------------------------
 
@@ -184,7 +195,8 @@ class SimulatedTarget:
         found = rehearsal(words)
         if found is not None:
             simulator, argv = found
-            run = " ".join([*prefix, shlex.join(argv), *suffix])
+            given = [f"{name}={shlex.quote(value)}" for name, value in simulator.environment.items()]
+            run = " ".join([*prefix, *given, shlex.join(argv), *suffix]).replace("{scratch}", self._scratch)
             if self._effects(run) <= REHEARSAL:
                 return Part(text, "simulated", run, simulator)
         return Part(text, "would-run")
@@ -220,7 +232,8 @@ class SimulatedTarget:
         self._listed += 1
 
     def close(self) -> None:
-        """Close the target behind this one."""
+        """Close the target behind this one, and remove what rehearsals wrote for themselves."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
         self._inner.close()
 
 
@@ -236,11 +249,12 @@ def rehearsal(words: list[str]) -> tuple[Simulator, list[str]] | None:
     simulator = simulators().get(program)
     if simulator is None:
         return None
-    rest = [word for word in words[len(head) :] if word not in simulator.drop]
+    rest = [simulator.instead.get(word, word) for word in words[len(head) :] if word not in simulator.drop]
     plain = [word for word in rest if not word.startswith("-") or word in simulator.subcommands]
     if not {" ".join(plain[:1]), " ".join(plain[:2])} & simulator.subcommands:
         return None
-    return simulator, [*head, *simulator.add, *rest, *simulator.after]
+    place = rest.index(plain[0]) + 1
+    return simulator, [*head, *simulator.add, *rest[:place], *simulator.behind, *rest[place:], *simulator.after]
 
 
 def _without_sudo(words: list[str]) -> list[str]:
