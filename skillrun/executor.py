@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 from skillrun.asking import ask_user
+from skillrun.attendant import CHECK, Attendant, RunTerminated
 from skillrun.events import (
-    BY_PERSON,
     Answered,
     Asked,
     Decided,
@@ -18,9 +17,7 @@ from skillrun.events import (
     EffectKind,
     Event,
     Finished,
-    Noted,
     Outcome,
-    Output,
     Result,
     Started,
     State,
@@ -35,16 +32,10 @@ from skillrun.policy.approvals import binding
 from skillrun.policy.fetched import FetchedScript, unpack
 from skillrun.policy.judge import Judge
 from skillrun.policy.licence import accepts_terms
-from skillrun.ports import Approval, Command, Person, Place, Policy, Stream, Target
+from skillrun.ports import Approval, Person, Place, Policy, Target
 from skillrun.secrets import Vault
 from skillrun.skill import Skill
 from skillrun.tools import BadInput, checked
-
-TWICE_S = 3.0
-"""Two Ctrl-C within so many seconds end the run, even when the first command was over by then."""
-
-CHECK = "check"
-"""The name of skillrun's own calls: a command in a fresh login shell. No model can make them."""
 
 LICENCE = "licence"
 """The rule under which accepting terms is always asked."""
@@ -54,10 +45,6 @@ WITHOUT_IT, END_RUN = "go on without it", "end the run"
 
 Settle = Callable[[Decision, Place], Decision]
 """Turns a decision that asks into the approval mode's own answer, where the mode has one."""
-
-
-class RunTerminated(KeyboardInterrupt):
-    """Somebody ended skillrun itself: unlike a first Ctrl-C it is not about the command that runs."""
 
 
 class Stopped(Exception):
@@ -98,17 +85,25 @@ class Executor:
     scripts: str = ""
     """The folder for scripts that are looked at before they run; empty: a temporary one on the target."""
     denied: list[tuple[ToolCall, Decision]] = field(default_factory=list)
-    commands: int = 0
     _approved: set[str] = field(default_factory=set)
-    _alive: Result | None = None
-    _interrupted: float = -3600.0
-    _waiting: str = ""
-    _typed: str = ""
-    """What was typed at the waiting command since the last Enter."""
+    _hands: Attendant = field(init=False)
     _fetched: Fetched | None = None
     """The script the call at hand was unpacked into."""
     _saved: int = 0
     _folder: str = ""
+
+    def __post_init__(self) -> None:
+        self._hands = Attendant(self.skill, self.target, self.person)
+
+    @property
+    def commands(self) -> int:
+        """Commands that were started."""
+        return self._hands.commands
+
+    def move(self, target: Target) -> None:
+        """Go on in another target that is not contained: the machine itself, once a view's changes are on it."""
+        self.target = self._hands.target = target
+        self.place = dataclasses.replace(self.place, contained=False)
 
     def carry_out(self, call: ToolCall, own: bool = False) -> Generator[Event, None, Result]:
         """Decide on a call and, if it may, carry it out. Raises Stopped when the run must end instead.
@@ -201,8 +196,8 @@ class Executor:
             yield from self._finish(call, Result(State.DENIED, output=f"needs approval: {decision.reason}"))
             outcome = Outcome.NEEDS_PERSON if licence else Outcome.DENIED
             raise Stopped(outcome, f"needs approval: {describe(call)} ({decision.reason})")
-        if licence and self._alive is not None:
-            yield Asked((self._alive.screen or self._alive.output)[-2000:], about="licence")
+        if licence and self._hands.alive is not None:
+            yield Asked((self._hands.alive.screen or self._hands.alive.output)[-2000:], about="licence")
         decision = self._counted(decision)
         word = self.person.approve(call, decision, self.place)
         if licence:
@@ -226,16 +221,15 @@ class Executor:
         whole = self.policy(dataclasses.replace(call, name="shell"), self.place)
         if whole.verdict is Verdict.DENY:
             return (yield from self._refuse(call, whole))
-        yield from self._end_alive(call)
+        yield from self._hands.end(call)
         found = Fetched(call, script, self._script_path(script))
         decision = yield from self._consent(found.fetch, self._judge(found.question))
         if decision.verdict is Verdict.ALLOW:
             yield Decided(found.fetch, decision)
             yield Started(found.fetch, self.place.cwd)
             result = yield from self._perform(found.fetch)
-            if self._alive is not None:
-                result = yield from self._stream(found.fetch, self.target.interrupt())
-                self._alive = None
+            if self._hands.alive is not None:
+                result = yield from self._hands.interrupt(found.fetch)
             result = yield from self._finish(found.fetch, result)
         else:
             result = yield from self._refuse(found.fetch, decision)
@@ -278,19 +272,19 @@ class Executor:
             others = tuple(e for e in decision.effects if e.kind is not EffectKind.WRITE)
             decision = dataclasses.replace(decision, effects=(shown, *others))
         if call.name == "shell_input" and call.input.get("action") == "type" and decision.verdict is not Verdict.DENY:
-            seen = f"{self._alive.output[-2000:]}\n{self._alive.screen}" if self._alive else ""
-            if accepts_terms(self._typed + str(call.input.get("text", "")), seen):
+            seen = f"{self._hands.alive.output[-2000:]}\n{self._hands.alive.screen}" if self._hands.alive else ""
+            if accepts_terms(self._hands.typed + str(call.input.get("text", "")), seen):
                 return Decision(Verdict.ASK, "accepting a licence or terms is yours to do", LICENCE, decision.effects)
         return decision
 
     def _counted(self, decision: Decision) -> Decision:
-        if self._alive is not None or self.place.contained:
+        if self._hands.alive is not None or self.place.contained:
             return decision
         return dataclasses.replace(decision, effects=counted(decision.effects, self.place, self._looks))
 
     def _absent(self, call: ToolCall, decision: Decision) -> list[str]:
         """What a command is about to make: paths it would write that are not there yet."""
-        if call.name != "shell" or self.place.contained or self._alive is not None or call.input.get("background"):
+        if call.name != "shell" or self.place.contained or self._hands.alive is not None or call.input.get("background"):
             return []
         return absent(decision.effects, self.place, self._looks)
 
@@ -313,22 +307,22 @@ class Executor:
             programs["the script"] = self._fetched.told.sha256
             return binding(original, self.place, self.skill.digest, programs)
         if call.name == "shell_input":
-            return binding(call, self.place, self.skill.digest, {"waiting": self._waiting})
+            return binding(call, self.place, self.skill.digest, {"waiting": self._hands.waiting})
         programs = self._programs(call.command) if call.name in ("shell", CHECK) else {}
         return binding(call, self.place, self.skill.digest, programs)
 
     def _programs(self, command: str) -> dict[str, str]:
         names = self._reader.command(command, self.place).executables
-        return self._looks.programs(names) if self._alive is None else dict.fromkeys(names, "")
+        return self._looks.programs(names) if self._hands.alive is None else dict.fromkeys(names, "")
 
     # --- carrying out --------------------------------------------------------------------------
 
     def _perform(self, call: ToolCall) -> Generator[Event, None, Result]:
         try:
             if call.name in ("shell", CHECK):
-                return (yield from self._shell(call))
+                return (yield from self._hands.start(call))
             if call.name == "shell_input":
-                return (yield from self._shell_input(call))
+                return (yield from self._hands.type_or_wait(call))
             if call.name == "read_file":
                 return read_file(call, self.target, self.vault)
             if call.name == "write_file":
@@ -336,90 +330,6 @@ class Executor:
         except OSError as error:
             return Result(State.ERROR, output=f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
         return Result(State.ERROR, output=f"there is no tool called {call.name!r}")
-
-    def _shell(self, call: ToolCall) -> Generator[Event, None, Result]:
-        yield from self._end_alive(call)
-        self.commands += 1
-        quiet = call.input.get("timeout_s")
-        command = Command(
-            call.command,
-            id=call.id,
-            quiet_s=float(quiet) if quiet else None,
-            background=bool(call.input.get("background")),
-            login=call.name == CHECK,
-        )
-        return (yield from self._follow(call, self.target.run(command)))
-
-    def _end_alive(self, call: ToolCall) -> Generator[Event, None, None]:
-        if self._alive is not None:
-            yield Noted("the command before was still alive; it is ended first", "warning")
-            yield from self._stream(call, self.target.interrupt())
-            self._alive = None
-
-    def _shell_input(self, call: ToolCall) -> Generator[Event, None, Result]:
-        action = str(call.input["action"])
-        if action == "output":
-            try:
-                return self.target.output_of(str(call.input.get("job", "")))
-            except KeyError:
-                return Result(State.ERROR, output=f"there is no background job called {call.input.get('job')!r}")
-        if self._alive is None:
-            return Result(State.ERROR, output="no command is waiting: start one with `shell`")
-        if action == "type":
-            text = str(call.input.get("text", "")) + ("\n" if call.input.get("enter", True) else "")
-            self._typed = "" if text.endswith("\n") else self._typed + text
-            return (yield from self._follow(call, self.target.answer(text)))
-        if action == "wait":
-            quiet = call.input.get("timeout_s")
-            return (yield from self._follow(call, self.target.wait(float(quiet) if quiet else None)))
-        return (yield from self._follow(call, self.target.interrupt()))
-
-    def _follow(self, call: ToolCall, stream: Stream) -> Generator[Event, None, Result]:
-        """Watch a command until it ends or a model has to say how it goes on."""
-        result = yield from self._stream(call, stream)
-        while result.state is State.WAITING:
-            if result.secret:
-                yield Asked("the command asks for a password: it is yours to type", about="secret")
-                handed = self.person.hand_over(self.target)
-                if handed is None:
-                    ended = yield from self._stream(call, self.target.interrupt())
-                    note = "it asked for a password and nobody is there to type one; it was ended"
-                    result = dataclasses.replace(ended, state=State.INTERRUPTED, note=note)
-                else:
-                    yield Answered("", by="person")
-                    result = handed
-                continue
-            answer = next((text for piece, text in self.skill.answers.items() if piece in result.screen), None)
-            if answer is None:
-                break
-            yield Asked(result.screen[-400:], about="prompt")
-            yield Answered(answer, by="skill")
-            result = yield from self._stream(call, self.target.answer(answer + "\n"))
-        self._alive = result if result.state in (State.WAITING, State.QUIET) else None
-        if call.name in ("shell", CHECK):
-            self._waiting, self._typed = call.command, ""
-        return result
-
-    def _stream(self, call: ToolCall, stream: Stream) -> Generator[Event, None, Result]:
-        """Pass a command's events on. The first Ctrl-C interrupts the command, a second one ends the run."""
-        try:
-            while True:
-                try:
-                    event = next(stream)
-                except StopIteration as stop:
-                    result: Result = stop.value
-                    return result
-                yield Output(call.id, event.text) if isinstance(event, Output) else event
-        except RunTerminated:
-            raise
-        except KeyboardInterrupt:
-            if time.monotonic() - self._interrupted < TWICE_S:
-                raise
-            self._interrupted = time.monotonic()
-            yield Noted("interrupting the command; press Ctrl-C again to end the run", "warning")
-            ended = yield from self.target.interrupt()
-            self._alive = None
-            return dataclasses.replace(ended, state=State.INTERRUPTED, note=BY_PERSON)
 
 
 def describe(call: ToolCall) -> str:

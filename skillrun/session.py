@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from skillrun import checks as checking
+from skillrun.attendant import CHECK, RunTerminated
 from skillrun.budget import Budget, stuck
 from skillrun.events import (
     Checked,
@@ -35,7 +36,7 @@ from skillrun.events import (
     ToolCall,
     Turn,
 )
-from skillrun.executor import CHECK, Executor, RunTerminated, Stopped
+from skillrun.executor import Executor, Stopped
 from skillrun.ports import Brief, Model, ModelUnavailable
 from skillrun.skill import Check
 

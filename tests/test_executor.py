@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from skillrun.attendant import CHECK
 from skillrun.events import Decided, Decision, EffectKind, Event, Finished, Outcome, Result, Started, State, ToolCall, Verdict
-from skillrun.executor import CHECK, Executor, Stopped
+from skillrun.executor import Executor, Stopped
 from skillrun.policy.judge import Judge
 from skillrun.policy.modes import settle
 from skillrun.ports import Approval, Place, Target

@@ -16,6 +16,7 @@ from skillrun.view import swap, workplace
 from skillrun.view.changes import scan
 from skillrun.view.keeping import drop
 from skillrun.view.ledger import Phase, Plan
+from skillrun.view.staging import store_place
 from skillrun.view.transaction import Conflict, commit, phase_of, recover, redo, undo
 from skillrun.view.workplace import CommitError
 from tests.faults import cut, die
@@ -278,6 +279,30 @@ def test_an_upper_on_another_file_system_is_copied_beside_the_tree_first(tmp_pat
     assert difference(before, manifest(lab.real, skip=[store.name])) == {}
     drop(lab.changes)
     assert not store.exists()
+
+
+def test_every_run_keeps_copies_of_its_own(tmp_path: Path, shm: Path) -> None:
+    """A second run commits beside the copies of the first, also where its own first try was cut while it copied."""
+    lab = Lab(tmp_path / "lab")
+    store = store_place(str(lab.real))
+    runs = [tmp_path / f"{tmp_path.name}-{name}" / "changes" for name in ("one", "two")]
+    for number, changes in enumerate(runs):
+        changes.mkdir(parents=True)
+        lab.tx = shm / changes.parent.name
+        lab.upper, lab.work = lab.tx / "upper", lab.tx / "work"
+        for folder in (lab.upper, lab.work):
+            folder.mkdir(parents=True, mode=0o755)
+        lab.view(f"echo {number} > {number}")
+        lab.layers.save(changes)
+        found = scan(lab.layers)
+        (store / f"{changes.parent.name}-0" / "half").mkdir(parents=True)
+        commit(lab.layers, found, changes)
+    assert [(lab.real / str(number)).read_text() for number in (0, 1)] == ["0\n", "1\n"]
+    for changes in reversed(runs):
+        undo(changes)
+        drop(changes)
+    assert not list(lab.real.iterdir())
+    assert not list(store.glob(f"{tmp_path.name}-*"))
 
 
 def test_an_ordinary_user_commits_and_undoes_below_the_home_directory(user_lab: Lab) -> None:

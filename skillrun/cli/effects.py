@@ -281,8 +281,7 @@ class Effects:
             words = f": {carried.output.strip()[-300:]}" if carried.output.strip() else ""
             yield Noted(f"`{' '.join(carried.argv)}`: {came}{words}", "warning" if carried.exit_code else "info")
         real = self._local()
-        session.executor.target = real
-        session.executor.place = dataclasses.replace(session.executor.place, contained=False)
+        session.executor.move(real)
         try:
             session.results = yield from session.check()
             return session.verdict("committed")

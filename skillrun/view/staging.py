@@ -7,6 +7,7 @@ root is an overlay itself, an upper in memory). The copies are the store from th
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,9 +38,11 @@ def _mount_of(path: str) -> str:
 def stage(layer: Layer, number: int, name: str, ops: Sequence[Op]) -> tuple[Store, list[Op]]:
     """Copy what the operations of a layer need to a store on the tree's mount; the store and the operations on the copies.
 
-    Raises OSError (no room: the store is removed by whoever drops the run).
+    `name` is the run's own. Raises OSError (no room: the store is removed by whoever drops the run).
     """
     folder = store_place(layer.target) / f"{name}-{number}"
+    if folder.exists():
+        shutil.rmtree(folder)  # of a commit of this very run that was cut before it had a plan
     folder.mkdir(mode=0o700, parents=True)
     copier = _Copier(layer.upper, str(folder))
     changed: list[Op] = []

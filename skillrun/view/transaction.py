@@ -97,7 +97,7 @@ def commit(
         late = {numbers[edit.op] for edit in found}
         plan = replace(plan, ops=tuple(changes.ops[n] for n in numbers if n not in late))
         clock.lap("check")
-        plan = _staged(plan, layers)
+        plan = _staged(plan, layers, folder.parent.name)
         plan.save(folder)
         progress.at(Phase.PREPARED).save(folder)
         clock.lap("stage")
@@ -285,13 +285,13 @@ def _carry_out(folder: Path, run: services.Runner) -> tuple[services.Carried, ..
 # --- parts ------------------------------------------------------------------------------------------
 
 
-def _staged(plan: Plan, layers: Layers) -> Plan:
-    """The plan with copies in place of uppers that cannot be exchanged by renaming."""
+def _staged(plan: Plan, layers: Layers, run: str) -> Plan:
+    """The plan with copies in place of uppers that cannot be exchanged by renaming; `run` names them."""
     stores, ops = list(plan.stores), list(plan.ops)
     for number, layer in enumerate(layers.items):
         if any(op.layer == number for op in ops) and not can_rename(layer):
             try:
-                stores[number], ops = stage(layer, number, layers.tx.name, ops)
+                stores[number], ops = stage(layer, number, run, ops)
             except OSError as error:
                 place = store_place(layer.target)
                 raise CommitError(f"nothing was changed: no copy could be made below {place}: {error}") from error
