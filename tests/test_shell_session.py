@@ -14,6 +14,7 @@ import pytest
 
 from skillrun.events import Result, State
 from skillrun.ports import Command
+from skillrun.shell import tree
 from skillrun.shell.environment import command_environment, login_environment, prompt_proof
 from skillrun.shell.launch import launch_local
 from skillrun.shell.protocol import find_report, read_exports, read_report
@@ -109,6 +110,36 @@ def test_a_job_that_is_a_service_stays(tmp_path: Path) -> None:
     assert len(kept) == 1
     assert not running("sleep", "54777")
     os.kill(kept[0], signal.SIGKILL)
+
+
+def test_a_service_goes_on_writing_when_its_terminal_is_gone(tmp_path: Path) -> None:
+    """What stays is named, its secrets are masked in its log, and it never meets an error for want of a reader."""
+    target = LocalTarget(tmp_path / "o", cwd=str(tmp_path), keep=["server"])
+    target.vault.add("TOKEN", "hush-hush-4711")
+    (tmp_path / "server").write_text(
+        "#!/usr/bin/env python3\nimport os, time\nfor n in range(200):\n"
+        "    print(os.environ['TOKEN'], 'serving', n)\n    open('served', 'w').write(str(n))\n    time.sleep(0.05)\n"
+    )
+    (tmp_path / "server").chmod(0o755)
+    job = run(target, "TOKEN={{secret:TOKEN}} ./server", background=True).job
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "served").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    assert "[secret:TOKEN] serving" in target.output_of(job).output
+    ((pid, name),) = target.left_running()
+    assert name == "server"
+    target.close()
+    at_close = int((tmp_path / "served").read_text())
+    time.sleep(0.5)
+    assert psutil.pid_exists(pid)
+    assert int((tmp_path / "served").read_text() or 0) > at_close
+    assert all(b"hush" not in path.read_bytes() for path in (tmp_path / "o").iterdir())
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while tree.marked(target._mark) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not tree.marked(target._mark)
 
 
 def test_a_job_that_ends_says_how(target: LocalTarget) -> None:

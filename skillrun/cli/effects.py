@@ -160,10 +160,13 @@ class Effects:
     # --- concluding ----------------------------------------------------------------------------
 
     def _conclude_live(self, session: Session, outcome: Outcome, summary: str) -> Generator[Event, None, tuple[Outcome, str]]:
-        """Record what the machine has now, so that `undo` knows what the run added."""
-        yield from ()
+        """Record what the machine has now, so that `undo` knows what the run added; say what stays at work."""
         if self.verb != "verify" and outcome is not Outcome.ALREADY:
-            self._record("after.json", session.executor.target)
+            target = session.executor.target
+            self._record("after.json", target)
+            left: list[tuple[int, str]] = getattr(target, "left_running", list)()
+            if left:
+                yield Noted(f"still running, and not ended with this run: {', '.join(f'{name} ({pid})' for pid, name in left)}")
         return outcome, summary
 
     def _record(self, name: str, target: Target) -> None:

@@ -22,6 +22,10 @@ GRACE_S = 3.0
 
 _WORD = re.compile(r"(?:^|[\s;&|])(?:\w+=\S*\s+|sudo\s+|exec\s+|env\s+|nohup\s+|setsid\s+)*(?:\S*/)?([A-Za-z][\w.-]*)")
 
+_OUTLIVING = 'set -o pipefail; "$@" </dev/null 2>&1 | { cat; exec cat >/dev/null; }'
+"""How a job that is kept outlives the terminal. While the run lasts, what it writes is masked and kept like any output;
+when the terminal hangs up the first cat ends, and the second takes the rest: the program never meets an error."""
+
 _NOT_A_PROGRAM = frozenset(
     ("while", "until", "for", "if", "case", "do", "then", "cd", "export", "set", "source", "true", "eval", "time")
 )
@@ -57,9 +61,7 @@ class Jobs:
         kept = name in self._keep
         argv = ["bash", "--noprofile", "--norc", "-c", text]
         if kept:
-            # It must outlive this process and so the terminal: a file takes what it writes.
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            argv = ["sh", "-c", 'exec setsid "$@" </dev/null 2>&1', "sh", *argv]
+            argv = ["setsid", "bash", "--noprofile", "--norc", "-c", _OUTLIVING, "bash", *argv]
         shell = Once(self._launcher, argv, env, cwd, self._size)
         job = _Job(shell, Transcript(path, self._vault, self._size), time.monotonic(), kept=kept)
         job.thread = threading.Thread(target=self._drain, args=(job,), name=f"job {name}", daemon=True)
@@ -88,6 +90,11 @@ class Jobs:
     def path(self, name: str) -> Path:
         """Where the whole output of a job is. Raises KeyError."""
         return self._jobs[name].transcript.path
+
+    def kept(self) -> list[tuple[int, str]]:
+        """(pid, name) of the jobs that go on when the session ends."""
+        going = [(name, tree.descendants(job.shell.pid)) for name, job in self._jobs.items() if job.kept and not job.ended]
+        return [(pids[min(1, len(pids) - 1)], name) for name, pids in going if pids]  # the first is what makes it outlive us
 
     def pids(self) -> set[int]:
         """Every process of every job that is alive."""

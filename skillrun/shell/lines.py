@@ -26,7 +26,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 
 def strip(text: str) -> str:
     """The text without escapes and control characters, except newline, tab and carriage return."""
-    return _ESCAPES.sub("", text)
+    return text if is_plain(text) else _ESCAPES.sub("", text)
 
 
 def is_plain(text: str) -> bool:
@@ -121,6 +121,8 @@ class Lines:
         text = self._partial + text
         self._partial = ""
         if "\x1b" not in text:
+            if text.endswith("\r"):  # half of a line's end
+                self._partial, text = "\r", text[:-1]
             self._feed(self._latest(text))
             return
         cut = unfinished(text)

@@ -17,18 +17,19 @@ TTY_FD, GO_FD, TEXT_FD, REPORT_FD, STDIN_FD = 195, 196, 197, 198, 199
 _DRIVER = r"""exec @TTY<&0; set -m
 trap '{ __status=$?; [[ $BASHPID = "$$" ]] && { builtin printf "\33]7;%s;%s\n" @EXIT "$__status"
 builtin pwd; builtin umask; builtin export -p; builtin printf "\7"; } >/dev/tty; } 2>/dev/null' EXIT
-while IFS= builtin read -r -u @GO REPLY; do
-[[ $REPLY = stdin ]] && exec 0<&@STDIN
-IFS= builtin read -r -d '' -u @TEXT REPLY
-for REPLY in "$REPLY"; do builtin eval "$REPLY" @TTY>&- @GO<&- @TEXT<&- @REPORT>&- @STDIN<&-; done
-{ __status=$?; builtin trap - DEBUG ERR; builtin set -m +aeEfnuvxT +o posix; } 2>/dev/null
+while IFS= builtin read -r -u @GO __text; do
+[[ $__text = stdin ]] && exec 0<&@STDIN
+IFS= builtin read -r -d '' -u @TEXT __text
+for __text in "$__text"; do builtin eval "$__text" @TTY>&- @GO<&- @TEXT<&- @REPORT>&- @STDIN<&-; done
+{ __status=$?; POSIXLY_CORRECT=; unset -f builtin; builtin trap - DEBUG ERR; builtin set -m +aeEfnuvxT +o posix; } 2>/dev/null
 exec 0<&@TTY 1>&@TTY 2>&@TTY
-builtin read -r -n 16 -u @GO REPLY
-{ builtin printf '%s\0%s\n' "$REPLY" "$__status"; builtin pwd; builtin umask; builtin export -p
-builtin printf '\0%s\n' "$REPLY"; } >&@REPORT
-builtin printf '\33]7;%s\7' "$REPLY" >&@TTY
-builtin unset REPLY __status
+builtin read -r -n 16 -u @GO __text || builtin exit "$__status"
+{ builtin printf '%s\0%s\n' "$__text" "$__status"; builtin pwd; builtin umask; builtin export -p
+builtin printf '\0%s\n' "$__text"; } >&@REPORT
+builtin printf '\33]7;%s\7' "$__text" >&@TTY
+builtin unset __text __status
 done"""
+# POSIX mode, for a moment, finds `unset` before any function: `builtin` itself may have become one.
 # The for loop of one round makes a stray `break` or `continue` end the command and not the driver.
 # The escape sequence at the end marks the place in the output up to which the command wrote.
 
@@ -49,6 +50,11 @@ def exit_mark(exit_token: str) -> bytes:
     return b"\33]7;%s;" % exit_token.encode()
 
 
+_GO_BACK = """__text={0}
+until builtin cd -- "${{__text:-/}}" 2>/dev/null || [[ -z $__text ]]; do __text=${{__text%/*}}; done"""
+# Where the directory is gone, the nearest one above it that is there.
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What outlives a shell: where it was and what it exported."""
@@ -60,7 +66,7 @@ class State:
     def restoring(self) -> str:
         """Shell text that brings a new shell into this state."""
         lines = [f"export {name}={quote(value)}" for name, value in self.exports.items()]
-        return "\n".join([*lines, f"umask {self.umask}", f"builtin cd -- {quote(self.cwd)}"])
+        return "\n".join([*lines, f"umask {self.umask}", _GO_BACK.format(quote(self.cwd))])
 
 
 @dataclass(frozen=True, slots=True)

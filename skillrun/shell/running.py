@@ -29,6 +29,9 @@ _WORK_EVERY_S = 0.5
 _PATIENCE_S = {Sight.READS: 0.3, Sight.HIDDEN: 1.3, Sight.READS_AND_MORE: 3.0}
 """How long a program must have been silent and idle before what a look showed is believed."""
 
+_NOISE_EVERY_S, _NOISE_S = 1.5, 4.0
+"""How often to look at a program that goes on writing, and how long it must have been seen waiting to be believed."""
+
 _ANSWERED_S = 0.15
 """How long a person's terminal stays connected after Enter, to show what the program says to it."""
 
@@ -57,13 +60,17 @@ class Running:
     """What the caller was told already and wants to go on in spite of."""
     _work: tree.Work | None = None
     _seen: Look | None = None
+    _listened: float = field(default_factory=time.monotonic)
+    _behind: Look | None = None
+    _behind_since: float = 0.0
+    _told: frozenset[int] = frozenset()
 
     def touch(self, forget: bool = True) -> None:
         """Count the time anew: somebody just dealt with the command."""
         self.last_output = self.last_progress = time.monotonic()
         self._work = self._seen = None
         if forget:
-            self.known = None
+            self.known, self._behind, self._told = None, None, frozenset()
 
     def output(self) -> Generator[Event, None, None]:
         """What has not been passed on yet, as an event."""
@@ -118,14 +125,33 @@ class Running:
         now = time.monotonic()
         silent = now - self.last_output
         if silent < LOOKS_S[0]:
-            return None
-        look = waiting.look(self.shell.terminal, self.shell.pid, self.transcript.open_line)
+            return self._look_through_noise(now)
+        look = self._look()
         self._note_work()
         patience = _PATIENCE_S.get(look.sight, 0.0)
         idle = silent if look.sight is Sight.READS else now - self.last_progress
         agreed = patience > 0 and look == self._seen and look != self.known and idle >= patience
         self._seen = look
         return look if agreed else None
+
+    def _look(self) -> Look:
+        shell, transcript = self.shell, self.transcript
+        return waiting.look(shell.terminal, shell.pid, transcript.open_line, transcript.full_screen)
+
+    def _look_through_noise(self, now: float) -> Look | None:
+        """Somebody may wait for input while others write all the time, such as a spinner in the background."""
+        if now - self._listened < _NOISE_EVERY_S:
+            return None
+        self._listened = now
+        look = self._look()
+        if look.sight is not Sight.READS or not all(map(waiting.only_reads, look.pids)):
+            self._behind = None
+        elif self._behind is None or self._behind.pids != look.pids:
+            self._behind, self._behind_since = look, now
+        elif now - self._behind_since >= _NOISE_S and look.pids != self._told:
+            self._told = look.pids
+            return look
+        return None
 
     def _note_work(self) -> None:
         done = tree.work(tree.descendants(self.shell.pid), waited_by=self.shell.pid)

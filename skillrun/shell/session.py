@@ -97,6 +97,8 @@ class Session:
         self._numbers = itertools.count(1)
         self._jobs = Jobs(launcher, self.vault, outputs, size, frozenset(keep))
         self._closed = False
+        self._moved = ""
+        """What the next result must say of the directory it ran in."""
 
     @property
     def cwd(self) -> str:
@@ -195,14 +197,11 @@ class Session:
         return replace(self._jobs.result(job), cwd=self.cwd)
 
     def left_running(self) -> list[tuple[int, str]]:
-        """(pid, name) of what made itself a daemon during the run: such a service outlives the session."""
+        """(pid, name) of what outlives the session: jobs that are kept, and what made itself a daemon during the run."""
         shell = self._bash.pid if self._bash is not None else 0
-        own = self._jobs.pids()
-        return [
-            (pid, tree.name_of(pid))
-            for pid in tree.marked(self._mark)
-            if pid not in own and tree.is_daemon(pid, shell) and pid != shell
-        ]
+        jobs = self._jobs.pids()
+        others = [pid for pid in tree.marked(self._mark) if pid not in jobs and pid != shell]
+        return self._jobs.kept() + [(pid, tree.name_of(pid)) for pid in others if tree.is_daemon(pid, shell)]
 
     def close(self) -> None:
         """End the shell, what it started and the jobs, except daemons and the jobs that are to be kept."""
@@ -235,7 +234,11 @@ class Session:
             if self._bash.report is None:
                 self._drop_shell()
                 raise OSError(f"bash did not start: {said.decode('utf-8', 'replace').strip() or 'no word from it'}")
-            self._state = self._bash.report.state
+            before, self._state = self._state, self._bash.report.state
+            if self.cwd != os.path.normpath(before.cwd):
+                self._moved = (
+                    f"the directory {self.vault.mask(before.cwd)} cannot be entered; this ran in {self.vault.mask(self.cwd)}"
+                )
         return self._bash
 
     def _drop_shell(self) -> None:
@@ -344,11 +347,14 @@ class Session:
         report = shell.report or shell.last_report(before)
         transcript.settle()
         yield from running.output()
-        notes = []
+        notes = [self._moved] if self._moved and isinstance(shell, Bash) else []
         if isinstance(shell, Bash):
+            self._moved = ""
             self._state = report.state
             if died:
-                notes.append(f"the command ended its shell; a new one goes on in {self.cwd} with the same exports")
+                notes.append(
+                    f"the command ended its shell; a new one goes on in {self.vault.mask(self.cwd)} with the same exports"
+                )
                 self._drop_shell()
             else:
                 shell.terminal.restore()
@@ -361,6 +367,8 @@ class Session:
         after = self._state.exports
         exports = _changes(before.exports, after) if before.exports and after is not before.exports else {}
         masked = {name: None if value is None else self.vault.mask(value) for name, value in exports.items()}
+        if transcript.full_screen:  # it ended without putting the screen back: what it drew last is all it said
+            result = replace(result, output=f"{result.output}\n{transcript.seen(self._size[0])}".strip("\n"))
         return replace(result, exit_code=report.exit_code, exports=masked)
 
     def _result(self, running: Running, state: State, note: str) -> Result:

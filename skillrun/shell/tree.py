@@ -67,14 +67,26 @@ def work(pids: Iterable[int], waited_by: int) -> Work:
 
 def marked(mark: str) -> list[int]:
     """Processes of ours that carry the mark in their environment, wherever they are in the tree."""
+    entry = f"{MARK}={mark}".encode()
+    me = os.getpid()
+    if os.path.exists("/proc/self/environ"):
+        return [
+            pid for name in os.listdir("/proc") if name.isdigit() and (pid := int(name)) != me and _started_with(pid, entry)
+        ]
     import psutil
 
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == mark and process.pid != os.getpid():
+            if process.environ().get(MARK) == mark and process.pid != me:
                 found.append(process.pid)
     return found
+
+
+def _started_with(pid: int, entry: bytes) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+        return entry in file.read().split(b"\0")
+    return False
 
 
 def is_daemon(pid: int, session: int) -> bool:

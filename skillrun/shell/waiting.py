@@ -12,10 +12,11 @@ import contextlib
 import os
 import platform
 import re
+import signal
 import stat
 import struct
 import termios
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -60,12 +61,22 @@ def _calls() -> dict[int, str]:
     return _CALLS.get(platform.machine(), {}) if os.path.exists("/proc/self/syscall") else {}
 
 
-def _stat(pid: int) -> tuple[str, int, int] | None:
-    """(state, process group, terminal's device number) of proc_pid_stat(5)."""
-    with contextlib.suppress(OSError, ValueError):
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    """Of proc_pid_stat(5): state, parent, process group, the terminal's device number and its foreground group."""
+
+    state: str
+    parent: int
+    group: int
+    device: int
+    foreground: int
+
+
+def _stat(pid: int) -> _Stat | None:
+    with contextlib.suppress(OSError, ValueError, IndexError):
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
-        return fields[0].decode(), int(fields[2]), int(fields[4])
+        return _Stat(fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[4]), int(fields[5]))
     return None
 
 
@@ -142,6 +153,15 @@ def _own_pipes(pid: int, pipes: set[str]) -> bool:
     return False
 
 
+def only_reads(pid: int) -> bool:
+    """Is it one thread, blocked in a plain read? Then nothing of what is written meanwhile comes from it."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        with open(f"/proc/{pid}/syscall") as file:
+            call = int(file.read().split()[0])
+        return _calls().get(call) == "read" and len(os.listdir(f"/proc/{pid}/task")) == 1
+    return False
+
+
 def _process_reads(pid: int) -> Sight:
     """The most waiting of its threads."""
     try:
@@ -155,16 +175,22 @@ def _process_reads(pid: int) -> Sight:
     return Sight.BUSY
 
 
-def look(terminal: Terminal, shell: int, open_line: str) -> Look:
-    """Look at whoever is in the foreground of the terminal, and of the terminals below it (sudo, apt, ssh make such)."""
+def look(terminal: Terminal, shell: int, open_line: str, drawn: bool = False) -> Look:
+    """Look at whoever is in the foreground of the terminal, and of the terminals below it (sudo, apt, ssh make such).
+
+    `drawn`: a full-screen program has the terminal. A shell that stopped itself is woken: nobody else could.
+    """
     group = terminal.foreground()
     family = tree.descendants(shell)
     stats = {pid: entry for pid in (shell, *family) if (entry := _stat(pid)) is not None}
     if not stats:
         return _by_elimination(terminal, open_line, group != shell and group > 1)
-    device = stats[shell][2] if shell in stats else 0
-    outer = [pid for pid, entry in stats.items() if entry[1] == group]
-    inner = [pid for pid, entry in stats.items() if entry[2] not in (0, device) and _is_foreground(pid)]
+    if shell in stats and stats[shell].state == "T":
+        tree.send([shell], signal.SIGCONT)
+        return Look(Sight.BUSY)
+    device = stats[shell].device if shell in stats else 0
+    outer = [pid for pid, entry in stats.items() if entry.group == group] + _detached(stats, group, shell)
+    inner = [pid for pid, entry in stats.items() if entry.device not in (0, device) and entry.group == entry.foreground]
     found: dict[Sight, list[int]] = {sight: [] for sight in Sight}
     for pid in outer:
         found[_process_reads(pid) if _calls() else Sight.HIDDEN].append(pid)
@@ -174,18 +200,24 @@ def look(terminal: Terminal, shell: int, open_line: str) -> Look:
         if found[sight]:
             pids = frozenset(found[sight])
             return Look(sight, pids, _is_secret(terminal.echo, terminal.by_line, open_line), tree.name_of(min(pids)))
+    asleep = all(entry.state in "SI" for entry in stats.values())
     if found[Sight.HIDDEN]:
-        asleep = all(entry[0] in "SI" for entry in stats.values())
         return _by_elimination(terminal, open_line, asleep, hidden=found[Sight.HIDDEN])
+    if drawn and asleep and not terminal.by_line:  # its keys are read by somebody outside the family: the server of tmux
+        return Look(Sight.HIDDEN, frozenset([group]), name=tree.name_of(group))
     return Look(Sight.BUSY)
 
 
-def _is_foreground(pid: int) -> bool:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-        return fields[2] == fields[5]
-    return False
+def _detached(stats: Mapping[int, _Stat], group: int, shell: int) -> list[int]:
+    """Those in a session without a terminal (setsid, `su -c`) that somebody in the foreground started."""
+    found = []
+    for pid, entry in stats.items():
+        above = entry.parent if entry.device == 0 else 0
+        while above in stats and above != shell and stats[above].group != group:
+            above = stats[above].parent
+        if above in stats and above != shell:
+            found.append(pid)
+    return found
 
 
 def _look_below(inner: list[int], open_line: str, terminal: Terminal) -> Look:
@@ -196,7 +228,7 @@ def _look_below(inner: list[int], open_line: str, terminal: Terminal) -> Look:
         echo, by_line = _modes_of(reading[0])
         return Look(Sight.READS, frozenset(reading), _is_secret(echo, by_line, open_line), tree.name_of(reading[0]))
     if all(sight is Sight.HIDDEN for sight in sights.values()):
-        asleep = all((entry := _stat(pid)) is not None and entry[0] in "SI" for pid in inner)
+        asleep = all((entry := _stat(pid)) is not None and entry.state in "SI" for pid in inner)
         return _by_elimination(terminal, open_line, asleep, relayed=True)
     return Look(Sight.BUSY)
 
