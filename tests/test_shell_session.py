@@ -72,7 +72,7 @@ def test_ctrl_c_in_skillrun_leaves_the_command_to_be_ended(target: LocalTarget) 
     """A KeyboardInterrupt in the middle of the stream loses neither the command nor the session."""
     stream = target.run(Command("echo started; sleep 60", id="k"))
     next(stream)
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         next(stream)
     ended = result_of(target.interrupt())

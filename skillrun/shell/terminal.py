@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import struct
 import termios
 from typing import Any
 
@@ -25,6 +26,7 @@ class Terminal:
         os.set_blocking(master, False)
         self._room = memoryview(bytearray(READ_AT_ONCE))
         self._modes = self.modes()
+        self._size = os.get_terminal_size(master)
         self._typed = False
 
     def read(self) -> bytes:
@@ -79,10 +81,13 @@ class Terminal:
         return (text.replace("\n", "\r") if enter else text).encode("utf-8", "surrogateescape")
 
     def restore(self) -> None:
-        """Back to the settings of the beginning, with nothing typed ahead."""
+        """Back to the settings and the size of the beginning, with nothing typed ahead."""
         with contextlib.suppress(termios.error, OSError):
             if self._modes is not None and self.modes() != self._modes:
                 termios.tcsetattr(self.master, termios.TCSANOW, self._modes)
+            if os.get_terminal_size(self.master) != self._size:
+                size = struct.pack("HHHH", self._size.lines, self._size.columns, 0, 0)
+                fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
             if self._typed:
                 self._typed = False
                 self._forget_typed()

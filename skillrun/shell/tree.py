@@ -35,11 +35,26 @@ class Work:
 
 def descendants(root: int) -> list[int]:
     """The processes below root, parents before children. Root itself is not among them."""
+    if os.path.exists("/proc/thread-self/children"):  # proc_pid_task(5)
+        family = [root]
+        for pid in family:
+            family += _children(pid)
+        return family[1:]
     import psutil
 
     with contextlib.suppress(psutil.Error):
         return [process.pid for process in psutil.Process(root).children(recursive=True)]
     return []
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
+                    found += map(int, file.read().split())
+    return found
 
 
 def work(pids: Iterable[int], waited_by: int) -> Work:
