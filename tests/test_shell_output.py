@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,21 @@ def test_the_end_shows_though_an_escape_is_not_finished(tmp_path: Path) -> None:
     transcript.settle()
     assert transcript.part()[0].endswith("end")
     transcript.close()
+
+
+@pytest.mark.parametrize("piece", ["\x1b]0;t", "\x1bP", "\x1b[", "\x1b[1A\x1b[K", "\x1b", "\r\x1b[K10%", "\b\a"])
+def test_a_flood_of_escapes_is_read_in_linear_time(piece: str, tmp_path: Path) -> None:
+    """Any sequence over and over, finished or not, costs seconds of processor time at most, not minutes."""
+    transcript = Transcript(tmp_path / "1.log", Vault(), (24, 80))
+    began = time.process_time()
+    data = (piece * (200_000 // len(piece))).encode()
+    for start in range(0, len(data), 50_000):
+        transcript.feed(data[start : start + 50_000])
+        transcript.unseen()
+    transcript.settle()
+    transcript.seen(24)
+    transcript.close()
+    assert time.process_time() - began < 10
 
 
 def test_a_full_disk_loses_the_file_and_not_the_output() -> None:

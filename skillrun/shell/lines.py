@@ -14,11 +14,14 @@ KEPT_ROWS = 48
 LONGEST_LINE = 16_384
 """A line that grows beyond this is let go in pieces."""
 
-_STRING = r"\x1b[\]PX^_](?:[^\x07\x1b]|\x1b(?!\\))*(?:\x07|\x1b\\)"
+STRING = r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"
+"""A title, a link, a picture: an escape sequence that holds text. Another escape inside cancels it, as terminals do."""
+
+_LONGEST_STRING = 65_536
 _CONTROL = r"\x1b\[([0-?]*)[ -/]*([@-~])"
-_TOKEN = re.compile(rf"{_STRING}|{_CONTROL}|\x1b[ -/]*[0-~]|[\x00-\x1f\x7f-\x9f]|[^\x00-\x1f\x7f-\x9f]+")
-_ESCAPES = re.compile(rf"{_STRING}|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[ -/]*|[\]PX^_][^\x07\x1b]{0,4096}\x1b?)\Z")
+_TOKEN = re.compile(rf"{STRING}|{_CONTROL}|\x1b[ -/]*[0-~]|[\x00-\x1f\x7f-\x9f]|[^\x00-\x1f\x7f-\x9f]+")
+_ESCAPES = re.compile(rf"{STRING}|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?)\Z")
 _FULL_SCREEN = re.compile(r"\x1b\[\?(?:1049|1047|47)([hl])")
 _NOT_PLAIN = bytes({*range(32), 127} - set(b"\n\t\r"))
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
@@ -38,7 +41,8 @@ def is_plain(text: str) -> bool:
 
 def unfinished(text: str) -> int:
     """How many characters at the end are the beginning of an escape sequence."""
-    match = _UNFINISHED.search(text, max(0, len(text) - 4200)) if "\x1b" in text[-4200:] else None
+    begin = max(0, len(text) - _LONGEST_STRING)
+    match = _UNFINISHED.search(text, begin) if text.find("\x1b", begin) >= 0 else None
     return len(text) - match.start() if match else 0
 
 

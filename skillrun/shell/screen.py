@@ -6,11 +6,11 @@ import contextlib
 import re
 from typing import Any
 
+from skillrun.shell.lines import STRING
+
 _ENTER = re.compile(r"\x1b\[\?(?:1049|1047|47)h")
 _LEAVE = re.compile(r"\x1b\[\?(?:1049|1047|47)l")
-_NOT_FOR_PYTE = re.compile(
-    r"\x1b[\]PX^_](?:[^\x07\x1b]|\x1b(?!\\))*(?:\x07|\x1b\\)|\x1b\[[<=>?][0-9;]*[a-gi-km-z]|\x1b\[[>!][0-9;]*[a-zA-Z]"
-)
+_NOT_FOR_PYTE = re.compile(STRING + r"|\x1b\[[<=>?][0-9;]*[a-gi-km-z]|\x1b\[[>!][0-9;]*[a-zA-Z]")
 _KEPT = 65_536
 
 
