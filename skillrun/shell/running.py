@@ -136,7 +136,9 @@ class Running:
 
     def _look(self) -> Look:
         shell, transcript = self.shell, self.transcript
-        return waiting.look(shell.terminal, shell.pid, transcript.open_line, transcript.full_screen)
+        drawn = transcript.full_screen
+        asked_for = transcript.seen(self.size[0]) if drawn else transcript.open_line
+        return waiting.look(shell.terminal, shell.pid, asked_for, drawn)
 
     def _look_through_noise(self, now: float) -> Look | None:
         """Somebody may wait for input while others write all the time, such as a spinner in the background."""
