@@ -109,9 +109,7 @@ class Container:
 
     def __init__(self, image: Image, machine: Furnishing) -> None:
         if machine.disk_mb:
-            raise EngineError(
-                f"a disk of {machine.disk_mb} MB is not to be had with {image.engine.name}; --engine namespaces has it"
-            )
+            raise EngineError(f"{image.engine.name} gives no disk of {machine.disk_mb} MB; `--engine namespaces` does")
         self.engine = image.engine
         self.name = f"machine-{secrets.token_hex(6)}"
         words = ["run", "--rm", "-i", "--pull=never", "--network=none", "--hostname=box", f"--name={self.name}"]
