@@ -10,20 +10,28 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from skillrun.cli import trials
+from skillrun.events import State
+from skillrun.ports import Command
 from skillrun.sandbox import folders, matrix, recipes, registries, trial
 from skillrun.sandbox.base import layers_of
 from skillrun.sandbox.machine import Machine, account_in
 from skillrun.sandbox.trial import Outcome
+from skillrun.targets.machine import MachineTarget
+from skillrun.view import view
 from skillrun.view.machine_view import CAPABILITIES
 from skillrun.view.probe import probe
+from tests.contracts.target import result_of
 
 pytestmark = pytest.mark.timeout(900)  # whichever test comes first builds the base, on a busy machine in minutes
 CLASSES = {"package-database", "python", "node", "native", "rights", "network", "services", "documentation", "resources"}
@@ -42,6 +50,17 @@ def machine(base: list[Path]) -> Iterator[Machine]:
     """A machine without a network."""
     with Machine(base, network="none") as made:
         yield made
+
+
+@contextmanager
+def machine_session(machine: Machine) -> Iterator[MachineTarget]:
+    """A session in a machine, as a run has it."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = MachineTarget(machine, Path(folder))
+        try:
+            yield target
+        finally:
+            target.close()
 
 
 def root_tests(test: Callable[..., None]) -> Callable[..., None]:
@@ -361,6 +380,30 @@ def test_run_says_how_a_command_ended(machine: Machine) -> None:
 
 
 @root_tests
+def test_a_process_that_has_ended_already_has_nobodys_number(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a command ends before its number is read, a signal to that number reaches nobody: never -1, which is everybody."""
+    real = view._pid_of
+
+    def late(handle: int) -> int:
+        deadline = time.monotonic() + 5
+        while (pid := real(handle)) != view.GONE and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return pid
+
+    monkeypatch.setattr(view, "_pid_of", late)
+    spawned = machine.view.spawn(["/bin/true"], {}, "/")
+    assert spawned.pid == view.GONE > int(Path("/proc/sys/kernel/pid_max").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(spawned.pid, 0)
+    os.close(spawned.handle)
+    assert machine.run("true").returncode == 0
+    with machine_session(machine) as target:
+        for text in ("exit 3", "true"):
+            done = result_of(target.run(Command(text, login=True)))
+            assert (done.state, done.exit_code) == (State.EXITED, 3 if "3" in text else 0)
+
+
+@root_tests
 def test_run_is_not_held_by_what_goes_on(machine: Machine) -> None:
     """A child that keeps the output open does not hold it; what takes too long is ended with 124."""
     begun = time.monotonic()
@@ -658,6 +701,21 @@ def test_a_wrong_word_is_usage(words: tuple[str, ...], told: str, tmp_path: Path
     assert told in done.stderr
     assert "->" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@root_tests
+def test_a_crash_is_one_trials_result(base: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is tried may crash: exit code 1, said so, its run kept with the traceback; whoever tries it goes on."""
+
+    def crash(*_: object) -> None:
+        raise ValueError("boom")
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(trials, "install_in", crash)
+    outcome, plan = trials.attempt(recipes.scenario("tmp-noexec"), "builtin")
+    assert (outcome.exit_code, outcome.passed, plan) == (1, False, None)
+    assert outcome.output == "internal error: ValueError: boom"
+    assert "boom" in (Path(outcome.run_folder) / "internal-error.txt").read_text()
 
 
 def test_what_there_is_can_be_listed(tmp_path: Path) -> None:

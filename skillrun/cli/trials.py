@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -75,7 +76,15 @@ def attempt(
         spoken = f"plan:{file}"
 
     def deed(machine: Machine) -> tuple[int, str]:
-        end = install_in(machine, skill, spoken, folder)
+        from skillrun.cli.group import Problem
+
+        try:
+            end = install_in(machine, skill, spoken, folder)
+        except Problem:
+            raise
+        except Exception as error:  # a crash of what is tried is a result, and the other trials go on
+            (folder.path / "internal-error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            return 1, f"internal error: {type(error).__name__}: {error}"
         return end.exit_code, end.summary
 
     outcome = trial.run(scenario, model, deed, under or trial.PLAIN)

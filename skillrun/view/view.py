@@ -24,6 +24,10 @@ from skillrun.view.layers import Layer, Layers
 from skillrun.view.spec import Spec
 from skillrun.view.standins import Deferred, read_deferred
 
+GONE = 0x7FFFFFFF
+"""Stands for a process that had ended before its number was read. No process has it (proc(5): pid_max is 4194304 at most), so
+a signal to it is refused; the -1 the kernel gives would send that signal to every process there is."""
+
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -37,7 +41,7 @@ class ViewError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
-    """A process inside. `pid` counts in the supervisor's PID namespace, `inner` in the view's."""
+    """A process inside. `pid` counts in the supervisor's PID namespace (GONE: it has ended), `inner` in the view's."""
 
     pid: int
     inner: int
@@ -236,12 +240,13 @@ def _start_elevated(channel: socket.socket, sudo: Sequence[str]) -> subprocess.P
 
 
 def _pid_of(handle: int) -> int:
-    """The process a pidfd stands for, in this process's PID namespace (proc_pid_fdinfo(5)); -1 when it has ended."""
+    """The process a pidfd stands for, in this process's PID namespace (proc_pid_fdinfo(5)); GONE when it has ended."""
     with open(f"/proc/self/fdinfo/{handle}", encoding="ascii") as file:
         for line in file:
             if line.startswith("Pid:"):
-                return int(line.split()[1])
-    return -1
+                pid = int(line.split()[1])
+                return pid if pid > 0 else GONE
+    return GONE
 
 
 def _end_child(pid: int) -> None:
