@@ -82,7 +82,7 @@ def attempt(
             end = install_in(machine, skill, spoken, folder)
         except Problem:
             raise
-        except Exception as error:  # a crash of what is tried is a result, and the other trials go on
+        except Exception as error:  # noqa: BLE001 - a crash of what is tried is a result, and the other trials go on
             (folder.path / "internal-error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             return 1, f"internal error: {type(error).__name__}: {error}"
         return end.exit_code, end.summary
