@@ -718,6 +718,23 @@ def test_a_crash_is_one_trials_result(base: list[Path], monkeypatch: pytest.Monk
     assert "boom" in (Path(outcome.run_folder) / "internal-error.txt").read_text()
 
 
+@root_tests
+@pytest.mark.parametrize("model", ["builtin", "elsewhere"])
+def test_a_benchmark_has_a_column_for_a_model_of_ones_own(
+    base: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str
+) -> None:
+    """Literal commands, built-in engine and the plan it proves always; the model too, where another one is named."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    real = trials.attempt
+    monkeypatch.setattr(
+        trials, "attempt", lambda scenario, name, *more: real(scenario, name.replace("elsewhere", "builtin"), *more)
+    )
+    found = list(trials.compared(recipes.scenario("tmp-noexec"), model, trial.PLAIN))
+    told = [(outcome.what, outcome.passed, outcome.beyond) for outcome in found]
+    more = [("builtin", True, 0)] if model == "elsewhere" else []
+    assert told == [("literal", False, None), ("builtin", True, 0), ("plan", True, 0), *more]
+
+
 def test_what_there_is_can_be_listed(tmp_path: Path) -> None:
     """`--list --json` names every machine, fault and scenario."""
     data = json.loads(_test("--list", "--json", state=tmp_path).stdout)

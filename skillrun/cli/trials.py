@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from skillrun.sandbox.trial import Conditions, Outcome
     from skillrun.skill import Skill
 
+BUILTIN = "builtin"
 PLAN = "plan"
 """The `what` of a trial that replays what an earlier one has proven."""
 
@@ -40,17 +41,22 @@ def install_in(machine: Machine, skill: Skill, model: str, folder: RunFolder) ->
 
 
 def compared(scenario: Scenario, model: str, under: Conditions) -> Iterator[Outcome]:
-    """A benchmark of one scenario: the literal commands, the reference fix, the model, and the plan the model proves."""
+    """A benchmark of one scenario: the literal commands, the built-in engine, the plan it proves, and the model if it is another.
+
+    The reference fix is carried out too, to count what the others write beyond it.
+    """
     from skillrun.sandbox import trial
     from skillrun.sandbox.recipes import fault
 
     terminal = any(fault(name).tty for name in scenario.faults)
     yield trial.run(scenario, "literal", trial.script(scenario.naive, terminal), under)
     fix = trial.run(scenario, "fix", trial.script(scenario.fix, terminal), under) if scenario.fix else None
-    outcome, plan = attempt(scenario, model, under)
+    outcome, plan = attempt(scenario, BUILTIN, under)
     yield _beyond(outcome, fix)
     if plan is not None:
         yield _beyond(attempt(scenario, PLAN, under, plan)[0], fix)
+    if model != BUILTIN:
+        yield _beyond(attempt(scenario, model, under)[0], fix)
 
 
 def attempt(
