@@ -41,7 +41,7 @@ def install_in(machine: Machine, skill: Skill, model: str, folder: RunFolder) ->
 
 
 def compared(scenario: Scenario, model: str, under: Conditions) -> Iterator[Outcome]:
-    """A benchmark of one scenario: the literal commands, the built-in engine, the plan it proves, and the model if it is another.
+    """A benchmark of one scenario: the literal commands, the built-in engine, the plan it proves, a model if it is another.
 
     The reference fix is carried out too, to count what the others write beyond it.
     """
