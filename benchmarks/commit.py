@@ -4,7 +4,9 @@ Each case builds a sacrificial tree below FOLDER (default: a new one in the home
 in a mount namespace of its own, and measures scan (with explanation), commit, undo and redo in this process, `--rounds` times;
 medians in milliseconds. `swap` is the part of a commit in which names are exchanged; `sync` is the time the disk takes to
 have the new content before that; `cp` is the same changes carried over by `cp -a` and `sync`, which neither checks, records
-nor can be undone. Figures of a busy machine vary by a third.
+nor can be undone. `cpu` is the processor time of the listing before it. Figures of a busy machine vary by a third;
+--real-time gives the measured process a real-time priority (SCHED_FIFO), so that others do not get in between.
+Goals: listing 50,000 changes in 2,000 ms, undo of a package in 100 ms.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ CASES = {
     "1 GB in 4 files": ("true", BIG),
 }
 
+COLUMNS = ("list", "cpu", "commit", "sync", "swap", "undo", "redo", "cp")
+
 
 def timed(work: Callable[[], object]) -> tuple[float, object]:
     began = time.perf_counter()
@@ -87,8 +91,10 @@ def measure(name: str, setup: str, work: str, base: Path, rounds: int) -> None:
         lab.view(work)
         if number == 0:
             note("cp", by_copying(lab, place))
+        used = time.process_time()
         spent, changes = timed(lambda lab=lab: scan(lab.layers))  # type: ignore[misc]
         note("list", spent)
+        note("cpu", (time.process_time() - used) * 1000)
         spent, done = timed(lambda lab=lab, changes=changes: commit(lab.layers, changes, lab.changes))  # type: ignore[misc]
         assert isinstance(done, Done)
         note("commit", spent)
@@ -98,7 +104,7 @@ def measure(name: str, setup: str, work: str, base: Path, rounds: int) -> None:
         note("redo", timed(lambda lab=lab: redo(lab.changes))[0])  # type: ignore[misc]
         shutil.rmtree(place)
     medians = {key: statistics.median(values) for key, values in figures.items()}
-    print(f"{name:22}" + "".join(f"{medians[key]:10.1f}" for key in ("list", "commit", "sync", "swap", "undo", "redo", "cp")))
+    print(f"{name:22}" + "".join(f"{medians[key]:10.1f}" for key in COLUMNS))
 
 
 def main() -> None:
@@ -106,11 +112,15 @@ def main() -> None:
     parser.add_argument("--at", type=Path, help="a folder on the file system to measure")
     parser.add_argument("--quick", action="store_true", help="one round, no large cases")
     parser.add_argument("--rounds", type=int, default=3, help="how often each case is measured")
+    parser.add_argument("--real-time", action="store_true", help="measure with a real-time priority")
     asked = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("needs root, to mount overlays")
+    if asked.real_time:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+    print(__doc__)
     base = Path(tempfile.mkdtemp(prefix="skillrun-benchmark-", dir=asked.at or Path.home()))
-    print("milliseconds          " + "".join(f"{key:>10}" for key in ("list", "commit", "sync", "swap", "undo", "redo", "cp")))
+    print("milliseconds          " + "".join(f"{key:>10}" for key in COLUMNS))
     try:
         for name, (setup, work) in CASES.items():
             if not (asked.quick and name[0] in "51"):

@@ -13,6 +13,7 @@ TONES = {"+": "add", "-": "del", "@": "at"}
 _NAMED = 12
 """Packages, commands, services and accounts of one kind that are named before the rest is counted."""
 _FILES = 12
+_LEFT_OUT = 20
 _DIFF_LINES = 10
 
 
@@ -34,11 +35,17 @@ def change_lines(changes: Mapping[str, Any], whole: bool = False) -> list[Line]:
         *(Line(f"  > after the commit: {_flat(text)}", "strong") for text in _rows(changes, "deferred")),
         *_files(changes, whole),
         *_groups(changes, whole),
-        *(
-            Line(f"  not committed: {_word(row, 'path')}: {_word(row, 'reason')}", "alert")
-            for row in _maps(changes, "kept_out")
-        ),
+        *left_out_lines(changes, whole),
     ]
+
+
+def left_out_lines(changes: Mapping[str, Any], whole: bool = False) -> list[Line]:
+    """What a commit did not carry over: to be said after it too, when the rest has been shown before."""
+    rows = _maps(changes, "kept_out")
+    told = rows if whole else rows[:_LEFT_OUT]
+    lines = [Line(f"  not committed: {_word(row, 'path')}: {_word(row, 'reason')}", "alert") for row in told]
+    more = len(rows) - len(told)
+    return [*lines, *([Line(f"  not committed: {more} more", "alert")] if more else [])]
 
 
 def _rows(changes: Mapping[str, Any], key: str) -> Sequence[Any]:

@@ -7,7 +7,7 @@ import dataclasses
 import importlib
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from skillrun.ports import Place, Target
 from skillrun.secrets import Vault
 from skillrun.session import Conclude, Session
 from skillrun.skill import Skill
-from skillrun.visible import size
+from skillrun.visible import shown, size
 
 if TYPE_CHECKING:
     from skillrun.targets.preview import PreviewTarget
@@ -275,7 +275,7 @@ class Effects:
             return Outcome.ERROR, f"not committed, nothing was changed: {error}. {error.hint}"
         except OSError as error:
             return Outcome.ERROR, f"not committed: {error}. Any skillrun command finishes or takes back what was begun"
-        yield Changed(changes, "committed")
+        yield Changed({**changes, "kept_out": self._left_out(done.left)}, "committed")
         for warning in done.warnings:
             yield Noted(warning, "warning")
         for carried in done.services:
@@ -290,6 +290,15 @@ class Effects:
             return session.verdict("committed")
         finally:
             real.close()
+
+    def _left_out(self, left: Sequence[str]) -> list[dict[str, str]]:
+        """What a commit did not carry over, and why; what lies in a directory that is left out is not named again."""
+        from skillrun.view.selection import Choice
+
+        chosen, known = Choice(self.options.only, self.options.except_), set(left)
+        tops = [path for path in left if os.path.dirname(path) not in known]
+        later = "the machine has a later version of its own"
+        return [{"path": shown(path), "reason": later if chosen(path) else "not chosen"} for path in tops]
 
 
 def drop_view(run: RunFolder) -> None:

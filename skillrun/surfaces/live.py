@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skillrun import wording
-from skillrun.changelist import Line, change_lines
+from skillrun.changelist import Line, change_lines, left_out_lines
 from skillrun.events import (
     Changed,
     Checked,
@@ -102,8 +102,8 @@ class Live:
             case Changed(changes, state):
                 self._rest()
                 self._print(Text(f"changes ({state}): {wording.changes_line(changes) or 'none'}", style="bold"))
-                if state in wording.TELLING:
-                    self._print(drawn(change_lines(changes)))
+                if told := change_lines(changes) if state in wording.TELLING else left_out_lines(changes):
+                    self._print(drawn(told))
             case RunEnded():
                 self._ended(event)
             case _:

@@ -7,7 +7,7 @@ import time
 from typing import Protocol
 
 from skillrun import wording
-from skillrun.changelist import change_lines
+from skillrun.changelist import change_lines, left_out_lines
 from skillrun.events import (
     Asked,
     Changed,
@@ -123,7 +123,7 @@ class Plain:
                 self._now("going on")
             case Changed(changes, state):
                 self._line(f"changes ({state}): {wording.changes_line(changes) or 'none'}", "strong")
-                for told in change_lines(changes) if state in wording.TELLING else ():
+                for told in change_lines(changes) if state in wording.TELLING else left_out_lines(changes):
                     self._line(told.text, TONES.get(told.tone, ""))
             case RunEnded():
                 self._ended(event)
