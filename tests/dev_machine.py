@@ -43,7 +43,7 @@ def python() -> str:
     return ""
 
 
-def as_dev(code: str, sudo: bool = False) -> subprocess.CompletedProcess[str]:
+def as_dev(code: str, sudo: bool = False, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
     """Run Python code as `dev`, with or without the right to sudo, with the project importable."""
     packages = os.pathsep.join([str(ROOT), sysconfig.get_paths()["purelib"]])
     environment = [
@@ -63,6 +63,6 @@ def as_dev(code: str, sudo: bool = False) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=120,
+        timeout=timeout_s,
         check=False,
     )
