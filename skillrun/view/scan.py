@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -102,6 +103,8 @@ class _Walker:
         self.scan = Scan()
         self.shared: list[_Shared] = []
         self.copied: list[tuple[str, bytes, int]] = []
+        self.covered: list[tuple[str, Inode]] = []
+        """Files on both sides."""
         self.orphans: list[tuple[str, Inode, int]] = []
         """Copied up, from what is not known."""
         self.handles: dict[bytes, str] = {}
@@ -144,6 +147,7 @@ class _Walker:
         elif new.is_directory or old.is_directory:
             self._swap(path, old, new)
         else:
+            self.covered.append((path, old))
             self._remember(path, old)
             if status.st_nlink > 1:
                 self._share(path, new, old)
@@ -190,20 +194,34 @@ class _Walker:
         """What was moved has its former name among the removed ones; anything else lost its origin outside."""
         if not self.copied and not self.orphans:
             return
-        gone = [e for e in self.scan.entries if e.old and (e.change == "removed" or {"content", "type"} & set(e.aspects))]
-        handles = {handle_of(*self.real.place(e.path[len(self.base) + 1 :])) for e in gone} if self.copied else set()
+        gone = [
+            (entry.path[len(self.base) + 1 :], entry.old)
+            for entry in self.scan.entries
+            if entry.old and (entry.change == "removed" or "type" in entry.aspects)
+        ]
+        handles = {handle_of(*self.real.place(path)) for path, _ in (*gone, *self.covered)} if self.copied else set()
         lost = [(path, op) for path, origin, op in self.copied if origin not in handles]
-        # A user's own overlay notes that there was an origin, but not which. One that was only moved still has its size
-        # and time; one that was written too may have been any that is gone.
-        left = [entry.old for entry in gone]
-        for path, new, op in self.orphans:
-            same = [old for old in left if old and (old.size, old.mtime) == (new.size, new.mtime)]
-            if left:
-                left.remove((same or left)[0])
-            else:
-                lost.append((path, op))
+        lost += self._without_origin([old for _, old in gone])
         reason = "was removed on the machine after the view was opened"
         self.scan.clashes += [Clash(f"{self.base}/{path}", reason, op) for path, op in lost]
+
+    def _without_origin(self, gone: list[Inode]) -> list[tuple[str, int]]:
+        """Those of the orphans that cannot have been moved. A user's own overlay notes that there was an origin, but not which.
+
+        One that was only moved still has its size and time; one that was written too may have been any that is gone or
+        was made anew.
+        """
+        if not self.orphans:
+            return []
+        anew = (old for path, old in self.covered if overlay_xattr(self.upper.proc_path(path), "origin") is None)
+        left = Counter((old.size, old.mtime) for old in (*gone, *anew))
+        unlike = []
+        for path, new, op in self.orphans:
+            if left[new.size, new.mtime] > 0:
+                left[new.size, new.mtime] -= 1
+            else:
+                unlike.append((path, op))
+        return unlike[left.total() :]
 
     def _folder(self, path: str, new: Inode, old: Inode) -> None:
         """A directory on both sides: its attributes, and the time it will have."""
