@@ -32,6 +32,7 @@ WORK = call("shell", "toolu_work", command="echo yes > $HOME/made", why="what th
 DONE = call("finish", "toolu_done", outcome="done", summary="it is there")
 GOOD: tuple[Line, ...] = (WORK, DONE)
 STREAM = events(WORK, piece=8)
+SEEN = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
 
 
 def use(id: str | None = "u", name: Any = "shell", raw: str = "", **input: Any) -> Body:  # noqa: A002
@@ -126,7 +127,7 @@ PASSING: dict[str, Sequence[Line]] = {
     "thinking, seen and hidden": [
         message(
             [
-                {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"},
+                SEEN,
                 {"type": "redacted_thinking", "data": "eA=="},
                 use(command="true", why="x"),
             ],
@@ -134,6 +135,7 @@ PASSING: dict[str, Sequence[Line]] = {
         ),
         *GOOD,
     ],
+    "thinking, and a call that may not run": [message([SEEN, use(command="touch $HOME/trap", why="x")], "end_turn"), *GOOD],
     "nothing at all, then the work": [message([], "end_turn"), *GOOD],
     "too long, then shorter": [status(400, error("invalid_request_error", "prompt is too long: 9 > 8")), *GOOD],
     "too long for llama.cpp": [status(400, {"error": {"message": "the request exceeds the available context size"}}), *GOOD],

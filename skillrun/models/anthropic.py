@@ -195,13 +195,14 @@ class _Asking:
             self.max_tokens = self.most
             return None
         if reason == "pause_turn":
-            self.said += message.blocks
+            self.said += [block for block in message.blocks if block.get("type") != "tool_use"]
             return None
         if reason == "model_context_window_exceeded":
             raise Failure("the conversation is too long; old outputs are put away", mend="shorter")
         if reason == "refusal":
             return self._refused(message)
-        blocks = (*self.said, *message.blocks)
+        # A call that is not carried out gets no result, so it may not be sent back either.
+        blocks = (*self.said, *(block for block in message.blocks if message.calls or block.get("type") != "tool_use"))
         text = "\n\n".join(block["text"] for block in blocks if block.get("type") == "text" and block.get("text"))
         opaque = any(block.get("type") not in ("text", "tool_use") for block in blocks)
         return Reply(text, message.calls, self.model.name, self._usage(), reason, blocks if opaque else ())
