@@ -227,8 +227,9 @@ def paste_text(brief: Brief, agent: str = "generic") -> str:
         "left_to_do": ["what only I can do"],
     }
     verify = f"skillrun verify {brief.skill.source or brief.skill.name} --report FILE"
+    title = brief.skill.title or brief.skill.name
     parts = [
-        f"# Task: {brief.verb} {brief.skill.title or brief.skill.name}",
+        f"# Task: {title}" if title.lower().startswith(brief.verb) else f"# Task: {brief.verb} {title}",
         _VERBS.get(brief.verb, brief.verb) + " Work on this computer, with these rules:",
         "\n".join(filter(None, (_RULES, f"- {_AGENTS[agent]}" if _AGENTS[agent] else ""))),
         "## This machine\n" + _facts(brief) if brief.facts else "",

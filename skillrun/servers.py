@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from skillrun.credentials import is_local
+from skillrun.credentials import api_root, is_local
 
 USUAL: tuple[tuple[int, str], ...] = (
     (11434, "Ollama"),
@@ -33,7 +33,7 @@ class Server:
 
 def models_at(url: str, key: str = "", timeout_s: float = 2.0) -> tuple[str, ...] | None:
     """The models a server lists at /v1/models, empty when it lists none, None when it is not such a server."""
-    request = urllib.request.Request(f"{url.rstrip('/')}/v1/models", headers={"authorization": f"Bearer {key}"} if key else {})
+    request = urllib.request.Request(f"{api_root(url)}/v1/models", headers={"authorization": f"Bearer {key}"} if key else {})
     if not request.full_url.startswith(("http://", "https://")):
         return None
     try:

@@ -84,6 +84,8 @@ class Session:
     resumed: bool = False
     notes: Sequence[Noted] = ()
     """What a person must know before anything is done."""
+    stop_clock: Callable[[], object] = lambda: None
+    """Called when the work is over: what concludes it has no time limit."""
     _clock: float = field(default_factory=time.monotonic)
     _cost: float | None = None
     _empty_finishes: int = 0
@@ -104,6 +106,7 @@ class Session:
             outcome, summary = Outcome.MODEL_UNAVAILABLE, f"{error}. {error.hint}".strip()
         except KeyboardInterrupt:
             outcome, summary = Outcome.INTERRUPTED, f"interrupted; go on with `skillrun resume {self.started.run_id}`"
+        self.stop_clock()
         if self.conclude is not None:
             outcome, summary = yield from self.conclude(self, outcome, summary)
         end = RunEnded(
@@ -312,10 +315,13 @@ GRACE_S = 2.0
 
 
 @contextmanager
-def ended_by_time(seconds: float | None) -> Iterator[None]:
-    """End the run where it stands when its time is over. None: never. Only the main thread can be ended so."""
+def ended_by_time(seconds: float | None) -> Iterator[Callable[[], object]]:
+    """End the run where it stands when its time is over. None: never. Only the main thread can be ended so.
+
+    What it gives stops the clock: nobody wants half a commit.
+    """
     if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
     run = os.getpid()
 
@@ -324,12 +330,12 @@ def ended_by_time(seconds: float | None) -> Iterator[None]:
             raise OutOfTime(f"the time limit of {seconds:g} s was reached (--timeout); what was going on then was ended")
 
     before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds + GRACE_S)
+    other = signal.setitimer(signal.ITIMER_REAL, seconds + GRACE_S)
     try:
-        yield
+        yield lambda: signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *other)
 
 
 @contextmanager

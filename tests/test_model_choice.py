@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -227,3 +228,21 @@ def test_a_local_server_is_found() -> None:
         port = server.server.server_address[1]
         (found,) = find_servers([(port, "Ollama"), (1, "nobody")])
     assert (found.url, found.models) == (server.url, ("test",))
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/"])
+def test_a_servers_models_are_found_however_its_address_is_written(end: str) -> None:
+    """The /v1 that other APIs want at the end of a base URL leads to the same list."""
+    from skillrun.servers import models_at
+
+    asked: list[str] = []
+    with MessagesServer() as server:
+        get = server.server.RequestHandlerClass.do_GET  # type: ignore[attr-defined]
+
+        def spy(handler: Any) -> None:
+            asked.append(handler.path)
+            get(handler)
+
+        server.server.RequestHandlerClass.do_GET = spy  # type: ignore[attr-defined]
+        assert models_at(server.url + end) == ("test",)
+    assert asked == ["/v1/models"]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -380,3 +381,18 @@ def test_ctrl_c_twice_ends_the_run(trial: Trial) -> None:
 
     end = trial.run(shell("sleep 30"), shell("sleep 30", 2), finish("stuck"), sink=press)
     assert end.exit_code == 130
+
+
+def test_time_ends_what_is_going_on_until_the_clock_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of time is raised where the run stands; once stopped (for a commit) never; an alarm set before is given back."""
+    from skillrun.session import OutOfTime, ended_by_time
+
+    monkeypatch.setattr("skillrun.session.GRACE_S", 0.1)
+    before, remaining = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[0]
+    with pytest.raises(OutOfTime, match="--timeout"), ended_by_time(0.1):
+        time.sleep(30)
+    with ended_by_time(0.1) as stop:
+        stop()
+        time.sleep(0.5)
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert bool(signal.getitimer(signal.ITIMER_REAL)[0]) is bool(remaining)

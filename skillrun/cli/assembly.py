@@ -247,7 +247,7 @@ def drive(
     )
     journal = Journal(run.folder)
     try:
-        with ended_by_time(limits.max_seconds):
+        with ended_by_time(limits.max_seconds) as session.stop_clock:
             end = pull(session.run(), [journal, *sinks], _complain)
     finally:
         journal.close()
