@@ -36,6 +36,10 @@ START_S = 15.0
 """How long a shell may take to start and to come back to where the last one was."""
 
 
+ROUNDS = 5
+"""How often one looks again for programs that were started while others were being ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`quiet_s`: without progress so long, a command is questioned. `command_s`: the most it may take at all.
@@ -244,11 +248,16 @@ class Session:
     def _drop_shell(self) -> None:
         if self._bash is not None:
             pid = self._bash.pid
-            family = {*tree.descendants(pid), *tree.marked(self._mark)} - {pid}
-            members = [child for child in family if not tree.is_daemon(child, pid)]
+            family = {*tree.descendants(pid)}
             self._bash.close()
             self._bash = None
-            tree.end(members, 0.3)
+            # Again and again: until it is dead itself, who ignores signals goes on to its next program.
+            for _ in range(ROUNDS):
+                family = {*family, *tree.marked(self._mark)} - {pid}
+                members = tree.alive(child for child in family if not tree.is_daemon(child, pid))
+                if not members:
+                    return
+                tree.end(members, 0.3)
 
     # --- watching -------------------------------------------------------------------------------
 
