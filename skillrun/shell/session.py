@@ -101,8 +101,7 @@ class Session:
         self._numbers = itertools.count(1)
         self._jobs = Jobs(launcher, self.vault, outputs, size, frozenset(keep))
         self._closed = False
-        self._moved = ""
-        """What the next result must say of the directory it ran in."""
+        self._moved = ""  # what the next result must say of the directory it ran in
 
     @property
     def cwd(self) -> str:
@@ -248,14 +247,13 @@ class Session:
     def _drop_shell(self) -> None:
         if self._bash is not None:
             pid = self._bash.pid
-            family = {*tree.descendants(pid)}
+            family = set(tree.descendants(pid))
             self._bash.close()
             self._bash = None
             # Again and again: until it is dead itself, who ignores signals goes on to its next program.
             for _ in range(ROUNDS):
                 family = {*family, *tree.marked(self._mark)} - {pid}
-                members = tree.alive(child for child in family if not tree.is_daemon(child, pid))
-                if not members:
+                if not (members := tree.alive(child for child in family if not tree.is_daemon(child, pid))):
                     return
                 tree.end(members, 0.3)
 
