@@ -37,6 +37,8 @@ FILE = re.compile(
     r"|file)\b[^.]{0,120}`?[\w~$/.-]+\.\w+`?[^.]{0,80}:\s*$",
     re.IGNORECASE,
 )
+WRITES = re.compile(r"\b(?:create|write|save|put)\b[^.`]*`(?P<path>(?:~|\$HOME)/[\w.][\w./+-]*)`[^.]*:?\s*$", re.IGNORECASE)
+"""The end of a text that has the reader make a file at home, of the block that follows."""
 CHECK = re.compile(
     r"^\W*(?:(?:to |now |then |finally,? )?(?:check|verify|confirm|validate|smoke[- ]test)\b|test (?:it|the|that"
     r"|your)\b|(?:you can )?verify\b"

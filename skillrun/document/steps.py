@@ -270,6 +270,7 @@ class _BlockReader:
         lead, lead_labels = self.lead, self.lead_labels
         last = re.split(r"(?<=[.!?])\s+", lead)[-1] if lead else ""
         if not is_shell(block.lang, block.text) or sentences.FILE.search(last):
+            self._written(block, last)
             return
         prompted = block.text.lstrip().startswith("$ ")
         if block.lang in ("", "text", "output", "indented", "txt") and sentences.OUTPUT.search(last) and not prompted:
@@ -297,6 +298,16 @@ class _BlockReader:
             else:
                 own = role if snippet.line == block.line + offset or role else ""
             self._add(snippet, block, block.lang, (*labels, *inner), own, last, or_before)
+        self.lead, self.lead_labels = "", ()
+
+    def _written(self, block: Block, last: str) -> None:
+        """A file that the text has its reader make at home, as a command; what is there already stays."""
+        match = sentences.WRITES.search(last)
+        if not match or len(block.text) > 8000 or re.search(r"^EOF$", block.text, re.MULTILINE) or sentences.trouble(last):
+            return
+        path = match["path"]
+        text = f"[ -e {path} ] || {{ mkdir -p {path.rsplit('/', 1)[0]} && cat > {path}; }} <<'EOF'\n{block.text.rstrip()}\nEOF"
+        self._add(Snippet(text, block.line, block.line), block, "sh", self._outer(block), "", last)
         self.lead, self.lead_labels = "", ()
 
     def _output(self, block: Block, lead: str) -> None:
