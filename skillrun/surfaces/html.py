@@ -28,9 +28,6 @@ RISKS = ("looks only", "usual", "careful", "grave")
 OUTPUT_LIMIT = 200_000
 """Characters of one output that are put into the page; its beginning and its end are kept."""
 
-LAZY_ABOVE = 300
-"""Steps above which what is folded is kept out of the page until it is opened or looked for: it need not be laid out."""
-
 MARKS = {"good": "✓", "warn": "!", "bad": "✕"}
 CHANGE_SIGNS = {"added": "+", "installed": "+", "enabled": "+", "removed": "−", "deleted": "−", "upgraded": "↑", "changed": "~"}
 LISTS = {"packages": "Packages", "commands": "New commands", "services": "Services", "accounts": "Accounts"}
@@ -97,7 +94,6 @@ def view(report: Report) -> dict[str, Any]:
             "trouble": sum(step["trouble"] for step in steps),
         },
         "strip": _strip(calls),
-        "lazy": len(steps) > LAZY_ABOVE,
     }
 
 

@@ -8,29 +8,6 @@
   let timer = 0;
 
   const chosen = () => document.querySelector("input[name=show]:checked").value;
-  /* In a long run a step's body is text in an inert element until it is opened; in it every < belongs to a tag of ours. */
-  const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;" };
-  const escaped = (text) => text.replace(/[&<>"']/g, (character) => ESCAPES[character]);
-  const folded = (step) => step.querySelector(":scope > details > script");
-
-  function textOf(step) {
-    const kept = folded(step);
-    if (!kept) return escaped(step.textContent).toLowerCase();
-    return (escaped(step.querySelector("summary").textContent) + kept.textContent.replace(/<[^>]*>/g, "\n")).toLowerCase();
-  }
-
-  function unfold(step) {
-    const kept = step && folded(step);
-    if (kept) kept.outerHTML = kept.textContent;
-  }
-
-  function open(step, on = true) {
-    if (on) unfold(step);
-    const details = step.querySelector("details");
-    if (details) details.open = on;
-    return details;
-  }
-
   const shows = (step, kind) => kind === "all" || (kind in step.dataset);
 
   function paint(hits, query) {
@@ -55,12 +32,11 @@
 
   function filter() {
     const query = find.value.trim().toLowerCase();
-    const sought = escaped(query);
     const kind = chosen();
-    if (query && !texts) texts = steps.map(textOf);
+    if (query && !texts) texts = steps.map((step) => step.textContent.toLowerCase());
     const hits = [];
     steps.forEach((step, index) => {
-      const hit = shows(step, kind) && (!query || texts[index].includes(sought));
+      const hit = shows(step, kind) && (!query || texts[index].includes(query));
       step.hidden = !hit;
       if (hit) hits.push(step);
     });
@@ -68,7 +44,8 @@
     for (const step of few ? hits : []) {
       const details = step.querySelector("details");
       if (details && !details.open && !details.querySelector("summary").textContent.toLowerCase().includes(query)) {
-        open(step).dataset.byFind = "";
+        details.open = true;
+        details.dataset.byFind = "";
       }
     }
     if (!query) {
@@ -82,15 +59,13 @@
   }
 
   function foldAll() {
-    const on = fold.getAttribute("aria-pressed") !== "true";
-    const some = (from) => {
-      if ((fold.getAttribute("aria-pressed") === "true") !== on) return;
-      for (const step of steps.slice(from, from + 200)) open(step, on);
-      if (from + 200 < steps.length) setTimeout(some, 0, from + 200);
-    };
-    fold.setAttribute("aria-pressed", String(on));
-    fold.textContent = on ? "Close all" : "Open all";
-    some(0);
+    const open = fold.getAttribute("aria-pressed") !== "true";
+    for (const step of steps) {
+      const details = step.querySelector("details");
+      if (details) details.open = open;
+    }
+    fold.setAttribute("aria-pressed", String(open));
+    fold.textContent = open ? "Close all" : "Open all";
   }
 
   function move(from, by) {
@@ -106,7 +81,8 @@
       document.querySelector("input[value=all]").checked = true;
       filter();
     }
-    open(step);
+    const details = step.querySelector("details");
+    if (details) details.open = true;
     step.scrollIntoView({ block: "start" });
     const summary = step.querySelector("summary");
     if (summary) summary.focus({ preventScroll: true });
@@ -118,10 +94,6 @@
   });
   for (const input of document.querySelectorAll("input[name=show]")) input.addEventListener("change", filter);
   fold.addEventListener("click", foldAll);
-  document.getElementById("steps").addEventListener("click", (event) => {
-    if (event.target.closest("summary")) unfold(event.target.closest("#steps > li"));
-  });
-  for (const step of steps) if (step.querySelector(":scope > details[open]")) open(step);
   for (const part of document.querySelectorAll(".strip rect")) {
     part.addEventListener("click", () => show(document.getElementById(`s${part.dataset.step}`)));
   }
