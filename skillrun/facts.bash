@@ -57,7 +57,7 @@ p_services() { # name=running|stopped|failed
     limit 3 service --status-all 2>/dev/null </dev/null | awk '$2 == "+" { print $4 "=running" } $2 == "-" { print $4 "=stopped" }'
   fi | head -300
 }
-p_login() { # does a login shell find programs in ~/.local/bin? Asked of the shell itself: start-up files may add, reset or return early
+p_local_bin() { # does a login shell find programs in ~/.local/bin? Asked of the shell itself: start-up files may add, reset or return early
   local entry shell found
   entry=$(getent passwd "$(id -un)" 2>/dev/null)
   shell=${entry##*:}
@@ -74,7 +74,13 @@ p_login() { # does a login shell find programs in ~/.local/bin? Asked of the she
 p_version() { # the first line that has a number; some print it to standard error, some know no --version
   local path line
   path=$(command -v "$1") || return
+  # one of rustup's links: asked before rustup was set up, it would write its settings
+  [ "$path" -ef "${path%/*}/rustup" ] && [ ! -e "${RUSTUP_HOME:-$HOME/.rustup}/settings.toml" ] && return
   case $1 in
+    npm) # starting it takes longer than all else together, and its package says it too
+      line=$(readlink -f "$path" 2>/dev/null)
+      line=$(sed -n 's/^  "version": "\(.*\)".*/\1/p' "${line%/bin/*}/package.json" 2>/dev/null)
+      [ -n "$line" ] || line=$(limit 3 "$path" --version </dev/null 2>&1) ;;
     go) line=$(limit 3 go version 2>/dev/null) ;;
     java) line=$(limit 3 java -version 2>&1) ;;
     *) line=$(limit 3 "$path" --version </dev/null 2>&1) ;;
@@ -98,14 +104,9 @@ p_mounts() { # only what a person would put files on: mount, type, options, KiB 
 # the slow ones start together, each on a descriptor of its own, and are read at the end
 next=20
 start() { eval "exec $next< <(\"\$@\")"; next=$((next + 1)); }
-start p_sudo
-start p_mounts
-start p_ports
-start p_foreign
-start p_packages
-start p_python
-start p_services
-start p_login
+probes="sudo mounts ports foreign packages python services local_bin"
+[ -z "$QUICK" ] || probes="mounts"
+for name in $probes; do start "p_$name"; done
 for name in $ASK; do start p_version "$name"; done
 for name in $HOSTS; do start p_reach "$name"; done
 first=20
@@ -164,14 +165,7 @@ mark proxy
 for name in http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY; do [ -n "${!name}" ] && echo "$name=${!name}"; done
 mark clock
 date -u +%Y-%m-%dT%H:%M:%SZ
-read_back sudo 1
-read_back mounts 1
-read_back ports 1
-read_back foreign 1
-read_back packages 1
-read_back python 1
-read_back services 1
-read_back local_bin 1
+for name in $probes; do read_back "$name" 1; done
 read_back versions "$(count $ASK)"
 read_back reachable "$(count $HOSTS)"
 true

@@ -7,8 +7,10 @@ files; versions are asked only of the programs a caller names.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -64,15 +66,33 @@ def gather(target: Target, versions: Iterable[str] = (), hosts: Iterable[str] = 
     `versions` names programs to ask for their version, `hosts` names hosts (`name` or `name:port`) to
     try to reach; both cost time and are left out unless asked for. Never raises for what a machine lacks.
     """
-    asked = [name for name in dict.fromkeys(versions) if re.fullmatch(r"[\w.+-]+", name)]
-    reach = [host for host in dict.fromkeys(hosts) if re.fullmatch(r"[\w.:-]+", host)]
-    script = files("skillrun").joinpath("facts.bash").read_text(encoding="utf-8")
-    head = f"ASK={shlex.quote(' '.join(asked))} HOSTS={shlex.quote(' '.join(reach))} TOOLS={shlex.quote(' '.join(MANAGERS))}\n"
-    result = _drain(target, Command(f"(\n{head}{script}\n)", id="facts", quiet_s=30))
+    result = _drain(target, Command(f"(\n{_script(versions, hosts)}\n)", id="facts", quiet_s=30))
     facts = understand(split(_whole(result)))
     if target.name == "local":
         _measure(facts)
     return facts
+
+
+def here(versions: Iterable[str] = (), hosts: Iterable[str] = (), *, quick: bool = False) -> Facts:
+    """The facts of this machine without a session of its own. `quick`: only what files tell, at once. Raises OSError."""
+    from skillrun.shell.environment import command_environment
+
+    argv = ["bash", "--noprofile", "--norc", "-c", _script(versions, hosts, quick)]
+    env = command_environment(os.environ)
+    told = subprocess.run(
+        argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
+    )
+    facts = understand(split(told.stdout.decode("utf-8", "replace")))
+    _measure(facts)
+    return facts
+
+
+def _script(versions: Iterable[str], hosts: Iterable[str], quick: bool = False) -> str:
+    asked = [name for name in dict.fromkeys(versions) if re.fullmatch(r"[\w.+-]+", name)]
+    reach = [host for host in dict.fromkeys(hosts) if re.fullmatch(r"[\w.:-]+", host)]
+    given = {"ASK": asked, "HOSTS": reach, "TOOLS": MANAGERS, "QUICK": ["yes"] if quick else []}
+    head = " ".join(f"{name}={shlex.quote(' '.join(words))}" for name, words in given.items())
+    return f"{head}\n{files('skillrun').joinpath('facts.bash').read_text(encoding='utf-8')}"
 
 
 def split(text: str) -> dict[str, list[str]]:

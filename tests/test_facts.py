@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.facts import can_be_root, gather, split, start_files, understand
+from skillrun.facts import can_be_root, gather, here, split, start_files, understand
 from tests.bash_target import BashTarget
 
 
@@ -139,6 +139,40 @@ def test_bash_agrees_on_what_it_reads(tmp_path: Path) -> None:
             machine.close()
         read = [line.split()[1] for line in output.splitlines() if line.startswith("READ")]
         assert start_files("/bin/bash", str(home), present)["login_files"] == [f"{home}/{name}" for name in read]
+
+
+def test_looking_writes_nothing(tmp_path: Path) -> None:
+    """A link of rustup that was never set up is not asked, as it would write its settings; npm's package tells its version."""
+    programs, package = tmp_path / "bin", tmp_path / "lib/npm"
+    for folder in (programs, package / "bin", tmp_path / "home"):
+        folder.mkdir(parents=True)
+    (programs / "rustup").write_text(
+        '#!/bin/sh\nmkdir -p "$HOME/.rustup"; echo cargo 1.2.3; : > "$HOME/.rustup/settings.toml"\n'
+    )
+    (package / "bin/npm-cli.js").write_text('#!/bin/sh\ntouch "$HOME/was-started"; echo 9.9.9\n')
+    (package / "package.json").write_text('{\n  "name": "npm",\n  "version": "11.2.3"\n}\n')
+    for program in (programs / "rustup", package / "bin/npm-cli.js"):
+        program.chmod(0o755)
+    os.link(programs / "rustup", programs / "cargo")
+    (programs / "npm").symlink_to(package / "bin/npm-cli.js")
+    env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(tmp_path / "home")}
+    machine = BashTarget(env={name: value for name, value in env.items() if name != "RUSTUP_HOME"})
+    try:
+        assert gather(machine, versions=("cargo", "npm"))["versions"] == {"npm": "11.2.3"}
+        assert list((tmp_path / "home").iterdir()) == []
+        (tmp_path / "home/.rustup").mkdir()
+        (tmp_path / "home/.rustup/settings.toml").touch()
+        assert gather(machine, versions=("cargo",))["versions"] == {"cargo": "1.2.3"}
+    finally:
+        machine.close()
+
+
+def test_a_quick_look_says_the_same_and_less() -> None:
+    """What is told at once is what is told in the end, without what programs have to be asked for."""
+    quick, whole = here(quick=True), here()
+    same = ("os", "arch", "user", "path", "tools")
+    assert {name: quick[name] for name in same} == {name: whole[name] for name in same}
+    assert not {"sudo", "ports", "services", "local_bin", "versions"} & set(quick)
 
 
 def test_the_command_prints_one_object() -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from skillrun.cli.page import Page
 from skillrun.events import SCHEMA
-from skillrun.facts import RUNTIMES, Facts, gather
+from skillrun.facts import RUNTIMES, here
 
 
 @click.command(
@@ -26,29 +24,17 @@ from skillrun.facts import RUNTIMES, Facts, gather
 )
 @click.option("--version-of", "names", multiple=True, metavar="PROGRAM", help="Also ask this program for its version.")
 @click.option("--reach", "hosts", multiple=True, metavar="HOST[:PORT]", help="Also see whether this host answers.")
+@click.option("--quick", is_flag=True, help="Only what files tell: no versions, services, ports or sudo.")
 @click.option("--json", "as_json", is_flag=True, help="One object.")
-def facts_command(names: Sequence[str], hosts: Sequence[str], as_json: bool) -> int:
+def facts_command(names: Sequence[str], hosts: Sequence[str], quick: bool, as_json: bool) -> int:
     """Look at this machine, read-only. A fact that cannot be found out is left out."""
-    facts = look((*RUNTIMES, *names), hosts)
+    facts = here(names if quick else (*RUNTIMES, *names), hosts, quick=quick)
     if as_json:
         print(json.dumps({"schema": SCHEMA, "facts": facts}, ensure_ascii=False))
     else:
         for name in sorted(facts):
             print(f"{name:<10} {_line(facts[name])}")
     return 0
-
-
-def look(versions: Sequence[str], hosts: Sequence[str]) -> Facts:
-    """The facts of the machine this runs on."""
-    from skillrun.secrets import Vault
-    from skillrun.targets.local import LocalTarget
-
-    with tempfile.TemporaryDirectory(prefix="skillrun-facts-") as folder:
-        target = LocalTarget(Path(folder), vault=Vault())
-        try:
-            return gather(target, versions=versions, hosts=hosts)
-        finally:
-            target.close()
 
 
 def _line(value: Any) -> str:
