@@ -25,7 +25,7 @@ pytestmark = [
 
 KEPT = ".skillrun-0*"
 """Where skillrun keeps the other side of a commit: on the mount it was made on."""
-LINKED = tuple(f"srv/ground/{name}-*" for name in ("link", "pair", "trio", "swap"))
+LINKED = tuple(f"srv/ground/{name}-*" for name in ("*link", "*pair", "*trio", "*swap", "*quad", "*duo"))
 """Names of one file: they come apart there, and the view says so."""
 CASES = f"{CODE}/tests/cases/commit"
 TORTURE = f"""

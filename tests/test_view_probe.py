@@ -13,7 +13,7 @@ from skillrun.view.probe import Probe, Tier, explain, probe
 def test_every_tier_is_explained(tmp_path: Path) -> None:
     """Each tier is available or says why not; simulation is always there."""
     rows = explain(str(tmp_path))
-    assert [row[0] for row in rows] == ["R", "U", "J", "S"]
+    assert [row[0] for row in rows] == ["R", "P", "U", "J", "S"]
     assert all(available or why_not for _, available, why_not, _ in rows)
     assert rows[-1][1] is True
 

@@ -22,6 +22,8 @@ _OPENAT2 = 437
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "riscv64": 276, "ppc64le": 357, "s390x": 347}
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 1, 2, 4, 8
 _KEPT_OPEN = 64
+_PATH_BYTES = 4000
+"""A longer path is opened in pieces: the kernel takes less than PATH_MAX (4096) at once."""
 
 ASTRAY = (errno.ELOOP, errno.ESTALE, errno.EXDEV)
 """How opening fails when a directory on the way was replaced by a link, another directory, or a mount."""
@@ -54,6 +56,13 @@ def open_below(root: int, path: str, flags: int = DIRECTORY) -> int:
 
     Raises OSError: ELOOP for a symbolic link anywhere on the way, EXDEV for a mount point.
     """
+    if len(path) > _PATH_BYTES // 4 and len(os.fsencode(path)) > _PATH_BYTES:
+        head = path[: _PATH_BYTES // 4].rpartition("/")[0]
+        middle = open_below(root, head)
+        try:
+            return open_below(middle, path[len(head) + 1 :], flags)
+        finally:
+            os.close(middle)
     how = _How(flags | os.O_CLOEXEC, 0, _NO_XDEV | _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH)
     name = os.fsencode(path or ".")
     found = int(libc().syscall(_OPENAT2, root, name, ctypes.byref(how), ctypes.sizeof(how)))

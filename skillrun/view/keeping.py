@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -97,6 +99,15 @@ def remove_tree(top: Path) -> None:
     if not stat.S_ISDIR(status.st_mode):
         os.unlink(top)
         return
+    try:
+        _remove_folders(top)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        shutil.rmtree(top)  # slower, by descriptors, which a path longer than PATH_MAX needs
+
+
+def _remove_folders(top: Path) -> None:
     pending, seen = [os.fspath(top)], []
     while pending:
         path = pending.pop()

@@ -52,7 +52,7 @@ class Op:
     before: Attributes | None = None
     after: Attributes | None = None
     source: str = ""
-    """LINK: a path that has the inode already."""
+    """LINK: a path that has the inode already. REWRITE, ATTRIBUTES: the name it has until `path` is made; "" for `path`."""
     light: bool = False
     """Only a time, or a log or cache: never worth refusing a commit for."""
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 NAMES = {
     "R": "root view: the whole machine, copy-on-write",
+    "P": "view of sudo installs without sudo",
     "U": "user view: your home directory, copy-on-write",
     "J": "journal: runs for real, and can be undone; not a dry run",
     "S": "simulation: commands are listed, package managers' own simulators run",
@@ -72,7 +73,8 @@ def explain(folder: str | None = None) -> list[tuple[str, bool, str, str]]:
 def probe(folder: str | None = None) -> Probe:
     """Try every tier once per process. `folder`: where run folders live (the upper directories go there)."""
     place = folder or default_folder()
-    return Probe((_root_tier(place), _user_tier(place), _journal_tier(), Tier("S", True)))
+    unbuilt = Tier("P", False, "skillrun cannot do that yet", "let sudo be asked for once, or install below your home")
+    return Probe((_root_tier(place), unbuilt, _user_tier(place), _journal_tier(), Tier("S", True)))
 
 
 def default_folder() -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from skillrun.view.dirfd import Tree, handle_of
+from skillrun.view.dirfd import ASTRAY, Tree, handle_of
 from skillrun.view.inode import Attributes, Inode, inode_at, is_whiteout, may_be_whiteout, overlay_xattr, read_xattrs
 from skillrun.view.layers import Layer
 from skillrun.view.ledger import Folder, Kind, Op
@@ -117,6 +117,11 @@ class _Walker:
         while pending:
             path = pending.pop()
             found: list[str] = []
+            try:
+                self.real.directory(path)
+            except OSError as error:
+                self._in_the_way(path, error)
+                continue
             for name, new in _listing(self.upper, path):
                 below = f"{path}/{name}" if path else name
                 if self.ignore and f"{self.base}/{below}" in self.ignore:
@@ -295,14 +300,25 @@ class _Walker:
     def _below(self, top: str, new: bool) -> None:
         """List what is inside a directory that comes or goes as a whole."""
         tree = self.upper if new else self.real
-        for path, inode, hidden in walk_tree(tree, top):
-            if hidden:
-                continue
-            if new:
-                self._entry(path, "added", None, inode)
-            else:
-                self._entry(path, "removed", inode, None)
-                self._clash(path, inode)
+        try:
+            for path, inode, hidden in walk_tree(tree, top):
+                if hidden:
+                    continue
+                if new:
+                    self._entry(path, "added", None, inode)
+                else:
+                    self._entry(path, "removed", inode, None)
+                    self._clash(path, inode)
+        except OSError as error:
+            self._in_the_way(top, error)
+
+    def _in_the_way(self, path: str, error: OSError) -> None:
+        """A real directory that cannot be entered as the view did: a mount or a link took its place. No operation can pass."""
+        if error.errno not in ASTRAY:
+            raise error
+        self.scan.clashes.append(
+            Clash(f"{self.base}/{path}", "has a mount or a link on or below it that the view did not know")
+        )
 
     def _entry(
         self,
@@ -387,24 +403,26 @@ class _Walker:
     def _settle_kept(self, group: list[_Shared], source: str) -> None:
         kept = inode_at(self.real, source)
         assert kept is not None
+        in_place = [item.path for item in group if item.old is not None and item.old.ino == kept.ino]
         for item in group:
-            if item.old is None or item.old.ino != kept.ino:
+            if item.path not in in_place:
                 if item.old is not None:
                     self._clash(item.path, item.old)
                 change = "added" if item.old is None else "changed"
                 self._entry(item.path, change, item.old, kept, ("link",))
-                self.scan.ops.append(Op(self.number, item.path, Kind.LINK, item.old, kept, item.path, source=source))
+                slot = f".skillrun-link-{self.first + len(self.scan.ops)}"
+                self.scan.ops.append(Op(self.number, item.path, Kind.LINK, item.old, kept, slot, source=source))
         first = group[0]
+        # Written when all names are where they belong, through one that stays.
+        stays, was = (in_place[0], "") if in_place else (first.path, source)
         aspects, before, after = self._attributes_between(first.path, source, first.new, kept)
-        new_tree, size_differs = self.upper, first.new.size != kept.size
-        if size_differs or not _same_bytes(new_tree, self.real, first.path, source):
+        kind = Kind.ATTRIBUTES
+        if first.new.size != kept.size or not _same_bytes(self.upper, self.real, first.path, source):
+            kind, aspects = Kind.REWRITE, ("content", *aspects)
+        if aspects:
             self._clash(source, kept)
-            self._entry(source, "changed", kept, first.new, ("content", *aspects))
-            self.scan.ops.append(Op(self.number, source, Kind.REWRITE, kept, first.new, first.path, before, after))
-        elif aspects:
-            self._clash(source, kept)
-            self._entry(source, "changed", kept, first.new, aspects)
-            self.scan.ops.append(Op(self.number, source, Kind.ATTRIBUTES, kept, first.new, first.path, before, after))
+            self._entry(stays, "changed", kept, first.new, aspects)
+            self.scan.ops.append(Op(self.number, stays, kind, kept, first.new, first.path, before, after, was))
 
     def _attributes_between(
         self, ours: str, theirs: str, new: Inode, old: Inode
@@ -444,13 +462,14 @@ def is_passing(base: str, path: str) -> bool:
 
 
 def _rank(op: Op) -> int:
-    """Names of an inode are made before one of them may go; a directory is writable while its entries change."""
+    """Names of an inode are made before one of them may go, and it is written after that, so that what goes is as it was;
+    a directory is writable while its entries change."""
     if op.kind is Kind.LINK:
         return 0
     if op.kind is Kind.REWRITE or (op.kind is Kind.ATTRIBUTES and op.old is not None and not op.old.is_directory):
-        return 1
+        return 4 if op.old is not None and op.old.nlink > 1 else 1
     if op.kind is Kind.ATTRIBUTES:
-        return 2 if op.old is not None and not op.old.mode & stat.S_IWUSR else 4
+        return 2 if op.old is not None and not op.old.mode & stat.S_IWUSR else 5
     return 3
 
 

@@ -34,12 +34,17 @@ class Edit:
 
 def of_entries(ops: Sequence[Op], entries: Iterable[Entry], bases: Sequence[str]) -> dict[tuple[int, str], Inode]:
     """The real side as a scan has seen it."""
-    found = {(op.layer, op.path): op.old for op in ops if op.old is not None}
+    found = {(op.layer, op.path): op.old for op in ops if op.old is not None and not _is_made_later(op)}
     for entry in entries:
         if entry.old is not None and entry.change == "removed" and entry.op >= 0:
             layer = ops[entry.op].layer
             found[layer, entry.path[len(bases[layer]) + 1 :]] = entry.old
     return found
+
+
+def _is_made_later(op: Op) -> bool:
+    """Written through a name that the commit itself makes: before it, the operation on its former name stands for it."""
+    return bool(op.source) and op.kind in (Kind.REWRITE, Kind.ATTRIBUTES)
 
 
 def take(plan: Plan, sides: Sequence[Side]) -> dict[tuple[int, str], Inode]:
@@ -91,6 +96,8 @@ def edits(plan: Plan, sides: Sequence[Side], expected: Snapshot, strict: bool, f
     wanted_by_op = _by_op(plan, expected)
     for number, op in enumerate(plan.ops):
         side, wanted = sides[op.layer], wanted_by_op[number]
+        if forward and _is_made_later(op):
+            continue
         if op.kind is Kind.ATTRIBUTES:
             found += _attribute_edits(number, op, side, wanted.get(op.path), forward)
             continue
@@ -106,14 +113,16 @@ def edits(plan: Plan, sides: Sequence[Side], expected: Snapshot, strict: bool, f
 
 
 def _by_op(plan: Plan, expected: Snapshot) -> list[dict[str, Inode]]:
-    tops = {(op.layer, op.path): number for number, op in enumerate(plan.ops)}
+    tops: dict[tuple[int, str], list[int]] = {}
+    for number, op in enumerate(plan.ops):  # a name whose inode is written may also go: two operations
+        tops.setdefault((op.layer, op.path), []).append(number)
     found: list[dict[str, Inode]] = [{} for _ in plan.ops]
     for (layer, path), inode in expected.items():
         top = path
         while (layer, top) not in tops and top:
             top = top.rpartition("/")[0]
-        if (layer, top) in tops:
-            found[tops[layer, top]][path] = inode
+        for number in tops.get((layer, top), ()):
+            found[number][path] = inode
     return found
 
 

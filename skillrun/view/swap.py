@@ -202,7 +202,7 @@ def _apply_attributes(op: Op, side: Side, forward: bool) -> bool:
     want = op.after if forward else op.before
     assert want is not None
     assert op.old is not None
-    with _opened(side.real, op.path) as (path, status):
+    with _opened(side.real, _name_of(op, side)) as (path, status):
         if not op.old.is_object(Inode.of(status)):
             raise Lost(f"{side.base}/{op.path}", "was replaced by somebody else meanwhile")
         keep_time = stat.S_ISDIR(status.st_mode)
@@ -210,12 +210,18 @@ def _apply_attributes(op: Op, side: Side, forward: bool) -> bool:
     return True
 
 
+def _name_of(op: Op, side: Side) -> str:
+    """The name an inode that stays has at this moment: when a commit was cut, `path` may not be made yet."""
+    assert op.old is not None
+    return op.source if op.source and not op.old.is_object(inode_at(side.real, op.path)) else op.path
+
+
 def _apply_rewrite(op: Op, side: Side, forward: bool, number: int) -> bool:
     want = op.after if forward else op.before
     assert want is not None
     assert op.old is not None
     source = op.slot if forward else backup_name(number)
-    with _opened(side.real, op.path) as (path, status):
+    with _opened(side.real, _name_of(op, side)) as (path, status):
         if not op.old.is_object(Inode.of(status)):
             raise Lost(f"{side.base}/{op.path}", "was replaced by somebody else meanwhile")
         content = op.new if forward else op.old
@@ -367,7 +373,7 @@ def _back_up(op: Op, side: Side, number: int) -> None:
     name = backup_name(number)
     if inode_at(side.store, name) is not None:
         return
-    directory, real_name = side.real.place(op.path)
+    directory, real_name = side.real.place(_name_of(op, side))
     source = os.open(real_name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     if not op.old.is_untouched(Inode.of(os.fstat(source))):
         os.close(source)

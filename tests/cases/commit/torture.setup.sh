@@ -7,6 +7,7 @@ echo old > opaque/old; echo old > opaque/inner/old; echo x > gone/inner/x; echo 
 echo kept > stays/kept; echo deep > deep/1/2/3/leaf; echo t > times/entry
 echo linked > link-1; ln link-1 link-2; echo linked > pair-1; ln pair-1 pair-2; echo linked > trio-1; ln trio-1 trio-2
 echo replaced > swap-1; ln swap-1 swap-2
+echo linked > quad-1; ln quad-1 quad-2; ln quad-1 deep/quad-3; echo linked > duo-1; ln duo-1 duo-2
 ln -s changed sym; ln -s stays sym-dir; ln -s nowhere sym-dead
 echo x > attributed; xset attributed user.kept 1; xset attributed user.changed 1; xset attributed user.dropped 1
 echo x > listed; acl listed access 1234 4

@@ -7,6 +7,7 @@ rm -rf opaque; mkdir opaque; echo n > opaque/new; rm -rf gone; rm -rf to-file; e
 mv moved moved-away; rm -rf to-link; ln -s stays to-link
 printf I | dd of=in-place conv=notrunc 2>/dev/null; echo same > same; mv moving stays/arrived
 echo again >> link-1; ln pair-1 pair-3; rm trio-1; echo other > swap-new; mv swap-new swap-1
+mv quad-1 quad-4; echo more >> quad-4; rm quad-2; mv duo-1 duo-3; echo y >> duo-3; mv duo-2 stays/duo-4; chmod 600 duo-3
 ln -sfn stays/kept sym; rm sym-dead; ln -s further-nowhere dangling
 xset attributed user.changed 2; xdrop attributed user.dropped; xset attributed user.added 3
 [ "$(id -u)" != 0 ] || acl listed access 1000 6; [ "$(id -u)" != 0 ] || acl stays default 1234 5
