@@ -206,9 +206,9 @@ def test_turns_of_a_cut_journal_are_whole(tmp_path: Path, server: Server) -> Non
 @pytest.mark.overlay
 @pytest.mark.skipif(probe().tier not in ("R", "U"), reason=f"no view here: {'; '.join(probe().reasons)}")
 @pytest.mark.parametrize(("mode", "code"), [("--dry-run", 0), ("--preview", 4)])
-def test_a_cut_preview_goes_on_as_a_preview(tmp_path: Path, mode: str, code: int) -> None:
+def test_a_cut_preview_goes_on_as_a_preview(tmp_path: Path, server: Server, mode: str, code: int) -> None:
     """Resumed, it is still no real run: begun anew in a view, its first attempt's view removed, nothing done for real."""
-    machine = Machine(tmp_path)
+    machine = Machine(tmp_path, server)
     runs = tmp_path / ".local/state/skillrun/runs"
     killed = machine.skillrun(12, "after", "install", "./count", mode)
     assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
