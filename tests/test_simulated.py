@@ -15,7 +15,7 @@ from skillrun.targets.simulated import SimulatedTarget, rehearsal
 
 CASES = tomllib.loads((Path(__file__).parent / "cases/simulated/commands.toml").read_text())["case"]
 
-APT = "-s -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache="
+APT = "-s -o Dir::Log={scratch} -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache="
 DNF = "--setopt=cachedir={scratch} --setopt=logdir={scratch} --setopt=persistdir={scratch}"
 """What keeps a rehearsal from writing caches and logs."""
 
