@@ -119,3 +119,15 @@ def test_as_an_ordinary_user_without_sudo(image: Path, tmp_path: Path) -> None:
     skill = "/home/dev/tool"
     write = f"rm -f /etc/sudoers.d/dev; as dev mkdir {skill}; as dev tee {skill}/SKILL.md >/dev/null <<'END'\n{TOOL}END\n"
     the_whole_story(image, tmp_path, "dev", skill, "U", write)
+
+
+def test_files_of_others_in_the_home_directory_are_named_first(image: Path, tmp_path: Path) -> None:
+    """A user view cannot change them: it says so before anything is done."""
+    skill = "/home/dev/tool"
+    write = f"rm -f /etc/sudoers.d/dev; as dev mkdir {skill}; as dev tee {skill}/SKILL.md >/dev/null <<'END'\n{TOOL}END\n"
+    script = (
+        f"{write}touch /home/dev/of-root\nrun install {skill} --dry-run --approve all\nfor n in A B C D; do manifest $n; done\n"
+    )
+    said, _ = typed(image, tmp_path, "dev", script)
+    assert "warning: cannot be changed in this view, since they belong to others: /home/dev/of-root" in said
+    assert said.index("belong to others") < said.index("step 1")
