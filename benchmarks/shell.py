@@ -75,8 +75,15 @@ def whole_path(target: LocalTarget, folder: Path) -> Callable[[], object]:
     numbers = itertools.count()
 
     def call() -> None:
-        for event in executor.carry_out(ToolCall(f"c{next(numbers)}", "shell", {"command": "echo hi"})):
-            journal(event)
+        asked = ToolCall(f"c{next(numbers)}", "shell", {"command": "echo hi", "why": "to measure it"})
+        stream = executor.carry_out(asked)
+        while True:
+            try:
+                journal(next(stream))
+            except StopIteration as end:
+                if not end.value.ok:
+                    raise SystemExit(f"the command was not carried out: {end.value}") from None
+                return
 
     return call
 
