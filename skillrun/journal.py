@@ -131,9 +131,11 @@ def read_stamped(path: Path) -> list[tuple[str, Event]]:
             break
         try:
             data = json.loads(line)
+            if not isinstance(data, dict):
+                raise JournalError("not a journal line: no JSON object")
             found.append((str(data.get("t", "")), from_json(data)))
-        except (ValueError, AttributeError) as error:
-            raise JournalError(f"{path}:{number}: not a journal line ({error})") from error
+        except ValueError as error:
+            raise JournalError(f"{path}:{number}: not a journal line: no JSON") from error
         except JournalError as error:
             raise JournalError(f"{path}:{number}: {error}") from error
     return found

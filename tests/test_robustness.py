@@ -117,6 +117,44 @@ def test_a_mistake_is_a_message_and_two(machine: Machine, args: list[str], says:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "not a plan",
+        "[",
+        "[1]",
+        '{"schema": 99}',
+        '{"schema": 1, "calls": ["rm -rf /"]}',
+        '{"schema": 1, "calls": [{"name": 1}]}',
+    ],
+)
+def test_a_plan_that_was_edited_to_pieces_is_a_message_and_two(machine: Machine, text: str) -> None:
+    """Whoever edits a plan may break it: the file is named, and nothing runs."""
+    (machine.home / "p.json").write_text(text)
+    code, said = machine.run("install", "./thing", "--model", "plan:p.json")
+    assert code == 2, said
+    assert "p.json" in said
+    assert not list(machine.state.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"schema":99,"type":"Noted","text":"x"}', b'{"schema":1,"type":"Marvellous"}', b"[1]", b"\0\0\0 nothing", b"\xff{"],
+)
+@pytest.mark.parametrize("verb", ["report", "resume", "undo", "plan"])
+def test_a_journal_of_another_version_or_none_is_a_message_and_two(machine: Machine, line: bytes, verb: str) -> None:
+    """A run written by a later skillrun, or damaged, is named with its line; the history is still shown."""
+    folder = machine.state / "runs" / "20300101-000000-thing-0000"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "journal.jsonl").write_bytes(line + b"\n")
+    code, said = machine.run(verb, folder.name)
+    assert code == 2, said
+    assert "journal.jsonl:1" in said
+    assert "Traceback" not in said
+    assert machine.run("runs")[0] == 0
+
+
+@pytest.mark.parametrize(
     ("redirect", "json"),
     [
         (">&- 2>&-", []),

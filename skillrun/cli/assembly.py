@@ -207,31 +207,8 @@ def drive(
     place = picked.at(place)
     model = _after_plan(run, facts, asked_for)
     known = picked.told(turns(earlier))
-    started = RunStarted(
-        run_id=run.folder.id,
-        verb=run.verb,
-        skill=run.skill.name,
-        source=run.skill.source,
-        digest=run.skill.digest,
-        model=model.name,
-        target=target.name,
-        mode="dry-run" if run.options.dry_run else "preview" if run.options.preview else "live",
-        tier=target.tier,
-        approve=run.approve,
-        facts=facts,
-        inputs=dict(run.options.inputs),
-        skillrun=__version__,
-    )
-    brief = Brief(
-        skill=run.skill,
-        verb=run.verb,
-        facts=facts,
-        inputs=dict(run.options.inputs),
-        secrets=tuple(run.vault.names),
-        checks=tuple(check.command for check in _checks(run.skill)),
-        mode=started.mode,
-        attended=run.person.attended,
-    )
+    started = _started(run, model, target, facts)
+    brief = _brief(run, facts, started.mode)
     limits = budget(run.options)
     session = Session(
         started,
@@ -253,6 +230,45 @@ def drive(
         journal.close()
         for sink in sinks:
             getattr(sink, "close", lambda: None)()
+    _afterwards(run, target, end)
+    return end
+
+
+def _started(run: Run, model: Model, target: Target, facts: Mapping[str, Any]) -> RunStarted:
+    """The first event: what runs where, decided by whom, in which mode."""
+    return RunStarted(
+        run_id=run.folder.id,
+        verb=run.verb,
+        skill=run.skill.name,
+        source=run.skill.source,
+        digest=run.skill.digest,
+        model=model.name,
+        target=target.name,
+        mode="dry-run" if run.options.dry_run else "preview" if run.options.preview else "live",
+        tier=target.tier,
+        approve=run.approve,
+        facts=facts,
+        inputs=dict(run.options.inputs),
+        skillrun=__version__,
+    )
+
+
+def _brief(run: Run, facts: Mapping[str, Any], mode: str) -> Brief:
+    """What a model is told before anything is done."""
+    return Brief(
+        skill=run.skill,
+        verb=run.verb,
+        facts=facts,
+        inputs=dict(run.options.inputs),
+        secrets=tuple(run.vault.names),
+        checks=tuple(check.command for check in _checks(run.skill)),
+        mode=mode,
+        attended=run.person.attended,
+    )
+
+
+def _afterwards(run: Run, target: Target, end: RunEnded) -> None:
+    """What is written of a run that is over, and its plan where that is worth keeping."""
     if run.options.report:
         for line in compare(run.options.report, run.skill, end.checks):
             print(f"report: {line}", file=sys.stderr if run.options.as_json else sys.stdout)
@@ -263,7 +279,6 @@ def drive(
         write_files(fold(stamped_events(str(run.folder.path))), html=run.options.html, junit=run.options.junit)
     if end.outcome is Outcome.VERIFIED and target.name in ("local", "journalled"):
         keep_plan(read_events(run.folder.journal))
-    return end
 
 
 def _programs(skill: Skill) -> list[str]:

@@ -6,12 +6,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skillrun.catalog import default_model
 from skillrun.cli.group import Problem
 from skillrun.config import Config, ConfigError, load_config
 from skillrun.credentials import Credentials, NoCredentials, find_credentials, is_anthropic
 from skillrun.ports import Model
+
+if TYPE_CHECKING:
+    from skillrun.plan import Plan
 
 NO_KEY = "set ANTHROPIC_API_KEY, or use --model builtin, or --via claude if you have Claude Code"
 
@@ -63,6 +67,7 @@ def _choice(word: str, config: Config, env: Mapping[str, str]) -> Choice:
     if kind == "plan" and colon:
         if not Path(rest).expanduser().is_file():
             raise Problem(f"there is no plan file {rest}", "`skillrun plan RUN` writes one")
+        _plan(rest)
         return Choice("plan", rest, "asked for")
     if kind == "via" and colon:
         return Choice("via", rest, "asked for")
@@ -80,6 +85,16 @@ def _choice(word: str, config: Config, env: Mapping[str, str]) -> Choice:
     if credentials is None:
         raise Problem(f"there is no API key for {word}", NO_KEY, code=6)
     return Choice("anthropic", word, f"asked for; key from {credentials.source}", credentials, url, native)
+
+
+def _plan(name: str) -> Plan:
+    """The plan in a file; the person may have edited it. Raises Problem."""
+    from skillrun.plan import PlanError, read_plan
+
+    try:
+        return read_plan(Path(name).expanduser())
+    except PlanError as error:
+        raise Problem(str(error), "`skillrun plan RUN -o FILE` writes it anew") from error
 
 
 def _default(config: Config, env: Mapping[str, str], url: str, credentials: Credentials) -> tuple[str, str]:
@@ -110,9 +125,8 @@ def build(choice: Choice) -> Model:
         return AnthropicModel(choice.name, choice.credentials, choice.base_url, choice.native)
     if choice.kind == "plan":
         from skillrun.models.plan import PlanModel
-        from skillrun.plan import read_plan
 
-        return PlanModel(read_plan(Path(choice.name).expanduser()))
+        return PlanModel(_plan(choice.name))
     if choice.kind == "via":
         from skillrun.models.via import AGENTS, ViaModel
 
