@@ -154,6 +154,16 @@ def test_a_journal_of_another_version_or_none_is_a_message_and_two(machine: Mach
     assert machine.run("runs")[0] == 0
 
 
+def test_a_pipe_in_place_of_a_document_is_not_waited_for(machine: Machine) -> None:
+    """Nobody writes into a pipe that lies in a skill's directory; reading it would never end."""
+    document = machine.home / "thing/SKILL.md"
+    document.unlink()
+    os.mkfifo(document)
+    code, said = machine.run("show", "./thing")
+    assert code == 2, said
+    assert "not an ordinary file" in said or "no SKILL.md" in said
+
+
 @pytest.mark.parametrize(
     ("redirect", "json"),
     [
