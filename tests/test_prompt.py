@@ -358,7 +358,7 @@ def test_the_verb_prints_a_text_for_a_bundled_skill(tmp_path: Path) -> None:
     """Skill, machine and checks of a real bundled skill; --json holds the same text."""
     done = prompt(tmp_path, "jq", "--for", "claude")
     assert done.returncode == 0, done.stderr
-    assert "# Task: install" in done.stdout
+    assert "# Task: Install jq" in done.stdout
     assert "user: name=" in done.stdout
     value = json.loads(prompt(tmp_path, "jq", "--no-facts", "--json").stdout)
     assert value["for"] == "generic"
