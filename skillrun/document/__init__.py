@@ -53,8 +53,8 @@ def read_skill(origin: Path | str, source: str = "") -> Skill:
             if document is None:
                 raise SkillError(f"no SKILL.md, install.md or other single Markdown file in {path}", str(path))
             path = document
-            if not path.is_file():  # a pipe somebody left in a directory would never end
-                raise SkillError("is not an ordinary file", str(path))
+        if path.is_fifo() and path.suffix:  # one with a document's name ends never; what `<(...)` makes has none
+            raise SkillError("is not an ordinary file", str(path))
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
