@@ -19,7 +19,7 @@ person = TerminalPerson()
 {before}
 call = ToolCall("c", {name!r}, {input!r}, step=2)
 decision = Decision(Verdict.ASK, "it installs software", "installs", {effects})
-print("ANSWER", person.approve(call, decision, Place("/root/work", "/root", "root", contained={contained})))
+print("ANSWER", person.approve(call, decision, Place("/root/work", "/root", "root", contained={contained})), "END")
 """
 
 INSTALL = "(Effect(EffectKind.INSTALL, 'jq'), Effect(EffectKind.PRIVILEGE, 'root'))"
@@ -62,7 +62,7 @@ def test_one_letter_answers(keys: str, answer: str) -> None:
     with approval() as terminal:
         terminal.wait_for("\n>")
         terminal.type(keys)
-        assert answer in terminal.wait_for("ANSWER")
+        assert answer in terminal.wait_for(" END")
 
 
 @pytest.mark.parametrize("keys", ["\n", "yy\n", "ok\n", "  \n", "1\n"])
@@ -82,7 +82,7 @@ def test_no_carries_a_reason_to_the_model() -> None:
         terminal.type("n\n")
         terminal.wait_for("why not?")
         terminal.type("use the system's own jq\n")
-        assert "how='no', command='', reason=\"use the system's own jq\"" in terminal.wait_for("ANSWER")
+        assert "how='no', command='', reason=\"use the system's own jq\"" in terminal.wait_for(" END")
 
 
 def test_edit_gives_another_command() -> None:
@@ -92,7 +92,7 @@ def test_edit_gives_another_command() -> None:
         terminal.type("e\n")
         terminal.wait_for("instead >")
         terminal.type("apt-get install -y --no-install-recommends jq\n")
-        screen = " ".join(terminal.wait_for("ANSWER").split())
+        screen = " ".join(terminal.wait_for(" END").split())
         assert "how='edit', command='apt-get install -y --no-install-recommends jq'" in screen
 
 
@@ -115,7 +115,7 @@ def test_what_was_typed_before_the_question_is_no_answer() -> None:
         terminal.wait_for("\n>")
         time.sleep(0.3)
         terminal.type("s\n")
-        assert "how='stop'" in terminal.wait_for("ANSWER")
+        assert "how='stop'" in terminal.wait_for(" END")
 
 
 def test_a_long_command_is_read_to_its_end_before_it_can_be_approved() -> None:
@@ -213,7 +213,7 @@ def test_standard_input_is_not_the_person() -> None:
         time.sleep(0.3)
         assert "ANSWER" not in terminal.screen
         terminal.type("s\n")
-        assert "how='stop'" in terminal.wait_for("ANSWER")
+        assert "how='stop'" in terminal.wait_for(" END")
 
 
 def test_no_terminal_is_nobody() -> None:

@@ -37,6 +37,7 @@ from skillrun.view.deputy import Work
 from skillrun.view.probe import explain
 folder = Path("/var/lib/one"); folder.mkdir()
 print("doctor", explain("/var/lib")[0][1:3])
+there = {str(path) for path in Path("/").glob(".skillrun*")}
 times = [os.stat(place).st_mtime_ns for place in ("/", "/var/lib", "/dev/shm", "/run")]
 target = PreviewTarget.open(folder, tier="R")
 stream = target.run(Command("echo new >/etc/new-file; rm /etc/hostname; useradd -m somebody; ls -A /etc/new-file"))
@@ -58,7 +59,8 @@ work.drop()
 print("times kept", times == [os.stat(place).st_mtime_ns for place in ("/", "/var/lib", "/dev/shm", "/run")])
 views = Path("/var/lib/skillrun/views")
 left = [str(path) for place in ("/", "/dev/shm", "/tmp", "/run") for path in Path(place).glob(".skillrun*")]
-print("left", left + ([str(path) for path in views.iterdir()] if views.is_dir() else []))
+mine = views / target.view.spec.id
+print("left", [path for path in left if path not in there] + [str(path) for path in [mine] if path.exists()])
 """
 
 
