@@ -38,7 +38,7 @@ told to.
 pip.
 - Checks run in a fresh login shell of the user: a PATH set only in this shell is lost. "A new terminal" \
 means interactive shells too.
-- Where init is none, start a service for this session in the background and say that it ends with it.
+- Where init is none, start a service as a daemon: background jobs end before the checks.
 
 When something fails, read the output, find the cause with a command, and mend the cause. Do not repeat a command that failed \
 unless something changed. Wait for a lock that is held; do not delete it. An outcome that is unknown must be looked up: never \

@@ -139,10 +139,12 @@ class Session:
         while True:
             over = self.budget.over(self.turns, time.monotonic() - self._clock)
             if over:
+                self.executor.end_jobs()
                 self.results = yield from self.check()
                 return (Outcome.VERIFIED, f"verified, though {over}") if self._passed() else (Outcome.BUDGET, over)
             advice = stuck(self.turns)
             if advice.level == "stop":
+                self.executor.end_jobs()
                 self.results = yield from self.check()
                 if self._passed():
                     return Outcome.VERIFIED, "every check passes"
@@ -173,6 +175,7 @@ class Session:
         """A model's word that it is over. The checks decide whether the software is there."""
         yield Started(call)
         said, summary = str(call.input.get("outcome", "done")), str(call.input.get("summary", ""))
+        gone = self.executor.end_jobs()
         self.results = yield from self.check()
         verdict = self.verdict(summary)
         ended: tuple[Outcome, str] | None = verdict
@@ -183,7 +186,7 @@ class Session:
                 self._empty_finishes += 1
                 if self._empty_finishes < FINISH_TRIES:
                     ended = None
-        result = Result(State.EXITED, 0 if ended and EXIT_CODES[ended[0]] == 0 else 1, output=report_of(self.results))
+        result = Result(State.EXITED, 0 if ended and EXIT_CODES[ended[0]] == 0 else 1, output=report_of(self.results, gone))
         yield Finished(call, result)
         return ended, result
 
@@ -255,11 +258,11 @@ class Session:
             self._cost = (self._cost or 0.0) + reply.usage.cost_usd
 
 
-def report_of(results: Sequence[CheckResult]) -> str:
-    """The checks as a model reads them after it said that it is done."""
+def report_of(results: Sequence[CheckResult], gone: Sequence[str] = ()) -> str:
+    """The checks as a model reads them after it said that it is done. `gone`: jobs that ended before the checks."""
     if not results:
         return "There is no check, so nothing is verified."
-    lines = []
+    lines = [f"ended first, as background jobs end with the run: {', '.join(gone)}"] if gone else []
     for check in results:
         lines.append(f"{'passed' if check.ok else 'FAILED'}: {check.command}" + (f" ({check.reason})" if check.reason else ""))
         if not check.ok and check.output:

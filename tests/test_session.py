@@ -323,6 +323,18 @@ def test_a_secret_is_used_and_never_seen(trial: Trial) -> None:
     assert "hush-hush-7" not in repr(trial.events)
 
 
+def test_what_only_the_run_keeps_alive_is_not_verified(trial: Trial) -> None:
+    """A job in the background ends with the run, so it ends before the checks, and the model is told."""
+    start = Reply(calls=(ToolCall("b", "shell", {"command": "exec sleep 600", "why": "test", "background": True}),))
+    seen = shell("pgrep -f '^sleep 60[0]$' > pid && touch was-there", 2)
+    end = trial.run(start, seen, *[finish()] * 3, checks=["kill -0 $(cat pid)"])
+    assert (trial.folder / "was-there").exists()
+    assert end.outcome is Outcome.CHECKS_FAILED
+    said = [e.result.output for e in trial.events if isinstance(e, Finished) and e.call.name == "finish"]
+    assert said[0].startswith("ended first, as background jobs end with the run: sleep")
+    assert not said[1].startswith("ended first")
+
+
 def test_calls_after_finish_are_not_carried_out(trial: Trial) -> None:
     """A reply that finishes and goes on in one breath does only the first."""
     both = Reply(calls=(finish("stuck").calls[0], ToolCall("late", "shell", {"command": "touch late", "why": ""})))

@@ -6,7 +6,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,12 +118,22 @@ class Jobs:
                 job=name,
             )
 
+    def end(self) -> list[str]:
+        """Stop every job that is not kept, with its tree; the names of those that were going."""
+        going = {name: job for name, job in self._jobs.items() if not job.ended and not job.kept}
+        for job in going.values():
+            tree.end([*tree.descendants(job.shell.pid)], GRACE_S)
+        self._let_go(going.values())
+        return list(going)
+
     def close(self) -> None:
-        """Stop every job that is not kept, with its tree."""
-        going = [job for job in self._jobs.values() if not job.ended]
-        for job in going:
-            if not job.kept:
-                tree.end([*tree.descendants(job.shell.pid)], GRACE_S)
+        """Stop every job that is not kept, and listen to none any longer."""
+        self.end()
+        self._let_go([job for job in self._jobs.values() if not job.ended])
+        for job in self._jobs.values():
+            self._await(job)
+
+    def _let_go(self, going: Collection[_Job]) -> None:
         for job in going:
             with self._lock:
                 if not job.ended:
@@ -131,5 +141,9 @@ class Jobs:
                         job.transcript.feed(job.shell.read())
                     self._end(job, None)
         for job in going:
-            if job.thread is not None and job.thread is not threading.current_thread():
-                job.thread.join(2.0)
+            self._await(job)
+
+    @staticmethod
+    def _await(job: _Job) -> None:
+        if job.thread is not None and job.thread is not threading.current_thread():
+            job.thread.join(2.0)

@@ -99,7 +99,7 @@ class Session:
         self._bash: Bash | None = None
         self._running: Running | None = None
         self._numbers = itertools.count(1)
-        self._jobs = Jobs(launcher, self.vault, outputs, size, frozenset(keep))
+        self.jobs = Jobs(launcher, self.vault, outputs, size, frozenset(keep))
         self._closed = False
         self._moved = ""  # what the next result must say of the directory it ran in
 
@@ -137,8 +137,8 @@ class Session:
         if command.background:
             self._ready_bash()
             number = f"{next(self._numbers):04d}"
-            job = self._jobs.start(command.text, text, {**self._state.exports, **secrets}, self.cwd, number)
-            return Result(State.BACKGROUND, cwd=self.cwd, job=job, output_file=str(self._jobs.path(job)))
+            job = self.jobs.start(command.text, text, {**self._state.exports, **secrets}, self.cwd, number)
+            return Result(State.BACKGROUND, cwd=self.cwd, job=job, output_file=str(self.jobs.path(job)))
         if command.login:
             argv = [self._login.shell, "-l", "-c", text]
             env = {**self._login.env, **secrets, tree.MARK: self._mark}
@@ -197,14 +197,14 @@ class Session:
 
     def output_of(self, job: str) -> Result:
         """What a background job wrote since it was last asked about. Raises KeyError."""
-        return replace(self._jobs.result(job), cwd=self.cwd)
+        return replace(self.jobs.result(job), cwd=self.cwd)
 
     def left_running(self) -> list[tuple[int, str]]:
         """(pid, name) of what outlives the session: jobs that are kept, and what made itself a daemon during the run."""
         shell = self._bash.pid if self._bash is not None else 0
-        jobs = self._jobs.pids()
+        jobs = self.jobs.pids()
         others = [pid for pid in tree.marked(self._mark) if pid not in jobs and pid != shell]
-        return self._jobs.kept() + [(pid, tree.name_of(pid)) for pid in others if tree.is_daemon(pid, shell)]
+        return self.jobs.kept() + [(pid, tree.name_of(pid)) for pid in others if tree.is_daemon(pid, shell)]
 
     def close(self) -> None:
         """End the shell, what it started and the jobs, except daemons and the jobs that are to be kept."""
@@ -218,7 +218,7 @@ class Session:
             if running.shell is not self._bash:
                 running.shell.close()
         self._drop_shell()
-        self._jobs.close()
+        self.jobs.close()
         if self._askpass is not None:
             self._askpass.close()
 
@@ -310,7 +310,7 @@ class Session:
         return value or None
 
     def _tree_of(self, running: Running) -> list[int]:
-        jobs = self._jobs.pids()
+        jobs = self.jobs.pids()
         return [pid for pid in running.processes(self._mark) if pid not in jobs]
 
     def _end(self, running: Running, state: State) -> Stream:
