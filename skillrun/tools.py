@@ -50,7 +50,7 @@ TOOLS: tuple[Tool, ...] = (
             "command": _text(),
             "why": _text("one short sentence for the person"),
             "timeout_s": {"type": "number", "description": "seconds without progress until you are asked; default 60"},
-            "background": {"type": "boolean", "description": "go on meanwhile; ends before the checks"},
+            "background": {"type": "boolean", "description": "go on meanwhile; ended before checks"},
         },
         ("command", "why"),
     ),
