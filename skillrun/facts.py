@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -75,6 +74,8 @@ def gather(target: Target, versions: Iterable[str] = (), hosts: Iterable[str] = 
 
 def here(versions: Iterable[str] = (), hosts: Iterable[str] = (), *, quick: bool = False) -> Facts:
     """The facts of this machine without a session of its own. `quick`: only what files tell, at once. Raises OSError."""
+    import subprocess
+
     from skillrun.shell.environment import command_environment
 
     argv = ["bash", "--noprofile", "--norc", "-c", _script(versions, hosts, quick)]

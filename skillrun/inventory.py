@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import subprocess
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,9 +67,16 @@ def _read_look(text: str, data: dict[str, Any]) -> str:
 
 
 def _look(target: Target) -> str:
-    """The output by way of a file: a command's own output may be shortened."""
-    look = resources.files("skillrun").joinpath("inventory.bash").read_text()
-    result = _run(target, f"(\n{look}\n)")
+    """What the script lists. Where the target is this very machine, a process of its own runs it, and no terminal is needed."""
+    look = Path(__file__).with_name("inventory.bash").read_text(encoding="utf-8")
+    if getattr(target, "own_files", False):
+        argv = ["bash", "--noprofile", "--norc", "-c", f"{look}\nlist"]
+        env = dict(getattr(target, "variables", os.environ))
+        nothing = subprocess.DEVNULL
+        listed = subprocess.run(argv, env=env, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing, check=False)
+        return listed.stdout.decode("utf-8", "surrogateescape")
+    # by way of a file: a command's own output may be shortened
+    result = _run(target, f'(\n{look}\nf=$(mktemp) && {{ list >"$f" 2>/dev/null; printf %s "$f"; }}\n)')
     path = result.output.strip().splitlines()[-1] if result.ok and result.output.strip() else ""
     if not path.startswith("/"):
         return ""

@@ -161,7 +161,10 @@ class ModelUnavailable(Exception):
 class Model(Protocol):
     """Decides the next calls. The built-in engine, a plan, a script and Claude all stand behind this."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What events call it."""
+        ...
 
     def reply(self, brief: Brief, turns: Sequence[Turn]) -> Generator[Event, None, Reply]:
         """The next reply, given everything so far. May yield Said and Noted on the way.

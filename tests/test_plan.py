@@ -1,5 +1,7 @@
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ from skillrun.plan import Plan, PlanError, export_ansible, export_bash, export_d
 from skillrun.ports import Brief, ModelUnavailable
 from skillrun.skill import Skill
 
+ROOT = Path(__file__).parents[1]
 FACTS = {"os": {"system": "linux", "id": "debian", "version": "12"}, "arch": "x86_64", "user": {"root": True}}
 CHECK = CheckResult("test -e made", ok=True, exit_code=0)
 
@@ -142,3 +145,26 @@ def test_an_answered_prompt_is_no_plan() -> None:
     log.insert(-1, Finished(typed, Result(State.EXITED, 0)))
     with pytest.raises(PlanError, match="by hand"):
         plan_of(log)
+
+
+DEAD = "http://127.0.0.1:9"
+"""An address at which no model server answers."""
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_known_plan_needs_no_model_until_reality_differs(tmp_path: Path, broken: bool) -> None:
+    """With a plan of one's own, `auto` neither asks a server nor needs one; when the plan fails, that is when it is missed."""
+    skill = tmp_path / "skill/SKILL.md"
+    skill.parent.mkdir()
+    skill.write_text("---\nname: x\nmetadata:\n  skillrun-verify: test -e ~/made/x\n---\n# x\n```bash\ntouch ~/made/x\n```\n")
+    (tmp_path / "made").mkdir()
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    argv = [sys.executable, "-m", "skillrun", "install", str(skill), "--approve", "all", "--no-input"]
+    subprocess.run([*argv, "--model", "builtin"], env=env, check=True, capture_output=True)
+    (tmp_path / "made/x").unlink()
+    if broken:
+        (tmp_path / "made").rmdir()
+    env |= {"ANTHROPIC_BASE_URL": DEAD, "ANTHROPIC_API_KEY": "none"}
+    done = subprocess.run(argv, env=env, check=False, capture_output=True, text=True)
+    assert done.returncode == (6 if broken else 0), done.stdout + done.stderr
+    assert ("no model server answers" in done.stdout) is broken

@@ -35,7 +35,7 @@ from skillrun.journal import (
     read_stamped,
     turns,
 )
-from skillrun.plan import keep_plan, known_plan
+from skillrun.plan import keep_plan
 from skillrun.ports import Brief, Model, Place, Target
 from skillrun.secrets import Vault, stored
 from skillrun.session import Conclude, Session, ended_by_signals, ended_by_time, pull
@@ -197,15 +197,14 @@ def drive(
     `notes`: what the person must know before anything is done.
     """
     from skillrun.cli.limits import budget
+    from skillrun.cli.model import speaker
     from skillrun.cli.pickup import pick_up
-    from skillrun.facts import gather
 
-    asked_for = _asked_for(run)  # before the facts: a client it needs is imported while they are gathered
-    facts = gather(getattr(target, "underneath", target), versions=_programs(run.skill))
+    facts = _facts(run, target)
+    model = speaker(run.options, run.verb, run.skill.digest, facts)
     place = _place(facts, target)
     picked = pick_up(target, earlier, read_stamped(run.folder.journal)[-1][0] if earlier else "")
     place = picked.at(place)
-    model = _after_plan(run, facts, asked_for)
     known = picked.told(turns(earlier))
     started = _started(run, model, target, facts)
     brief = _brief(run, facts, started.mode)
@@ -234,6 +233,16 @@ def drive(
     return end
 
 
+def _facts(run: Run, target: Target) -> Mapping[str, Any]:
+    """What is true of the machine; what no plan needs is found out when a model asks for it."""
+    from skillrun.essentials import OnDemand, essential
+    from skillrun.facts import gather, here
+
+    if getattr(target, "own_files", False):
+        return OnDemand(essential(), lambda: here(_programs(run.skill)))
+    return gather(getattr(target, "underneath", target), versions=_programs(run.skill))
+
+
 def _started(run: Run, model: Model, target: Target, facts: Mapping[str, Any]) -> RunStarted:
     """The first event: what runs where, decided by whom, in which mode."""
     return RunStarted(
@@ -247,10 +256,19 @@ def _started(run: Run, model: Model, target: Target, facts: Mapping[str, Any]) -
         mode="dry-run" if run.options.dry_run else "preview" if run.options.preview else "live",
         tier=target.tier,
         approve=run.approve,
-        facts=facts,
+        facts=_recorded(facts, run.verb, model),
         inputs=dict(run.options.inputs),
         skillrun=__version__,
     )
+
+
+def _recorded(facts: Mapping[str, Any], verb: str, model: Model) -> Mapping[str, Any]:
+    """The facts as the journal has them: all that is known to whoever decides, which for a plan and for checks is little."""
+    from skillrun.essentials import OnDemand
+
+    if not isinstance(facts, OnDemand):
+        return facts
+    return facts.known if verb == "verify" or model.name.startswith("plan:") else facts.whole
 
 
 def _brief(run: Run, facts: Mapping[str, Any], mode: str) -> Brief:
@@ -349,28 +367,6 @@ def _place(facts: Mapping[str, Any], target: Target) -> Place:
 
 _INHERITED = frozenset(("HOME", "PATH", "USER", "LOGNAME", "SHELL", "LANG", "TMPDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"))
 """Variables the run's shell is known to inherit unchanged, so that the policy may rely on their values."""
-
-
-def _asked_for(run: Run) -> Model:
-    """The model that was asked for. Raises Problem when it cannot be had."""
-    from skillrun.cli.model import choose_model
-
-    if run.verb == "verify":  # only the checks run: no key is needed and no server is asked
-        return choose_model("builtin")
-    return choose_model(f"via:{run.options.via}" if run.options.via else run.options.model)
-
-
-def _after_plan(run: Run, facts: Mapping[str, Any], model: Model) -> Model:
-    """With `auto`, a plan proven for this skill on a machine like this speaks first."""
-    if run.options.model != "auto" or run.options.via or run.verb != "install":
-        return model
-    plan = known_plan(run.skill.digest, facts, run.options.inputs)
-    if plan is None:
-        return model
-    from skillrun.models.chain import ChainModel
-    from skillrun.models.plan import PlanModel
-
-    return ChainModel([PlanModel(plan), model])
 
 
 def _surfaces(run: Run) -> Sinks:

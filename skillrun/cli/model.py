@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skillrun.catalog import default_model
 from skillrun.cli.group import Problem
 from skillrun.config import Config, ConfigError, load_config
 from skillrun.credentials import Credentials, NoCredentials, find_credentials, is_anthropic
-from skillrun.ports import Model
+from skillrun.ports import Model, ModelUnavailable
 
 if TYPE_CHECKING:
+    from skillrun.cli.options import Options
     from skillrun.plan import Plan
 
 NO_KEY = "set ANTHROPIC_API_KEY, or use --model builtin, or --via claude if you have Claude Code"
@@ -37,12 +39,41 @@ def choose_model(spec: str = "auto", config: Config | None = None, environ: Mapp
 
     Raises Problem: exit code 2 for a word that means nothing, 6 when there is no key for the model that was asked for.
     """
-    models = [build(choice) for choice in choices(spec, config, environ)]
-    if len(models) == 1:
-        return models[0]
-    from skillrun.models.chain import ChainModel
+    first, *others = choices(spec, config, environ)
+    if not others:
+        return build(first)
+    from skillrun.models.chain import ChainModel, Later
 
-    return ChainModel(models)
+    behind: list[Model] = [Later(partial(build, choice)) if choice.kind == "anthropic" else build(choice) for choice in others]
+    return ChainModel([build(first), *behind])
+
+
+def speaker(options: Options, verb: str, digest: str, facts: Mapping[str, Any]) -> Model:
+    """Who decides this run: what was asked for; with `auto`, a plan proven for these bytes on such a machine before it.
+
+    Whoever stands behind a plan is chosen only if the plan cannot go on, so that a replay needs no key and no server.
+    Raises Problem as `choose_model` does.
+    """
+    if verb == "verify":  # only the checks run
+        return choose_model("builtin")
+    if options.via:
+        return choose_model(f"via:{options.via}")
+    if options.model == "auto" and verb == "install":
+        from skillrun.plan import known_plan
+
+        if plan := known_plan(digest, facts, options.inputs):
+            from skillrun.models.chain import ChainModel, Later
+            from skillrun.models.plan import PlanModel
+
+            return ChainModel([PlanModel(plan), Later(_chosen_late)])
+    return choose_model(options.model)
+
+
+def _chosen_late() -> Model:
+    try:
+        return choose_model()
+    except Problem as problem:
+        raise ModelUnavailable(problem.message, problem.hint) from problem
 
 
 def choices(spec: str = "auto", config: Config | None = None, environ: Mapping[str, str] | None = None) -> list[Choice]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from functools import cached_property
 
 from skillrun.events import Event, Noted, Reply, Turn
 from skillrun.ports import Brief, Model, ModelUnavailable
@@ -39,6 +40,30 @@ class ChainModel:
             self.position += 1
             self.name = self.models[self.position].name
             yield Noted(f"{model.name} cannot go on ({reason}); {self.name} takes over", "warning")
+
+
+class Later:
+    """A model that is chosen and made ready only when its turn comes, which after a plan is hardly ever.
+
+    `make` may raise ModelUnavailable.
+    """
+
+    def __init__(self, make: Callable[[], Model]) -> None:
+        self._make = make
+
+    @cached_property
+    def model(self) -> Model:
+        """The model itself."""
+        return self._make()
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    def reply(self, brief: Brief, turns: Sequence[Turn]) -> Generator[Event, None, Reply]:
+        """The model's reply."""
+        return (yield from self.model.reply(brief, turns))
 
 
 def _stuck(reply: Reply) -> bool:

@@ -6,9 +6,12 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from skillrun.view.both import Both
-from skillrun.view.scan import Entry
+if TYPE_CHECKING:
+    from skillrun.view.both import Both
+    from skillrun.view.scan import Entry
 
 DPKG_STATUS, DPKG_INFO = "/var/lib/dpkg/status", "/var/lib/dpkg/info/"
 APK_INSTALLED = "/lib/apk/db/installed"
@@ -68,11 +71,12 @@ def _compare(manager: str, old: Versions, new: Versions) -> list[Package]:
 # --- dpkg and apk: one file with everything ------------------------------------------------------------
 
 
+@lru_cache(maxsize=1)  # a run that brings no package reads the same text before and after
 def dpkg_versions(status: bytes | None) -> Versions:
     """Installed packages of a dpkg status file (deb-control(5)): name, and name:architecture for foreign ones."""
     found: Versions = {}
     for stanza in (status or b"").decode("utf-8", "replace").split("\n\n"):
-        fields = dict(re.findall(r"^(Package|Status|Version|Architecture|Multi-Arch): (.*)$", stanza, re.MULTILINE))
+        fields = dict(re.findall(r"\n(Package|Status|Version|Architecture): (.*)", f"\n{stanza}"))
         if fields.get("Status", "").split(" ")[-1:] in (["installed"], ["triggers-pending"], ["triggers-awaited"]):
             name = fields.get("Package", "")
             if (name, "") in found:
