@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from skillrun.events import Result, State, ToolCall, Turn, Usage
 
@@ -103,12 +104,14 @@ _NOISE = (
 _QUIETENERS = re.compile(r"^(?:sudo(?: -[EnS]+)* |env |[A-Z_]+=\S+ )+")
 
 
+@lru_cache(maxsize=64)  # the last calls are looked at again after every call
 def same_command(text: str) -> str:
     """A command without what does not make it another one: spacing, comments at line ends, sudo, variables set for it."""
     lines = (re.sub(r"(?:^|\s)#[^'\"]*$", "", line).strip() for line in text.strip().splitlines())
     return "\n".join(_QUIETENERS.sub("", " ".join(line.split())) for line in lines if line)
 
 
+@lru_cache(maxsize=64)
 def same_error(output: str) -> str:
     """The last lines of an output without numbers, addresses, temporary names and colours."""
     for pattern, instead in _NOISE:

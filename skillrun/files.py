@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 from skillrun.events import Result, State, ToolCall
@@ -41,6 +40,8 @@ def write_file(call: ToolCall, target: Target, before: Callable[[str, bytes], No
 
 def difference(call: ToolCall, target: Target) -> str:
     """What a `write_file` call would change, as a unified difference."""
+    import difflib
+
     path = str(call.input["path"])
     try:
         old = target.get(path, READ_LIMIT).decode("utf-8", "replace")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import fcntl
 import functools
 import json
 import os
@@ -59,10 +60,7 @@ class Busy(Exception):
 
 def to_json(event: Event, at: str = "") -> dict[str, Any]:
     """An event as plain data: `schema`, `type`, `t` (UTC, ISO 8601, when given) and the event's own fields."""
-    head: dict[str, Any] = {"schema": SCHEMA, "type": type(event).__name__}
-    if at:
-        head["t"] = at
-    return head | {name: _plain(value) for name, value in _fields(event).items()}
+    return _head(event, at) | {name: _plain(value) for name, value in _fields(event).items()}
 
 
 def from_json(data: Mapping[str, Any]) -> Event:
@@ -78,18 +76,36 @@ def from_json(data: Mapping[str, Any]) -> Event:
         raise JournalError(f"{data.get('type')} does not have the expected fields: {error}") from error
 
 
+def _head(event: Event, at: str) -> dict[str, Any]:
+    head: dict[str, Any] = {"schema": SCHEMA, "type": type(event).__name__}
+    return head | {"t": at} if at else head
+
+
 def _fields(value: Any) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def _opened(value: Any) -> Any:
+    """A value that JSON has no words for, one layer of it taken off."""
+    if dataclasses.is_dataclass(value):
+        return _fields(value)
+    if isinstance(value, Mapping):
+        return {str(key): inner for key, inner in value.items()}
+    return list(value) if isinstance(value, (frozenset, set)) else str(value)
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {name: _plain(inner) for name, inner in _fields(value).items()}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple, frozenset, set)):
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return _plain(_opened(value))
+
+
+_LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_opened)
+"""Writes what `to_json` gives, without building it first."""
 
 
 def _decode(kind: Any, value: Any) -> Any:
@@ -249,6 +265,8 @@ class Journal:
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
+        self.written: list[Event] = []
+        """What this process has written, so that nobody has to read it back."""
         self._file = os.open(folder.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._mend_torn_line()
 
@@ -262,13 +280,14 @@ class Journal:
         if isinstance(event, TRANSIENT):
             return
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        data = json.dumps(to_json(event, now), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+        data = _LINE.encode(_head(event, now) | _fields(event)).encode("utf-8", "replace") + b"\n"
         try:
             view = memoryview(data)
             while view:
                 view = view[os.write(self._file, view) :]
             if isinstance(event, _SYNCED):
                 os.fdatasync(self._file)
+            self.written.append(event)
         except OSError as error:
             raise JournalError(f"{self.folder.journal}: {error.strerror}") from error
 
@@ -354,19 +373,16 @@ def find_run(word: str) -> RunFolder:
 @contextmanager
 def lock(run_id: str) -> Iterator[None]:
     """Hold the one-run-at-a-time lock of this user. Raises Busy naming the holder."""
-    import filelock
-
     root = state_directory()
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     holder = root / "lock.holder"
-    held = filelock.FileLock(root / "lock")
-    try:
-        held.acquire(timeout=0)
-    except filelock.Timeout:
-        raise Busy(holder.read_text() if holder.exists() else "unknown holder") from None
-    try:
-        holder.write_text(f"run {run_id}, process {os.getpid()}")
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        held.release()
+    with open(root / "lock", "a", encoding="utf-8") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(holder.read_text() if holder.exists() else "unknown holder") from None
+        try:
+            holder.write_text(f"run {run_id}, process {os.getpid()}")
+            yield
+        finally:
+            holder.unlink(missing_ok=True)

@@ -10,7 +10,6 @@ import os
 import re
 import sys
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from skillrun.frontmatter import split
@@ -141,6 +140,8 @@ def read_path(path: Path, source: str = "") -> Skill:
 
 
 def _not_found(spec: str) -> str:
+    from difflib import get_close_matches
+
     names = sorted({name for place, _ in search_path() for name, _ in skills_in(place)})
     close = get_close_matches(spec.rsplit("/", 1)[-1], names, n=3, cutoff=0.5)
     if close:

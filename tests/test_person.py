@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.cli.person import Nobody
+from skillrun.cli.nobody import Nobody
 from skillrun.events import Decision, ToolCall, Verdict
 from skillrun.ports import Place
 from tests.terminal import ROOT, Terminal
@@ -218,7 +218,7 @@ def test_standard_input_is_not_the_person() -> None:
 
 def test_no_terminal_is_nobody() -> None:
     """A process without a terminal has nobody to ask, and says no to everything."""
-    source = "from skillrun.cli.person import find_person; print(type(find_person(False)).__name__)"
+    source = "from skillrun.cli.nobody import find_person; print(type(find_person(False)).__name__)"
     done = subprocess.run(
         [sys.executable, "-c", source],
         stdin=subprocess.DEVNULL,

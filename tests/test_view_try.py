@@ -5,6 +5,7 @@ The cases cover what `try` (github.com/binpash/try) documents, tests, and lists 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from skillrun.view.probe import probe
 from tests.dev_machine import as_dev, python
@@ -50,7 +50,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[], 
 
     def once(work: Callable[[], Reports]) -> Reports:
         kept = shared / f"{work.__name__}.json"
-        with FileLock(f"{kept}.lock"):
+        with open(f"{kept}.lock", "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             if not kept.exists():
                 kept.write_text(json.dumps(work()))
         found: Reports = json.loads(kept.read_text())

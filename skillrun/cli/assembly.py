@@ -11,14 +11,13 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skillrun import __version__
-from skillrun.cli.confirm import compare
 from skillrun.cli.effects import Effects, drop_view, finish_what_was_cut
 from skillrun.cli.group import Problem
+from skillrun.cli.nobody import Nobody, find_person
 from skillrun.cli.options import Options
-from skillrun.cli.person import Nobody, TerminalPerson, find_person
 from skillrun.drift import keep_to_declared
 from skillrun.events import SCHEMA, Decision, Event, Noted, Outcome, RunEnded, RunStarted
 from skillrun.executor import Executor
@@ -40,6 +39,9 @@ from skillrun.ports import Brief, Model, Place, Target
 from skillrun.secrets import Vault, stored
 from skillrun.session import Conclude, Session, ended_by_signals, ended_by_time, pull
 from skillrun.skill import Check, Skill
+
+if TYPE_CHECKING:
+    from skillrun.cli.person import TerminalPerson
 
 Sinks = list[Callable[[Event], None]]
 
@@ -229,7 +231,7 @@ def drive(
         journal.close()
         for sink in sinks:
             getattr(sink, "close", lambda: None)()
-    _afterwards(run, target, end)
+    _afterwards(run, target, end, [*earlier, *journal.written])
     return end
 
 
@@ -285,9 +287,11 @@ def _brief(run: Run, facts: Mapping[str, Any], mode: str) -> Brief:
     )
 
 
-def _afterwards(run: Run, target: Target, end: RunEnded) -> None:
+def _afterwards(run: Run, target: Target, end: RunEnded, events: Sequence[Event]) -> None:
     """What is written of a run that is over, and its plan where that is worth keeping."""
     if run.options.report:
+        from skillrun.cli.confirm import compare
+
         for line in compare(run.options.report, run.skill, end.checks):
             print(f"report: {line}", file=sys.stderr if run.options.as_json else sys.stdout)
     if run.options.html or run.options.junit:
@@ -296,7 +300,7 @@ def _afterwards(run: Run, target: Target, end: RunEnded) -> None:
 
         write_files(fold(stamped_events(str(run.folder.path))), html=run.options.html, junit=run.options.junit)
     if end.outcome is Outcome.VERIFIED and target.name in ("local", "journalled"):
-        keep_plan(read_events(run.folder.journal))
+        keep_plan(events)
 
 
 def _programs(skill: Skill) -> list[str]:
@@ -379,7 +383,7 @@ def _surfaces(run: Run) -> Sinks:
         sinks.append(JsonLines(sys.stdout))
     screen = open_screen(sys.stderr if run.options.as_json else sys.stdout, len(run.skill.steps), run.options.color)
     paused = getattr(screen, "paused", None)
-    if paused is not None and isinstance(run.person, TerminalPerson):
+    if paused is not None and not isinstance(run.person, Nobody):
         run.person.pause = paused
     return [*sinks, screen]
 

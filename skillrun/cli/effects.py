@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from skillrun.changelist import change_lines
 from skillrun.cli.group import Problem
+from skillrun.cli.nobody import Nobody
 from skillrun.cli.options import Options
-from skillrun.cli.person import Nobody, TerminalPerson
 from skillrun.events import Answered, Asked, Changed, Event, Noted, Outcome, Verdict
 from skillrun.journal import RunFolder, all_runs
 from skillrun.ports import Place, Target
@@ -24,6 +24,7 @@ from skillrun.skill import Skill
 from skillrun.visible import shown, size
 
 if TYPE_CHECKING:
+    from skillrun.cli.person import TerminalPerson
     from skillrun.targets.preview import PreviewTarget
     from skillrun.view.deputy import Work
 
@@ -196,7 +197,7 @@ class Effects:
         waiting = bool(target.deferred()) and outcome is Outcome.CHECKS_FAILED
         keepable = not self.options.dry_run and (waiting or outcome in FINE) and outcome is not Outcome.ALREADY
         wanted, seen = None, None
-        if keepable and isinstance(self.person, TerminalPerson) and self.options.approve not in ("all", "declared"):
+        if keepable and not isinstance(self.person, Nobody) and self.options.approve not in ("all", "declared"):
             wanted, seen = yield from self._explored(target, work, self.person, waiting)
         target.close()
         if outcome is Outcome.ALREADY:

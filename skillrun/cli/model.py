@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skillrun.catalog import default_model
 from skillrun.cli.group import Problem
 from skillrun.config import Config, ConfigError, load_config
 from skillrun.credentials import Credentials, NoCredentials, find_credentials, is_anthropic
@@ -130,6 +129,8 @@ def _plan(name: str) -> Plan:
 
 def _default(config: Config, env: Mapping[str, str], url: str, credentials: Credentials) -> tuple[str, str]:
     """The model `auto` means here: configured, else the usual one, else what a foreign server offers."""
+    from skillrun.catalog import default_model
+
     name = config.text("model", "name")
     if name:
         return name, f"model.name in {config.path}; key from {credentials.source}"

@@ -1,4 +1,4 @@
-"""Whoever may be asked: a person at a terminal of their own, or nobody.
+"""A person at a terminal of their own, who may be asked.
 
 Consent comes from the terminal device itself, never from standard input: what is piped in, printed by a command or
 typed before the question appeared is not an answer.
@@ -45,28 +45,6 @@ ONLY_ONCE = frozenset(
 """Effects nobody can approve for good: what they do tomorrow is not what was looked at today."""
 
 RISKS = {0: "green", 1: "cyan", 2: "yellow", 3: "bold red"}
-
-
-class Nobody:
-    """No one is there: every question is answered with no. What runs unattended runs by policy and mode alone."""
-
-    attended = False
-
-    def approve(self, call: ToolCall, decision: Decision, place: Place) -> Approval:
-        """No, and why."""
-        return Approval("no", reason=f"nobody is here to ask: {decision.reason}")
-
-    def ask(self, question: str, choices: Sequence[str] = (), default: str = "") -> str | None:
-        """No answer."""
-        return None
-
-    def secret(self, name: str, why: str = "") -> str | None:
-        """No secret."""
-        return None
-
-    def hand_over(self, target: Target) -> Result | None:
-        """No terminal to hand anything to."""
-        return None
 
 
 class TerminalPerson:
@@ -297,17 +275,3 @@ class TerminalPerson:
         """Let go of the terminal."""
         self._out.close()
         os.close(self._fd)
-
-
-def find_person(no_input: bool) -> TerminalPerson | Nobody:
-    """The person at this process's terminal, or nobody: none there, told not to ask, or in the background."""
-    if no_input or not (os.isatty(0) or os.isatty(2)):
-        return Nobody()
-    try:
-        person = TerminalPerson()
-    except OSError:
-        return Nobody()
-    if os.tcgetpgrp(person._fd) != os.getpgrp():
-        person.close()
-        return Nobody()
-    return person

@@ -26,8 +26,8 @@ PLAN = "plan"
 def install_in(machine: Machine, skill: Skill, model: str, folder: RunFolder) -> RunEnded:
     """Install a skill in a machine, unattended and with every question answered by yes. Raises Problem, ViewError."""
     from skillrun.cli.assembly import Run, drive
+    from skillrun.cli.nobody import Nobody
     from skillrun.cli.options import Options
-    from skillrun.cli.person import Nobody
     from skillrun.secrets import Vault
     from skillrun.targets.machine import MachineTarget
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -68,12 +69,11 @@ def root_of(recipe: MachineRecipe) -> Path | None:
 
 def once(place: Path, build: Callable[[], None]) -> None:
     """Build into a place unless that is done; several processes and threads may want the same one at the same time."""
-    import filelock
-
     if (place / "complete").exists():
         return
     place.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(f"{place}.lock"):
+    with open(f"{place}.lock", "a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if (place / "complete").exists():
             return
         shutil.rmtree(place, ignore_errors=True)  # what a build that was cut off has left
