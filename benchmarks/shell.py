@@ -28,7 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from skillrun.cli.person import Nobody  # noqa: E402
+from skillrun.cli.nobody import Nobody  # noqa: E402
 from skillrun.events import Event, Result, ToolCall  # noqa: E402
 from skillrun.executor import Executor  # noqa: E402
 from skillrun.journal import Journal, RunFolder  # noqa: E402

@@ -212,12 +212,12 @@ def test_local_bin_is_asked_of_the_login_shell_itself(tmp_path: Path) -> None:
 
 def test_package_lists_say_how_old_they_are_and_where_from() -> None:
     """Age in whole days, hosts of the sources; a list that is empty has no age."""
-    lines = ["lists=present", "lists_age_days=12", "sources=deb.debian.org", "sources=download.example.org", "held=jq"]
+    lines = ["lists=present", "lists_age_days=12", "sources=packages.example.org", "sources=download.example.org", "held=jq"]
     facts = understand({"packages": lines, "python": ["externally_managed=yes", "pip=no", "venv=yes"]})
     assert facts["packages"] == {
         "lists": "present",
         "lists_age_days": 12,
-        "sources": ["deb.debian.org", "download.example.org"],
+        "sources": ["packages.example.org", "download.example.org"],
         "held": ["jq"],
     }
     assert facts["python"] == {"externally_managed": True, "pip": False, "venv": True}

@@ -14,10 +14,11 @@ import pytest
 
 from skillrun.events import Result, State
 from skillrun.ports import Command
-from skillrun.shell import tree
+from skillrun.shell import protocol, tree
+from skillrun.shell.bash import Bash
 from skillrun.shell.environment import command_environment, login_environment, prompt_proof
 from skillrun.shell.launch import launch_local
-from skillrun.shell.protocol import find_report, read_exports, read_report
+from skillrun.shell.protocol import read_exports, read_state, read_status
 from skillrun.shell.session import Limits
 from skillrun.targets.local import LocalTarget
 from tests.contracts.target import result_of
@@ -259,12 +260,29 @@ def test_exports_are_read_as_bash_writes_them() -> None:
 
 def test_only_the_right_token_is_a_report() -> None:
     """Anything else on the channel is noise."""
-    good = b'tok\x003\n/tmp\n0022\ndeclare -x A="1"\n\x00tok\n'
-    body = find_report(b"noise" + good, "tok")
-    assert body is not None
-    report = read_report(body)
-    assert report is not None
-    assert (report.exit_code, report.state.cwd, dict(report.state.exports)) == (3, "/tmp", {"A": "1"})
-    assert find_report(good, "other") is None
-    assert find_report(good[:-2], "tok") is None
-    assert read_report(b"not a report") is None
+    good = b"tok 3\n"
+    assert read_status(b"noise" + good, "tok") == 3
+    assert read_status(good, "other") is None
+    assert read_status(good[:-1], "tok") is None
+    assert read_status(b"tok x\n", "tok") is None
+
+
+def test_a_state_is_what_bash_prints_of_itself() -> None:
+    """Directory (whatever its name), umask and exports; anything else is no state."""
+    state = read_state(b'/tmp\n0022\ndeclare -x A="1"\n')
+    assert state is not None
+    assert (state.cwd, state.umask, dict(state.exports)) == ("/tmp", "0022", {"A": "1"})
+    assert read_state(b"/a\nb\n022\n") == protocol.State("/a\nb", {}, "022")
+    assert read_state(b"not a state") is None
+
+
+def test_a_command_that_ends_between_two_looks_is_seen_to_end() -> None:
+    """Its report may be written after one looked for it and before its output is read: the mark in the output tells."""
+    bash = Bash(launch_local, dict(os.environ), "/", (24, 80))
+    try:
+        for number in range(3):
+            bash.send(f"echo {number}")
+            time.sleep(0.3)  # it is over, and nobody has looked for a report yet
+            assert (bash.read(), bash.report is not None) == (b"%d\r\n" % number, True)
+    finally:
+        bash.close()

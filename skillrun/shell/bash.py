@@ -103,7 +103,7 @@ class Watched:
         elif self._typing:
             poll.modify(master, select.POLLIN | select.POLLOUT)
         if self._received:
-            # A report comes in a hundred pieces: the mark that follows it on the terminal is what to wake up for.
+            # Half a report: the mark that follows it on the terminal is what to wake up for.
             poll.unregister(self._reports)
             timeout_s = min(timeout_s, REPORTING_S)
         ready = {descriptor for descriptor, _ in poll.poll(max(0.0, timeout_s) * 1000)}
@@ -200,7 +200,10 @@ class Bash(Watched):
         self._exit_token = token_hex(8)
         self._exit_mark = protocol.exit_mark(self._exit_token)
         self._token = ""
+        self._end_mark = protocol.end_mark("")
         self._last_words = b""
+        self._state = State(cwd)
+        self._text_size = 0
         self._text, self._stdin = _text_file(), _text_file()
         go, self._go = os.pipe()
         argv = [program, "--noprofile", "--norc", "-c", protocol.driver(self._exit_token), "bash"]
@@ -231,8 +234,11 @@ class Bash(Watched):
         with self._turn:
             self._idle = False
         self._token = token_hex(8)
+        self._end_mark = protocol.end_mark(self._token)
         self._received, self.report = b"", None
-        _rewrite(self._text, text.encode("utf-8", "surrogateescape") + b"\0")
+        written = text.encode("utf-8", "surrogateescape") + b"\0"
+        _rewrite(self._text, written)
+        self._text_size = len(written)
         if stdin is not None:
             _rewrite(self._stdin, stdin.encode("utf-8", "surrogateescape"))
         with contextlib.suppress(BrokenPipeError):
@@ -241,16 +247,22 @@ class Bash(Watched):
     def read(self) -> bytes:
         """Output of the command, without what the driver wrote; sets `report` or `dead`."""
         data = self._without_last_words(super().read())
+        if self._end_mark in data:
+            self._receive()  # it was written before the mark, and perhaps after `wait` had looked
         expected = self._received and self.report is None and self._token
-        if expected and (body := protocol.find_report(self._received, self._token)):
-            self.report = protocol.read_report(body)
+        if expected and (code := protocol.read_status(self._received, self._token)) is not None:
+            self._state = protocol.read_state(self._behind_text()) or self._state
+            self.report = Report(code, self._state)
             data = self._up_to_mark(data)
             self._idle = True
         return data
 
+    def _behind_text(self) -> bytes:
+        return os.pread(self._text, os.fstat(self._text).st_size, self._text_size)
+
     def _up_to_mark(self, data: bytes) -> bytes:
         """The output up to the end of the command. What daemons write after it belongs to the next one."""
-        mark = protocol.end_mark(self._token)
+        mark = self._end_mark
         data, self._held = data + self._held, b""
         deadline = time.monotonic() + SETTLE_S
         while mark not in data and not self.terminal.hung_up and (left := deadline - time.monotonic()) > 0:
@@ -269,11 +281,11 @@ class Bash(Watched):
             begin = data.find(self._exit_mark)
             if begin < 0 and not self.dead:
                 begin = data.rfind(b"\33", -len(self._exit_mark))
-                if begin >= 0 and not self._exit_mark.startswith(data[begin:]):
-                    begin = -1
-                if begin >= 0:
-                    self._held = data[begin:]
+                tail = data[begin:]
+                if begin >= 0 and any(mark.startswith(tail) and mark != tail for mark in (self._exit_mark, self._end_mark)):
+                    self._held = tail
                     return data[:begin]
+                begin = -1
             if begin >= 0:
                 self._last_words, data = data[begin:], data[:begin]
         if self._last_words and (end := self._last_words.find(b"\7")) >= 0 and not self.dead:
@@ -285,7 +297,7 @@ class Bash(Watched):
         """What is known of a shell that died: its own last words, else its exit status and the state before."""
         code = self._exit_code()
         words = self._last_words.removeprefix(self._exit_mark).rpartition(b"\7")[0].replace(b"\r\n", b"\n")
-        if (report := protocol.read_report(words)) is not None:
+        if (report := protocol.read_last_words(words)) is not None:
             return report if code is None else Report(code, report.state)
         return Report(255 if code is None else code, before)
 

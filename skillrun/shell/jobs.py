@@ -77,7 +77,7 @@ class Jobs:
                     return
                 if data := job.shell.read():
                     job.transcript.feed(data)
-                    job.transcript.digest()
+                    job.transcript.save()
                 if job.shell.report is not None or job.shell.dead:
                     code = job.shell.report.exit_code if job.shell.report else None
                     self._end(job, code if code is not None else 255)

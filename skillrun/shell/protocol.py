@@ -24,13 +24,14 @@ for __text in "$__text"; do builtin eval "$__text" @TTY>&- @GO<&- @TEXT<&- @REPO
 { __status=$?; POSIXLY_CORRECT=; unset -f builtin; builtin trap - DEBUG ERR; builtin set -m +aeEfnuvxT +o posix; } 2>/dev/null
 exec 0<&@TTY 1>&@TTY 2>&@TTY
 builtin read -r -n 16 -u @GO __text || builtin exit "$__status"
-{ builtin printf '%s\0%s\n' "$__text" "$__status"; builtin pwd; builtin umask; builtin export -p
-builtin printf '\0%s\n' "$__text"; } >&@REPORT
+{ builtin pwd; builtin umask; builtin export -p; } >&@TEXT
+builtin printf '%s %s\n' "$__text" "$__status" >&@REPORT
 builtin printf '\33]7;%s\7' "$__text" >&@TTY
 builtin unset __text __status
 done"""
 # POSIX mode, for a moment, finds `unset` before any function: `builtin` itself may have become one.
 # The for loop of one round makes a stray `break` or `continue` end the command and not the driver.
+# The state goes behind the command's text, into a file: bash writes it line by line, and on a pipe each would wake us.
 # The escape sequence at the end marks the place in the output up to which the command wrote.
 
 
@@ -114,17 +115,23 @@ def read_exports(text: str) -> Mapping[str, str]:
     return exports
 
 
-def read_report(body: bytes) -> Report | None:
-    """A report from `status, directory, umask, exports` a line each; None when it is not one."""
-    lines = body.decode("utf-8", "surrogateescape").split("\n", 3)
-    if len(lines) < 4 or not lines[0].isdigit():
-        return None
-    return Report(int(lines[0]), State(lines[1], read_exports(lines[3]), lines[2]))
+_STATE = re.compile(r"(.*?)\n([0-7]{3,4})\n((?:declare |export |\Z).*)", re.DOTALL)
 
 
-def find_report(received: bytes, token: str) -> bytes | None:
-    """The body of the report with this token, when it is complete."""
-    start, end = token.encode() + b"\0", b"\0" + token.encode() + b"\n"
-    if (begin := received.find(start)) < 0 or (stop := received.find(end, begin)) < 0:
-        return None
-    return received[begin + len(start) : stop]
+def read_state(text: bytes) -> State | None:
+    """A state from what `pwd`, `umask` and `export -p` print; None when it is not one."""
+    match = _STATE.fullmatch(text.decode("utf-8", "surrogateescape"))
+    return State(match[1], read_exports(match[3]), match[2]) if match else None
+
+
+def read_last_words(words: bytes) -> Report | None:
+    """The report of a shell that ended: its exit code, and on the next lines its state; None when it is not one."""
+    code, _, state = words.partition(b"\n")
+    return Report(int(code), found) if code.isdigit() and (found := read_state(state)) else None
+
+
+def read_status(received: bytes, token: str) -> int | None:
+    """The exit code in the report with this token, when it is complete."""
+    _, found, rest = received.partition(token.encode() + b" ")
+    status, ended, _ = rest.partition(b"\n")
+    return int(status) if found and ended and status.isdigit() else None

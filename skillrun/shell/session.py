@@ -35,7 +35,6 @@ SIZE = (40, 120)
 START_S = 15.0
 """How long a shell may take to start and to come back to where the last one was."""
 
-
 ROUNDS = 5
 """How often one looks again for programs that were started while others were being ended."""
 
@@ -273,6 +272,7 @@ class Session:
         while True:
             if (yield from self._pump(running, running.next_look() - time.monotonic())):
                 return (yield from self._finish(running, State.EXITED))
+            running.transcript.save()
             if self.limits.command_s is not None and time.monotonic() - running.began > self.limits.command_s:
                 return (yield from self._end(running, State.TIMEOUT))
             if (look := running.look()) is not None:
@@ -386,7 +386,7 @@ class Session:
             state,
             output=output,
             output_bytes=transcript.total,
-            output_file=str(transcript.path) if transcript.total else "",
+            output_file=str(transcript.path) if transcript.on_disk else "",
             duration_s=round(time.monotonic() - running.began, 4),
             cwd=self.vault.mask(self.cwd),
             note="; ".join(note for note in notes if note),

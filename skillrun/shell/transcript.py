@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from skillrun.secrets import Vault
-from skillrun.shell.lines import Lines, strip, unfinished
+from skillrun.shell.lines import Lines, is_plain, strip, unfinished
 from skillrun.shell.screen import Screen
 
 SHOWN_AT_ONCE = 16_384
@@ -18,13 +18,19 @@ _UNSEEN = 4 * SHOWN_AT_ONCE
 HEAD, TAIL = 6_000, 10_000
 """Characters of output that a model reads, from the beginning and from the end."""
 
+SMALL = 4_096
+"""Bytes of plain output that need no file of their own: they are whole in the command's result."""
 
-BATCH = 256 * 1024
-"""Bytes that are read before they are looked at, unless somebody wants to know: looking costs the same for few and many."""
+PIECE, BATCH = 32 * 1024, 256 * 1024
+"""Bytes that are masked and written down together, and characters that are carried out together, unless somebody asks.
+
+Pieces are small, so that a program never stands still meanwhile: the kernel holds 64 KB for it. Carrying out costs the
+same for few and many.
+"""
 
 
 class Transcript:
-    """The output of one command. `path` is created with the first byte."""
+    """The output of one command. `path` is created once there is more than a result holds, or the command takes a while."""
 
     def __init__(self, path: Path, vault: Vault, size: tuple[int, int], head: int = HEAD, tail: int = TAIL) -> None:
         self.path = path
@@ -32,11 +38,14 @@ class Transcript:
         self._masker = vault.masker()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._file = -1
+        self._small = b""
         self._lines = Lines(head, tail)
         self.screen = Screen(size)
         self._unseen = ""
         self._unread: list[bytes] = []
         self._unread_size = 0
+        self._undone: list[str] = []
+        self._undone_size = 0
         self.total = 0
         self.lost = ""
         """Why the file is not whole, as a sentence; empty while it is."""
@@ -58,33 +67,60 @@ class Transcript:
         self.total += len(data)
         self._unread.append(data)
         self._unread_size += len(data)
-        if self._unread_size >= BATCH:
-            self.digest()
+        if self._unread_size >= PIECE:
+            self._write_down()
+            if self._undone_size >= BATCH:
+                self._carry_out()
 
     def digest(self) -> None:
         """Mask, write down and carry out what was taken in."""
-        if self._unread:
-            data = b"".join(self._unread)
-            self._unread, self._unread_size = [], 0
-            self._take(self._masker.feed(data))
+        self._write_down()
+        self._carry_out()
 
     def settle(self) -> None:
         """Let go what was kept back as the possible beginning of a secret: nothing follows for now."""
-        self.digest()
-        self._take(self._masker.flush())
+        self._write_down()
+        self._keep(self._masker.flush())
+        self._carry_out()
         self._lines.settle()
 
-    def _take(self, data: bytes) -> None:
-        if not data:
-            return
-        if not self.lost:
-            self._write(data)
-        text = self._decoder.decode(data)
-        self._lines.feed(text)
-        self.screen.feed(text)
-        self._unseen = (self._unseen + text[-_UNSEEN:])[-_UNSEEN:]
+    @property
+    def on_disk(self) -> bool:
+        """Has it a file of its own?"""
+        return self._file >= 0
 
-    def _write(self, data: bytes) -> None:
+    def save(self) -> None:
+        """What has come is on disk from now on, however little it is: a command that takes long may outlive skillrun."""
+        self.digest()
+        self._write()
+
+    def _write_down(self) -> None:
+        if self._unread:
+            data = b"".join(self._unread)
+            self._unread, self._unread_size = [], 0
+            self._keep(self._masker.feed(data))
+
+    def _keep(self, masked: bytes) -> None:
+        if masked:
+            text = self._decoder.decode(masked)
+            self._small += masked
+            if self._file >= 0 or len(self._small) > SMALL or not _is_shown_whole(text):
+                self._write()
+            self._undone.append(text)
+            self._undone_size += len(text)
+
+    def _carry_out(self) -> None:
+        if self._undone:
+            text = "".join(self._undone)
+            self._undone, self._undone_size = [], 0
+            self._lines.feed(text)
+            self.screen.feed(text)
+            self._unseen = (self._unseen + text[-_UNSEEN:])[-_UNSEEN:]
+
+    def _write(self) -> None:
+        data, self._small = self._small, b""
+        if not data or self.lost:
+            return
         # A full disk is a pity, and no reason to end a command that gets on.
         try:
             if self._file < 0:
@@ -122,6 +158,7 @@ class Transcript:
         head, left_out, tail = self._lines.parts()
         self._lines.clear()
         if left_out:
+            self._write()
             where = self.lost or f"the whole output is in {self.path}"
             tail = f"\n[... {left_out:,} characters left out; {where} ...]\n{tail}"
         return self._vault.mask((head + tail).rstrip("\n")), bool(left_out)
@@ -138,3 +175,8 @@ class Transcript:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _is_shown_whole(text: str) -> bool:
+    """Does a model read just these characters?"""
+    return is_plain(text) and text.count("\r") == text.count("\r\n") and "\ufffd" not in text
