@@ -86,6 +86,8 @@ def unpack(command: str) -> FetchedScript | None:
 
     Only commands that consist of nothing but this are taken apart, and only when every word of them is literal.
     """
+    if not any(sign in command for sign in "|(`"):
+        return None
     script = parse(command)
     if script.error or len(script.body.items) != 1 or script.body.background:
         return None
