@@ -29,22 +29,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from skillrun.cli.nobody import Nobody  # noqa: E402
-from skillrun.events import Event, Result, ToolCall  # noqa: E402
+from skillrun.events import ToolCall  # noqa: E402
 from skillrun.executor import Executor  # noqa: E402
 from skillrun.journal import Journal, RunFolder  # noqa: E402
 from skillrun.policy.judge import Judge  # noqa: E402
-from skillrun.ports import Command, Place  # noqa: E402
+from skillrun.ports import Command, Place, result_of  # noqa: E402
 from skillrun.skill import Skill  # noqa: E402
 from skillrun.targets.local import LocalTarget  # noqa: E402
-
-
-def run(target: LocalTarget, text: str, sink: Callable[[Event], None] = lambda event: None) -> Result:
-    stream = target.run(Command(text, id="b"))
-    while True:
-        try:
-            sink(next(stream))
-        except StopIteration as end:
-            return end.value
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -106,7 +97,7 @@ def per_command(target: LocalTarget, rounds: int, folder: Path) -> None:
     new, floor_name = "a new bash -c", "bash on a pipe, kept"
     ways: dict[str, Callable[[], object]] = {
         floor_name: bare_bash(),
-        "skillrun session": lambda: run(target, "echo hi"),
+        "skillrun session": lambda: result_of(target.run(Command("echo hi"))),
         "  + policy, synced journal": whole_path(target, folder),
         new: lambda: subprocess.run(["bash", "-c", "echo hi"], capture_output=True, check=True),
     }
@@ -155,7 +146,7 @@ def throughput(target: LocalTarget, megabytes: int) -> None:
         ways: dict[str, Callable[[], object]] = {
             "cat | read (pipe)": lambda: subprocess.run(["cat", file.name], stdout=subprocess.PIPE, check=True),
             "cat on a bare terminal": lambda: bare_terminal(file.name),
-            "skillrun session": lambda: run(target, f"cat {file.name}"),
+            "skillrun session": lambda: result_of(target.run(Command(f"cat {file.name}"))),
         }
         if (expect := pexpect_shell()) is not None:
             small = f"head -c 2000000 {file.name}"
@@ -183,9 +174,11 @@ def memory(megabytes: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         target = LocalTarget(Path(folder))
         target.vault.add("TOKEN", "not-in-the-output")
-        run(target, "echo warm; sleep 0.5")
+        result_of(target.run(Command("echo warm; sleep 0.5")))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        result = run(target, f"yes 'a line of a very long build log, sixty-four bytes with its end' | head -c {megabytes}M")
+        result = result_of(
+            target.run(Command(f"yes 'a line of a very long build log, sixty-four bytes with its end' | head -c {megabytes}M"))
+        )
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         target.close()
         print(f"memory for {result.output_bytes / 1e6:.0f} MB of output: {(after - before) / 1024:+.1f} MB")

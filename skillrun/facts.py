@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from skillrun.events import Result
-from skillrun.ports import Command, Target
+from skillrun.ports import Command, Target, result_of
 
 MARK = "==fact== "
 """Starts the line that names the probe whose output follows."""
@@ -65,7 +65,7 @@ def gather(target: Target, versions: Iterable[str] = (), hosts: Iterable[str] = 
     `versions` names programs to ask for their version, `hosts` names hosts (`name` or `name:port`) to
     try to reach; both cost time and are left out unless asked for. Never raises for what a machine lacks.
     """
-    result = _drain(target, Command(f"(\n{_script(versions, hosts)}\n)", id="facts", quiet_s=30))
+    result = result_of(target.run(Command(f"(\n{_script(versions, hosts)}\n)", id="facts", quiet_s=30)))
     facts = understand(split(_whole(result)))
     if target.name == "local":
         _measure(facts)
@@ -154,16 +154,6 @@ def start_files(shell: str, home: str, present: Iterable[str]) -> Facts:
 def can_be_root(facts: Mapping[str, Any]) -> bool:
     """True when commands can run as root without a person: root already, or sudo that asks nothing."""
     return bool(facts.get("user", {}).get("root") or facts.get("sudo", {}).get("passwordless"))
-
-
-def _drain(target: Target, command: Command) -> Result:
-    stream = target.run(command)
-    while True:
-        try:
-            next(stream)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
 
 
 def _whole(result: Result) -> str:

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from skillrun.events import Result
-from skillrun.ports import Command, Target
+from skillrun.ports import Command, Target, result_of
 from skillrun.view.layers import write_durably
 from skillrun.view.packages import dpkg_versions
 
@@ -76,23 +75,13 @@ def _look(target: Target) -> str:
         listed = subprocess.run(argv, env=env, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing, check=False)
         return listed.stdout.decode("utf-8", "surrogateescape")
     # by way of a file: a command's own output may be shortened
-    result = _run(target, f'(\n{look}\nf=$(mktemp) && {{ list >"$f" 2>/dev/null; printf %s "$f"; }}\n)')
+    result = result_of(target.run(Command(f'(\n{look}\nf=$(mktemp) && {{ list >"$f" 2>/dev/null; printf %s "$f"; }}\n)')))
     path = result.output.strip().splitlines()[-1] if result.ok and result.output.strip() else ""
     if not path.startswith("/"):
         return ""
     text = (_get(target, path, 64 << 20) or b"").decode("utf-8", "surrogateescape")
-    _run(target, f"rm -f '{path}'")
+    result_of(target.run(Command(f"rm -f '{path}'")))
     return text
-
-
-def _run(target: Target, text: str) -> Result:
-    stream = target.run(Command(text))
-    while True:
-        try:
-            next(stream)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
 
 
 def _get(target: Target, path: str, limit: int) -> bytes | None:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from skillrun.events import Result, State
-from skillrun.ports import Command, Stream, Target
+from skillrun.events import State
+from skillrun.ports import Command, Target, result_of
 
 MAX_PATHS = 16
 """Paths in one question; more are not asked about."""
@@ -138,17 +138,8 @@ class Looks:
             return ""
         text = "\n".join(["(", "set +efu; unset IFS; export LC_ALL=C", *lines, ") 2>/dev/null </dev/null"])
         target: Target = getattr(self.target, "underneath", self.target)
-        result = _drained(target.run(Command(text, id=f"look-{next(_NUMBERS)}", quiet_s=10)))
+        result = result_of(target.run(Command(text, id=f"look-{next(_NUMBERS)}", quiet_s=10)))
         if result.state in (State.WAITING, State.QUIET):
-            _drained(target.interrupt())
+            result_of(target.interrupt())
             return ""
         return result.output if result.state is State.EXITED else ""
-
-
-def _drained(stream: Stream) -> Result:
-    while True:
-        try:
-            next(stream)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result

@@ -16,6 +16,17 @@ from skillrun.skill import Skill
 Stream = Generator[Event, None, Result]
 """A command at work: events while it runs, its Result in the end."""
 
+
+def result_of(stream: Stream) -> Result:
+    """The result of a command that nobody watches."""
+    while True:
+        try:
+            next(stream)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+
 Sink = Callable[[Event], None]
 """A surface. The journal is the first sink and may stop the run; the others may not."""
 

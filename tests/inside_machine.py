@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from skillrun.ports import Command
+from skillrun.ports import Command, result_of
 from skillrun.targets.preview import PreviewTarget
 from skillrun.view.deputy import Work
 from skillrun.view.dirfd import libc
@@ -82,12 +82,9 @@ def view_and_commit(user: pwd.struct_passwd, folder: Path, script: str, report: 
 def preview(folder: Path, script: str, uid: int) -> tuple[int | None, str]:
     """Run the script in a view: exit code and the end of its output."""
     target = PreviewTarget.open(folder, tier="R" if uid == 0 else "U")
-    stream = target.run(Command(script, quiet_s=300))
     try:
-        while True:
-            next(stream)
-    except StopIteration as stop:
-        return stop.value.exit_code, stop.value.output[-3000:]
+        result = result_of(target.run(Command(script, quiet_s=300)))
+        return result.exit_code, result.output[-3000:]
     finally:
         target.close()
 

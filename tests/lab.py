@@ -26,6 +26,18 @@ needs_overlay = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="needs root on Linux, to mount an overlay over a sacrificial tree"
 )
 
+on_a_machine = [
+    needs_overlay,
+    pytest.mark.root,
+    pytest.mark.overlay,
+    pytest.mark.network,
+    pytest.mark.skipif(not shutil.which("debootstrap"), reason="needs debootstrap, to build the machine once"),
+]
+"""Marks of the tests that work on a throw-away machine."""
+
+real_installs = [*on_a_machine, pytest.mark.slow, pytest.mark.timeout(900)]
+"""Marks of those that carry real installs out there."""
+
 
 def apart(work: Callable[[], object]) -> int:
     """Do something in a child with mounts of its own, which no other process can keep busy; its exit status."""

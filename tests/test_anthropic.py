@@ -402,12 +402,11 @@ def test_without_a_key_it_says_so_before_any_request(monkeypatch: pytest.MonkeyP
 RECORDED = wire(events(message([{"type": "text", "text": "Ä first look ☃."}, *INSTALL["content"]], "tool_use"), piece=48))
 
 
-class ByteServer:
-    """Sends the first `at` bytes of the recorded stream and closes, once for each connection; fast enough for every offset."""
+class Hand:
+    """A server made of one function of the connection's number and its socket; it counts connections."""
 
-    def __init__(self, cut: Callable[[int], bytes], chunked: bool = False) -> None:
-        self.cut, self.chunked = cut, chunked
-        self.count = 0
+    def __init__(self, answer: Callable[[int, socket.socket], None], context: ssl.SSLContext | None = None) -> None:
+        self.answer, self.context, self.count = answer, context, 0
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -418,31 +417,42 @@ class ByteServer:
                 peer, _ = self.socket.accept()
             except OSError:
                 return
-            with peer, peer.makefile("rb") as lines:
-                length = 0
-                for line in lines:
-                    if line.lower().startswith(b"content-length:"):
-                        length = int(line.split(b":")[1])
-                    if line in (b"\r\n", b"\n"):
-                        break
-                lines.read(length)
-                number, self.count = self.count, self.count + 1
-                data = self.cut(number)
-                # Each connection serves one request: without saying so, the client may send the next one down a closed one.
-                head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n"
-                if self.chunked:
-                    # The size is of the whole stream, so a cut one ends inside its chunk, as behind a proxy that dies.
-                    end = b"\r\n0\r\n\r\n" if len(data) == len(RECORDED) else b""
-                    peer.sendall(head + b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(RECORDED) + data + end)
-                else:
-                    peer.sendall(head + b"\r\n" + data)
+            self.count += 1
+            threading.Thread(target=self._one, args=(self.count, peer), daemon=True).start()
+
+    def _one(self, number: int, peer: socket.socket) -> None:
+        with peer, contextlib.suppress(OSError):
+            peer.settimeout(20)
+            if self.context:
+                peer = self.context.wrap_socket(peer, server_side=True)
+            with peer.makefile("rb") as lines:
+                head = list(itertools.takewhile(bytes.strip, lines))
+                lines.read(next((int(line.split(b":")[1]) for line in head if line.lower().startswith(b"content-length:")), 0))
+            self.answer(number, peer)
+
+
+def cut_short(cut: Callable[[int], bytes], chunked: bool) -> Hand:
+    """A server that sends so much of the recorded stream and closes, once for each connection."""
+
+    def answer(number: int, peer: socket.socket) -> None:
+        data = cut(number - 1)
+        # Each connection serves one request: without saying so, the client may send the next one down a closed one.
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n"
+        if chunked:
+            # The size is of the whole stream, so a cut one ends inside its chunk, as behind a proxy that dies.
+            end = b"\r\n0\r\n\r\n" if len(data) == len(RECORDED) else b""
+            peer.sendall(head + b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(RECORDED) + data + end)
+        else:
+            peer.sendall(head + b"\r\n" + data)
+
+    return Hand(answer)
 
 
 @pytest.mark.parametrize(("chunked", "step"), [(False, 1), (True, 5)])
 def test_no_cut_anywhere_ever_yields_a_call(chunked: bool, step: int) -> None:
     """For every byte at which the recorded stream can be cut: the cut attempt gives no call, the whole one gives it once."""
     offsets = range(0, len(RECORDED), step)
-    server = ByteServer(lambda count: RECORDED if count % 2 else RECORDED[: offsets[count // 2]], chunked)
+    server = cut_short(lambda count: RECORDED if count % 2 else RECORDED[: offsets[count // 2]], chunked)
     model = AnthropicModel("test", Credentials("t", KEY), server.url, None, lambda _: None)
     try:
         for offset in offsets:
@@ -472,35 +482,6 @@ def test_an_error_after_any_event_yields_nothing() -> None:
             done = talk(server.url)
             assert done.reply is not None
             assert (done.reply.calls, done.reply.text, len(done.notes)) == ((), "again", 1)
-
-
-class Hand:
-    """A server made of one function of the connection's number and its socket; it counts connections."""
-
-    def __init__(self, answer: Callable[[int, socket.socket], None], context: ssl.SSLContext | None = None) -> None:
-        self.answer, self.context, self.count = answer, context, 0
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                peer, _ = self.socket.accept()
-            except OSError:
-                return
-            self.count += 1
-            threading.Thread(target=self._one, args=(self.count, peer), daemon=True).start()
-
-    def _one(self, number: int, peer: socket.socket) -> None:
-        with peer, contextlib.suppress(OSError):
-            peer.settimeout(20)
-            if self.context:
-                peer = self.context.wrap_socket(peer, server_side=True)
-            data = b""
-            while b"\r\n\r\n" not in data:
-                data += peer.recv(65536)
-            self.answer(number, peer)
 
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

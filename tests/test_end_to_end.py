@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import pytest
 
 from skillrun.sandbox.base import layer, layers_of
 from skillrun.sandbox.machine import Machine
-from tests.lab import Manifest, manifest
+from tests.lab import Manifest, manifest, real_installs
 
 ROOT = Path(__file__).parents[1]
 CASES = Path(__file__).parent / "cases/end_to_end"
@@ -43,13 +42,7 @@ START = (
 )
 
 pytestmark = [
-    pytest.mark.root,
-    pytest.mark.overlay,
-    pytest.mark.network,
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(os.geteuid() != 0, reason="making a machine needs root"),
-    pytest.mark.skipif(not shutil.which("debootstrap"), reason="making a machine needs debootstrap"),
+    *real_installs,
     pytest.mark.skipif(not shutil.which("slirp4netns"), reason="a machine's network needs slirp4netns"),
 ]
 same_python = pytest.mark.skipif(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from skillrun.facts import can_be_root, gather, here, split, start_files, understand
+from skillrun.ports import Command, result_of
 from tests.bash_target import BashTarget
 
 
@@ -37,10 +38,7 @@ def test_gathering_leaves_the_shell_as_it_was(target: BashTarget) -> None:
     picture = "pwd; set | grep -vE '^(_|BASH_|LINENO|PIPESTATUS|FUNCNAME|RANDOM|SRANDOM|EPOCH)'; ls /proc/$$/fd"
 
     def state() -> str:
-        from skillrun.facts import _drain
-        from skillrun.ports import Command
-
-        return _drain(target, Command(picture)).output
+        return result_of(target.run(Command(picture))).output
 
     before = state()
     gather(target, versions=("bash",), hosts=("127.0.0.1:9",))
@@ -131,10 +129,7 @@ def test_bash_agrees_on_what_it_reads(tmp_path: Path) -> None:
             (home / name).write_text(f"echo READ {name}\n")
         machine = BashTarget(env={**os.environ, "HOME": str(home)})
         try:
-            from skillrun.facts import _drain
-            from skillrun.ports import Command
-
-            output = _drain(machine, Command("true", login=True)).output
+            output = result_of(machine.run(Command("true", login=True))).output
         finally:
             machine.close()
         read = [line.split()[1] for line in output.splitlines() if line.startswith("READ")]

@@ -14,7 +14,7 @@ import pytest
 from skillrun import cli
 from skillrun.cli.pickup import pick_up
 from skillrun.events import Event, Finished, Reply, Result, State, ToolCall, Turn
-from skillrun.ports import Command, Place
+from skillrun.ports import Command, Place, result_of
 from skillrun.secrets import Vault
 from skillrun.targets.local import LocalTarget
 from tests.messages_server import MessagesServer, call, message
@@ -38,12 +38,7 @@ def after(cwd: object = "", exports: Mapping[str, str | None] | None = None, **m
 
 def said(target: LocalTarget, command: str) -> str:
     """What a command prints in the target's shell."""
-    stream = target.run(Command(command))
-    while True:
-        try:
-            next(stream)
-        except StopIteration as stop:
-            return "\n".join(str(stop.value.output).split("\n")).strip()
+    return result_of(target.run(Command(command))).output.strip()
 
 
 def test_directory_and_variables_come_back(target: LocalTarget, tmp_path: Path) -> None:

@@ -16,19 +16,11 @@ import pytest
 
 from skillrun.sandbox.base import layers_of
 from skillrun.view import namespaces as ns
-from tests.lab import apart, needs_overlay
+from tests.lab import apart, real_installs
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = [
-    needs_overlay,
-    pytest.mark.root,
-    pytest.mark.overlay,
-    pytest.mark.network,
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(not shutil.which("debootstrap"), reason="needs debootstrap, to build the machine once"),
-]
+pytestmark = real_installs
 
 ENTER = """
 set -e

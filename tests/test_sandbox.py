@@ -22,7 +22,7 @@ import pytest
 
 from skillrun.cli import trials
 from skillrun.events import State
-from skillrun.ports import Command
+from skillrun.ports import Command, result_of
 from skillrun.sandbox import folders, matrix, recipes, registries, trial
 from skillrun.sandbox.base import layers_of
 from skillrun.sandbox.machine import Machine, account_in
@@ -31,7 +31,6 @@ from skillrun.targets.machine import MachineTarget
 from skillrun.view import view
 from skillrun.view.machine_view import CAPABILITIES
 from skillrun.view.probe import probe
-from tests.contracts.target import result_of
 
 pytestmark = pytest.mark.timeout(900)  # whichever test comes first builds the base, on a busy machine in minutes
 CLASSES = {"package-database", "python", "node", "native", "rights", "network", "services", "documentation", "resources"}

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skillrun.events import Result, State
-from skillrun.ports import Command
+from skillrun.ports import Command, result_of
 from skillrun.secrets import UnknownSecret, Vault, clean_environment, looks_secret, stored
 from skillrun.shell.handles import MisplacedSecret, resolve
 from skillrun.targets.local import LocalTarget
-from tests.contracts.target import played, result_of
+from tests.contracts.target import played
 
 VALUE = "hunter2/correct horse+battery"
 

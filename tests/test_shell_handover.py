@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from skillrun.events import Result, State
-from skillrun.ports import Command
+from skillrun.ports import Command, result_of
 from skillrun.shell.launch import set_size
 from skillrun.targets.local import LocalTarget
-from tests.contracts.target import played, result_of
+from tests.contracts.target import played
 
 
 class Person:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from skillrun.events import Result, State
-from skillrun.ports import Command
+from skillrun.ports import Command, result_of
 from skillrun.shell import protocol, tree
 from skillrun.shell.bash import Bash
 from skillrun.shell.environment import command_environment, login_environment, prompt_proof
@@ -21,7 +21,6 @@ from skillrun.shell.launch import launch_local
 from skillrun.shell.protocol import read_exports, read_state, read_status
 from skillrun.shell.session import Limits
 from skillrun.targets.local import LocalTarget
-from tests.contracts.target import result_of
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from skillrun.events import Result, State
+from skillrun.events import State
 from skillrun.policy.judge import Judge
-from skillrun.ports import Command, Place, Stream
+from skillrun.ports import Command, Place, result_of
 from skillrun.targets.local import LocalTarget
 from skillrun.targets.simulated import SimulatedTarget, rehearsal
 
@@ -18,16 +18,6 @@ CASES = tomllib.loads((Path(__file__).parent / "cases/simulated/commands.toml").
 APT = "-s -o Dir::Log={scratch} -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache="
 DNF = "--setopt=cachedir={scratch} --setopt=logdir={scratch} --setopt=persistdir={scratch}"
 """What keeps a rehearsal from writing caches and logs."""
-
-
-def drain(stream: Stream) -> Result:
-    """The result of a stream."""
-    while True:
-        try:
-            next(stream)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
 
 
 def manifest(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -60,7 +50,7 @@ def test_only_what_is_harmless_runs(case: dict[str, Any], target: SimulatedTarge
     if shutil.which(case.get("needs", "sh")) is None:
         pytest.skip(f"{case['needs']} is not on this machine")
     before = manifest(here)
-    result = drain(target.run(Command(case["command"].format(dir=here))))
+    result = result_of(target.run(Command(case["command"].format(dir=here))))
     assert result.fidelity == case["fidelity"], result
     assert case.get("says", "").format(dir=here) in result.output
     assert case.get("ran", "") in result.note
@@ -71,19 +61,19 @@ def test_only_what_is_harmless_runs(case: dict[str, Any], target: SimulatedTarge
 
 def test_a_check_that_did_not_run_has_not_passed(target: SimulatedTarget) -> None:
     """A check is never taken for passed because it was listed; one that only reads is really run."""
-    listed = drain(target.run(Command("my-own-tool --self-test", login=True)))
+    listed = result_of(target.run(Command("my-own-tool --self-test", login=True)))
     assert listed.state is State.ERROR
     assert not listed.ok
     assert "not tried" in listed.output
-    assert drain(target.run(Command("test -d /", login=True))).ok
+    assert result_of(target.run(Command("test -d /", login=True))).ok
 
 
 def test_a_rehearsal_that_really_fails_fails(target: SimulatedTarget, here: Path) -> None:
     """As long as nothing before it was left out, a failure is a failure; afterwards it may be a consequence."""
-    result = drain(target.run(Command(f"cat {here}/absent")))
+    result = result_of(target.run(Command(f"cat {here}/absent")))
     assert (result.exit_code, result.note) == (1, "")
-    drain(target.run(Command(f"mkdir {here}/absent")))
-    result = drain(target.run(Command(f"cat {here}/absent")))
+    result_of(target.run(Command(f"mkdir {here}/absent")))
+    result = result_of(target.run(Command(f"cat {here}/absent")))
     assert result.exit_code == 1
     assert "only listed" in result.note
 
@@ -98,9 +88,9 @@ def test_files_are_remembered_and_not_written(target: SimulatedTarget, here: Pat
 
 def test_the_shell_keeps_its_directory(target: SimulatedTarget, here: Path) -> None:
     """Harmless parts really happen in the one shell, so relative paths mean what they would."""
-    drain(target.run(Command(f"cd {here}")))
-    assert drain(target.run(Command("cat kept"))).output.strip() == "as it was"
-    assert drain(target.run(Command("rm kept"))).fidelity == "would-run"
+    result_of(target.run(Command(f"cd {here}")))
+    assert result_of(target.run(Command("cat kept"))).output.strip() == "as it was"
+    assert result_of(target.run(Command("rm kept"))).fidelity == "would-run"
     assert (here / "kept").exists()
 
 

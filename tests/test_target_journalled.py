@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.ports import Command
+from skillrun.ports import Command, result_of
 from skillrun.targets.journalled import JournalledTarget
 from skillrun.view import notify
 from skillrun.view.preimages import put_back
-from tests.contracts.target import TargetContract, result_of
+from tests.contracts.target import TargetContract
 
 pytestmark = pytest.mark.skipif(bool(notify.try_notifications()), reason=notify.try_notifications() or "-")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.ports import Command
+from skillrun.ports import Command, result_of
 from skillrun.targets.preview import PreviewTarget
 from skillrun.view.probe import probe
-from tests.contracts.target import TargetContract, result_of
+from tests.contracts.target import TargetContract
 
 pytestmark = [
     pytest.mark.root,

@@ -11,9 +11,9 @@ import pytest
 
 from skillrun import inventory
 from skillrun.cli import main
-from skillrun.events import Changed, Result, RunEnded, RunStarted
+from skillrun.events import Changed, RunEnded, RunStarted
 from skillrun.journal import Journal, RunFolder, all_runs, new_run, read_events
-from skillrun.ports import Command, Stream
+from skillrun.ports import Command, result_of
 from skillrun.targets.local import LocalTarget
 from skillrun.undo import prune, recorded, removal
 from skillrun.view.changes import scan
@@ -32,16 +32,6 @@ def undo(capsys: Captured, *words: str) -> tuple[int, dict[str, object]]:
     """Run `skillrun undo --json`: exit code and what it printed."""
     code = main(["undo", "--json", *words])
     return code, json.loads(capsys.readouterr().out.strip().splitlines()[-1])
-
-
-def pull(stream: Stream) -> Result:
-    """Let a command end."""
-    while True:
-        try:
-            next(stream)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
 
 
 def started(skill: str = "thing") -> RunFolder:
@@ -195,7 +185,7 @@ def live(home: Path, tmp_path: Path, script: str) -> RunFolder:
     target = LocalTarget(tmp_path / "outputs", cwd=str(home))
     try:
         inventory.save(run.changes, inventory.BEFORE, inventory.record_inventory(target))
-        assert pull(target.run(Command(script))).ok
+        assert result_of(target.run(Command(script))).ok
         inventory.save(run.changes, inventory.AFTER, inventory.record_inventory(target))
     finally:
         target.close()

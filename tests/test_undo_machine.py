@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-
-import pytest
-
 from skillrun.sandbox.machine import Machine
 from tests.boxed import box, said
-from tests.lab import needs_overlay
+from tests.lab import real_installs
 
-pytestmark = [
-    needs_overlay,
-    pytest.mark.root,
-    pytest.mark.overlay,
-    pytest.mark.network,
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(not shutil.which("debootstrap"), reason="needs debootstrap, to build the machine once"),
-]
+pytestmark = real_installs
 
 ANSWER = "--model builtin --approve all --no-input </dev/null; echo code $?"
 

@@ -6,22 +6,15 @@ It is laid in parts then, and says what is different.
 from __future__ import annotations
 
 import json
-import shutil
 from typing import Any
 
 import pytest
 
 from tests.boxed import CODE, box, read, said
-from tests.lab import needs_overlay
+from tests.lab import on_a_machine
 from tests.test_preview_end_to_end import VARIES, differences
 
-pytestmark = [
-    needs_overlay,
-    pytest.mark.root,
-    pytest.mark.overlay,
-    pytest.mark.network,
-    pytest.mark.skipif(not shutil.which("debootstrap"), reason="needs debootstrap, to build the machine once"),
-]
+pytestmark = on_a_machine
 
 KEPT = ".skillrun-0*"
 """Where skillrun keeps the other side of a commit: on the mount it was made on."""

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.ports import Command
+from skillrun.ports import Command, result_of
 from skillrun.targets.preview import PreviewTarget
 from skillrun.view.keeping import drop
 from skillrun.view.probe import probe
 from skillrun.view.table import read_mounts
-from tests.contracts.target import result_of
 from tests.viewing import manifest, root_view, run_in
 
 pytestmark = [

@@ -25,7 +25,7 @@ from rich.text import Text
 from skillrun import wording
 from skillrun.changelist import Line
 from skillrun.events import Decision, EffectKind, Result, ToolCall
-from skillrun.ports import Approval, Place, Target
+from skillrun.ports import Approval, Place, Target, result_of
 from skillrun.report import wish
 from skillrun.visible import shown
 
@@ -207,13 +207,7 @@ class TerminalPerson:
             return None
         with self.pause():
             self._console.print(Text("the command talks to you now; what you type goes to it alone", style="dim"))
-            stream = attach(self._fd)
-            while True:
-                try:
-                    next(stream)
-                except StopIteration as stop:
-                    result: Result = stop.value
-                    return result
+            return result_of(attach(self._fd))
 
     def read(self, lines: Sequence[Line]) -> None:
         """Show lines of changes in the person's pager, or a screenful at a time where there is none."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from skillrun.events import Event, Output, Result, State
-from skillrun.ports import Command, Stream, Target
+from skillrun.ports import Command, Stream, Target, result_of
 
 
 def played(stream: Stream) -> tuple[list[Event], Result]:
@@ -21,11 +21,6 @@ def played(stream: Stream) -> tuple[list[Event], Result]:
             events.append(next(stream))
         except StopIteration as end:
             return events, end.value
-
-
-def result_of(stream: Stream) -> Result:
-    """A stream to its end: the result."""
-    return played(stream)[1]
 
 
 class TargetContract:
