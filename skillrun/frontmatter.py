@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from skillrun.shelf import plain_fields
 from skillrun.skill import SkillError
 
 Value = str | list["Value"] | dict[str, "Value"]
@@ -92,6 +93,8 @@ def _looks_like_keys(lines: list[str]) -> bool:
 
 def _read(lines: list[str], path: str, first_line: int) -> tuple[dict[str, Value], dict[str, int], tuple[str, ...]]:
     """The fields, the document's line of each key, and warnings; one attempt to repair unquoted colons."""
+    if plain := plain_fields(lines):
+        return *_nested(plain, first_line), ()
     try:
         return *_load("\n".join(lines), first_line), ()
     except _Broken as broken:
@@ -101,6 +104,15 @@ def _read(lines: list[str], path: str, first_line: int) -> tuple[dict[str, Value
         with contextlib.suppress(_Broken):
             return *_load("\n".join(repaired), first_line), (_REPAIRED,)
     raise SkillError(f"front matter: {problem.message} (column {problem.column + 1})", path, first_line + problem.line)
+
+
+def _nested(plain: Mapping[str, tuple[str, int]], first_line: int) -> tuple[dict[str, Value], dict[str, int]]:
+    """Fields and lines as `_load` gives them."""
+    fields: dict[str, Value] = {name: text for name, (text, _) in plain.items() if "." not in name}
+    inner: dict[str, Value] = {name.partition(".")[2]: text for name, (text, _) in plain.items() if "." in name}
+    if inner:
+        fields["metadata"] = inner
+    return fields, {name: line + first_line for name, (_, line) in plain.items()}
 
 
 def _quote_colons(lines: list[str]) -> list[str] | None:

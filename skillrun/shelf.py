@@ -175,20 +175,27 @@ def glance(text: str) -> str | None:
     end = text.find("\n---\n", 3, GLANCE)
     if not text.startswith("---\n") or end < 0:
         return None
-    description, nested = None, False
-    seen: set[tuple[str, str]] = set()
-    for line in text[4:end].split("\n"):
+    fields = plain_fields(text[4:end].split("\n"))
+    return fields["description"][0].strip() if fields and "description" in fields else None
+
+
+def plain_fields(lines: list[str]) -> dict[str, tuple[str, int]] | None:
+    """Value and number (from 0) of the line of each key, one inside metadata as `metadata.key`, where all is plain lines.
+
+    None where YAML has to be parsed; it would give the same.
+    """
+    found: dict[str, tuple[str, int]] = {}
+    nested = False
+    for number, line in enumerate(lines):
         inner = nested and line.startswith("  ")
         key, colon, value = line[2 if inner else 0 :].partition(":")
         nested = inner or (key == "metadata" and not value)
-        full = ("metadata.", key) if inner else ("", key)
-        if not (colon and _is_key(key)) or full in seen or not ((nested and not inner) or _is_value(value)):
+        full = f"metadata.{key}" if inner else key
+        if not (colon and _is_key(key)) or full in found or not ((nested and not inner) or _is_value(value)):
             return None
-        seen.add(full)
-        if full == ("", "description"):
-            text = value.strip()
-            description = (text[1:-1] if text[0] in "\"'" else text).strip()
-    return description
+        text = value.strip()
+        found[full] = (text[1:-1] if text[:1] in ('"', "'") else text, number)
+    return found
 
 
 def _is_key(key: str) -> bool:

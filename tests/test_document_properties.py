@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skillrun.document import read_skill
-from skillrun.frontmatter import split
+from skillrun.frontmatter import _load, _nested, split
 from skillrun.hidden import hidden_in, reveal
-from skillrun.shelf import MAX_BYTES, MAX_LINES, glance
+from skillrun.shelf import MAX_BYTES, MAX_LINES, glance, plain_fields
 from skillrun.skill import SkillError
 
 MARKUP = st.sampled_from(json.loads((Path(__file__).parent / "cases" / "markup.json").read_text()))
@@ -134,3 +134,13 @@ def test_a_glance_never_differs_from_reading(text: str) -> None:
             front = split(one)
             assert (front.present, front.warnings) == (True, ())
             assert seen == front.text("description")
+
+
+@given(st.lists(LINES, max_size=6))
+@settings(max_examples=1500, deadline=None)
+def test_plain_front_matter_means_what_yaml_makes_of_it(lines: list[str]) -> None:
+    """What is read without a YAML parser gives exactly the fields and lines that the parser gives."""
+    one_each = "\n".join(lines).split("\n")
+    plain = plain_fields(one_each)
+    if plain:
+        assert _nested(plain, 2) == _load("\n".join(one_each), 2)
