@@ -132,11 +132,10 @@ def read_path(path: Path, source: str = "") -> Skill:
     document = document_in(path) if path.is_dir() else path
     if document is None:
         raise SkillError(f"no SKILL.md, install.md or other single Markdown file in {path}", str(path))
-    skill = read_skill(document, source or str(path))
     if path.is_dir() or document.name == "SKILL.md":
         folder = path if path.is_dir() else document.parent
-        skill = replace(skill, digest=digest_of(files_of(folder)))
-    return skill
+        return read_skill(document, source or str(path), lambda: digest_of(files_of(folder)))
+    return read_skill(document, source or str(path))
 
 
 def _not_found(spec: str) -> str:

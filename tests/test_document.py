@@ -1,11 +1,14 @@
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from skillrun.document import read_skill
+from skillrun.document.unread import Unread, settled
+from skillrun.frontmatter import split
 from skillrun.skill import Skill, SkillError
 
 CASES = sorted((Path(__file__).parent / "cases" / "skills").glob("*.json"))
@@ -75,3 +78,40 @@ def test_the_cases_are_there() -> None:
     folder = Path(__file__).parent / "cases" / "skills"
     assert {path.stem for path in folder.glob("*.md")} == {path.stem for path in CASES}
     assert len(CASES) >= 30
+
+
+DOCUMENTS = sorted(Path(__file__).parents[1].glob("skills/*/SKILL.md"))
+MORE = """---
+name: x
+metadata:
+  skillrun-verify: x --version
+---
+# X
+```bash
+{}
+```
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [*(path.read_text() for path in DOCUMENTS), *map(MORE.format, ("x <YOUR_API_KEY>", "x <PORT>"))]
+)
+def test_what_is_known_before_the_body_is_read_stays_so(text: str) -> None:
+    """Fields given from the front matter alone are those that reading everything gives, secrets of the body among them."""
+    skill = read_skill(text)
+    assert isinstance(skill, Unread)
+    known = dict(settled(split(text)))
+    assert {name: getattr(skill, name) for name in known} == known
+    secrets = skill.secrets
+    assert skill.steps  # the body is read
+    assert {name: getattr(skill, name) for name in known} == known
+    assert skill.secrets == secrets
+    assert [secret.name for secret in secrets] == (["API_KEY"] if "YOUR_API_KEY" in text else [])
+
+
+def test_a_skill_with_other_words_is_still_whole() -> None:
+    """`replace` keeps every field, whether it was read before or not; what is no field is no attribute."""
+    skill = read_skill(MORE.format("make install"))
+    other = replace(skill, source="elsewhere")
+    assert (other.source, other.steps, other.checks) == ("elsewhere", skill.steps, skill.checks)
+    assert not hasattr(skill, "nothing")

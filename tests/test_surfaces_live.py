@@ -7,7 +7,7 @@ import sys, time
 from skillrun.events import *
 from skillrun.cli.screen import open_screen
 from tests.runs import good, hostile, refused, started, call
-screen = open_screen(sys.stderr, 2)
+screen = open_screen(sys.stderr, lambda: 2)
 """
 
 

@@ -15,7 +15,7 @@ from tests.runs import good, hostile, refused, started
 def lines_of(events: list[Event], **options: object) -> list[str]:
     """What the plain surface writes for a run."""
     stream = io.StringIO()
-    surface = Plain(stream, 2, **options)  # type: ignore[arg-type]
+    surface = Plain(stream, lambda: 2, **options)  # type: ignore[arg-type]
     for event in events:
         surface(event)
     surface.close()

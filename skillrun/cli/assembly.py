@@ -56,6 +56,8 @@ class Run:
     folder: RunFolder
     vault: Vault
     person: TerminalPerson | Nobody
+    replays: bool = False
+    """A plan decides, whose steps are not counted by the skill's."""
 
     @property
     def approve(self) -> str:
@@ -144,7 +146,7 @@ def _begin(verb: str, skill: Skill, options: Options, earlier: tuple[RunFolder, 
 
 def _check_inputs(skill: Skill, options: Options) -> None:
     """Raises Problem for a value nothing asks for: a name typed wrong would be ignored in silence."""
-    known = [value.name for value in skill.inputs]
+    known = [value.name for value in skill.inputs] if options.inputs else []
     for name in options.inputs:
         if name not in known:
             hint = f"its inputs: {', '.join(known)}" if known else "it has no inputs; leave --set out"
@@ -204,6 +206,7 @@ def drive(
 
     facts = _facts(run, target)
     model = speaker(run.options, run.verb, run.skill.digest, facts)
+    run.replays = model.name.startswith("plan:")
     place = _place(facts, target)
     picked = pick_up(target, earlier, read_stamped(run.folder.journal)[-1][0] if earlier else "")
     place = picked.at(place)
@@ -258,19 +261,19 @@ def _started(run: Run, model: Model, target: Target, facts: Mapping[str, Any]) -
         mode="dry-run" if run.options.dry_run else "preview" if run.options.preview else "live",
         tier=target.tier,
         approve=run.approve,
-        facts=_recorded(facts, run.verb, model),
+        facts=_recorded(facts, run),
         inputs=dict(run.options.inputs),
         skillrun=__version__,
     )
 
 
-def _recorded(facts: Mapping[str, Any], verb: str, model: Model) -> Mapping[str, Any]:
+def _recorded(facts: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
     """The facts as the journal has them: all that is known to whoever decides, which for a plan and for checks is little."""
     from skillrun.essentials import OnDemand
 
     if not isinstance(facts, OnDemand):
         return facts
-    return facts.known if verb == "verify" or model.name.startswith("plan:") else facts.whole
+    return facts.known if run.verb == "verify" or run.replays else facts.whole
 
 
 def _brief(run: Run, facts: Mapping[str, Any], mode: str) -> Brief:
@@ -381,7 +384,8 @@ def _surfaces(run: Run) -> Sinks:
         from skillrun.surfaces.jsonl import JsonLines
 
         sinks.append(JsonLines(sys.stdout))
-    screen = open_screen(sys.stderr if run.options.as_json else sys.stdout, len(run.skill.steps), run.options.color)
+    stream = sys.stderr if run.options.as_json else sys.stdout
+    screen = open_screen(stream, lambda: 0 if run.replays else len(run.skill.steps), run.options.color)
     paused = getattr(screen, "paused", None)
     if paused is not None and not isinstance(run.person, Nobody):
         run.person.pause = paused

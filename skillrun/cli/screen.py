@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from skillrun.surfaces.colour import wanted
@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 
 
 def open_screen(
-    stream: TextIO, total_steps: int = 0, flag: str = "auto", environment: Mapping[str, str] = os.environ
+    stream: TextIO,
+    total_steps: Callable[[], int] = lambda: 0,
+    flag: str = "auto",
+    environment: Mapping[str, str] = os.environ,
 ) -> Live | Plain | Grouped:
-    """The surface for this stream. `flag` is the `--color` option. rich is loaded only for a terminal."""
+    """The surface for this stream; rich is loaded only for a terminal.
+
+    `total_steps` is asked when a step begins; `flag` is the `--color` option.
+    """
     on_terminal = stream.isatty()
     colour = wanted(flag, environment, on_terminal)
     if on_terminal and environment.get("TERM", "") not in ("", "dumb") and not environment.get("CI"):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from skillrun.document.unread import SECRET_WORDS
 from skillrun.skill import Input, Secret, SkillCommand
 
-_SECRET_NAME = re.compile(
-    r"(?:^|_)(?:TOKENS?|KEYS?|SECRETS?|PASSWORDS?|PASSWD|PASS|CREDENTIALS?|PAT|APIKEY)(?:$|_)", re.IGNORECASE
-)
+_SECRET_NAME = re.compile(rf"(?:^|_)(?:{SECRET_WORDS})(?:$|_)", re.IGNORECASE)
 _NOT_SECRET = re.compile(
     r"PUBLIC_KEY|KEY_?(?:FILE|PATH|ID|NAME|RING|SERVER|URL)|PASS_?FILE|PASSTHROUGH|TOKEN_URL|(?:FILE|PATH|DIR|URL|NAME|ID)$",
     re.IGNORECASE,

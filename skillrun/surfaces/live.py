@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -58,7 +58,14 @@ class Live:
     All text of the run is put on the screen as plain text without control characters; rich markup in it means nothing.
     """
 
-    def __init__(self, on: Console | None = None, total_steps: int = 0, *, last_lines: int = 6, failed_lines: int = 30) -> None:
+    def __init__(
+        self,
+        on: Console | None = None,
+        total_steps: Callable[[], int] = lambda: 0,
+        *,
+        last_lines: int = 6,
+        failed_lines: int = 30,
+    ) -> None:
         self._console = on or console(sys.stderr, colour=True)
         self._total = total_steps
         self._last_lines = last_lines
@@ -136,7 +143,7 @@ class Live:
         if event.call.name in wording.QUIET_TOOLS:
             self._working(("checking " if event.call.name == "check" else "") + wording.title(event.call, self._width()))
             return
-        step = wording.step(event.call, self._total)
+        step = wording.step(event.call, self._total())
         title = Text.assemble((f"{step} " if step else "", "cyan"), (wording.title(event.call, self._width()), "bold"))
         if event.call.why:
             title.append(f"\n  {one_line(shown(event.call.why), self._console.width - 4)}", style="dim")
@@ -182,7 +189,7 @@ class Live:
         mark = ("✓ ", "green") if result.ok else ("… ", "yellow") if waiting else ("✗ ", "red")
         if result.fidelity == "would-run":
             mark = ("○ ", "yellow")
-        step = wording.step(call, self._total)
+        step = wording.step(call, self._total())
         line = Text.assemble(mark, (f"{step} " if step else "", "cyan"), wording.title(call, self._width()))
         line.append(f"  {wording.ended(result)}", style="dim" if result.ok or waiting else "red")
         self._print(line)

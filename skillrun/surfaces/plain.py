@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from skillrun import wording
@@ -47,13 +48,13 @@ class Plain:
     """Writes lines to a stream. After `heartbeat_s` seconds without a line it writes one that says what is going on.
 
     `colour` adds SGR colours (for logs that show them). `output_lines` is how much of a failed command's output is shown.
-    Everything from the run is written without control characters.
+    `total_steps` is asked when a step begins. Everything from the run is written without control characters.
     """
 
     def __init__(
         self,
         stream: Writable,
-        total_steps: int = 0,
+        total_steps: Callable[[], int] = lambda: 0,
         *,
         colour: bool = False,
         heartbeat_s: float = 30.0,
@@ -136,7 +137,7 @@ class Plain:
         self._now(f"{'checking' if event.call.name == 'check' else 'running'} {title}")
         if event.call.name in wording.QUIET_TOOLS:
             return
-        step = wording.step(event.call, self._total)
+        step = wording.step(event.call, self._total())
         self._line(f"{step + ' ' if step else ''}{title}", "strong")
         if event.call.why:
             self._line(f"  why: {one_line(shown(event.call.why), 200)}", "dim")
