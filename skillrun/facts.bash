@@ -16,7 +16,7 @@ p_ports() {
     done < <(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null)
   fi | head -60
 }
-p_foreign() { [ -d "$HOME" ] && [ "$(id -u)" != 0 ] && limit 2 find "$HOME" -maxdepth 3 -xdev ! -user "$(id -u)" -prune -print 2>/dev/null | head -20; }
+p_foreign() { [ -d "$HOME" ] && [ "$(id -u)" != 0 ] && limit 2 find "$HOME" -maxdepth 3 -xdev ! -user "$(id -u)" -prune -exec sh -c 'stat -c "%U %n" "$@" 2>/dev/null || stat -f "%Su %N" "$@"' sh {} + 2>/dev/null | head -20; }
 p_packages() {
   command -v dpkg >/dev/null || return
   limit 3 dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 2>/dev/null |
@@ -37,8 +37,22 @@ p_packages() {
   else
     echo lists=empty
   fi
-  sed -nE 's/^(deb(-src)? |URIs:).*$/&/p' /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
-    grep -oE '[a-z+]+://[^ ]+' | sed -E 's#^[a-z+]+://([^/@]*@)?([^/:]*).*#sources=\2#' | sort -u | head -12
+  compgen -G '/var/lib/dpkg/updates/[0-9]*' >/dev/null && echo interrupted=yes
+  local files=() file uri name
+  for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do [ -r "$file" ] && files+=("$file"); done
+  awk '
+    function flush(i) { if (!off) for (i = 1; i <= n; i++) print kept[i]; n = off = 0 }
+    FNR == 1 || /^[ \t]*$/ { flush() }
+    /^[ \t]*#/ { next }
+    tolower($0) ~ /^enabled:[ \t]*no/ { off = 1 }
+    /^[ \t]*deb(-src)?[ \t]/ || FILENAME ~ /\.sources$/ { for (i = 1; i <= NF; i++) if ($i ~ /^[a-z+]+:\/\/[^\/]/) kept[++n] = $i }
+    END { flush() }' "${files[@]:-/dev/null}" | sed -E 's#^[a-z+]+://([^/@]*@)?##; s#/*$##' | sort -u | head -12 | while read -r uri; do
+    echo "sources=${uri%%[:/]*}"
+    name=${uri//_/%5f} name=${name//\~/%7e}
+    # nothing was ever fetched from it, or nothing came any more
+    compgen -G "/var/lib/apt/lists/${name//\//_}_*" >/dev/null || echo "unfetched=$uri"
+  done
+  grep -hsoiE '^[^#/]*Acquire::[^;]*proxy[^;]*' /etc/apt/apt.conf /etc/apt/apt.conf.d/* | sed -E 's#^[^"]*"?([^"]*)"?.*#\1#; s#//[^/@]*@#//***@#; s/^/apt_proxy=/'
 }
 p_python() { # is the system's Python closed to pip, and can it make a virtual environment?
   command -v python3 >/dev/null || return
@@ -57,19 +71,64 @@ p_services() { # name=running|stopped|failed
     limit 3 service --status-all 2>/dev/null </dev/null | awk '$2 == "+" { print $4 "=running" } $2 == "-" { print $4 "=stopped" }'
   fi | head -300
 }
-p_local_bin() { # does a login shell find programs in ~/.local/bin? Asked of the shell itself: start-up files may add, reset or return early
-  local entry shell found
-  entry=$(getent passwd "$(id -un)" 2>/dev/null)
+p_terminal() { # PATH and what changes tools in a new terminal, asked of the user's shell itself: as it logs in, and as a window opens it
+  local user entry shell name file files
+  user=$(id -un)
+  entry=$(getent passwd "$user" 2>/dev/null)
   shell=${entry##*:}
-  case ${shell##*/} in bash | sh | dash | zsh | ksh) ;; *) return ;; esac
-  found=$(limit 3 env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" SHELL="$shell" PATH=/usr/local/bin:/usr/bin:/bin \
-    "$shell" -lc 'printf "\n:%s:" "$PATH"' 2>/dev/null </dev/null) || return
-  case $found in
-    *:"$HOME/.local/bin":*) echo yes ;;
-    *) if [ ! -d "$HOME/.local/bin" ] && grep -qsF .local/bin "$HOME/.bash_profile" "$HOME/.bash_login" "$HOME/.profile" "$HOME/.zprofile"; then
-      echo once it exists
-    else echo no; fi ;;
+  name=${shell##*/}
+  case $name in
+    bash) for file in .bash_profile .bash_login .profile; do [ -e "$HOME/$file" ] && break; done ;;
+    zsh) file=.zprofile ;;
+    sh | dash | ksh) file=.profile ;;
+    *) return ;;
   esac
+  new_shell() { # KIND COMMAND...; of the variables only those that change tools and that this shell has not, none with a password
+    local kind=$1
+    shift
+    limit 3 env -i HOME="$HOME" USER="$user" LOGNAME="$user" SHELL="$shell" PATH=/usr/local/bin:/usr/bin:/bin \
+      "$@" 'unset HISTFILE; printf "\n==new==\n"; command -p env' 2>/dev/null </dev/null | awk -v kind="$kind" '
+      $0 == "==new==" { on = 1; next }
+      !on || !match($0, /^(PATH|(PYTHON|PIP_|PIPX_|UV_|NODE_|NPM_CONFIG_|npm_config_|LD_|GIT_SSL_|SSL_CERT_|RUSTUP_|JAVA_)[A-Za-z_]+|GO(PATH|BIN|ROOT|FLAGS|PROXY|TOOLCHAIN)|CARGO_HOME|RUSTFLAGS|CC|CXX|[A-Z]*FLAGS|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE|TMPDIR|[a-zA-Z]+_(proxy|PROXY))=/) { next }
+      {
+        key = substr($0, 1, RLENGTH - 1); value = substr($0, RLENGTH + 1)
+        if (key != "PATH" && ENVIRON[key] == value) next
+        if (toupper(key) ~ /AUTH|TOKEN|PASS|SECRET|KEY/) value = "***"
+        gsub(/\/\/[^\/@]*@/, "//***@", value)
+        print kind "." key "=" (key == "PATH" ? value : substr(value, 1, 120))
+      }'
+  }
+  if [ -e "$HOME/.${name}rc" ] && command -v setsid >/dev/null; then # in a session of its own: it would stop until it owns the terminal
+    new_shell interactive setsid "$shell" -ic &
+  fi
+  new_shell login "$shell" -lc
+  wait
+  [ ! -d "$HOME/.local/bin" ] || return
+  files=("$HOME/$file") # what the shell really reads: a .bash_profile hides the .profile it does not name
+  grep -qsE '(^|[^a-zA-Z.])(\.|source) .*\.profile' "$HOME/$file" && files+=("$HOME/.profile")
+  grep -qsF .local/bin "${files[@]}" && echo login.once=yes
+  grep -qsF .local/bin "$HOME/.${name}rc" && echo interactive.once=yes
+}
+p_npm() { # where npm puts programs and asks for packages: its settings files, the later wins, without starting it
+  local npm package standard prefix registry file dir writable=yes
+  npm=$(command -v npm) && standard=$(command -v node) || return
+  package=$(readlink -f "$npm") standard=$(readlink -f "$standard")
+  package=${package%/bin/*} standard=${standard%/bin/*}
+  while IFS='=' read -r file dir; do
+    case $file in prefix) prefix=$dir ;; registry) registry=$dir ;; esac
+  done < <({ cat "$package/npmrc" "$standard/etc/npmrc" /etc/npmrc "$HOME/.npmrc"; env | sed -nE 's/^(npm_config|NPM_CONFIG)_//p'; } 2>/dev/null |
+    sed -nE 's/^[[:space:]]*(prefix|registry)[[:space:]]*=[[:space:]]*"?([^"]*[^" ])"?[[:space:]]*$/\1=\2/p')
+  prefix=${prefix:-$standard}
+  prefix=${prefix/#\~/$HOME} prefix=${prefix//'${HOME}'/$HOME}
+  for dir in "$prefix/lib/node_modules" "$prefix/bin"; do
+    while [ ! -e "$dir" ] && [ "$dir" != "${dir%/*}" ]; do dir=${dir%/*}; done
+    [ -d "${dir:-/}" ] && [ -w "${dir:-/}" ] || writable=no
+  done
+  printf 'prefix=%s\nwritable=%s\nregistry=%s\n' "$prefix" "$writable" "$registry" | sed 's#//[^/@]*@#//***@#'
+}
+p_pip() { # what pip's settings files change
+  cat /etc/pip.conf /etc/xdg/pip/pip.conf "$HOME/.pip/pip.conf" "$HOME/.config/pip/pip.conf" "${PIP_CONFIG_FILE:-/dev/null}" 2>/dev/null |
+    sed -nE 's#//[^/@]*@#//***@#; s/^[[:space:]]*((extra-)?index-url|proxy|cert|no-index|find-links|require-virtualenv|user|target|prefix|constraint|break-system-packages)[[:space:]]*[=:][[:space:]]*/\1=/p'
 }
 p_version() { # the first line that has a number; some print it to standard error, some know no --version
   local path line
@@ -104,7 +163,7 @@ p_mounts() { # only what a person would put files on: mount, type, options, KiB 
 # the slow ones start together, each on a descriptor of its own, and are read at the end
 next=20
 start() { eval "exec $next< <(\"\$@\")"; next=$((next + 1)); }
-probes="sudo mounts ports foreign packages python services local_bin"
+probes="sudo mounts ports foreign packages python services terminal npm pip"
 [ -z "$QUICK" ] || probes="mounts"
 for name in $probes; do start "p_$name"; done
 for name in $ASK; do start p_version "$name"; done
@@ -163,6 +222,8 @@ mark ci
 [ -n "$CI" ] && echo yes
 mark proxy
 for name in http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY; do [ -n "${!name}" ] && echo "$name=${!name}"; done
+mark private_ca
+for f in /usr/local/share/ca-certificates/*.crt /etc/pki/ca-trust/source/anchors/* /etc/ca-certificates/trust-source/anchors/*; do [ -e "$f" ] && echo "$f"; done
 mark clock
 date -u +%Y-%m-%dT%H:%M:%SZ
 for name in $probes; do read_back "$name" 1; done

@@ -17,6 +17,7 @@ from typing import Any
 
 from skillrun.events import Result
 from skillrun.ports import Command, Target, result_of
+from skillrun.startfiles import new_terminal, start_files
 
 MARK = "==fact== "
 """Starts the line that names the probe whose output follows."""
@@ -121,34 +122,9 @@ def understand(parts: Mapping[str, Sequence[str]]) -> Facts:
     user, shell = facts.get("user"), facts.get("shell")
     if user and shell:
         facts["shell"] = {**shell, **start_files(str(user["shell"]), str(user["home"]), shell.get("files", ()))}
-        if on_path := facts.pop("local_bin", ""):
-            facts["shell"]["local_bin_on_login_path"] = on_path
+        if told := facts.pop("terminal", None):
+            facts["terminal"] = new_terminal(told, str(user["home"]))
     return facts
-
-
-def start_files(shell: str, home: str, present: Iterable[str]) -> Facts:
-    """Which files of the user's own a login and an interactive shell really read, and where PATH belongs.
-
-    `present` are the start-up files that exist. `path_file` is the file a login shell reads, the one to
-    create if there is none. Bash reads only the first of its three; the manual pages of bash, zsh, fish
-    and dash are the source.
-    """
-    have, name = set(present), Path(shell).name
-    own = {
-        "bash": ([".bash_profile", ".bash_login", ".profile"], [".bashrc"]),
-        "zsh": ([".zshenv", ".zprofile", ".zshrc", ".zlogin"], [".zshrc"]),
-        "fish": ([".config/fish/config.fish"], [".config/fish/config.fish"]),
-    }.get(name, ([".profile"], []))
-    login = [path for path in own[0] if path in have]
-    if name == "bash":
-        login = login[:1]
-    fresh = {"bash": ".profile", "zsh": ".zprofile", "fish": ".config/fish/config.fish"}.get(name, ".profile")
-    chosen = fresh if name == "zsh" and ".zprofile" in have else (login[0] if login and name != "zsh" else fresh)
-    return {
-        "login_files": [f"{home}/{path}" for path in login],
-        "interactive_files": [f"{home}/{path}" for path in own[1] if path in have],
-        "path_file": f"{home}/{chosen}",
-    }
 
 
 def can_be_root(facts: Mapping[str, Any]) -> bool:
@@ -270,14 +246,18 @@ def _ports(lines: Sequence[str]) -> list[Facts]:
 
 def _packages(lines: Sequence[str]) -> Facts:
     value: Facts = {}
-    for line in lines:
+    for line in dict.fromkeys(lines):
         key, _, text = line.partition("=")
-        if key in ("held", "half_configured", "pins", "lock_holders", "sources"):
+        if key in ("held", "half_configured", "pins", "lock_holders", "sources", "unfetched", "apt_proxy"):
             value.setdefault(key, []).append(text)
         elif key == "lists":
             value[key] = text
         elif key == "lists_age_days":
             value[key] = int(text)
+        elif key == "interrupted":
+            value[key] = True
+    if value.get("lists") == "empty":  # then nothing is there of any source
+        value.pop("unfetched", None)
     return value
 
 
@@ -288,6 +268,19 @@ def _proxy(lines: Sequence[str]) -> Facts:
 
 def _python(lines: Sequence[str]) -> Facts:
     return {name: value == "yes" for name, value in _pairs(lines).items()}
+
+
+def _npm(lines: Sequence[str]) -> Facts:
+    raw = _pairs(lines)
+    given = {"registry": raw["registry"]} if raw.get("registry") else {}
+    return {"prefix": raw["prefix"], "writable": raw["writable"] == "yes", **given}
+
+
+def _foreign(lines: Sequence[str]) -> Facts:
+    owners: dict[str, list[str]] = {}
+    for owner, _, path in (line.partition(" ") for line in lines):
+        owners.setdefault(owner, []).append(path)
+    return owners
 
 
 def _words(lines: Sequence[str]) -> list[str]:
@@ -317,11 +310,14 @@ _READERS: dict[str, Callable[[Sequence[str]], Any]] = {
     "ci": _first,
     "proxy": _proxy,
     "ports": _ports,
-    "foreign": _words,
+    "foreign": _foreign,
     "packages": _packages,
     "python": _python,
     "services": _pairs,
-    "local_bin": _first,
+    "terminal": _pairs,
+    "npm": _npm,
+    "pip": _pairs,
+    "private_ca": _words,
     "clock": lambda lines: {"utc": lines[0].strip()},
     "reachable": lambda lines: {name: value == "yes" for name, value in _pairs(lines).items()},
 }

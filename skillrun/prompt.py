@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from skillrun.factsheet import ABSENT, fact_lines, hints, one_line
 from skillrun.ports import Brief
-from skillrun.skill import Skill
 from skillrun.tools import OUTCOMES
 
 SYSTEM = """\
@@ -72,77 +71,6 @@ def delimited(name: str, text: str) -> str:
     return f"<{mark}>\n{text}{'' if text.endswith(chr(10)) else chr(10)}</{mark}>"
 
 
-_ORDER = (
-    "os",
-    "arch",
-    "libc",
-    "user",
-    "sudo",
-    "shell",
-    "init",
-    "container",
-    "wsl",
-    "ci",
-    "tools",
-    "versions",
-    "packages",
-    "python",
-    "services",
-    "path",
-)
-_UNSEEN = ("clock", "locale")
-"""Facts that change from minute to minute or matter to nobody; they would only spoil the cache."""
-
-
-def relevant_facts(facts: Mapping[str, Any], skill: Skill) -> dict[str, Any]:
-    """The facts worth a model's attention for this skill, in a fixed order; the rest it can look up."""
-    names = [name for name in _ORDER if name in facts] + sorted(name for name in facts if name not in _ORDER)
-    kept = {name: facts[name] for name in names if name not in _UNSEEN}
-    if isinstance(services := kept.get("services"), Mapping):
-        kept["services"] = {name: state for name, state in services.items() if _named(name, skill.text)} or None
-    if not re.search(r"\b(python\d?|pip\d?|pipx|venv|virtualenv|uv)\b", skill.text, re.IGNORECASE):
-        kept.pop("python", None)
-    if not re.search(r"\b(ports?|servers?|services?|listen\w*|daemons?)\b", skill.text, re.IGNORECASE):
-        kept.pop("ports", None)
-    if isinstance(mounts := kept.get("mounts"), list):
-        kept["mounts"] = [row for row in mounts if isinstance(row, Mapping) and _matters(row)]
-    if isinstance(memory := kept.get("memory"), Mapping):
-        kept["memory"] = {name: value for name, value in memory.items() if name != "available_mb"}
-    return kept
-
-
-def _named(service: str, text: str) -> bool:
-    """Does the skill speak of this service, be it by the first part of its name (`redis-server`, `postgresql@15-main`)?"""
-    return service != "sudo" and re.search(rf"\b{re.escape(re.split(r'[-@.]', service)[0])}", text, re.IGNORECASE) is not None
-
-
-def _matters(mount: Mapping[str, Any]) -> bool:
-    """Is this a place where an install puts things?"""
-    return bool(mount.get("size_mb")) and not str(mount.get("mount")).startswith(("/dev", "/proc", "/sys", "/run"))
-
-
-def render_facts(facts: Mapping[str, Any]) -> str:
-    """Facts as one short line each, in their own order; empty values are left out."""
-    lines = ((name, _short(value)) for name, value in facts.items())
-    return "\n".join(f"{name}: {text}" for name, text in lines if text)
-
-
-def _short(value: Any) -> str:
-    """One line: facts come from the machine, and a machine's strings may hold anything."""
-    if isinstance(value, Mapping):
-        pairs = ((key, _short(item)) for key, item in value.items())
-        return ", ".join(f"{key}={text}" for key, text in pairs if text)
-    if isinstance(value, list | tuple):
-        return ("; " if any(isinstance(item, Mapping) for item in value) else " ").join(_short(item) for item in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else _line(value)
-
-
-def _line(value: Any) -> str:
-    return " ".join(str(value).split())
-
-
 _VERBS = {
     "install": "Install what this skill describes.",
     "verify": "Find out whether what this skill describes is installed and works. Change nothing.",
@@ -170,11 +98,14 @@ def render_brief(brief: Brief) -> str:
 
 
 def _facts(brief: Brief) -> str:
-    return delimited("facts", render_facts(relevant_facts(brief.facts, brief.skill))) if brief.facts else ""
+    if not brief.facts:
+        return ""
+    sheet = delimited("facts", "\n".join(fact_lines(brief.facts, brief.skill.text)))
+    return "\n".join((ABSENT, sheet, *hints(brief.facts, brief.skill.text)))
 
 
 def _inputs(brief: Brief) -> str:
-    lines = [f"{name} = {_line(value)}" for name, value in brief.inputs.items()]
+    lines = [f"{name} = {one_line(value)}" for name, value in brief.inputs.items()]
     lines += [f"{{{{secret:{name}}}}} is available" for name in brief.secrets]
     return "Inputs:\n" + "\n".join(lines) if lines else ""
 

@@ -1,11 +1,13 @@
 import json
 import os
 import platform
+import pwd
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,7 +169,7 @@ def test_a_quick_look_says_the_same_and_less() -> None:
     quick, whole = here(quick=True), here()
     same = ("os", "arch", "user", "path", "tools")
     assert {name: quick[name] for name in same} == {name: whole[name] for name in same}
-    assert not {"sudo", "ports", "services", "local_bin", "versions"} & set(quick)
+    assert not {"sudo", "ports", "services", "terminal", "npm", "versions"} & set(quick)
 
 
 def test_the_command_prints_one_object() -> None:
@@ -185,24 +187,88 @@ def test_the_command_prints_one_object() -> None:
     assert told["facts"]["versions"]["bash"]
 
 
-def test_local_bin_is_asked_of_the_login_shell_itself(tmp_path: Path) -> None:
-    """Whether ~/.local/bin is on the login PATH is what a login shell says, also when a later line takes it away again."""
-    if not os.environ.get("SHELL", "/bin/bash").endswith("bash") and os.getuid():
+NAMED = 'if [ -d "$HOME/.local/bin" ]; then PATH="$HOME/.local/bin:$PATH"; fi'
+ALWAYS = 'export PATH="$HOME/.local/bin:$PATH"'
+
+
+@pytest.mark.parametrize(
+    ("files", "there", "login", "interactive"),
+    [
+        ({".bash_profile": ALWAYS}, True, "yes", None),
+        ({".bash_profile": f"{ALWAYS}\nPATH=/usr/bin:/bin"}, True, "no", None),
+        ({".profile": NAMED}, False, "once it exists", None),
+        ({".bash_profile": "true", ".profile": NAMED}, False, "no", None),
+        ({".bash_profile": ". ~/.profile", ".profile": NAMED}, False, "once it exists", None),
+        ({".profile": ALWAYS, ".bashrc": "case $- in *i*) ;; *) return ;; esac"}, True, "yes", "no"),
+        ({".profile": "", ".bashrc": f"case $- in *i*) ;; *) return ;; esac\n{ALWAYS}"}, True, "no", "yes"),
+        ({".bashrc": NAMED}, False, "no", "once it exists"),
+        ({}, True, "no", None),
+    ],
+)
+def test_local_bin_is_asked_of_the_shells_themselves(
+    tmp_path: Path, files: dict[str, str], there: bool, login: str, interactive: str | None
+) -> None:
+    """Whether ~/.local/bin is found in a new terminal is what the shell says; a file it does not read does not count."""
+    if not _account_has_bash():
         pytest.skip("the account's shell is not bash")
-    for body, there, said in (
-        ('PATH="$HOME/.local/bin:$PATH"', True, "yes"),
-        ('PATH="$HOME/.local/bin:$PATH"\nPATH=/usr/bin:/bin', True, "no"),
-        ('[ -d "$HOME/.local/bin" ] && PATH="$HOME/.local/bin:$PATH"', False, "once it exists"),
-        ("", True, "no"),
-    ):
-        home = tmp_path / said.replace(" ", "") / str(len(body))
-        (home / ".local/bin" if there else home).mkdir(parents=True)
-        (home / ".bash_profile").write_text(f"{body}\n")
-        machine = BashTarget(env={**os.environ, "HOME": str(home)})
-        try:
-            assert gather(machine)["shell"].get("local_bin_on_login_path") == said, body
-        finally:
-            machine.close()
+    (tmp_path / ".local/bin" if there else tmp_path).mkdir(parents=True, exist_ok=True)
+    facts = _at_home(tmp_path, files)
+    told = facts["terminal"]
+    assert told["login"]["local_bin"] == login
+    assert told.get("interactive", {}).get("local_bin") == interactive
+    assert not (tmp_path / ".bash_history").exists()
+
+
+def test_variables_of_start_up_files_are_told(tmp_path: Path) -> None:
+    """What changes tools in a new terminal and is not here: named with its value, passwords and tokens left out."""
+    if not _account_has_bash():
+        pytest.skip("the account's shell is not bash")
+    files = {
+        ".profile": "echo hello; export PYTHONPATH=/opt/old PIP_INDEX_URL=http://me:hunter2@pypi.invalid/simple EDITOR=vi",
+        ".bashrc": "export PYTHONPATH=/opt/old NODE_OPTIONS=--no-warnings NPM_CONFIG__AUTH=hunter2",
+    }
+    told = _at_home(tmp_path, files)["terminal"]
+    assert told["login"]["variables"] == {"PYTHONPATH": "/opt/old", "PIP_INDEX_URL": "http://***@pypi.invalid/simple"}
+    assert told["interactive"]["variables"] == {"NODE_OPTIONS": "--no-warnings", "NPM_CONFIG__AUTH": "***"}
+    (tmp_path / ".profile").write_text(". ~/.bashrc\n")
+    assert "variables" not in _at_home(tmp_path, {})["terminal"]["interactive"], "a login shell has them too"
+
+
+def test_settings_of_npm_and_pip_are_read_from_their_files(tmp_path: Path) -> None:
+    """npm's prefix, whether it can be written, its registry; what pip's settings change. No program is started for it."""
+    programs = tmp_path / "node/bin"
+    for folder in (programs, tmp_path / "node/lib/node_modules/npm/bin", tmp_path / ".config/pip"):
+        folder.mkdir(parents=True)
+    (tmp_path / "node/lib/node_modules/npm/bin/npm-cli.js").touch(0o755)
+    (programs / "npm").symlink_to("../lib/node_modules/npm/bin/npm-cli.js")
+    (programs / "node").touch(0o755)
+    (tmp_path / ".config/pip/pip.conf").write_text("[global]\nindex-url = https://me:pw@pypi.invalid/simple\ntimeout = 9\n")
+    path = f"{programs}:{os.environ['PATH']}"
+    facts = _at_home(tmp_path, {}, PATH=path)
+    assert facts["npm"] == {"prefix": str(tmp_path / "node"), "writable": True}
+    assert facts["pip"]["index-url"] == "https://***@pypi.invalid/simple"
+    assert "timeout" not in facts["pip"]
+    (tmp_path / ".npmrc").write_text("prefix = ${HOME}/.npm-global\nregistry=http://127.0.0.1:9/\n")
+    facts = _at_home(tmp_path, {}, PATH=path)
+    assert facts["npm"] == {"prefix": f"{tmp_path}/.npm-global", "writable": True, "registry": "http://127.0.0.1:9/"}
+    (tmp_path / ".npmrc").write_text("prefix=/etc/passwd/below-a-file\n")
+    assert _at_home(tmp_path, {}, PATH=path)["npm"]["writable"] is False
+
+
+def _account_has_bash() -> bool:
+    return pwd.getpwuid(os.getuid()).pw_shell.endswith("/bash")
+
+
+def _at_home(home: Path, files: dict[str, str], **env: str) -> dict[str, Any]:
+    """The facts of an account with this home and these start-up files."""
+    for name, text in files.items():
+        (home / name).write_text(f"{text}\n")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "npm_", "NPM_", "PYTHONPATH"))}
+    machine = BashTarget(env={**kept, "HOME": str(home), **env})
+    try:
+        return gather(machine)
+    finally:
+        machine.close()
 
 
 def test_package_lists_say_how_old_they_are_and_where_from() -> None:

@@ -13,7 +13,8 @@ FLOORS = [
     {"shell", "policy", "secrets", "facts", "checks", "tools", "prompt", "budget", "view", "sources", "remote", "library",
      "config", "credentials", "changelist",
      "plan", "report", "wording", "drift", "schema", "catalog", "lint", "conversation", "message", "clipboard", "servers",
-     "essentials", "failure", "inventory", "sandbox", "looks", "files", "ownership", "fetching", "asking", "attendant"},
+     "essentials", "failure", "inventory", "sandbox", "looks", "files", "ownership", "fetching", "asking", "attendant",
+     "startfiles", "factsheet"},
     {"executor", "session", "models", "targets", "surfaces", "undo"},
     {"cli", "__main__", "pytest_plugin"},
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from skillrun.models.builtin.script import without_sudo
 def foreign_home(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
     """A directory at home that belongs to root (a forgotten sudo): give it back, when sudo is there to do it."""
     named = [path for path in re.findall(r"/[\w./@+-]+", failure.text) if path.startswith(bench.home + "/")]
-    foreign = [str(path) for path in bench.facts.get("foreign", ())]
+    foreign = [str(path) for paths in bench.facts.get("foreign", {}).values() for path in paths]
     wanted = [path for path in foreign if any(name == path or name.startswith(path + "/") for name in named)]
     if not wanted:
         return None
