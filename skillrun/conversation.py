@@ -6,6 +6,7 @@ a run rebuilt from its journal continues exactly where it stopped.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from skillrun.events import Result, State, Turn
 from skillrun.prompt import delimited
+from skillrun.routine import without_routine
 
 UNKNOWN = (
     "outcome unknown: skillrun stopped before the end of this call was seen. It may have had all, part or none of its effect. "
@@ -38,10 +40,14 @@ def render_result(result: Result, away: bool = False, before: str = "") -> str:
     if result.state in (State.DENIED, State.ERROR):
         lines.append(text)
     elif text.strip():
-        lines.append(delimited("output", text))
+        text, routine = without_routine(text) if result.exit_code == 0 else (text, 0)
+        lines.append(delimited("output", text) if text.strip() else "")
+        if routine and not away:
+            where = f"; the whole output is in {result.output_file}" if result.output_file else ""
+            lines.append(f"({routine} routine lines of a package manager left out{where})")
     if result.screen.strip() and not away:
         lines.append("The screen shows:\n" + delimited("screen", result.screen))
-    if result.job:
+    if result.job and result.state is State.BACKGROUND:
         lines.append(f"background job: {result.job}")
     if result.note:
         lines.append(result.note)
@@ -69,7 +75,7 @@ def _headline(result: Result, before: str) -> str:
         case State.QUIET:
             return f"still running, silent{took}. Use shell_input to wait, interrupt or answer."
         case State.BACKGROUND:
-            return "running in the background"
+            return f"running in the background{took}"
         case State.TIMEOUT:
             return f"ended{took}: out of time"
         case State.INTERRUPTED:
@@ -113,18 +119,25 @@ class Conversation:
         """Append what the model said; returns the ids under which its calls were sent."""
         reply = turn.reply
         names: dict[str, str] = {}
-        if self.opaque and reply.raw and reply.model == self.speaker:
-            names = {call.id: call.id for call in reply.calls}
-            used.update(names)
-            messages.append({"role": "assistant", "content": [dict(block) for block in reply.raw]})
-            return names
-        blocks: list[dict[str, Any]] = [_text(reply.text.rstrip())] if reply.text.strip() else []
+        own = self.opaque and reply.raw and reply.model == self.speaker
         for call in reply.calls:
-            name = _ID.sub("_", call.id)[:60] or f"call_{number}"
-            name = name if name not in used else f"{name}_t{number}"
+            name = call.id if own else _ID.sub("_", call.id)[:60] or f"call_{number}"
+            if name in used:  # some servers count from one in every reply
+                tries = (f"{_ID.sub('_', name)[:48]}_t{number}{'_' * more}" for more in itertools.count())
+                name = next(each for each in tries if each not in used)
             names[call.id] = name
             used.add(name)
-            blocks.append({"type": "tool_use", "id": name, "name": call.name, "input": plain(call.input)})
+        if own:
+            raw = [dict(block) for block in reply.raw]
+            for block in raw:
+                if block.get("type") == "tool_use" and block.get("id") in names:
+                    block["id"] = names[block["id"]]
+            messages.append({"role": "assistant", "content": raw})
+            return names
+        blocks: list[dict[str, Any]] = [_text(reply.text.rstrip())] if reply.text.strip() else []
+        blocks += [
+            {"type": "tool_use", "id": names[call.id], "name": call.name, "input": plain(call.input)} for call in reply.calls
+        ]
         messages.append({"role": "assistant", "content": blocks or [_text("(nothing)")]})
         return names
 

@@ -14,7 +14,7 @@ FLOORS = [
      "config", "credentials", "changelist",
      "plan", "report", "wording", "drift", "schema", "catalog", "lint", "conversation", "message", "clipboard", "servers",
      "essentials", "failure", "inventory", "sandbox", "looks", "files", "ownership", "fetching", "asking", "attendant",
-     "startfiles", "factsheet"},
+     "startfiles", "factsheet", "routine"},
     {"executor", "session", "models", "targets", "surfaces", "undo"},
     {"cli", "__main__", "pytest_plugin"},
 ]  # fmt: skip

@@ -317,6 +317,58 @@ def test_random_histories_always_make_a_valid_request() -> None:
         assert len(ids) == len(set(ids))
 
 
+def test_repeated_ids_are_told_apart_and_thinking_stays_as_it_was() -> None:
+    """A server that counts its calls from one in every reply gets distinct ids back; opaque blocks go back byte for byte."""
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    turns = []
+    for number in range(3):
+        use = {"type": "tool_use", "id": "call_1", "name": "shell", "input": {"command": f"step {number}", "why": "x"}}
+        call = ToolCall("call_1", "shell", use["input"])
+        result = Result(State.EXITED, 0, f"out {number}")
+        turns.append(Turn(Reply("", (call,), raw=(thinking, use), model="m"), ((call, result),)))
+    for speaker in ("m", "another"):
+        messages = Conversation("b", turns, speaker).messages()
+        uses = [block for m in messages[1::2] for block in m["content"] if block["type"] == "tool_use"]
+        results = [block for m in messages[2::2] for block in m["content"]]
+        assert [use["id"] for use in uses] == [result["tool_use_id"] for result in results]
+        assert len({use["id"] for use in uses}) == 3
+        assert [use["input"]["command"] for use in uses] == ["step 0", "step 1", "step 2"]
+        assert [f"out {n}" in result["content"] for n, result in enumerate(results)] == [True] * 3
+        kept = [block for m in messages[1::2] for block in m["content"] if block["type"] == "thinking"]
+        assert kept == ([thinking] * 3 if speaker == "m" else [])
+    assert turns[1].reply.raw[1]["id"] == "call_1", "what was said is not changed"
+
+
+APT = """\
+Reading package lists...
+Building dependency tree...
+The following additional packages will be installed:
+  liblzf1 redis-tools
+Suggested packages:
+  ruby-redis
+The following NEW packages will be installed:
+  liblzf1 redis-server redis-tools
+0 upgraded, 3 newly installed, 0 to remove and 5 not upgraded.
+Get:1 http://packages.example.org/debian bookworm/main amd64 liblzf1 amd64 3.6-3 [10.2 kB]
+W: Target Packages is configured multiple times
+Unpacking liblzf1:amd64 (3.6-3) ...
+Setting up liblzf1:amd64 (3.6-3) ...
+invoke-rc.d: WARNING: No init system and policy-rc.d missing! Defaulting to block."""
+
+
+def test_what_went_well_is_told_briefly() -> None:
+    """Of a package manager's success only what could matter later is told, and where the rest is; of a failure everything."""
+    told = render_result(Result(State.EXITED, 0, APT, output_bytes=len(APT), output_file="/run/7.log"))
+    for kept in ("redis-server redis-tools", "3 newly installed", "W: Target", "invoke-rc.d: WARNING"):
+        assert kept in told
+    for gone in ("Reading", "Get:1", "Unpacking", "Setting up", "ruby-redis", "additional"):
+        assert gone not in told
+    assert "(9 routine lines of a package manager left out; the whole output is in /run/7.log)" in told
+    assert APT in render_result(Result(State.EXITED, 100, APT))
+    few = "Reading package lists...\njq is there"
+    assert few in render_result(Result(State.EXITED, 0, few))
+
+
 # --- the verb -----------------------------------------------------------------------------------------------
 
 

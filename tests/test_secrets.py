@@ -248,7 +248,7 @@ def test_the_value_is_seen_nowhere(target: LocalTarget, tmp_path: Path) -> None:
     _, job = played(target.run(Command("A={{secret:TOKEN}}; echo $A; sleep 0.2; ps axww -o args", background=True)))
     _, login = played(target.run(Command("echo {{secret:TOKEN}}; ps axww -o args", login=True)))
     played(target.run(Command("sleep 0.6")))
-    seen: list[Result] = [result, login, target.output_of(job.job)]
+    seen: list[Result] = [result, login, job]
     assert all("[secret:TOKEN]" in one.output for one in seen)
     assert result.exports == {"LEAK": "[secret:TOKEN]"}
     assert VALUE not in repr(events) + repr(seen)

@@ -17,6 +17,7 @@ from skillrun.ports import Command, result_of
 from skillrun.shell import protocol, tree
 from skillrun.shell.bash import Bash
 from skillrun.shell.environment import command_environment, login_environment, prompt_proof
+from skillrun.shell.jobs import program_of
 from skillrun.shell.launch import launch_local
 from skillrun.shell.protocol import read_exports, read_state, read_status
 from skillrun.shell.session import Limits
@@ -100,10 +101,8 @@ def test_a_job_that_is_a_service_stays(tmp_path: Path) -> None:
     for name in ("keeper", "goer"):
         (tmp_path / name).write_text(f"#!/bin/sh\necho {name} is up\nexec sleep 5{len(name)}777\n")
         (tmp_path / name).chmod(0o755)
-        assert run(target, f"./{name}", background=True).job == name
-    time.sleep(0.5)
-    assert target.output_of("goer").output == "goer is up"
-    assert target.output_of("keeper").output == "keeper is up"
+        started = run(target, f"./{name}", background=True)
+        assert (started.job, started.state, started.output) == (name, State.BACKGROUND, f"{name} is up")
     target.close()
     time.sleep(0.3)
     kept = running("sleep", "56777")
@@ -121,12 +120,12 @@ def test_a_service_goes_on_writing_when_its_terminal_is_gone(tmp_path: Path) -> 
         "    print(os.environ['TOKEN'], 'serving', n)\n    open('served', 'w').write(str(n))\n    time.sleep(0.05)\n"
     )
     (tmp_path / "server").chmod(0o755)
-    job = run(target, "TOKEN={{secret:TOKEN}} ./server", background=True).job
+    started = run(target, "TOKEN={{secret:TOKEN}} ./server", background=True)
     deadline = time.monotonic() + 20
     while not (tmp_path / "served").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.2)
-    assert "[secret:TOKEN] serving" in target.output_of(job).output
+    assert "[secret:TOKEN] serving" in started.output + target.output_of(started.job).output
     ((pid, name),) = target.left_running()
     assert name == "server"
     target.close()
@@ -144,15 +143,43 @@ def test_a_service_goes_on_writing_when_its_terminal_is_gone(tmp_path: Path) -> 
 
 def test_a_job_that_ends_says_how(target: LocalTarget) -> None:
     """Its exit code and last output can be asked for afterwards."""
-    job = run(target, "echo working; sleep 0.2; exit 6", background=True).job
-    deadline = time.monotonic() + 5
-    result = target.output_of(job)
+    started = run(target, "echo working; sleep 2.5; echo so far; exit 6", background=True)
+    assert (started.state, started.output) == (State.BACKGROUND, "working")
+    deadline = time.monotonic() + 15
+    result = target.output_of(started.job)
     output = result.output
     while result.state is not State.EXITED and time.monotonic() < deadline:
         time.sleep(0.05)
-        result = target.output_of(job)
+        result = target.output_of(started.job)
         output += result.output
-    assert (result.state, result.exit_code, output) == (State.EXITED, 6, "working")
+    assert (result.state, result.exit_code, output) == (State.EXITED, 6, "so far")
+
+
+def test_a_job_that_ends_at_once_says_so_as_it_is_started(target: LocalTarget) -> None:
+    """A service that cannot start is told with its exit code and its words, not as running."""
+    began = time.monotonic()
+    result = run(target, "echo port in use >&2; exit 3", background=True)
+    assert (result.state, result.exit_code, result.output) == (State.EXITED, 3, "port in use")
+    assert "ended already" in result.note
+    assert time.monotonic() - began < 1.4
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("sudo -u postgres /usr/bin/postgres -D /srv", "postgres"),
+        ("sudo -E nohup ./serve.sh >log 2>&1", "serve.sh"),
+        ("cd /srv && PORT=80 exec python3 -m http.server", "python3"),
+        ("export A=b; env -u HOME nice -n 5 redis-server", "redis-server"),
+        ("while true; do date; sleep 1; done", "date"),
+        ("timeout -k 5 60 setsid nginx -g 'daemon off;'", "nginx"),
+        ("runuser -u www -- gunicorn app", "gunicorn"),
+        ("cd /srv", "job"),
+    ],
+)
+def test_a_job_is_named_after_its_program(text: str, name: str) -> None:
+    """Not after sudo, the shell's own words or another program that runs it."""
+    assert program_of(text) == name
 
 
 def test_nothing_piles_up(tmp_path: Path) -> None:

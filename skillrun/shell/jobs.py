@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skillrun.events import Result, State
@@ -20,15 +20,50 @@ from skillrun.shell.transcript import Transcript
 GRACE_S = 3.0
 """How long a job is given to end by itself after SIGTERM."""
 
-_WORD = re.compile(r"(?:^|[\s;&|])(?:\w+=\S*\s+|sudo\s+|exec\s+|env\s+|nohup\s+|setsid\s+)*(?:\S*/)?([A-Za-z][\w.-]*)")
+FIRST_LOOK_S = 1.5
+"""How long one waits for the first words of a job, or for its early end."""
 
 _OUTLIVING = 'set -o pipefail; "$@" </dev/null 2>&1 | { cat; exec cat >/dev/null; }'
 """How a job that is kept outlives the terminal. While the run lasts, what it writes is masked and kept like any output;
 when the terminal hangs up the first cat ends, and the second takes the rest: the program never meets an error."""
 
-_NOT_A_PROGRAM = frozenset(
-    ("while", "until", "for", "if", "case", "do", "then", "cd", "export", "set", "source", "true", "eval", "time")
-)
+_WRAPPERS = {
+    "sudo": "-u -g -C -D -h -p -T",
+    "runuser": "-u -g -s",
+    "env": "-u -C -S",
+    "nice": "-n",
+    "ionice": "-c -n",
+    "timeout": "-s -k",
+    "stdbuf": "-i -o -e",
+    **dict.fromkeys(("doas", "exec", "nohup", "setsid", "command", "time"), ""),
+}
+"""Programs that run another one, and their options that take a value (from their manual pages)."""
+
+_WORDS_OF_THE_SHELL = frozenset(("while", "until", "if", "then", "else", "do", "{", "!", "true", ":"))
+_NOT_FOLLOWED_BY_A_PROGRAM = frozenset(("for", "case", "cd", "export", "set", "source", ".", "eval", "umask", "ulimit", "trap"))
+
+
+def program_of(text: str) -> str:
+    """The program a command line is about: the first that is neither the shell's own nor there to run another."""
+    for part in re.split(r"[;&|()\n]+", text):
+        words = part.split()
+        while words:
+            name = words.pop(0).rsplit("/", 1)[-1]
+            if name in _NOT_FOLLOWED_BY_A_PROGRAM:
+                break
+            if name in _WRAPPERS:
+                _skip_options(name, words)
+            elif name not in _WORDS_OF_THE_SHELL and re.fullmatch(r"[A-Za-z][\w.-]*", name):
+                return name
+    return "job"
+
+
+def _skip_options(wrapper: str, words: list[str]) -> None:
+    while words and words[0].startswith("-"):
+        if words.pop(0) in _WRAPPERS[wrapper].split() and words:
+            words.pop(0)
+    if wrapper == "timeout" and words:
+        words.pop(0)
 
 
 @dataclass(slots=True)
@@ -52,8 +87,7 @@ class Jobs:
 
     def start(self, shown: str, text: str, env: Mapping[str, str], cwd: str, number: str) -> str:
         """Start a program; returns its name. `shown` is the text it is named after. Raises OSError."""
-        words = (match[1] for match in _WORD.finditer(shown))
-        first = next((word for word in words if word not in _NOT_A_PROGRAM), "job")
+        first = program_of(shown)
         name = next(
             name for count in range(1, 10_000) if (name := first if count == 1 else f"{first}-{count}") not in self._jobs
         )
@@ -87,10 +121,6 @@ class Jobs:
         job.transcript.close()
         job.shell.close()
 
-    def path(self, name: str) -> Path:
-        """Where the whole output of a job is. Raises KeyError."""
-        return self._jobs[name].transcript.path
-
     def kept(self) -> list[tuple[int, str]]:
         """(pid, name) of the jobs that go on when the session ends."""
         going = [(name, tree.descendants(job.shell.pid)) for name, job in self._jobs.items() if job.kept and not job.ended]
@@ -100,6 +130,15 @@ class Jobs:
         """Every process of every job that is alive."""
         roots = [job.shell.pid for job in self._jobs.values() if not job.ended]
         return {pid for root in roots for pid in (root, *tree.descendants(root))}
+
+    def first_look(self, name: str) -> Result:
+        """How a job stands after a moment, or as soon as it has ended. Raises KeyError."""
+        job = self._jobs[name]
+        deadline = job.began + FIRST_LOOK_S
+        while not job.ended and time.monotonic() < deadline:
+            time.sleep(0.02)
+        result = self.result(name)
+        return replace(result, note="the background job has ended already") if job.ended else result
 
     def result(self, name: str) -> Result:
         """How a job stands, with its output since the last question. Raises KeyError."""

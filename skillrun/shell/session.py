@@ -137,7 +137,7 @@ class Session:
             self._ready_bash()
             number = f"{next(self._numbers):04d}"
             job = self.jobs.start(command.text, text, {**self._state.exports, **secrets}, self.cwd, number)
-            return Result(State.BACKGROUND, cwd=self.cwd, job=job, output_file=str(self.jobs.path(job)))
+            return replace(self.jobs.first_look(job), cwd=self.cwd)
         if command.login:
             argv = [self._login.shell, "-l", "-c", text]
             env = {**self._login.env, **secrets, tree.MARK: self._mark}
