@@ -204,8 +204,8 @@ class Session:
                 reason = f"refused: this check cannot fail, {useless}"
                 found.append(CheckResult(check.command, ok=False, origin=check.origin, reason=reason))
                 continue
-            if quietly and (missing := (yield from self._missing_program(check))):
-                reason = f"{missing} is not there"
+            if quietly and (missing := (yield from self._missing_programs(check))):
+                reason = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not there"
                 found.append(CheckResult(check.command, ok=False, exit_code=127, origin=check.origin, reason=reason))
                 continue
             why = f"check {number} of {len(self.checks)} ({check.origin})"
@@ -216,13 +216,14 @@ class Session:
         yield Checked(results)
         return results
 
-    def _missing_program(self, check: Check) -> Generator[Event, None, str]:
+    def _missing_programs(self, check: Check) -> Generator[Event, None, list[str]]:
+        missing = []
         for program in checking.programs(check.command):
             call = ToolCall(f"look-{program}", CHECK, {"command": f"command -v {program}", "why": "is it there already?"})
             result = yield from self.executor.carry_out(call, own=True)
             if result.state is State.EXITED and result.exit_code != 0:
-                return program
-        return ""
+                missing.append(program)
+        return missing
 
     def _passed(self) -> bool:
         return bool(self.results) and all(check.ok for check in self.results)

@@ -45,12 +45,13 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         "shell",
         "Run bash text in one persistent shell; directory and exports stay. Returns output (if long: head and tail) and the "
-        "last command's exit code: join with && what must all succeed. May return while it runs: then use shell_input.",
+        "exit code of its last command, also of a pipe: join with && what must all succeed. May return while it runs: then "
+        "use shell_input.",
         {
             "command": _text(),
             "why": _text("one short sentence for the person"),
             "timeout_s": {"type": "number", "description": "seconds without progress until you are asked; default 60"},
-            "background": {"type": "boolean", "description": "go on meanwhile; ended before checks"},
+            "background": {"type": "boolean", "description": "go on meanwhile; the job ends before the checks"},
         },
         ("command", "why"),
     ),
@@ -79,7 +80,8 @@ TOOLS: tuple[Tool, ...] = (
     ),
     Tool(
         "write_file",
-        "Write a whole file, atomically; the person sees a diff. Read it first if it exists.",
+        "Write a whole file, atomically, as the user (where root is needed: write elsewhere, then sudo install). The person "
+        "sees a diff. Read it first if it exists.",
         {"path": _text(), "content": _text(), "mode": _text("octal, such as 0755"), "why": _text()},
         ("path", "content", "why"),
     ),
