@@ -144,8 +144,8 @@ def test_before_the_work_every_missing_program_is_named(trial: Trial) -> None:
     """A check that needs two programs which are not there says both, so that one look is enough."""
     trial.run(finish(), finish(), finish(), checks=("no-such-jq . && ls && no-such-tree",))
     first = next(event for event in trial.events if isinstance(event, Checked))
-    assert first.results[0].reason == "no-such-jq and no-such-tree are not there"
-    assert first.results[0].exit_code == 127
+    assert first.checks[0].reason == "no-such-jq and no-such-tree are not there"
+    assert first.checks[0].exit_code == 127
 
 
 def test_the_checks_decide_that_it_worked(trial: Trial) -> None:
