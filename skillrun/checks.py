@@ -104,7 +104,7 @@ def programs(command: str) -> list[str]:
             name = "".join(part.text for part in node.words[0] if isinstance(part, Lit))
             if _PROGRAM.fullmatch(name) and name not in _OF_THE_SHELL and name not in found:
                 found.append(name)
-        pending += _parts(node)
+        pending[:0] = _parts(node)
     return found
 
 
