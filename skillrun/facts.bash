@@ -16,6 +16,14 @@ p_ports() {
     done < <(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null)
   fi | head -60
 }
+p_proxy_check() { # of the proxy that is set: does anybody answer there, and does sudo pass it on?
+  local url=${https_proxy:-${HTTPS_PROXY:-${http_proxy:-${HTTP_PROXY:-${all_proxy:-$ALL_PROXY}}}}} place
+  place=${url#*://} place=${place##*@} place=${place%%/*}
+  case $place in *?:[0-9]*) ;; *) return ;; esac
+  if limit 2 bash -c ': </dev/tcp/$0/$1' "${place%:*}" "${place##*:}" 2>/dev/null; then echo answers=yes; else echo answers=no; fi
+  place=$(limit 3 sudo -n env 2>/dev/null </dev/null) || return
+  if grep -qiE '^(https?|all)_proxy=' <<<"$place"; then echo passed_on_by_sudo=yes; else echo passed_on_by_sudo=no; fi
+}
 p_foreign() { [ -d "$HOME" ] && [ "$(id -u)" != 0 ] && limit 2 find "$HOME" -maxdepth 3 -xdev ! -user "$(id -u)" -prune -exec sh -c 'stat -c "%U %n" "$@" 2>/dev/null || stat -f "%Su %N" "$@"' sh {} + 2>/dev/null | head -20; }
 p_packages() {
   command -v dpkg >/dev/null || return
@@ -163,7 +171,7 @@ p_mounts() { # only what a person would put files on: mount, type, options, KiB 
 # the slow ones start together, each on a descriptor of its own, and are read at the end
 next=20
 start() { eval "exec $next< <(\"\$@\")"; next=$((next + 1)); }
-probes="sudo mounts ports foreign packages python services terminal npm pip"
+probes="sudo mounts ports foreign packages python services terminal npm pip proxy_check"
 [ -z "$QUICK" ] || probes="mounts"
 for name in $probes; do start "p_$name"; done
 for name in $ASK; do start p_version "$name"; done

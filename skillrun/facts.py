@@ -44,6 +44,9 @@ MANAGERS = (
 RUNTIMES = ("python3", "node", "npm", "git", "curl", "gcc", "make", "java", "go", "ruby", "cargo", "docker")
 """Programs whose versions are worth a line in `skillrun facts`."""
 
+NEEDED = {"make": "gcc", "cmake": "gcc", "pip": "python3", "pipx": "python3", "npx": "node", "npm": "node"}
+"""Programs that are of no use without another one, and that one."""
+
 FAMILIES = {
     "debian": "debian",
     "ubuntu": "debian",
@@ -309,6 +312,7 @@ _READERS: dict[str, Callable[[Sequence[str]], Any]] = {
     "wsl": lambda lines: bool(lines),
     "ci": _first,
     "proxy": _proxy,
+    "proxy_check": lambda lines: {name: value == "yes" for name, value in _pairs(lines).items()},
     "ports": _ports,
     "foreign": _foreign,
     "packages": _packages,

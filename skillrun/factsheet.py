@@ -33,7 +33,7 @@ _ORDER = (
     "services",
 )
 
-_LABELS = {"path": "PATH of your shell", "pip": "pip settings"}
+_LABELS = {"path": "PATH of your shell", "pip": "pip settings", "proxy_check": "that proxy"}
 
 _PYTHON = r"\b(python\d?|pip\d?|pipx|venv|virtualenv|uv)\b"
 _NODE = r"\b(node(js)?|node\.js|npm|npx|yarn|pnpm)\b"

@@ -187,6 +187,16 @@ def test_the_command_prints_one_object() -> None:
     assert told["facts"]["versions"]["bash"]
 
 
+def test_a_proxy_is_told_with_whether_it_answers(tmp_path: Path) -> None:
+    """Somebody listening where the variable points, or nobody; without a proxy there is nothing to tell."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        there = f"http://me:pw@127.0.0.1:{server.getsockname()[1]}"
+        assert _at_home(tmp_path, {}, https_proxy=there)["proxy_check"]["answers"] is True
+        assert "pw" not in json.dumps(_at_home(tmp_path, {}, https_proxy=there))
+    assert _at_home(tmp_path, {}, http_proxy="http://127.0.0.1:1/")["proxy_check"]["answers"] is False
+    assert "proxy_check" not in _at_home(tmp_path, {})
+
+
 NAMED = 'if [ -d "$HOME/.local/bin" ]; then PATH="$HOME/.local/bin:$PATH"; fi'
 ALWAYS = 'export PATH="$HOME/.local/bin:$PATH"'
 
@@ -255,6 +265,10 @@ def test_settings_of_npm_and_pip_are_read_from_their_files(tmp_path: Path) -> No
     assert _at_home(tmp_path, {}, PATH=path)["npm"]["writable"] is False
 
 
+def _steers(name: str) -> bool:
+    return name.startswith(("PIP_", "npm_", "NPM_", "PYTHONPATH")) or name.lower().endswith("_proxy")
+
+
 def _account_has_bash() -> bool:
     return pwd.getpwuid(os.getuid()).pw_shell.endswith("/bash")
 
@@ -263,7 +277,7 @@ def _at_home(home: Path, files: dict[str, str], **env: str) -> dict[str, Any]:
     """The facts of an account with this home and these start-up files."""
     for name, text in files.items():
         (home / name).write_text(f"{text}\n")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "npm_", "NPM_", "PYTHONPATH"))}
+    kept = {name: value for name, value in os.environ.items() if not _steers(name)}
     machine = BashTarget(env={**kept, "HOME": str(home), **env})
     try:
         return gather(machine)

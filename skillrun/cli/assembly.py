@@ -307,11 +307,12 @@ def _afterwards(run: Run, target: Target, end: RunEnded, events: Sequence[Event]
 
 
 def _programs(skill: Skill) -> list[str]:
-    """The programs whose versions matter: those a skill requires, and the runtimes its text names."""
-    from skillrun.facts import RUNTIMES
+    """The programs whose versions matter: those a skill requires, the runtimes its text names, and what these need."""
+    from skillrun.facts import NEEDED, RUNTIMES
 
     required = [re.split(r"[<>=!~]", word)[0] for word in skill.declared.requires or ()]
-    return [*required, *(name for name in RUNTIMES if re.search(rf"\b{name}\b", skill.text, re.IGNORECASE))]
+    named = [name for name in (*RUNTIMES, *NEEDED) if re.search(rf"\b{name}\b", skill.text, re.IGNORECASE)]
+    return list(dict.fromkeys([*required, *(NEEDED.get(name, name) for name in named), *named]))
 
 
 def _checks(skill: Skill) -> tuple[Check, ...]:
