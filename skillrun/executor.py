@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
@@ -120,6 +121,11 @@ class Executor:
                 call = dataclasses.replace(call, input=checked(call.name, call.input))
             except BadInput as error:
                 return (yield from self._finish(call, Result(State.ERROR, output=str(error))))
+        if call.name in ("read_file", "write_file"):
+            call = self._at_home(call)
+            if folder := self._no_folder(call):
+                why = f"there is no directory {folder} that {self.place.user or 'this user'} can see: make it first, with shell"
+                return (yield from self._finish(call, Result(State.ERROR, output=why)))
         if call.name == "ask_user":
             yield Started(call, self.place.cwd)
             return (yield from self._finish(call, (yield from ask_user(call, self.person, self.vault))))
@@ -140,6 +146,20 @@ class Executor:
         if result.by_person:
             yield from self._whether_to_go_on(call)
         return result
+
+    def _at_home(self, call: ToolCall) -> ToolCall:
+        """A path that begins with `~/` means the home directory, as everywhere."""
+        path = str(call.input["path"])
+        if not path.startswith("~/"):
+            return call
+        return dataclasses.replace(call, input={**call.input, "path": f"{self.place.home.rstrip('/')}{path[1:]}"})
+
+    def _no_folder(self, call: ToolCall) -> str:
+        """The directory a file cannot be written to because it is not there: nobody need be asked about that."""
+        if call.name != "write_file" or self._hands.alive is not None:
+            return ""
+        folder = os.path.dirname(os.path.join(self.place.cwd, str(call.input["path"])))
+        return "" if self._looks.there([folder]) else folder
 
     def _finish(self, call: ToolCall, result: Result) -> Generator[Event, None, Result]:
         if result.cwd:

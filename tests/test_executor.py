@@ -398,3 +398,17 @@ def test_a_declared_answer_accepts_for_the_person(target: LocalTarget, tmp_path:
     hands = Hands(target, tmp_path, Someone(attended=False), "all", skill)
     assert hands.shell("bash installer").ok
     assert (tmp_path / "accepted").exists()
+
+
+def test_a_file_without_its_directory_is_refused_before_anybody_is_asked(target: LocalTarget, tmp_path: Path) -> None:
+    """A person is not asked about what cannot work; `~/` is the home directory, and once it is there the file is written."""
+    person = Someone()
+    hands = Hands(target, tmp_path, person)
+    result = hands.call("write_file", path="~/new/hello", content="hi\n", why="test")
+    assert result.state is State.ERROR
+    assert f"there is no directory {tmp_path}/new" in result.output
+    assert person.asked == []
+    (tmp_path / "new").mkdir()
+    assert hands.call("write_file", path="~/new/hello", content="hi\n", why="test").ok
+    assert [call.input["path"] for call, _ in person.asked] == [f"{tmp_path}/new/hello"]
+    assert hands.call("read_file", path="~/new/hello").output == "hi\n"

@@ -48,6 +48,24 @@ def test_success_folds_and_failure_stays_open() -> None:
         assert not terminal.cursor_hidden
 
 
+def test_a_finished_command_is_one_line_whatever_its_end() -> None:
+    """A long command is cut so that how it ended still stands on the same line, also where the terminal is narrow."""
+    source = (
+        HEAD
+        + """
+call = ToolCall("c", "shell", {"command": "command -v hello; ls -la ~/.local/bin ~/.bashrc ~/.profile 2>&1 | sort", "why": "x"})
+screen(Started(call))
+screen(Finished(call, Result(State.EXITED, 12, "", duration_s=1.5)))
+screen.close()
+print("OVER")
+"""
+    )
+    for columns in (80, 60):
+        with Terminal(source, columns=columns) as terminal:
+            line = next(line for line in terminal.wait_for("OVER").splitlines() if "hello" in line)
+            assert line.rstrip().endswith("…  failed with exit code 12 in 1.5 s")
+
+
 def test_hostile_text_reaches_the_terminal_as_text() -> None:
     """The only control sequences written are our own: no title, no clipboard, no erased screen; markup stays text."""
     source = HEAD + "print('BEFORE')\nfor event in hostile():\n    screen(event)\nscreen.close()\nprint('OVER')"

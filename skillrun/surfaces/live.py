@@ -190,8 +190,10 @@ class Live:
         if result.fidelity == "would-run":
             mark = ("○ ", "yellow")
         step = wording.step(call, self._total())
-        line = Text.assemble(mark, (f"{step} " if step else "", "cyan"), wording.title(call, self._width()))
-        line.append(f"  {wording.ended(result)}", style="dim" if result.ok or waiting else "red")
+        end = f"  {wording.ended(result)}"
+        line = Text.assemble(mark, (f"{step} " if step else "", "cyan"))
+        line.append(wording.title(call, max(20, self._console.width - len(line) - len(end) - 1)))
+        line.append(end, style="dim" if result.ok or waiting else "red")
         self._print(line)
         if result.note and not result.ok:
             self._print(Padding(Text(one_line(shown(result.note), 400), style="dim"), (0, 0, 0, 2)))
