@@ -24,18 +24,20 @@ p_proxy_check() { # of the proxy that is set: does anybody answer there, and doe
   place=$(limit 3 sudo -n env 2>/dev/null </dev/null) || return
   if grep -qiE '^(https?|all)_proxy=' <<<"$place"; then echo passed_on_by_sudo=yes; else echo passed_on_by_sudo=no; fi
 }
-p_foreign() { [ -d "$HOME" ] && [ "$(id -u)" != 0 ] && limit 2 find "$HOME" -maxdepth 3 -xdev ! -user "$(id -u)" -prune -exec sh -c 'stat -c "%U %n" "$@" 2>/dev/null || stat -f "%Su %N" "$@"' sh {} + 2>/dev/null | head -20; }
+p_foreign() { [ -d "$HOME" ] && [ "$EUID" != 0 ] && limit 2 find "$HOME" -maxdepth 3 -xdev ! -user "$EUID" -prune -exec sh -c 'stat -c "%U %n" "$@" 2>/dev/null || stat -f "%Su %N" "$@"' sh {} + 2>/dev/null | head -20; }
 p_packages() {
   command -v dpkg >/dev/null || return
   limit 3 dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 2>/dev/null |
     awk '$1 ~ /^h/ { print "held=" $2 } substr($1, 2, 1) ~ /[UFHWtu]/ { print "half_configured=" $2 }'
   grep -lsE '^Pin' /etc/apt/preferences /etc/apt/preferences.d/* 2>/dev/null | sed 's/^/pins=/'
-  local lock inode
-  for lock in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock; do
-    inode=$(stat -c %i "$lock" 2>/dev/null) || continue
-    awk -v i=":$inode" '$2 != "->" && index($6, i) == length($6) - length(i) + 1 { print $5 }' /proc/locks 2>/dev/null | while read -r pid; do
-      echo "lock_holders=$lock $pid $(cat "/proc/$pid/comm" 2>/dev/null)"
-    done
+  local lock inode kind pid where holder
+  stat -c '%n %i' /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock 2>/dev/null | while read -r lock inode; do
+    while read -r _ kind _ _ pid where _; do
+      [ "$kind" != "->" ] && [ "${where##*:}" = "$inode" ] || continue
+      holder=
+      { read -r holder <"/proc/$pid/comm"; } 2>/dev/null
+      echo "lock_holders=$lock $pid $holder"
+    done 2>/dev/null </proc/locks
   done
   if compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then
     echo lists=present
@@ -76,14 +78,21 @@ p_services() { # name=running|stopped|failed
     limit 3 systemctl list-units --type=service --all --plain --no-legend --no-pager 2>/dev/null |
       awk '$2 == "loaded" { sub(/\.service$/, "", $1); print $1 "=" ($3 == "active" ? "running" : $3 == "failed" ? "failed" : "stopped") }'
   elif command -v service >/dev/null && [ -d /etc/init.d ]; then
-    limit 3 service --status-all 2>/dev/null </dev/null | awk '$2 == "+" { print $4 "=running" } $2 == "-" { print $4 "=stopped" }'
-  fi | head -300
+    local script
+    for script in /etc/init.d/*; do [ -f "$script" ] && [ -x "$script" ] && initial_service "$script" & done 2>/dev/null
+    wait
+  fi | sort | head -300
+}
+initial_service() { # what `service --status-all` asks of one script after another
+  local told code
+  case ${1##*/} in skeleton | README | *.dpkg-* | rc | rcS | single | reboot | bootclean.sh | functions | halt | killall) return ;; esac
+  told=$(limit 3 env -i PATH="$PATH" TERM=dumb "$1" status 2>&1 </dev/null)
+  code=$?
+  case $told in *[Uu]sage:* | *USAGE:*) return ;; esac
+  if [ "$code" = 0 ] && [ -n "$told" ]; then echo "${1##*/}=running"; else echo "${1##*/}=stopped"; fi
 }
 p_terminal() { # PATH and what changes tools in a new terminal, asked of the user's shell itself: as it logs in, and as a window opens it
-  local user entry shell name file files
-  user=$(id -un)
-  entry=$(getent passwd "$user" 2>/dev/null)
-  shell=${entry##*:}
+  local user=$me shell=$login_shell name file files
   name=${shell##*/}
   case $name in
     bash) for file in .bash_profile .bash_login .profile; do [ -e "$HOME/$file" ] && break; done ;;
@@ -160,13 +169,24 @@ p_reach() {
   if limit 4 bash -c ': </dev/tcp/$0/$1' "$host" "$port" 2>/dev/null; then echo "$1=yes"; else echo "$1=no"; fi
 }
 p_mounts() { # only what a person would put files on: mount, type, options, KiB in all, KiB free, inodes free
-  { cat /proc/mounts 2>/dev/null; echo ==; limit 2 df -Pi 2>/dev/null; echo ==; limit 2 df -Pk 2>/dev/null; } | awk '
+  { [ -r /proc/mounts ] && printf '%s\n' "$(</proc/mounts)"; echo ==; limit 2 df -Pi 2>/dev/null; echo ==; limit 2 df -Pk 2>/dev/null; } | awk '
     $0 == "==" { part++; next }
     !part { kind[$2] = $3; options[$2] = $4; next }
     part == 1 { inodes[$6] = $4; next }
     $2 !~ /^[0-9]+$/ || $6 ~ "^/(proc|sys)(/|$)" || $6 ~ "^/dev(/pts)?$" || seen[$6]++ { next }
     { print $6 "\t" (kind[$6] ? kind[$6] : "-") "\t" (options[$6] ? options[$6] : "-") "\t" $2 "\t" $4 "\t" (inodes[$6] != "" ? inodes[$6] : "-") }' | head -30
 }
+
+read -r kernel release arch < <(uname -srm)
+in_groups= login_shell=
+told=$(id) # uid=0(root) gid=0(root) groups=0(root),20(dialout): a number without a name has no brackets
+[[ $told =~ ^uid=[0-9]+\(([^\)]*)\) ]] && me=${BASH_REMATCH[1]} || me=$EUID
+while [[ ${told#*groups=} =~ ^([0-9]+)(\(([^\)]*)\))?,?(.*) ]]; do
+  in_groups="$in_groups ${BASH_REMATCH[3]:-${BASH_REMATCH[1]}}" told="groups=${BASH_REMATCH[4]}"
+done
+while IFS=: read -r entry _ _ _ _ _ shell; do [ "$entry" = "$me" ] && login_shell=$shell; done 2>/dev/null </etc/passwd
+[ -n "$login_shell" ] || login_shell=$(getent passwd "$me" 2>/dev/null | cut -d: -f7) # of an account kept elsewhere
+login_shell=${login_shell:-$SHELL}
 
 # the slow ones start together, each on a descriptor of its own, and are read at the end
 next=20
@@ -188,22 +208,20 @@ read_back() { # MARK COUNT
 count() { echo $#; }
 
 mark os
-echo "kernel=$(uname -s)"
-echo "release=$(uname -r)"
-cat /etc/os-release 2>/dev/null || { command -v sw_vers >/dev/null && echo "VERSION_ID=$(sw_vers -productVersion)"; }
+echo "kernel=$kernel"
+echo "release=$release"
+if [ -r /etc/os-release ]; then printf '%s\n' "$(</etc/os-release)"; else command -v sw_vers >/dev/null && echo "VERSION_ID=$(sw_vers -productVersion)"; fi
 mark arch
-uname -m
+echo "$arch"
 mark libc
-[ "$(uname -s)" = Linux ] && { getconf GNU_LIBC_VERSION 2>/dev/null || for f in /lib/ld-musl-*; do [ -e "$f" ] && { echo musl; "$f" 2>&1; }; done; }
+[ "$kernel" = Linux ] && { getconf GNU_LIBC_VERSION 2>/dev/null || for f in /lib/ld-musl-*; do [ -e "$f" ] && { echo musl; "$f" 2>&1; }; done; }
 mark user
-echo "name=$(id -un)"
-echo "uid=$(id -u)"
-echo "groups=$(id -Gn)"
+echo "name=$me"
+echo "uid=$EUID"
+echo "groups=${in_groups# }"
 echo "home=$HOME"
 [ -w "$HOME" ] && echo home_writable=yes
-entry=$(getent passwd "$(id -un)" 2>/dev/null)
-[ -n "$entry" ] || entry=$SHELL
-echo "shell=${entry##*:}"
+echo "shell=$login_shell"
 echo "umask=$(umask)"
 mark shell
 for f in .bash_profile .bash_login .profile .bashrc .zshenv .zprofile .zshrc .zlogin .config/fish/config.fish; do [ -e "$HOME/$f" ] && echo "$f"; done
@@ -216,14 +234,14 @@ echo "${LC_ALL:-${LANG:-C}}"
 mark tools
 for name in $TOOLS; do f=$(command -v "$name") && echo "$name=$f"; done
 mark memory
-grep -sE '^(MemTotal|MemAvailable|SwapFree):' /proc/meminfo
+[ -r /proc/meminfo ] && while read -r line; do case $line in MemTotal:* | MemAvailable:* | SwapFree:*) echo "$line" ;; esac; done </proc/meminfo
 echo "cpus: $(getconf _NPROCESSORS_ONLN 2>/dev/null)"
 mark init
-if [ -d /run/systemd/system ]; then echo systemd; elif [ "$(uname -s)" = Darwin ]; then echo launchd; elif [ -e /run/openrc ]; then echo openrc; else echo none; fi
+if [ -d /run/systemd/system ]; then echo systemd; elif [ "$kernel" = Darwin ]; then echo launchd; elif [ -e /run/openrc ]; then echo openrc; else echo none; fi
 mark container
 if [ -e /.dockerenv ]; then echo docker; elif [ -e /run/.containerenv ]; then echo podman; elif [ -n "$container" ]; then echo "$container"; elif grep -qsE 'docker|lxc|kubepods' /proc/1/cgroup; then echo container; fi
 mark wsl
-grep -si microsoft /proc/sys/kernel/osrelease
+case $release in *[Mm]icrosoft*) echo "$release" ;; esac
 mark ci
 [ -n "$GITHUB_ACTIONS" ] && echo github
 [ -n "$GITLAB_CI" ] && echo gitlab
@@ -233,7 +251,7 @@ for name in http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL
 mark private_ca
 for f in /usr/local/share/ca-certificates/*.crt /etc/pki/ca-trust/source/anchors/* /etc/ca-certificates/trust-source/anchors/*; do [ -e "$f" ] && echo "$f"; done
 mark clock
-date -u +%Y-%m-%dT%H:%M:%SZ
+TZ=UTC0 printf '%(%Y-%m-%dT%H:%M:%SZ)T\n' -1 2>/dev/null || date -u +%Y-%m-%dT%H:%M:%SZ
 for name in $probes; do read_back "$name" 1; done
 read_back versions "$(count $ASK)"
 read_back reachable "$(count $HOSTS)"
