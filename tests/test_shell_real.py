@@ -200,3 +200,41 @@ play(target.run(Command("pgrep -f 'sleep 77[78]' || echo none")))
     assert (secret["state"], secret["secret"]) == ("waiting", True)
     assert quiet["state"] == "quiet"
     assert none["output"] == "none"
+
+
+@needs("apt-get")
+@pytest.mark.network
+@pytest.mark.slow
+def test_dialog_expect_screen_and_watch(tmp_path: Path) -> None:
+    """Boxes are seen as drawn, expect and screen ask through terminals of their own, and who only redraws is questioned."""
+    program = """
+play(target.run(Command("apt-get update -q && apt-get install -qy dialog expect screen procps", quiet_s=120)))
+play(target.run(Command("dialog --yesno 'Go on?' 7 30; echo answered $?")))
+play(target.answer("\\n"))
+play(target.run(Command("dialog --passwordbox 'Password of the database' 8 40 2>/dev/null")))
+play(target.interrupt())
+play(target.run(Command('''expect -c 'spawn sh -c {printf "Name: "; read a; echo got $a}; interact' ''')))
+play(target.answer("ann\\n"))
+play(target.run(Command("screen -dmS box sleep 60; screen -ls; screen -X -S box quit; echo after")))
+play(target.run(Command("screen sh -c 'echo inside; read x'")))
+play(target.answer("\\n"))
+play(target.run(Command("watch -n 1 date", quiet_s=4)))
+play(target.interrupt())
+"""
+    installed, box, answered, password, _, name, got, listed, inside, left, drawing, ended = run(
+        tmp_path, program, timeout_s=280
+    )
+    assert installed["code"] == 0
+    assert (box["state"], box["secret"]) == ("waiting", False)
+    assert "│ Go on?" in box["screen"]
+    assert answered["output"].endswith("answered 0")
+    assert (password["state"], password["secret"]) == ("waiting", True)
+    assert (name["state"], name["screen"].splitlines()[-1]) == ("waiting", "Name: ")
+    assert "got ann" in got["output"]
+    assert "(Detached)" in listed["output"]
+    assert listed["output"].endswith("after")
+    assert (inside["state"], inside["screen"]) == ("waiting", "inside")
+    assert left["state"] == "exited"
+    assert drawing["state"] == "quiet"
+    assert "date" in drawing["screen"]
+    assert ended["state"] == "interrupted"

@@ -64,11 +64,13 @@ class Running:
     _behind: Look | None = None
     _behind_since: float = 0.0
     _told: frozenset[int] = frozenset()
+    _drawing: float = 0.0
 
     def touch(self, forget: bool = True) -> None:
         """Count the time anew: somebody just dealt with the command."""
         self.last_output = self.last_progress = time.monotonic()
         self._work = self._seen = None
+        self._drawing = 0.0
         if forget:
             self.known, self._behind, self._told = None, None, frozenset()
 
@@ -89,6 +91,26 @@ class Running:
     def ended(self) -> bool:
         """Has it said how it ended, or died?"""
         return self.shell.report is not None or self.shell.dead
+
+    @property
+    def stalled(self) -> bool:
+        """Has it made no progress for as long as it may? What a full-screen program goes on drawing is no progress."""
+        now = time.monotonic()
+        if not self.transcript.full_screen:
+            self._drawing = 0.0
+            return now - self.last_progress >= self.quiet_s
+        self._drawing = self._drawing or now
+        return now - self._drawing >= self.quiet_s
+
+    @property
+    def stalled_for(self) -> str:
+        """What it did instead of getting on, and how long."""
+        now = time.monotonic()
+        if self._drawing:
+            return (
+                f"it has filled the whole screen for {now - self._drawing:.0f} s, as programs do that never end by themselves"
+            )
+        return f"no output, no processor time and no disk traffic for {now - self.last_progress:.0f} s"
 
     def pump(self, until: float, knock: Knock | None = None) -> Generator[Event, None, bool]:
         """Pass output on until a moment or the end of the command; True when it ended."""
@@ -136,9 +158,7 @@ class Running:
 
     def _look(self) -> Look:
         shell, transcript = self.shell, self.transcript
-        drawn = transcript.full_screen
-        asked_for = transcript.seen(self.size[0]) if drawn else transcript.open_line
-        return waiting.look(shell.terminal, shell.pid, asked_for, drawn)
+        return waiting.look(shell.terminal, shell.pid, transcript.question, transcript.full_screen)
 
     def _look_through_noise(self, now: float) -> Look | None:
         """Somebody may wait for input while others write all the time, such as a spinner in the background."""

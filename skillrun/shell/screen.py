@@ -11,7 +11,8 @@ from skillrun.shell.lines import STRING
 _ENTER = re.compile(r"\x1b\[\?(?:1049|1047|47)h")
 _LEAVE = re.compile(r"\x1b\[\?(?:1049|1047|47)l")
 _NOT_FOR_PYTE = re.compile(STRING + r"|\x1b\[[<=>?][0-9;]*[a-gi-km-z]|\x1b\[[>!][0-9;]*[a-zA-Z]")
-_KEPT = 65_536
+_PLACED = re.compile(r"\x1b\[\d+;\d+[Hf]")
+_KEPT, _LATELY = 65_536, 4_096
 
 
 _PLACE, _HEALTH, _KIND = _QUESTIONS = (b"\x1b[6n", b"\x1b[5n", b"\x1b[c")
@@ -48,11 +49,17 @@ class Screen:
         else:
             self._draw(text)
 
+    @property
+    def placed(self) -> bool:
+        """Has a program lately put text at places of its own choice, as `dialog` does? Then lines say nothing."""
+        return self._stream is not None or bool(_PLACED.search(self._recent, max(0, len(self._recent) - _LATELY)))
+
     def _start(self) -> None:
         import pyte
 
         self._drawn = pyte.Screen(self._size[1], self._size[0])
         self._stream = pyte.Stream(self._drawn)
+        self._stream.use_utf8 = False  # as xterm does it: the frames of dialogs come from the line-drawing set, UTF-8 or not
 
     def _draw(self, text: str) -> None:
         end = next(reversed(list(_LEAVE.finditer(text))), None)

@@ -280,7 +280,7 @@ class Session:
                     continue
                 running.known = look
                 return (yield from self._pause(running, State.WAITING, look))
-            if time.monotonic() - running.last_progress >= running.quiet_s:
+            if running.stalled:
                 return (yield from self._pause(running, State.QUIET, None))
 
     def _sudo_asks(self, running: Running) -> Generator[Event, None, None]:
@@ -341,8 +341,7 @@ class Session:
         secret = look is not None and look.secret
         note = "echo is off: only a person may type here" if secret else ""
         if state is State.QUIET:
-            idle = time.monotonic() - running.last_progress
-            note = f"no output, no processor time and no disk traffic for {idle:.0f} s"
+            note = running.stalled_for
         screen = running.transcript.seen(self._size[0])
         return replace(self._result(running, state, note), screen=screen, secret=secret)
 

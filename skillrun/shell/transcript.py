@@ -62,6 +62,12 @@ class Transcript:
         self.digest()
         return self._lines.open_line
 
+    @property
+    def question(self) -> str:
+        """Where a program that waits says for what: the line the cursor is on, or the picture it drew."""
+        self.digest()
+        return self._vault.mask(self.screen.text()) if self.screen.placed else self._lines.open_line
+
     def feed(self, data: bytes) -> None:
         """Take in what was read from the terminal. It reaches the disk with the next question about it, or soon."""
         self.total += len(data)
@@ -166,7 +172,7 @@ class Transcript:
     def seen(self, rows: int) -> str:
         """The terminal's screen as text."""
         self.digest()
-        text = self.screen.text() if self._lines.full_screen else self._lines.last(rows)
+        text = self.screen.text() if self.screen.placed else self._lines.last(rows)
         return self._vault.mask(text.strip("\n"))
 
     def close(self) -> None:
