@@ -174,6 +174,17 @@ def test_a_file_to_write_is_shown_whole_with_its_difference() -> None:
         assert "[e]" not in screen
 
 
+def test_a_new_file_is_shown_once() -> None:
+    """Where nothing was, the difference would say the content a second time."""
+    effects = "(Effect(EffectKind.WRITE, '/etc/x.conf', '--- now\\n+++ new\\n@@ -0,0 +1 @@\\n+key = 1'),)"
+    given = {"path": "/etc/x.conf", "content": "key = 1\n", "why": "settings"}
+    source = ASK.format(name="write_file", input=given, effects=effects, before="", contained=False)
+    with Terminal(source) as terminal:
+        screen = terminal.wait_for("[s] stop")
+        assert screen.count("key = 1") == 1
+        assert "as a change" not in screen
+
+
 def test_a_secret_is_typed_unseen() -> None:
     """While a secret is typed the terminal does not echo; afterwards it does again."""
     source = "from skillrun.cli.person import TerminalPerson\nprint('GOT', len(TerminalPerson().secret('TOKEN', 'to log in')))"

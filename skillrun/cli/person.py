@@ -121,8 +121,8 @@ class TerminalPerson:
     @staticmethod
     def _whole(call: ToolCall, decision: Decision) -> str:
         difference = next((e.detail for e in decision.effects if e.kind is EffectKind.WRITE and "\n" in e.detail), "")
-        if call.name == "write_file" and difference:
-            return f"{wish(call)}\n\nas a change to what is there now:\n{difference}"
+        if call.name == "write_file" and difference and "\n@@ -0,0 " not in difference:  # else nothing was there
+            return f"{wish(call).rstrip()}\n\nas a change to what is there now:\n{difference}"
         return wish(call)
 
     @staticmethod
