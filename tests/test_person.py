@@ -174,6 +174,19 @@ def test_a_file_to_write_is_shown_whole_with_its_difference() -> None:
         assert "[e]" not in screen
 
 
+def test_what_goes_on_in_the_background_is_called_so() -> None:
+    """A person says yes to something that stays alive beside the run only after reading that it does."""
+    source = ASK.format(
+        name="shell",
+        input={"command": "./serve", "why": "x", "background": True},
+        effects=INSTALL,
+        before="",
+        contained=False,
+    )
+    with Terminal(source) as terminal:
+        terminal.wait_for("May this run in the background for step 2 of the skill?")
+
+
 def test_a_new_file_is_shown_once() -> None:
     """Where nothing was, the difference would say the content a second time."""
     effects = "(Effect(EffectKind.WRITE, '/etc/x.conf', '--- now\\n+++ new\\n@@ -0,0 +1 @@\\n+key = 1'),)"
@@ -204,7 +217,7 @@ def test_a_question_takes_a_number_or_the_words() -> None:
         "print('ONE', p.ask('Which channel?', ['stable', 'edge']))\nprint('TWO', p.ask('Which port?', default='8080'))"
     )
     with Terminal(source) as terminal:
-        terminal.wait_for("2) edge")
+        terminal.wait_for("2) edge\n>")
         terminal.type("3\n")
         terminal.wait_for("one of the numbers")
         terminal.type("2\n")

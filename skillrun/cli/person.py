@@ -115,7 +115,9 @@ class TerminalPerson:
         table.add_row("asks because", Text(shown(decision.reason + (f" [{decision.rule}]" if decision.rule else ""))))
         step = f" for step {call.step} of the skill" if call.step else ""
         body = Text(shown(self._whole(call, decision)), overflow="fold", style="bold")
-        panel = Panel(body, title=Text(f"May this run{step}?"), title_align="left", border_style=RISKS[self._risk(decision)])
+        beside = " in the background" if call.input.get("background") else ""
+        title = Text(f"May this run{beside}{step}?")
+        panel = Panel(body, title=title, title_align="left", border_style=RISKS[self._risk(decision)])
         self._pages([panel, table])
 
     @staticmethod
