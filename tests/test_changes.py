@@ -16,11 +16,11 @@ from skillrun.changelist import change_lines
 from skillrun.view.both import Both
 from skillrun.view.changes import Changes, scan
 from skillrun.view.databases import Guard, Locked, guarded
+from skillrun.view.findings import Entry
 from skillrun.view.highlights import FOLDED, PERSISTENCE, PRIVATE, TRUST, gains_privilege, meaning
 from skillrun.view.inode import Inode
 from skillrun.view.layers import Layer, Layers
 from skillrun.view.packages import apk_versions, dpkg_versions, explain_packages
-from skillrun.view.scan import Entry
 from skillrun.view.selection import Choice
 from skillrun.view.services import Action, carry_out, inverse_of, read_deferred, settle, take_back
 from skillrun.wording import changes_line

@@ -17,7 +17,7 @@ from skillrun.events import Changed, Event
 if TYPE_CHECKING:
     from skillrun.journal import RunFolder
     from skillrun.view.deputy import Work
-    from skillrun.view.scan import Clash
+    from skillrun.view.findings import Clash
 
 RECORDS = "/var/lib/dpkg/status"
 SHARED = ("/var/lib/dpkg/", "/var/lib/apt/", "/var/lib/systemd/deb-systemd-helper-", "/etc/rc")

@@ -11,11 +11,12 @@ from typing import Any
 
 from skillrun.view.accounts import Account, explain_accounts
 from skillrun.view.both import Both
-from skillrun.view.highlights import PERSISTENCE, TRUST, gains_privilege, meaning
+from skillrun.view.findings import Clash, Entry
+from skillrun.view.highlights import PERSISTENCE, TRUST, gains_privilege, meaning, weighty
 from skillrun.view.layers import Layers
 from skillrun.view.ledger import Folder, Op
 from skillrun.view.packages import Package, explain_packages
-from skillrun.view.scan import Clash, Entry, scan_layer
+from skillrun.view.scan import scan_layer
 from skillrun.view.services import Action, read_deferred
 from skillrun.view.text import Diff, explain_text
 
@@ -72,14 +73,18 @@ def scan(layers: Layers, changes_folder: Path | None = None) -> Changes:
 
     `changes_folder` is the run's `changes/`, where deferred service actions are noted. Raises OSError.
     """
+    with _no_collection():
+        return _scan(layers, changes_folder)
+
+
+def _scan(layers: Layers, changes_folder: Path | None) -> Changes:
     entries: list[Entry] = []
     ops: list[Op] = []
     folders: list[Folder] = []
     clashes: list[Clash] = []
     unchanged = touched = 0
     for number, layer in enumerate(layers.items):
-        with _no_collection():
-            found = scan_layer(layer, number, layers.t0_ns, layers.ignore, first=len(ops))
+        found = scan_layer(layer, number, layers.t0_ns, layers.ignore, first=len(ops))
         entries += found.entries
         ops += found.ops
         folders += found.folders
@@ -90,12 +95,13 @@ def scan(layers: Layers, changes_folder: Path | None = None) -> Changes:
     with Both(layers) as both:
         packages, owners = explain_packages(entries, both)
         accounts = explain_accounts(paths, both)
-        diffs = explain_text(entries, owners, both)
+        heavy = weighty(entries)
+        diffs = explain_text(entries, {entry.path for entry in heavy}, owners, both)
     return Changes(
         tuple(entries), tuple(ops), tuple(folders), tuple(clashes), unchanged, touched, layers.tier,
         packages, accounts, read_deferred(changes_folder) if changes_folder else (),
         tuple(Notable(e.path, what, e.change) for e in entries if (what := gains_privilege(e))),
-        _notable(entries, PERSISTENCE), _notable(entries, TRUST), diffs, owners,
+        _notable(heavy, PERSISTENCE), _notable(heavy, TRUST), diffs, owners,
     )  # fmt: skip
 
 

@@ -20,10 +20,10 @@ from typing import Any
 
 from skillrun.view import transaction
 from skillrun.view.changes import Changes, broken_packages, scan
+from skillrun.view.findings import Clash
 from skillrun.view.keeping import drop, forget, kept_bytes, remove_empty
 from skillrun.view.layers import Layers
 from skillrun.view.ledger import Phase, Plan, Progress
-from skillrun.view.scan import Clash
 from skillrun.view.services import Carried
 from skillrun.view.transaction import Conflict, Done, Edited, Unfinished
 from skillrun.view.workplace import CommitError

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import stat
 import tomllib
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib import resources
 
-from skillrun.view.scan import Entry
+from skillrun.view.findings import Entry
 
 PERSISTENCE, TRUST, FOLDED = "persistence", "trust", "folded"
 _HOMES = ("/root", "/home/[^/]+")
@@ -32,6 +33,22 @@ def meaning(table: str, path: str) -> str:
         if literal in path and pattern.fullmatch(path):
             return what
     return ""
+
+
+def weighty(entries: Iterable[Entry]) -> list[Entry]:
+    """Those entries whose path starts something or decides what is trusted: most of a large change is neither."""
+    worth_a_look = _quick().search
+    found = [entry for entry in entries if worth_a_look(entry.path)]
+    return [entry for entry in found if meaning(PERSISTENCE, entry.path) or meaning(TRUST, entry.path)]
+
+
+@lru_cache
+def _quick() -> re.Pattern[str]:
+    """Finds something in every path that a rule of persistence or trust fits, and in few others."""
+    tables = (PERSISTENCE, TRUST)
+    tops = {re.escape(top) for table in tables for top in _rules(table)}
+    literals = {re.escape(literal) for table in tables for _, literal, _ in _anywhere(table)}
+    return re.compile(rf"^/(?:{'|'.join(sorted(tops))})(?:/|$)|{'|'.join(sorted(literals))}")
 
 
 @lru_cache
@@ -76,10 +93,13 @@ def _anywhere(table: str) -> list[tuple[str, str, re.Pattern[str]]]:
     return found
 
 
+_TELLING = stat.S_ISUID | stat.S_ISGID | stat.S_IWOTH
+
+
 def gains_privilege(entry: Entry) -> str:
     """What makes a file dangerous that was not so before: set-user-ID, set-group-ID, capabilities, writable by all."""
     new, old = entry.new, entry.old
-    if new is None or stat.S_ISLNK(new.mode):
+    if new is None or not (new.mode & _TELLING or entry.capability or new.rdev) or stat.S_ISLNK(new.mode):
         return ""
     before = old.mode if old is not None else 0
     found = []

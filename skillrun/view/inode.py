@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from skillrun.view.dirfd import Tree
@@ -20,6 +21,14 @@ _ORIGIN_ALONE = ["trusted.overlay.origin"]
 """What most files that were copied up have."""
 
 _NO_ATTRIBUTES = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.ENOENT, errno.EACCES)
+
+
+_TYPE = 0o170000
+"""S_IFMT as a number: asked for every file there is."""
+
+_FIELDS = attrgetter(
+    "st_ino", "st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns", "st_nlink", "st_rdev", "st_blocks"
+)
 
 
 class Inode(NamedTuple):
@@ -39,24 +48,13 @@ class Inode(NamedTuple):
     @classmethod
     def of(cls, status: os.stat_result) -> Inode:
         """From what lstat returned. Times are nanoseconds."""
-        directory = stat.S_ISDIR(status.st_mode)
-        return cls(
-            status.st_ino,
-            status.st_mode,
-            status.st_uid,
-            status.st_gid,
-            0 if directory else status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-            status.st_nlink,
-            status.st_rdev,
-            status.st_blocks,
-        )
+        found: Inode = tuple.__new__(cls, _FIELDS(status))  # as the constructor, without naming each field once more
+        return found._replace(size=0) if status.st_mode & _TYPE == stat.S_IFDIR else found
 
     @property
     def is_directory(self) -> bool:
         """Is it a directory?"""
-        return stat.S_ISDIR(self.mode)
+        return self.mode & _TYPE == stat.S_IFDIR
 
     def is_object(self, other: Inode | None) -> bool:
         """Is it the same inode, whatever happened to its content?"""

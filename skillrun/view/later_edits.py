@@ -96,7 +96,7 @@ def replace_all(plan: Plan, sides: Sequence[Side], edits: Iterable[Edit]) -> Agr
 def _adopt(op: Op, now: Inode | None) -> Op:
     """Take what is there now for what the commit put there."""
     kind = Kind.SWAP if op.kind is Kind.LINK else op.kind
-    return replace(op, new=now, kind=kind)
+    return op._replace(new=now, kind=kind)
 
 
 def _copy_out(op: Op, side: Side, number: int) -> str:

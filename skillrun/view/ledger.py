@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from skillrun.view.inode import Attributes, Inode
 from skillrun.view.layers import write_durably
@@ -36,8 +36,7 @@ class Kind(StrEnum):
     """A further name of an inode that is already there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(NamedTuple):
     """One change of one path (`path`, `slot`: relative to the layer's target and store)."""
 
     layer: int

@@ -17,6 +17,7 @@ import struct
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
 
+CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from skillrun.view.both import Both
-    from skillrun.view.scan import Entry
+    from skillrun.view.findings import Entry
 
 DPKG_STATUS, DPKG_INFO = "/var/lib/dpkg/status", "/var/lib/dpkg/info/"
 APK_INSTALLED = "/lib/apk/db/installed"

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from skillrun.view.findings import Entry
 from skillrun.view.ledger import Kind, Op
-from skillrun.view.scan import Entry
 
 
 @dataclass(frozen=True, slots=True)

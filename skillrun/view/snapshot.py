@@ -11,10 +11,11 @@ from fcntl import F_RDLCK, F_SETLEASE, F_UNLCK, fcntl
 from pathlib import Path
 
 from skillrun.view.dirfd import ASTRAY
+from skillrun.view.findings import Clash, Entry
 from skillrun.view.inode import Inode, inode_at
 from skillrun.view.layers import write_durably
 from skillrun.view.ledger import AFTER, Kind, Op, Plan
-from skillrun.view.scan import Clash, Entry, walk_tree
+from skillrun.view.listing import walk_tree
 from skillrun.view.swap import Side, attributes_of
 
 Snapshot = Mapping[tuple[int, str], Inode]

@@ -10,14 +10,13 @@ import os
 import shutil
 import stat
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from skillrun.view.dirfd import Tree
 from skillrun.view.inode import Attributes, Inode, is_whiteout, read_xattrs
 from skillrun.view.layers import Layer
 from skillrun.view.ledger import Kind, Op, Store
-from skillrun.view.scan import walk_tree
+from skillrun.view.listing import walk_tree
 from skillrun.view.swap import copy_bytes
 from skillrun.view.table import mount_of, read_mounts
 
@@ -53,7 +52,7 @@ def stage(layer: Layer, number: int, name: str, ops: Sequence[Op]) -> tuple[Stor
         if op.kind is not Kind.ATTRIBUTES:
             copier.parents(op.slot)
         if op.new is not None and op.kind in (Kind.SWAP, Kind.REWRITE):
-            op = replace(op, new=copier.copy(op.slot))
+            op = op._replace(new=copier.copy(op.slot))
         changed += _dismantled(op, layer) if layer.fstype == "overlay" else [op]
     status = os.lstat(layer.target)
     return Store(layer.target, status.st_dev, status.st_ino, str(folder)), changed
@@ -78,7 +77,7 @@ def _dismantled(op: Op, layer: Layer) -> list[Op]:
                 folders.append(one)
             else:
                 files.append(one)
-        parted = [replace(one, kind=Kind.FOLDER, before=_attributes_of(real, one.path)) for one in reversed(folders)]
+        parted = [one._replace(kind=Kind.FOLDER, before=_attributes_of(real, one.path)) for one in reversed(folders)]
     return [*files, *parted]
 
 

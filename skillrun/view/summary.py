@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from skillrun.view.findings import Entry
 from skillrun.view.highlights import FOLDED, meaning
-from skillrun.view.scan import Entry
 from skillrun.visible import shown
 
 if TYPE_CHECKING:

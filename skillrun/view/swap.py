@@ -15,7 +15,7 @@ from contextlib import suppress
 from skillrun.view.dirfd import ASTRAY, EXCHANGE, NOREPLACE, Tree, rename
 from skillrun.view.inode import Attributes, Inode, inode_at, is_whiteout, read_xattrs, set_attributes, strip_overlay
 from skillrun.view.ledger import Kind, Op, Plan, Store
-from skillrun.view.scan import walk_tree
+from skillrun.view.listing import walk_tree
 
 _NO_FLAGS = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 _CHUNK = 1 << 20

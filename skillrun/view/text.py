@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import stat
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from skillrun.view.both import Both
-from skillrun.view.highlights import FOLDED, PERSISTENCE, PRIVATE, TRUST, meaning
-from skillrun.view.scan import Entry
+from skillrun.view.findings import Entry
+from skillrun.view.highlights import FOLDED, PRIVATE, meaning
 from skillrun.visible import shown
 
 _FILE, _LINES, _FILES = 128 << 10, 60, 200
@@ -24,22 +24,21 @@ class Diff:
     note: str = ""
 
 
-def explain_text(entries: Iterable[Entry], owned: Iterable[str], both: Both) -> tuple[Diff, ...]:
+def explain_text(entries: Iterable[Entry], weighty: Container[str], owned: Iterable[str], both: Both) -> tuple[Diff, ...]:
     """Differences of the text files a person would want to read: configuration and start-up files that changed,
-    and new ones outside packages where they start something or decide what is trusted."""
+    and new ones outside packages where they start something or decide what is trusted (`weighty`: the paths that do)."""
     packaged = set(owned)
+    looked = frozenset(("content", "type"))
     found: list[Diff] = []
     for entry in entries:
         if len(found) >= _FILES:
             break
-        if not stat.S_ISREG(entry.inode.mode) or meaning(FOLDED, entry.path):
+        telling = looked.intersection(entry.aspects) if entry.change == "changed" else entry.path in weighty
+        if not telling or entry.path in packaged or not stat.S_ISREG(entry.inode.mode) or meaning(FOLDED, entry.path):
             continue
-        weighty = bool(meaning(PERSISTENCE, entry.path) or meaning(TRUST, entry.path))
-        changed = entry.change == "changed" and {"content", "type"} & set(entry.aspects)
-        if (changed and entry.path not in packaged) or (weighty and entry.change != "changed" and entry.path not in packaged):
-            diff = _difference(entry, both)
-            if diff is not None:
-                found.append(diff)
+        diff = _difference(entry, both)
+        if diff is not None:
+            found.append(diff)
     return tuple(found)
 
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from skillrun.view import services, snapshot
 from skillrun.view.changes import Changes
 from skillrun.view.dirfd import ASTRAY
+from skillrun.view.findings import Clash, is_passing
 from skillrun.view.inode import inode_at
 from skillrun.view.later_edits import Agreed, go_around, replace_all
 from skillrun.view.layers import Layers
 from skillrun.view.ledger import Folder, Kind, Op, Phase, Plan, Progress
+from skillrun.view.listing import walk_tree
 from skillrun.view.running import still_running
-from skillrun.view.scan import Clash, is_passing, walk_tree
 from skillrun.view.selection import Choice, select
 from skillrun.view.services import Carried
 from skillrun.view.staging import can_rename, stage, store_place
