@@ -353,10 +353,12 @@ def keep_skill(folder: RunFolder, text: str, origin: Path | None) -> None:
 
 def all_runs() -> list[RunFolder]:
     """Every run folder, newest first."""
-    root = state_directory() / "runs"
-    if not root.is_dir():
+    try:
+        with os.scandir(state_directory() / "runs") as entries:
+            paths = sorted((entry.path for entry in entries if entry.is_dir()), reverse=True)
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return [RunFolder(path) for path in sorted(root.iterdir(), reverse=True) if path.is_dir()]
+    return [RunFolder(Path(path)) for path in paths]
 
 
 def find_run(word: str) -> RunFolder:

@@ -330,10 +330,12 @@ def finish_what_was_cut() -> None:
 
     A view that was never to be committed any more, since its run was cut, is removed.
     """
-    runs = all_runs()
-    cut = [run for run in runs if (run.changes / "state.json").exists()]
-    for run in runs:
-        drop_view(run)
+    cut = []
+    for run in all_runs():  # whose number grows: they are asked with as little as possible
+        if os.path.exists(f"{run.path}/changes/state.json"):
+            cut.append(run)
+        elif os.path.exists(f"{run.path}/changes/layers.json"):
+            drop_view(run)
     if not cut:
         return
     from skillrun.undo import sudo_for

@@ -140,14 +140,20 @@ def is_sudo(pid: int) -> bool:
 
 def alive(pids: Iterable[int]) -> list[int]:
     """Those that still run; a zombie does not."""
+    return [pid for pid in pids if _runs(pid)]
+
+
+def _runs(pid: int) -> bool:
+    if os.path.exists("/proc/self/stat"):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            # proc_pid_stat(5): the state stands behind the name, which may hold brackets itself
+            return file.read().rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"])
+        return False
     import psutil
 
-    running = []
-    for pid in pids:
-        with contextlib.suppress(psutil.Error):
-            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-                running.append(pid)
-    return running
+    with contextlib.suppress(psutil.Error):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def send(pids: Iterable[int], number: int) -> None:
