@@ -106,10 +106,10 @@ class Executor:
         self.target = self._hands.target = target
         self.place = dataclasses.replace(self.place, contained=False)
 
-    def end_jobs(self) -> list[str]:
+    def end_background(self) -> list[str]:
         """End what was started in the background and is not to stay, as the end of the run does; the names."""
-        jobs = getattr(self.target, "jobs", None)
-        return list(jobs.end()) if jobs is not None else []
+        end = getattr(self.target, "end_background", None)
+        return list(end()) if end is not None else []
 
     def carry_out(self, call: ToolCall, own: bool = False) -> Generator[Event, None, Result]:
         """Decide on a call and, if it may, carry it out. Raises Stopped when the run must end instead.

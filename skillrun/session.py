@@ -139,12 +139,12 @@ class Session:
         while True:
             over = self.budget.over(self.turns, time.monotonic() - self._clock)
             if over:
-                self.executor.end_jobs()
+                self.executor.end_background()
                 self.results = yield from self.check()
                 return (Outcome.VERIFIED, f"verified, though {over}") if self._passed() else (Outcome.BUDGET, over)
             advice = stuck(self.turns)
             if advice.level == "stop":
-                self.executor.end_jobs()
+                self.executor.end_background()
                 self.results = yield from self.check()
                 if self._passed():
                     return Outcome.VERIFIED, "every check passes"
@@ -175,7 +175,7 @@ class Session:
         """A model's word that it is over. The checks decide whether the software is there."""
         yield Started(call)
         said, summary = str(call.input.get("outcome", "done")), str(call.input.get("summary", ""))
-        gone = self.executor.end_jobs()
+        gone = self.executor.end_background()
         self.results = yield from self.check()
         verdict = self.verdict(summary)
         ended: tuple[Outcome, str] | None = verdict
@@ -260,10 +260,10 @@ class Session:
 
 
 def report_of(results: Sequence[CheckResult], gone: Sequence[str] = ()) -> str:
-    """The checks as a model reads them after it said that it is done. `gone`: jobs that ended before the checks."""
+    """The checks as a model reads them after it said that it is done. `gone`: what ran in the background and was ended before them."""
     if not results:
         return "There is no check, so nothing is verified."
-    lines = [f"ended first, as background jobs end with the run: {', '.join(gone)}"] if gone else []
+    lines = [f"ended first, as what runs in the background ends with the run: {', '.join(gone)}"] if gone else []
     for check in results:
         lines.append(f"{'passed' if check.ok else 'FAILED'}: {check.command}" + (f" ({check.reason})" if check.reason else ""))
         if not check.ok and check.output:

@@ -331,16 +331,28 @@ def test_a_secret_is_used_and_never_seen(trial: Trial) -> None:
     assert "hush-hush-7" not in repr(trial.events)
 
 
-def test_what_only_the_run_keeps_alive_is_not_verified(trial: Trial) -> None:
-    """A job in the background ends with the run, so it ends before the checks, and the model is told."""
-    start = Reply(calls=(ToolCall("b", "shell", {"command": "exec sleep 600", "why": "test", "background": True}),))
+@pytest.mark.parametrize(
+    ("command", "background"),
+    [("exec sleep 600", True), ("sleep 600 &", False), ("(nohup sleep 600 >/dev/null 2>&1 &)", False)],
+)
+def test_what_only_the_run_keeps_alive_is_not_verified(trial: Trial, command: str, background: bool) -> None:
+    """What runs in the background, however it was started, ends with the run, so it ends before the checks; the model is told."""
+    start = Reply(calls=(ToolCall("b", "shell", {"command": command, "why": "test", "background": background}),))
     seen = shell("pgrep -f '^sleep 60[0]$' > pid && touch was-there", 2)
     end = trial.run(start, seen, *[finish()] * 3, checks=["kill -0 $(cat pid)"])
     assert (trial.folder / "was-there").exists()
     assert end.outcome is Outcome.CHECKS_FAILED
     said = [e.result.output for e in trial.events if isinstance(e, Finished) and e.call.name == "finish"]
-    assert said[0].startswith("ended first, as background jobs end with the run: sleep")
+    assert said[0].startswith("ended first, as what runs in the background ends with the run: sleep")
     assert not said[1].startswith("ended first")
+
+
+def test_a_daemon_is_there_for_the_checks(trial: Trial) -> None:
+    """What made itself independent of the run stays, and is what the checks find."""
+    start = shell("setsid sleep 601 >/dev/null 2>&1 </dev/null & sleep 0.3; pgrep -f '^sleep 60[1]$' > pid", 1)
+    end = trial.run(start, finish(), checks=["kill -0 $(cat pid)"])
+    os.kill(int((trial.folder / "pid").read_text()), signal.SIGKILL)
+    assert end.outcome is Outcome.VERIFIED
 
 
 def test_calls_after_finish_are_not_carried_out(trial: Trial) -> None:

@@ -130,6 +130,14 @@ def read_last_words(words: bytes) -> Report | None:
     return Report(int(code), found) if code.isdigit() and (found := read_state(state)) else None
 
 
+def changed(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
+    """The exports a command set, and with None those it took away; not what bash itself keeps up."""
+    ignored = {"_", "SHLVL", "OLDPWD", "PWD"}
+    changes: dict[str, str | None] = {name: None for name in before if name not in after}
+    changes.update({name: value for name, value in after.items() if before.get(name) != value})
+    return {name: value for name, value in changes.items() if name not in ignored}
+
+
 def read_status(received: bytes, token: str) -> int | None:
     """The exit code in the report with this token, when it is complete."""
     _, found, rest = received.partition(token.encode() + b" ")

@@ -198,6 +198,15 @@ class Session:
         """What a background job wrote since it was last asked about. Raises KeyError."""
         return replace(self.jobs.result(job), cwd=self.cwd)
 
+    def end_background(self) -> list[str]:
+        """End what was started beside the commands and would not outlive the session; the names of what was going."""
+        jobs, shell = self.jobs.pids(), self._bash.pid if self._bash is not None else 0
+        started = {*tree.descendants(shell), *tree.marked(self._mark)} - jobs - {shell} if shell else set()
+        beside = [pid for pid in tree.alive(started) if not tree.is_daemon(pid, shell)]
+        names = [*self.jobs.end(), *dict.fromkeys(filter(None, map(tree.name_of, beside)))]
+        tree.end(beside, 0.3)
+        return names
+
     def left_running(self) -> list[tuple[int, str]]:
         """(pid, name) of what outlives the session: jobs that are kept, and what made itself a daemon during the run."""
         shell = self._bash.pid if self._bash is not None else 0
@@ -371,7 +380,7 @@ class Session:
         result = self._result(running, state, "; ".join(notes))
         transcript.close()
         after = self._state.exports
-        exports = _changes(before.exports, after) if before.exports and after is not before.exports else {}
+        exports = protocol.changed(before.exports, after) if before.exports and after is not before.exports else {}
         masked = {name: None if value is None else self.vault.mask(value) for name, value in exports.items()}
         if transcript.full_screen:  # it ended without putting the screen back: what it drew last is all it said
             result = replace(result, output=f"{result.output}\n{transcript.seen(self._size[0])}".strip("\n"))
@@ -390,10 +399,3 @@ class Session:
             cwd=self.vault.mask(self.cwd),
             note="; ".join(note for note in notes if note),
         )
-
-
-def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
-    ignored = {"_", "SHLVL", "OLDPWD", "PWD"}
-    changed: dict[str, str | None] = {name: None for name in before if name not in after}
-    changed.update({name: value for name, value in after.items() if before.get(name) != value})
-    return {name: value for name, value in changed.items() if name not in ignored}
