@@ -260,7 +260,7 @@ class Session:
 
 
 def report_of(results: Sequence[CheckResult], gone: Sequence[str] = ()) -> str:
-    """The checks as a model reads them after it said that it is done. `gone`: what ran in the background and was ended before them."""
+    """The checks as a model reads them after it said that it is done. `gone`: what was ended before them."""
     if not results:
         return "There is no check, so nothing is verified."
     lines = [f"ended first, as what runs in the background ends with the run: {', '.join(gone)}"] if gone else []

@@ -336,10 +336,10 @@ def test_a_secret_is_used_and_never_seen(trial: Trial) -> None:
     [("exec sleep 600", True), ("sleep 600 &", False), ("(nohup sleep 600 >/dev/null 2>&1 &)", False)],
 )
 def test_what_only_the_run_keeps_alive_is_not_verified(trial: Trial, command: str, background: bool) -> None:
-    """What runs in the background, however it was started, ends with the run, so it ends before the checks; the model is told."""
+    """What runs in the background, however it was started, ends with the run, so before the checks; the model is told."""
     start = Reply(calls=(ToolCall("b", "shell", {"command": command, "why": "test", "background": background}),))
     seen = shell("pgrep -f '^sleep 60[0]$' > pid && touch was-there", 2)
-    end = trial.run(start, seen, *[finish()] * 3, checks=["kill -0 $(cat pid)"])
+    end = trial.run(start, seen, *[finish()] * 3, checks=["grep -q sleep /proc/$(cat pid)/cmdline"])  # a dead one has none
     assert (trial.folder / "was-there").exists()
     assert end.outcome is Outcome.CHECKS_FAILED
     said = [e.result.output for e in trial.events if isinstance(e, Finished) and e.call.name == "finish"]

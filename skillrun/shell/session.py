@@ -200,19 +200,19 @@ class Session:
 
     def end_background(self) -> list[str]:
         """End what was started beside the commands and would not outlive the session; the names of what was going."""
-        jobs, shell = self.jobs.pids(), self._bash.pid if self._bash is not None else 0
-        started = {*tree.descendants(shell), *tree.marked(self._mark)} - jobs - {shell} if shell else set()
-        beside = [pid for pid in tree.alive(started) if not tree.is_daemon(pid, shell)]
-        names = [*self.jobs.end(), *dict.fromkeys(filter(None, map(tree.name_of, beside)))]
+        beside = self._beside(daemons=False)
+        names = dict.fromkeys(map(tree.name_of, beside))
         tree.end(beside, 0.3)
-        return names
+        return [*self.jobs.end(), *filter(None, names)]
 
     def left_running(self) -> list[tuple[int, str]]:
         """(pid, name) of what outlives the session: jobs that are kept, and what made itself a daemon during the run."""
+        return self.jobs.kept() + [(pid, tree.name_of(pid)) for pid in self._beside(daemons=True)]
+
+    def _beside(self, daemons: bool) -> list[int]:
         shell = self._bash.pid if self._bash is not None else 0
-        jobs = self.jobs.pids()
-        others = [pid for pid in tree.marked(self._mark) if pid not in jobs and pid != shell]
-        return self.jobs.kept() + [(pid, tree.name_of(pid)) for pid in others if tree.is_daemon(pid, shell)]
+        started = {*(tree.descendants(shell) if shell else ()), *tree.marked(self._mark)} - self.jobs.pids() - {shell}
+        return [pid for pid in tree.alive(started) if tree.is_daemon(pid, shell) == daemons]
 
     def close(self) -> None:
         """End the shell, what it started and the jobs, except daemons and the jobs that are to be kept."""
@@ -357,7 +357,6 @@ class Session:
     def _finish(self, running: Running, state: State) -> Stream:
         """The command has ended: account for it, and leave the shell fit for the next one."""
         shell, transcript = running.shell, running.transcript
-        died = shell.report is None
         before = self._state
         report = shell.report or shell.last_report(before)
         transcript.settle()
@@ -366,7 +365,7 @@ class Session:
         if isinstance(shell, Bash):
             self._moved = ""
             self._state = report.state
-            if died:
+            if shell.report is None:
                 notes.append(
                     f"the command ended its shell; a new one goes on in {self.vault.mask(self.cwd)} with the same exports"
                 )
