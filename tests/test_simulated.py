@@ -1,5 +1,6 @@
 import os
 import shutil
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from skillrun.events import State
 from skillrun.policy.judge import Judge
 from skillrun.ports import Command, Place, result_of
 from skillrun.targets.local import LocalTarget
-from skillrun.targets.simulated import SimulatedTarget, rehearsal
+from skillrun.targets.simulated import SimulatedTarget, clear_dead, rehearsal
 
 CASES = tomllib.loads((Path(__file__).parent / "cases/simulated/commands.toml").read_text())["case"]
 
@@ -42,6 +43,25 @@ def target(tmp_path: Path) -> Iterator[SimulatedTarget]:
     simulated = SimulatedTarget(LocalTarget(tmp_path / "outputs"), Judge(), Place(os.getcwd(), home, "tester"))
     yield simulated
     simulated.close()
+
+
+def test_what_a_killed_run_left_is_cleared_and_a_live_one_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rehearsal's directory goes with the next one's start, unless its run lives, or has only just made it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, new, elsewhere = (tmp_path / f"skillrun-rehearsal-{name}" for name in ("dead", "new", "link"))
+    for folder in (dead / "cache", new, tmp_path / "precious"):
+        folder.mkdir(parents=True)
+    elsewhere.symlink_to(tmp_path / "precious")
+    os.utime(dead, (0, 0))
+    live = SimulatedTarget(LocalTarget(tmp_path), Judge(), Place("/", "/", "tester"))
+    scratch = next(path for path in tmp_path.glob("skillrun-rehearsal-*") if path not in (new, elsewhere))
+    os.utime(scratch, (0, 0))
+    clear_dead(tmp_path)
+    assert (dead.exists(), new.exists(), scratch.exists(), (tmp_path / "precious").exists()) == (False, True, True, True)
+    live.close()
+    assert not scratch.exists()
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["command"] for case in CASES])

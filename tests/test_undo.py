@@ -17,6 +17,7 @@ from skillrun.ports import Command, result_of
 from skillrun.targets.local import LocalTarget
 from skillrun.undo import prune, recorded, removal
 from skillrun.view.changes import scan
+from skillrun.view.ledger import Phase, Progress
 from skillrun.view.transaction import commit
 from tests.lab import Lab, Manifest, difference, ground, manifest, needs_overlay
 
@@ -147,8 +148,19 @@ class TestOfACommittedView:
         undo(capsys, run.id, "--approve", "all")
         code, data = undo(capsys, run.id, "--approve", "all")
         assert code == 2
-        assert "undone already" in data["error"]["message"]
+        assert "undone already, by " in data["error"]["message"]
+        assert "skillrun undo " in data["error"]["hint"]
         assert difference(before, manifest(lab.real)) == {}
+
+    def test_a_commit_that_was_cut_is_not_said_to_be_undone_by_a_run(self, committed: Committed, capsys: Captured) -> None:
+        """Taken back by skillrun itself, now or before: undo says so, and names no run that is not there."""
+        lab, run, before, _ = committed
+        Progress.load(run.changes).at(Phase.COMMITTING).save(run.changes)
+        code, data = undo(capsys, run.id, "--approve", "all")
+        assert code == 2
+        assert "was cut off and taken back" in data["error"]["message"]
+        assert difference(before, manifest(lab.real)) == {}
+        assert "there is nothing to undo" in undo(capsys, run.id, "--approve", "all")[1]["error"]["message"]
 
     def test_pruning_gives_the_way_back_up_and_touches_nothing_real(self, committed: Committed, capsys: Captured) -> None:
         """Space is freed, the machine stays, undo says that it cannot."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,21 +70,34 @@ def _undo(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Undone]
     from skillrun.undo import is_journalled, sudo_for
     from skillrun.view.deputy import Work
     from skillrun.view.ledger import Phase
+    from skillrun.view.transaction import phase_of
 
     source = folder.changes / UNDO_OF
     if source.exists():
         return _bring_back(folder, Path(json.loads(source.read_bytes())["changes"]), ask)
     work = Work(folder.changes, sudo_for(folder.changes))
+    was = phase_of(folder.changes)
     phase = work.recover()
     if phase is Phase.COMMITTED:
         return _undo_commit(folder, work, edited, ask)
     if phase is Phase.UNDONE:
-        raise Problem(
-            f"{folder.id} is undone already", "`skillrun runs` lists the run that undid it: undo that to bring it back"
-        )
+        raise Problem(*_why_undone(folder, just_now=was is not Phase.UNDONE))
     if is_journalled(folder.changes):
         return _undo_journalled(folder, edited, ask)
     return undo_live(folder, edited, ask)
+
+
+def _why_undone(folder: RunFolder, just_now: bool) -> tuple[str, str]:
+    """What became of a run that has nothing left to take back, and what to do."""
+    from skillrun.journal import all_runs
+
+    for run in all_runs():
+        with suppress(OSError, ValueError):
+            if json.loads((run.changes / UNDO_OF).read_bytes())["run"] == folder.id:
+                return f"{folder.id} is undone already, by {run.id}", f"`skillrun undo {run.id}` brings it back"
+    when = "just now" if just_now else "by skillrun itself, afterwards"
+    told = f"the commit of {folder.id} was cut off and taken back {when}: there is nothing to undo"
+    return told, "run the installation again if you still want it"
 
 
 def _undo_commit(folder: RunFolder, work: Work, edited: str | None, ask: Ask) -> tuple[str, Undone]:

@@ -8,19 +8,28 @@ Every result says how real it was (`fidelity`), and a check that did not really 
 from __future__ import annotations
 
 import dataclasses
+import fcntl
+import os
 import shlex
 import shutil
 import tempfile
+import time
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from skillrun.events import EffectKind, Output, Result, State, ToolCall, Verdict
 from skillrun.ports import Command, Place, Policy, Stream, Target
 from skillrun.shell.nodes import AndOr, Lit, Node, Redirect, Seq, Simple, Word
 from skillrun.shell.syntax import parse
+
+_PREFIX = "skillrun-rehearsal-"
+_NEW_S = 60.0
+"""A directory younger than this may not be locked yet by the run that has just made it."""
 
 HARMLESS = frozenset({EffectKind.READ})
 REHEARSAL = frozenset({EffectKind.READ, EffectKind.NETWORK})
@@ -101,7 +110,9 @@ class SimulatedTarget:
         self._place = dataclasses.replace(place, contained=False)
         self._written: dict[str, bytes] = {}
         self._listed = 0
-        self._scratch = tempfile.mkdtemp(prefix="skillrun-rehearsal-")
+        clear_dead(Path(tempfile.gettempdir()))
+        self._scratch = tempfile.mkdtemp(prefix=_PREFIX)
+        self._alive = _lock(self._scratch)
 
     # --- running -------------------------------------------------------------------------------
 
@@ -234,7 +245,34 @@ class SimulatedTarget:
     def close(self) -> None:
         """Close the target behind this one, and remove what rehearsals wrote for themselves."""
         shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._alive >= 0:
+            os.close(self._alive)
+            self._alive = -1
         self._inner.close()
+
+
+def clear_dead(folder: Path) -> None:
+    """Remove what rehearsals of runs that were killed left in a temporary directory; a live run holds a lock on its own."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            status = os.lstat(path)
+            if status.st_uid != os.geteuid() or time.time() - status.st_mtime < _NEW_S:
+                continue
+            lock = _lock(str(path))
+            if lock >= 0:
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(lock)
+
+
+def _lock(path: str) -> int:
+    """A descriptor that holds a directory for this process, however it ends; -1 when another one holds it. Raises OSError."""
+    held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        return -1
+    return held
 
 
 def rehearsal(words: list[str]) -> tuple[Simulator, list[str]] | None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from skillrun.view.table import mount_of, read_mounts
+
 NAMES = {
     "R": "root view: the whole machine, copy-on-write",
     "P": "view of sudo installs without sudo",
@@ -123,6 +125,9 @@ def _user_tier(folder: str) -> Tier:
     if os.geteuid() == 0:
         return Tier("U", False, "for ordinary users; root has the root view", "run skillrun as an ordinary user")
     reason = try_view("U", folder)
+    if reason and mount_of(os.path.realpath(os.path.expanduser("~")), read_mounts()).fstype == "overlay":
+        told = f"your home directory lies on an overlay itself, as in a container, and no further layer of yours can ({reason})"
+        return Tier("U", False, told, "mount a disk or a volume at your home directory, or run skillrun as root")
     return Tier("U", not reason, reason, _advice(reason))
 
 

@@ -56,9 +56,12 @@ def set_times(plan: Plan, sides: Sequence[Side], forward: bool) -> None:
 
 
 def sync(plan: Plan) -> None:
-    """Once per file system, both sides."""
+    """Once per file system that the plan changes something on, both sides."""
     seen: set[int] = set()
-    for store in plan.stores:
+    used = (
+        {op.layer for op in plan.ops} | {item.layer for item in plan.folders if item.path} | {layer for layer, _ in plan.leave}
+    )
+    for store in (plan.stores[number] for number in sorted(used)):
         for path in (store.target, store.store):
             device = os.stat(path).st_dev
             if device not in seen:
