@@ -4,7 +4,8 @@
 
 Each pair is one process of the interpreter doing nothing and one of skillrun, right after one another; the figure is the
 median of the pairs' ratios, so that a machine that is busy slows both. `list` has 100 skills to name. Nothing is pinned
-to a processor; bytecode is compiled before.
+to a processor; bytecode is compiled before. skillrun is started by a script as installers write it; `python -m skillrun`
+costs 0.4 of an interpreter more, which is runpy, and so does the `import re` in scripts of pip before 24.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = "import sys\nfrom skillrun.cli import main\nsys.exit(main())\n"
 SKILL = "---\nname: {name}\ndescription: Installs {name}, which does one thing and does it well.\n---\n# {name}\n\nText.\n"
-GOALS = {"--version": 1.3, "--help": 4.6, "list": 2.0, "show --raw": 1.5, "facts": None}
+GOALS = {"--version": 1.3, "--help": 4.6, "list": 2.0, "show --raw": 1.5, "facts --quick": None, "facts": None}
 
 
 def seconds(argv: list[str], home: Path) -> float:
@@ -35,6 +37,8 @@ def main() -> None:
     nothing = [sys.executable, "-c", "pass"]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
+        script = home / "skillrun"
+        script.write_text(SCRIPT)
         for number in range(100):
             skill = home / ".agents/skills" / f"skill-{number}"
             skill.mkdir(parents=True)
@@ -43,7 +47,7 @@ def main() -> None:
         for words, goal in GOALS.items():
             verb = words.split()
             verb += ["ripgrep"] if verb[0] == "show" else []
-            argv = [sys.executable, "-m", "skillrun", *verb]
+            argv = [sys.executable, str(script), *verb]
             seconds(argv, home)
             found = [(seconds(nothing, home), seconds(argv, home)) for _ in range(pairs)]
             ratio = statistics.median(ours / theirs for theirs, ours in found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from skillrun.events import Usage
@@ -53,7 +53,7 @@ class ModelFacts:
 
 @cache
 def _table() -> dict[str, Any]:
-    return tomllib.loads(files("skillrun.models").joinpath("models.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(Path(__file__).with_name("models").joinpath("models.toml").read_text(encoding="utf-8"))
 
 
 def default_model() -> str:

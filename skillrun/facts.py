@@ -11,13 +11,14 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from skillrun.events import Result
-from skillrun.ports import Command, Target, result_of
 from skillrun.startfiles import new_terminal, start_files
+
+if TYPE_CHECKING:
+    from skillrun.events import Result
+    from skillrun.ports import Target
 
 MARK = "==fact== "
 """Starts the line that names the probe whose output follows."""
@@ -69,6 +70,8 @@ def gather(target: Target, versions: Iterable[str] = (), hosts: Iterable[str] = 
     `versions` names programs to ask for their version, `hosts` names hosts (`name` or `name:port`) to
     try to reach; both cost time and are left out unless asked for. Never raises for what a machine lacks.
     """
+    from skillrun.ports import Command, result_of
+
     result = result_of(target.run(Command(f"(\n{_script(versions, hosts)}\n)", id="facts", quiet_s=30)))
     facts = understand(split(_whole(result)))
     if target.name == "local":
@@ -97,7 +100,7 @@ def _script(versions: Iterable[str], hosts: Iterable[str], quick: bool = False) 
     reach = [host for host in dict.fromkeys(hosts) if re.fullmatch(r"[\w.:-]+", host)]
     given = {"ASK": asked, "HOSTS": reach, "TOOLS": MANAGERS, "QUICK": ["yes"] if quick else []}
     head = " ".join(f"{name}={shlex.quote(' '.join(words))}" for name, words in given.items())
-    return f"{head}\n{files('skillrun').joinpath('facts.bash').read_text(encoding='utf-8')}"
+    return f"{head}\n{Path(__file__).with_name('facts.bash').read_text(encoding='utf-8')}"
 
 
 def split(text: str) -> dict[str, list[str]]:

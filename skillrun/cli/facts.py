@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from skillrun.cli.page import Page
-from skillrun.events import SCHEMA
 from skillrun.facts import RUNTIMES, here
 
 
@@ -30,6 +29,8 @@ def facts_command(names: Sequence[str], hosts: Sequence[str], quick: bool, as_js
     """Look at this machine, read-only. A fact that cannot be found out is left out."""
     facts = here(names if quick else (*RUNTIMES, *names), hosts, quick=quick)
     if as_json:
+        from skillrun.events import SCHEMA
+
         print(json.dumps({"schema": SCHEMA, "facts": facts}, ensure_ascii=False))
     else:
         for name in sorted(facts):

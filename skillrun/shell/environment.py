@@ -7,7 +7,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from skillrun.secrets import clean_environment
@@ -24,7 +24,7 @@ _OF_THE_NETWORK = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_pr
 @cache
 def prompt_proof() -> Mapping[str, Mapping[str, Any]]:
     """The table of variables that keep programs from asking: name -> value, why, keep, source."""
-    return tomllib.loads(files("skillrun.shell").joinpath("prompt_proof.toml").read_text("utf-8"))
+    return tomllib.loads(Path(__file__).with_name("prompt_proof.toml").read_text("utf-8"))
 
 
 def command_environment(env: Mapping[str, str], granted: Iterable[str] = ()) -> dict[str, str]:
