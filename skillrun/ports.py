@@ -6,7 +6,7 @@ loop passes everything on to the surfaces at once and nothing needs a thread or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,10 +25,6 @@ def result_of(stream: Stream) -> Result:
         except StopIteration as stop:
             result: Result = stop.value
             return result
-
-
-Sink = Callable[[Event], None]
-"""A surface. The journal is the first sink and may stop the run; the others may not."""
 
 
 @dataclass(frozen=True, slots=True)

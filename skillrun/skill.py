@@ -49,7 +49,6 @@ class SkillCommand:
 
     text: str
     line: int
-    end_line: int = 0
     lang: str = ""
     when: When = When()
     alternative: str = ""

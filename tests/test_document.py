@@ -12,7 +12,6 @@ from skillrun.frontmatter import split
 from skillrun.skill import Skill, SkillError
 
 CASES = sorted((Path(__file__).parent / "cases" / "skills").glob("*.json"))
-CHECKED = ("origin", "command", "expect")
 
 
 def said(skill: Skill, want: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from tests.lab import real_installs
 
 pytestmark = real_installs
 
-ANSWER = "--model builtin --approve all --no-input </dev/null; echo code $?"
-
 
 def skill(machine: Machine, name: str, check: str, commands: str) -> None:
     """Put a skill into the user's home."""

@@ -157,7 +157,7 @@ class Body:
         parts = [part for part in self.root.walk() if part.level and said and normal(said) == normal(part.title)]
         if said and not parts:
             line = line_of(self.front, "skillrun-uninstall")
-            commands = tuple(SkillCommand(text.strip(), line, line) for text in said.split("\n") if text.strip())
+            commands = tuple(SkillCommand(text.strip(), line) for text in said.split("\n") if text.strip())
             return (Step(1, "Uninstall", said, line, commands),)
         chosen = parts or [part for part in self.root.walk() if self._role(part) == "uninstall"]
         harvest = Harvest()

@@ -111,7 +111,6 @@ class _BlockReader:
     lead_labels: tuple[Label, ...] = ()
     item: int = 0
     item_step: StepDraft | None = None
-    last_titles: tuple[str, ...] = ()
 
     def read(self) -> None:
         """Read every block in order."""

@@ -121,7 +121,7 @@ def steps_of(drafts: list[Draft], planned: list[StepDraft]) -> tuple[Step, ...]:
     for draft in drafts:
         piece = draft.snippet
         commands.setdefault(id(draft.step), []).append(
-            SkillCommand(piece.text, piece.line, piece.end, draft.lang, draft.when, draft.group, draft.way)
+            SkillCommand(piece.text, piece.line, draft.lang, draft.when, draft.group, draft.way)
         )
     optional = _optional(drafts)
     steps: list[Step] = []

@@ -30,7 +30,6 @@ OUTPUT_LIMIT = 200_000
 
 MARKS = {"good": "✓", "warn": "!", "bad": "✕"}
 CHANGE_SIGNS = {"added": "+", "installed": "+", "enabled": "+", "removed": "−", "deleted": "−", "upgraded": "↑", "changed": "~"}
-LISTS = {"packages": "Packages", "commands": "New commands", "services": "Services", "accounts": "Accounts"}
 KNOWN_CHANGES = frozenset(
     {"counts", "packages", "commands", "services", "accounts", "groups", "files", "alerts", "kept_out", "deferred"}
 )  # fmt: skip

@@ -74,15 +74,6 @@ def summary(changes: Changes) -> dict[str, Any]:
     return data
 
 
-def every_path(changes: Changes) -> Iterator[dict[str, Any]]:
-    """All paths, each as plain data, times-only differences too."""
-    for entry in changes.entries:
-        data = _entry(entry)
-        if entry.path in changes.owners:
-            data["package"] = shown(changes.owners[entry.path])
-        yield data
-
-
 def _worth_reading(changes: Changes) -> list[dict[str, Any]]:
     """Not folded away, not a package's own new file, not only a time; those that deserve a look always."""
     noted = {item.path for item in (*changes.privileged, *changes.persistence, *changes.trust)}
