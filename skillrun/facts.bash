@@ -106,7 +106,7 @@ p_terminal() { # PATH and what changes tools in a new terminal, asked of the use
     limit 3 env -i HOME="$HOME" USER="$user" LOGNAME="$user" SHELL="$shell" PATH=/usr/local/bin:/usr/bin:/bin \
       "$@" 'unset HISTFILE; printf "\n==new==\n"; command -p env' 2>/dev/null </dev/null | awk -v kind="$kind" '
       $0 == "==new==" { on = 1; next }
-      !on || !match($0, /^(PATH|(PYTHON|PIP_|PIPX_|UV_|NODE_|NPM_CONFIG_|npm_config_|LD_|GIT_SSL_|SSL_CERT_|RUSTUP_|JAVA_)[A-Za-z_]+|GO(PATH|BIN|ROOT|FLAGS|PROXY|TOOLCHAIN)|CARGO_HOME|RUSTFLAGS|CC|CXX|[A-Z]*FLAGS|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE|TMPDIR|[a-zA-Z]+_(proxy|PROXY))=/) { next }
+      !on || !match($0, /^(PATH|(PYTHON|PIP_|PIPX_|UV_|NODE_|NPM_CONFIG_|npm_config_|LD_|GIT_SSL_|SSL_CERT_|RUSTUP_|JAVA_)[A-Za-z0-9_]+|LANG|LC_ALL|LC_CTYPE|GO(PATH|BIN|ROOT|FLAGS|PROXY|TOOLCHAIN)|CARGO_HOME|RUSTFLAGS|CC|CXX|[A-Z]*FLAGS|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE|TMPDIR|[a-zA-Z]+_(proxy|PROXY))=/) { next }
       {
         key = substr($0, 1, RLENGTH - 1); value = substr($0, RLENGTH + 1)
         if (key != "PATH" && ENVIRON[key] == value) next

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from skillrun.events import Result, State, ToolCall
@@ -16,11 +17,20 @@ def read_file(call: ToolCall, target: Target, vault: Vault) -> Result:
     """The part of a file a model asked for, with secrets masked. Raises OSError."""
     path, offset = str(call.input["path"]), int(call.input.get("offset") or 0)
     limit = min(int(call.input.get("limit") or READ_LIMIT), READ_LIMIT)
-    data = target.get(path, offset + limit + 1)
+    data = _bytes(target, path, offset + limit + 1)
     part = data[offset : offset + limit]
     note = f"more follows: read on from offset {offset + limit}" if len(data) > offset + limit else ""
     text = vault.mask(part.decode("utf-8", "replace"))
     return Result(State.EXITED, 0, output=text, output_bytes=len(part), note=note)
+
+
+def _bytes(target: Target, path: str, limit: int) -> bytes:
+    """A file of the target, or a kept output of this run: those lie here, also when the target is another machine."""
+    outputs = getattr(target, "outputs", None)
+    if outputs is None or os.path.dirname(path) != str(outputs):
+        return target.get(path, limit)
+    with open(path, "rb") as file:
+        return file.read(limit)
 
 
 def write_file(call: ToolCall, target: Target, before: Callable[[str, bytes], None] | None) -> Result:

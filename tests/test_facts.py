@@ -234,11 +234,17 @@ def test_variables_of_start_up_files_are_told(tmp_path: Path) -> None:
     if not _account_has_bash():
         pytest.skip("the account's shell is not bash")
     files = {
-        ".profile": "echo hello; export PYTHONPATH=/opt/old PIP_INDEX_URL=http://me:hunter2@pypi.invalid/simple EDITOR=vi",
+        ".profile": "echo hello; export PYTHONPATH=/opt/old PYTHONUTF8=0 "
+        "PIP_INDEX_URL=http://me:hunter2@pypi.invalid/simple EDITOR=vi LC_ALL=xx_YY.UTF-8",
         ".bashrc": "export PYTHONPATH=/opt/old NODE_OPTIONS=--no-warnings NPM_CONFIG__AUTH=hunter2",
     }
     told = _at_home(tmp_path, files)["terminal"]
-    assert told["login"]["variables"] == {"PYTHONPATH": "/opt/old", "PIP_INDEX_URL": "http://***@pypi.invalid/simple"}
+    assert told["login"]["variables"] == {
+        "PYTHONPATH": "/opt/old",
+        "PYTHONUTF8": "0",
+        "PIP_INDEX_URL": "http://***@pypi.invalid/simple",
+        "LC_ALL": "xx_YY.UTF-8",
+    }
     assert told["interactive"]["variables"] == {"NODE_OPTIONS": "--no-warnings", "NPM_CONFIG__AUTH": "***"}
     (tmp_path / ".profile").write_text(". ~/.bashrc\n")
     assert "variables" not in _at_home(tmp_path, {})["terminal"]["interactive"], "a login shell has them too"

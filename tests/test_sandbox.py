@@ -21,7 +21,8 @@ from xml.etree import ElementTree
 import pytest
 
 from skillrun.cli import trials
-from skillrun.events import State
+from skillrun.events import State, ToolCall
+from skillrun.files import read_file
 from skillrun.ports import Command, result_of
 from skillrun.sandbox import folders, matrix, recipes, registries, trial
 from skillrun.sandbox.base import layers_of
@@ -143,6 +144,22 @@ def test_a_machine_has_its_own_of_everything(machine: Machine) -> None:
     here = Path(__file__)
     assert machine.run(f"cat {here}", root=True).returncode != 0
     assert machine.run(f"ls {machine.folder}", root=True).returncode != 0
+
+
+@root_tests
+def test_a_kept_output_can_be_read_though_it_lies_outside(machine: Machine) -> None:
+    """The file that is named where an output was shortened is read from the run's folder; no other file of the outside is."""
+    with machine_session(machine) as target:
+        result = result_of(target.run(Command("seq 20000")))
+        assert "left out" in result.output
+        read = read_file(ToolCall("r", "read_file", {"path": result.output_file, "limit": 20}), target, target.vault)
+        assert read.output.startswith("1")
+        assert read.output_bytes == 20
+        with pytest.raises(OSError, match="No such file"):
+            read_file(ToolCall("r", "read_file", {"path": str(Path(__file__))}), target, target.vault)
+        above = f"{target.outputs}/../{target.outputs.name}/x"
+        with pytest.raises(OSError, match="No such file"):
+            read_file(ToolCall("r", "read_file", {"path": above}), target, target.vault)
 
 
 @root_tests

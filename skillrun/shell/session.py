@@ -83,7 +83,7 @@ class Session:
     ) -> None:
         self.vault = vault if vault is not None else Vault()
         self.limits = limits or Limits()
-        self._outputs = outputs
+        self.outputs = outputs
         self._launcher = launcher
         self._login = login
         self._size = size
@@ -146,7 +146,7 @@ class Session:
             shell = bash = self._ready_bash()
             given = "".join(f"{variable}={protocol.quote(value)}\n" for variable, value in secrets.items())
             bash.send(given + text, command.stdin)
-        transcript = Transcript(self._outputs / f"{next(self._numbers):04d}.log", self.vault, self._size)
+        transcript = Transcript(self.outputs / f"{next(self._numbers):04d}.log", self.vault, self._size)
         quiet_s = command.quiet_s if command.quiet_s is not None else self.limits.quiet_s
         self._running = Running(command, shell, transcript, quiet_s, self._size)
         return (yield from self._watch(self._running))
