@@ -140,7 +140,7 @@ def _failed(error: Exception, as_json: bool) -> int:
         return 2
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         where = f": {error.filename}" if error.filename else ""
-        hint = "make room, or set XDG_STATE_HOME to a place that can be written"
+        hint = "make room, or set XDG_STATE_HOME (runs) and XDG_DATA_HOME (skills) to places that can be written"
         complain(f"cannot write: {error.strerror}{where}", hint, as_json)
         return 1
     complain(f"internal error: {type(error).__name__}: {error}", _keep_traceback(), as_json)
