@@ -78,6 +78,13 @@ def test_events_from_a_file_and_from_standard_input(tmp_path: Path) -> None:
     assert "Verified" in report("-", state=tmp_path, stdin=lines(good())).stdout
 
 
+def test_a_run_without_an_end_says_so(tmp_path: Path) -> None:
+    """One that goes on, or was killed, ends its report with neither success nor failure."""
+    told = report("-", state=tmp_path, stdin=lines(good()[:-1])).stdout
+    assert told.splitlines()[-1].startswith("Unfinished: no end is on record. It may still be going on")
+    assert "Verified" not in told
+
+
 def test_whole_outputs_are_read_from_the_run_folder_only(run_folder: Path, tmp_path: Path) -> None:
     """Where a result is shortened the page has the whole output; a path out of the run folder is not followed."""
     secret = tmp_path / "secret"

@@ -17,7 +17,7 @@ from skillrun.cli.page import Page
 from skillrun.events import Event, Finished
 from skillrun.journal import JournalError, find_run, from_json, read_stamped
 from skillrun.report import Report, fold
-from skillrun.wording import shortened
+from skillrun.wording import OUTCOMES, shortened
 
 if TYPE_CHECKING:
     from skillrun.skill import Skill
@@ -74,6 +74,8 @@ def report_command(
         print(json.dumps(report.to_dict()))
     elif not written and not against:
         _text([event for _, event in stamped], color)
+        if report.end is None:
+            print(f"{OUTCOMES[report.outcome]}. It may still be going on; where it is not, `skillrun resume` goes on with it.")
     return code
 
 
