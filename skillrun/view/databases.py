@@ -50,7 +50,9 @@ def guarded(paths: Iterable[str], wait_s: float = 10.0, guards: Iterable[Guard] 
 
     A lock that does not exist, or may not be opened by this user, guards nothing and is passed over.
     """
-    changed = list(paths)
+    guards = tuple(guards)
+    trees = tuple(guard.tree for guard in guards)
+    changed = [path for path in paths if path.startswith(trees)]
     needed = [g for g in guards if any(path == g.tree or path.startswith(g.tree + "/") for path in changed)]
     held: list[int] = []
     made: list[str] = []
