@@ -333,7 +333,7 @@ def test_a_secret_is_used_and_never_seen(trial: Trial) -> None:
 
 @pytest.mark.parametrize(
     ("command", "background"),
-    [("exec sleep 600", True), ("sleep 600 &", False), ("(nohup sleep 600 >/dev/null 2>&1 &)", False)],
+    [("exec sleep 600", True), ("sleep 600 &", False), ("sleep 600 >/dev/null 2>&1 </dev/null &", False)],
 )
 def test_what_only_the_run_keeps_alive_is_not_verified(trial: Trial, command: str, background: bool) -> None:
     """What runs in the background, however it was started, ends with the run, so before the checks; the model is told."""
@@ -347,12 +347,18 @@ def test_what_only_the_run_keeps_alive_is_not_verified(trial: Trial, command: st
     assert not said[1].startswith("ended first")
 
 
-def test_a_daemon_is_there_for_the_checks(trial: Trial) -> None:
-    """What made itself independent of the run stays, and is what the checks find."""
-    start = shell("setsid sleep 601 >/dev/null 2>&1 </dev/null & sleep 0.3; pgrep -f '^sleep 60[1]$' > pid", 1)
-    end = trial.run(start, finish(), checks=["kill -0 $(cat pid)"])
+@pytest.mark.parametrize(
+    "start", ["setsid sleep 601 >/dev/null 2>&1 </dev/null &", "nohup sleep 601 >/dev/null 2>&1 &", "sh tickd;"]
+)
+def test_a_daemon_is_there_for_the_checks(trial: Trial, start: str) -> None:
+    """What would go on when a terminal is closed goes on after the run, and is what the checks find."""
+    (trial.folder / "tickd").write_text("sleep 601 >/dev/null 2>&1 &\n")
+    call = shell(f"{start} sleep 0.3; pgrep -f '^sleep 60[1]$' > pid", 1)
+    end = trial.run(call, finish(), checks=["grep -q sleep /proc/$(cat pid)/cmdline"])
+    trial.target.close()
+    still = Path(f"/proc/{(trial.folder / 'pid').read_text().strip()}/cmdline").read_bytes()
     os.kill(int((trial.folder / "pid").read_text()), signal.SIGKILL)
-    assert end.outcome is Outcome.VERIFIED
+    assert (end.outcome, still) == (Outcome.VERIFIED, b"sleep\x00601\x00")
 
 
 def test_calls_after_finish_are_not_carried_out(trial: Trial) -> None:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 MARK = "SKILLRUN_SESSION"
 """Variable by which processes that left their family are still recognised."""
@@ -104,10 +105,29 @@ def _started_with(pid: int, entry: bytes) -> bool:
 
 
 def is_daemon(pid: int, session: int) -> bool:
-    """Has the process made itself independent of the session: its own session, no controlling terminal of it?"""
+    """Would the process go on when the session's terminal is closed?
+
+    It has a session of its own; or it has let go of the terminal, and whoever started it has ended (so nobody passes
+    the hang-up on) or it ignores hang-ups, as under nohup.
+    """
     with contextlib.suppress(OSError):
-        return os.getsid(pid) != session
+        return os.getsid(pid) != session or (_off_terminal(pid) and _outlives_hangup(pid, session))
     return True
+
+
+def _off_terminal(pid: int) -> bool:
+    with contextlib.suppress(OSError):  # another user's, or no /proc here
+        return not any(os.readlink(f"/proc/{pid}/fd/{number}").startswith(("/dev/pts/", "/dev/tty")) for number in range(3))
+    return False
+
+
+def _outlives_hangup(pid: int, session: int) -> bool:
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        fields = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+        if int(fields.get("SigIgn", "0"), 16) & 1 << signal.SIGHUP - 1:
+            return True
+        return os.getsid(int(fields["PPid"])) != session
+    return False
 
 
 def started(pid: int) -> float:
