@@ -28,7 +28,10 @@ class Terminal:
         self.seen = b""
         self.pid, self.master = pty.fork()
         if self.pid == 0:
-            clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "CI")}
+            ours = ("NO_COLOR", "FORCE_COLOR", "CI", "COLUMNS", "LINES")  # they would speak for this terminal
+            clean = {name: value for name, value in os.environ.items() if name not in ours}
+            for number in (signal.SIGINT, signal.SIGQUIT):  # ignored when the tests themselves run in the background
+                signal.signal(number, signal.SIG_DFL)
             given = {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "EDITOR": "", "VISUAL": "", **(environment or {})}
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             os.execve(sys.executable, [sys.executable, "-c", source], {**clean, **given})
