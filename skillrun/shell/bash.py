@@ -13,7 +13,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from secrets import token_hex
 
 from skillrun.shell import protocol
@@ -122,6 +122,11 @@ class Watched:
         """Type at the program; what does not fit at once follows while it is waited for."""
         self._typing = self.terminal.type(self._typing + data)
 
+    def flow(self, until: float) -> Iterator[bytes]:
+        """Output that is nothing but text, piece by piece while it flows; what ended it is left to `read`."""
+        if not self._held:
+            self._held = yield from self.terminal.flow(until)
+
     def read(self) -> bytes:
         """Output since the last read; notices a report or the program's end that `wait` woke up for."""
         data = self.terminal.read()
@@ -134,7 +139,7 @@ class Watched:
             self._receive()
             self.dead = not self._alive()
             if self.dead:
-                data += self.terminal.read()
+                data += self.terminal.drain()
         return data
 
     def _receive(self) -> None:
@@ -181,7 +186,7 @@ class Watched:
     def _wait_dead(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while self._alive() and time.monotonic() < deadline:
-            self.terminal.read()  # a program cannot end while its last words find no room
+            self.terminal.drain()  # a program cannot end while its last words find no room
             time.sleep(0.002)
 
 
@@ -226,7 +231,7 @@ class Bash(Watched):
         """While no command runs here, programs in the background must not stand still because nobody reads them."""
         while not self._ending.wait(DRAIN_EVERY_S):
             with self._turn:
-                if self._idle and not self.terminal.hung_up and (data := self.terminal.read()):
+                if self._idle and not self.terminal.hung_up and (data := self.terminal.drain()):
                     self._held = (self._held + data)[-DRAINED:]
 
     def send(self, text: str, stdin: str | None = None) -> None:
@@ -244,10 +249,15 @@ class Bash(Watched):
         with contextlib.suppress(BrokenPipeError):
             os.write(self._go, f"{'go' if stdin is None else 'stdin'}\n{self._token}".encode())
 
+    def flow(self, until: float) -> Iterator[bytes]:
+        """Output that is nothing but text, piece by piece while it flows; what ended it is left to `read`."""
+        if not self._last_words:
+            yield from super().flow(until)
+
     def read(self) -> bytes:
         """Output of the command, without what the driver wrote; sets `report` or `dead`."""
         data = self._without_last_words(super().read())
-        if self._end_mark in data:
+        if b"\33" in data and self._end_mark in data:
             self._receive()  # it was written before the mark, and perhaps after `wait` had looked
         expected = self._received and self.report is None and self._token
         if expected and (code := protocol.read_status(self._received, self._token)) is not None:
@@ -332,7 +342,7 @@ class Once(Watched):
                 select.select([self.terminal.master], [], [], 0.02)
                 data += self.terminal.read()
                 self.dead = not self._alive()
-            data += self.terminal.read()
+            data += self.terminal.drain()
         return data
 
     def last_report(self, before: State) -> Report:

@@ -18,6 +18,7 @@ STRING = r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"
 """A title, a link, a picture: an escape sequence that holds text. Another escape inside cancels it, as terminals do."""
 
 _LONGEST_STRING = 65_536
+_LOOKED_AT = 1_024
 _CONTROL = r"\x1b\[([0-?]*)[ -/]*([@-~])"
 _TOKEN = re.compile(rf"{STRING}|{_CONTROL}|\x1b[ -/]*[0-~]|[\x00-\x1f\x7f-\x9f]|[^\x00-\x1f\x7f-\x9f]+")
 _ESCAPES = re.compile(rf"{STRING}|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -117,6 +118,8 @@ class Lines:
         self._rows: list[str] = [""]
         self._row = self._column = 0
         self._partial = ""
+        self._later: deque[str] = deque()
+        self._later_size = 0
         self.full_screen = False
         """Is a full-screen program drawing?"""
 
@@ -124,15 +127,16 @@ class Lines:
         """Carry out what was written."""
         text = self._partial + text
         self._partial = ""
+        if "\x1b" in text:
+            if cut := unfinished(text):
+                self._partial, text = text[-cut:], text[:-cut]
+            text = _COLOURS.sub("", text)
+        if text.endswith("\r"):  # half of a line's end
+            self._partial, text = "\r" + self._partial, text[:-1]
         if "\x1b" not in text:
-            if text.endswith("\r"):  # half of a line's end
-                self._partial, text = "\r", text[:-1]
-            self._feed(self._latest(text))
+            self._put_off(text)
             return
-        cut = unfinished(text)
-        if cut:
-            self._partial, text = text[-cut:], text[:-cut]
-        text = _COLOURS.sub("", text)
+        self._catch_up()
         position = 0
         for match in _FULL_SCREEN.finditer(text):
             self._feed(text[position : match.start()])
@@ -142,24 +146,34 @@ class Lines:
 
     def settle(self) -> None:
         """Nothing follows for now: what was kept back as the beginning of an escape sequence was none."""
+        self._catch_up()
         text, self._partial = self._partial, ""
         self._feed(text)
 
-    def _latest(self, text: str) -> str:
-        """Of very much text without escapes, the part that can still be read; what is before it is left out at once.
+    def _put_off(self, text: str) -> None:
+        """Of very much text without escapes only the end will be read: carry that out when somebody asks, leave out the rest.
 
-        Exact, because without escapes nothing after a newline changes what is before it.
+        Nothing is lost by it: what is kept is more than the end can hold, unless carriage returns make it shorter.
         """
-        kept = 4 * self._above.tail_limit
-        if len(text) < 2 * kept or self.full_screen or not self._above.head_is_full:
-            return text
-        cut = text.find("\n", len(text) - kept) + 1
-        latest = text[cut:]
-        if not 0 < cut < len(text) - 2 * self._above.tail_limit or latest.count("\r") != latest.count("\r\n"):
-            return text
-        self._above.leave_out(len("\n".join(self._rows)) + cut - text.count("\r", 0, cut))
-        self._rows, self._row, self._column = [""], 0, 0
-        return latest
+        redraws = text.count("\r", -_LOOKED_AT) != text.count("\r\n", -_LOOKED_AT)
+        if redraws or self.full_screen or not self._above.head_is_full:
+            self._catch_up()
+            self._feed(text)
+            return
+        self._later.append(text)
+        self._later_size += len(text)
+        while self._later_size - len(self._later[0]) >= 4 * self._above.tail_limit:
+            gone = self._later.popleft()
+            self._later_size -= len(gone)
+            self._above.leave_out(len("\n".join(self._rows)) + len(gone) - gone.count("\r"))
+            self._rows, self._row, self._column = [""], 0, 0
+
+    def _catch_up(self) -> None:
+        if self._later:
+            text = "".join(self._later)
+            self._later.clear()
+            self._later_size = 0
+            self._feed(text)
 
     def _feed(self, text: str) -> None:
         if not text or self.full_screen:
@@ -257,6 +271,7 @@ class Lines:
 
     def parts(self) -> tuple[str, int, str]:
         """(head, characters left out, tail) of everything since `clear`."""
+        self._catch_up()
         rest = Shortened(self._above._head_limit, self._above.tail_limit)
         head, left_out, tail = self._above.parts()
         if not left_out:
@@ -269,15 +284,18 @@ class Lines:
 
     def last(self, count: int) -> str:
         """The last lines as they stand."""
+        self._catch_up()
         return "\n".join(self._rows[-count:])
 
     @property
     def open_line(self) -> str:
         """The line the cursor is on, empty after a newline."""
+        self._catch_up()
         return self._rows[self._row]
 
     def clear(self) -> None:
         """Forget what was shown; the line the cursor is on stays."""
+        self._catch_up()
         self._above.clear()
         self._rows = [self._rows[self._row]]
         self._row, self._column = 0, min(self._column, len(self._rows[0]))

@@ -128,6 +128,8 @@ class Running:
             wake = min(until, emitted + _EMIT_EVERY_S) if pending else until
             if shell.wait(wake - now, [knock.descriptor] if knock else []) and knock:
                 yield from knock.serve()
+            for data in shell.flow(now + _EMIT_EVERY_S):
+                self.transcript.feed(data)
             if data := self.take():
                 pending = True
                 question = before + data[-ASKING:]

@@ -6,7 +6,7 @@ import contextlib
 import re
 from typing import Any
 
-from skillrun.shell.lines import STRING
+from skillrun.shell.lines import STRING, Shortened
 
 _ENTER = re.compile(r"\x1b\[\?(?:1049|1047|47)h")
 _LEAVE = re.compile(r"\x1b\[\?(?:1049|1047|47)l")
@@ -20,7 +20,7 @@ _PLACE, _HEALTH, _KIND = _QUESTIONS = (b"\x1b[6n", b"\x1b[5n", b"\x1b[c")
 
 def asks(data: bytes) -> bool:
     """Does a program ask its terminal something here?"""
-    return b"\x1b[" in data and any(question in data for question in _QUESTIONS)
+    return b"\x1b" in data and any(question in data for question in _QUESTIONS)
 
 
 def asked(data: bytes, open_line: str, size: tuple[int, int]) -> bytes:
@@ -35,7 +35,7 @@ class Screen:
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._size = size
-        self._recent = ""
+        self._recent = Shortened(0, _KEPT)
         self._drawn: Any = None
         self._stream: Any = None
 
@@ -45,14 +45,14 @@ class Screen:
             if "\x1b" in text and (match := _ENTER.search(text)):
                 self._start()
                 self._draw(text[match.start() :])
-            self._recent = (self._recent + text)[-_KEPT:] if len(text) < _KEPT else text[-_KEPT:]
+            self._recent.add(text)
         else:
             self._draw(text)
 
     @property
     def placed(self) -> bool:
         """Has a program lately put text at places of its own choice, as `dialog` does? Then lines say nothing."""
-        return self._stream is not None or bool(_PLACED.search(self._recent, max(0, len(self._recent) - _LATELY)))
+        return self._stream is not None or bool(_PLACED.search(self._recent.parts()[2][-_LATELY:]))
 
     def _start(self) -> None:
         import pyte
@@ -65,7 +65,8 @@ class Screen:
         end = next(reversed(list(_LEAVE.finditer(text))), None)
         if end is not None and not _ENTER.search(text, end.end()):
             self._drawn = self._stream = None
-            self._recent = text[end.end() :]
+            self._recent.clear()
+            self._recent.add(text[end.end() :])
             return
         # pyte raises on private forms of sequences it knows only in their plain form, and on numbers it does not know.
         first, *rest = _NOT_FOR_PYTE.sub("", text).split("\x1b")
@@ -78,6 +79,6 @@ class Screen:
         drawn = self._drawn
         if drawn is None:
             self._start()
-            self._draw(self._recent)
+            self._draw(self._recent.parts()[2])
             drawn, self._drawn, self._stream = self._drawn, None, None
         return "\n".join(line.rstrip() for line in drawn.display).rstrip() if drawn is not None else ""

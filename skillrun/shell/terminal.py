@@ -5,12 +5,21 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import struct
 import termios
+import time
+from collections.abc import Generator
 from typing import Any
 
-READ_AT_ONCE = 256 * 1024
+READ_AT_ONCE = 16 * 1024
+"""Bytes asked for with one look. Linux mostly hands out 4,095."""
+
+FLOWING, FLOWING_MS = 4_000, 1
+"""So many bytes at one look mean that more follows, and how long one waits for it."""
+
+DRAINED_AT_ONCE = 256 * 1024
 """Bytes taken from a terminal before anything else gets its turn."""
 
 _TIOCGPTPEER = 0x5441  # Linux, ioctl_tty(2): the program's side, wherever that is mounted
@@ -24,27 +33,46 @@ class Terminal:
         self.master = master
         self.hung_up = False
         os.set_blocking(master, False)
-        self._room = memoryview(bytearray(READ_AT_ONCE))
+        self._more = select.poll()
+        self._more.register(master, select.POLLIN)
         self._modes = self.modes()
         self._size = os.get_terminal_size(master)
         self._typed = False
 
     def read(self) -> bytes:
-        """What has been written and not read yet, possibly nothing. Sets `hung_up` when nobody is left."""
-        # Into one buffer: the kernel hands out 4 KB at a time, and making room for each costs more than reading it.
-        size = 0
-        while size < READ_AT_ONCE:
-            try:
-                got = os.readv(self.master, (self._room[size:],))
-            except BlockingIOError:
-                break
-            except OSError:  # EIO: the last holder of the other side has gone
-                got = 0
-            if not got:
-                self.hung_up = True
-                break
-            size += got
-        return bytes(self._room[:size])
+        """Of what has been written and not read yet, what one look gets, possibly nothing. Sets `hung_up` at the end."""
+        try:
+            data = os.read(self.master, READ_AT_ONCE)
+        except BlockingIOError:
+            return b""
+        except OSError:  # EIO: the last holder of the other side has gone
+            data = b""
+        self.hung_up = self.hung_up or not data
+        return data
+
+    def drain(self) -> bytes:
+        """All that has been written and not read yet, possibly nothing, up to `DRAINED_AT_ONCE`. Sets `hung_up`."""
+        pieces, size = [], 0
+        while size < DRAINED_AT_ONCE and (data := self.read()):
+            pieces.append(data)
+            size += len(data)
+        return b"".join(pieces)
+
+    def flow(self, until: float) -> Generator[bytes, None, bytes]:
+        """While output flows and is nothing but text: piece by piece, until a moment. Returns what ended it, maybe nothing.
+
+        Work on a piece costs no time then, when it is done before the kernel, which holds 4 KB ready, has brought the next.
+        """
+        flowed = False
+        while not self.hung_up:
+            data = self.read()
+            if len(data) < FLOWING or b"\33" in data or time.monotonic() > until:
+                if not data and flowed and self._more.poll(FLOWING_MS):
+                    continue
+                return data
+            yield data
+            flowed = True
+        return b""
 
     def type(self, data: bytes) -> bytes:
         """Type at the program; returns what the terminal would not take yet."""

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from skillrun.secrets import Vault
-from skillrun.shell.lines import Lines, is_plain, strip, unfinished
+from skillrun.shell.lines import Lines, Shortened, is_plain, strip, unfinished
 from skillrun.shell.screen import Screen
 
 SHOWN_AT_ONCE = 16_384
@@ -21,12 +21,11 @@ HEAD, TAIL = 6_000, 10_000
 SMALL = 4_096
 """Bytes of plain output that need no file of their own: they are whole in the command's result."""
 
-PIECE, BATCH = 32 * 1024, 256 * 1024
-"""Bytes that are masked and written down together, and characters that are carried out together, unless somebody asks.
+PIECE = 4_000
+"""Bytes that are masked and carried out together, unless somebody asks; what a terminal hands out at once."""
 
-Pieces are small, so that a program never stands still meanwhile: the kernel holds 64 KB for it. Carrying out costs the
-same for few and many.
-"""
+WRITTEN_AT_ONCE = 16_384
+"""Bytes that are written to the file together, unless somebody asks."""
 
 
 class Transcript:
@@ -38,14 +37,12 @@ class Transcript:
         self._masker = vault.masker()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._file = -1
-        self._small = b""
+        self._unwritten = b""
         self._lines = Lines(head, tail)
         self.screen = Screen(size)
-        self._unseen = ""
+        self._unseen = Shortened(0, _UNSEEN)
         self._unread: list[bytes] = []
         self._unread_size = 0
-        self._undone: list[str] = []
-        self._undone_size = 0
         self.total = 0
         self.lost = ""
         """Why the file is not whole, as a sentence; empty while it is."""
@@ -74,20 +71,19 @@ class Transcript:
         self._unread.append(data)
         self._unread_size += len(data)
         if self._unread_size >= PIECE:
-            self._write_down()
-            if self._undone_size >= BATCH:
-                self._carry_out()
+            self.digest()
 
     def digest(self) -> None:
         """Mask, write down and carry out what was taken in."""
-        self._write_down()
-        self._carry_out()
+        if self._unread:
+            data = b"".join(self._unread)
+            self._unread, self._unread_size = [], 0
+            self._keep(self._masker.feed(data))
 
     def settle(self) -> None:
         """Let go what was kept back as the possible beginning of a secret: nothing follows for now."""
-        self._write_down()
+        self.digest()
         self._keep(self._masker.flush())
-        self._carry_out()
         self._lines.settle()
 
     @property
@@ -100,31 +96,21 @@ class Transcript:
         self.digest()
         self._write()
 
-    def _write_down(self) -> None:
-        if self._unread:
-            data = b"".join(self._unread)
-            self._unread, self._unread_size = [], 0
-            self._keep(self._masker.feed(data))
-
     def _keep(self, masked: bytes) -> None:
         if masked:
             text = self._decoder.decode(masked)
-            self._small += masked
-            if self._file >= 0 or len(self._small) > SMALL or not _is_shown_whole(text):
+            self._unwritten += masked
+            if self._file >= 0:
+                if len(self._unwritten) >= WRITTEN_AT_ONCE:
+                    self._write()
+            elif len(self._unwritten) > SMALL or not _is_shown_whole(text):
                 self._write()
-            self._undone.append(text)
-            self._undone_size += len(text)
-
-    def _carry_out(self) -> None:
-        if self._undone:
-            text = "".join(self._undone)
-            self._undone, self._undone_size = [], 0
             self._lines.feed(text)
             self.screen.feed(text)
-            self._unseen = (self._unseen + text[-_UNSEEN:])[-_UNSEEN:]
+            self._unseen.add(text)
 
     def _write(self) -> None:
-        data, self._small = self._small, b""
+        data, self._unwritten = self._unwritten, b""
         if not data or self.lost:
             return
         # A full disk is a pity, and no reason to end a command that gets on.
@@ -148,14 +134,16 @@ class Transcript:
     def unseen(self) -> str:
         """Output since the last call, safe to print; only the latest of it when there was too much."""
         self.digest()
-        text, self._unseen = self._unseen, ""
+        text = self._unseen.parts()[2]
+        self._unseen.clear()
         if self._lines.full_screen:
             return ""
         if len(text) > SHOWN_AT_ONCE:
             text = text[text.find("\n", len(text) - SHOWN_AT_ONCE) + 1 :]
         cut = unfinished(text)
         if cut:
-            self._unseen, text = text[-cut:], text[:-cut]
+            self._unseen.add(text[-cut:])
+            text = text[:-cut]
         return self._vault.mask(strip(text.replace("\r\n", "\n")))
 
     def part(self) -> tuple[str, bool]:
@@ -179,6 +167,7 @@ class Transcript:
         """Write what is left."""
         self.settle()
         if self._file >= 0:
+            self._write()
             os.close(self._file)
             self._file = -1
 
