@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from skillrun.events import Result, State
 from skillrun.ports import Command, result_of
-from skillrun.secrets import UnknownSecret, Vault, clean_environment, looks_secret, stored
+from skillrun.secrets import _KEYS, KEY_PREFIXES, UnknownSecret, Vault, clean_environment, looks_secret, stored
 from skillrun.shell.handles import MisplacedSecret, resolve
 from skillrun.targets.local import LocalTarget
 from tests.contracts.target import played
@@ -60,6 +60,21 @@ def test_a_value_is_masked_in_every_common_form(vault: Vault) -> None:
 def test_what_looks_like_a_key_is_masked(key: str) -> None:
     """Nobody declared it, and still it is not shown."""
     assert key not in Vault().mask(f"export K={key};")
+
+
+_TEXT_WITH_KEYS = st.lists(
+    st.sampled_from(
+        [*KEY_PREFIXES, "a1b2c3d4e5f6", "abcdefghijkl", "Configuration", "x-1.", "_", " ", "\n", "=", "9", "s" * 70]
+    ),
+    max_size=40,
+).map("".join)
+
+
+@given(_TEXT_WITH_KEYS)
+def test_no_key_is_missed_for_being_looked_for_in_few_places(text: str) -> None:
+    """Text is masked as if every place in it had been tried, whatever stands around the keys and however many there are."""
+    data = text.encode()
+    assert Vault().mask_bytes(data) == (_KEYS.sub(b"[secret:key]", data) if len(data) >= 15 else data)
 
 
 def test_ordinary_text_is_left_alone() -> None:
