@@ -43,7 +43,7 @@ _KEY_AT_END = re.compile(rb"(?:" + _ANY_PREFIX + rb")[A-Za-z0-9_.=-]{0,500}\Z")
 _SHORTEST_KEY, _LONGEST_KEY = 15, 520
 _IN_KEYS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.=-"
 _LETTERS = bytes(ord("a") if byte < 128 and chr(byte).isalnum() else ord(" ") for byte in range(256))
-_RUN = b"a" * 12
+_RUN = b"a" * 12  # what `_KEYS` asks of every key, at most 60 bytes behind its beginning
 _BEFORE_RUN = 60 + max(map(len, _PREFIXES))
 _RUNS_LOOKED_AT = 8
 
