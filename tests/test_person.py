@@ -145,7 +145,7 @@ def test_invisible_characters_and_markup_are_shown() -> None:
 def test_what_cannot_be_told_is_never_approved_for_good() -> None:
     """`always` is not offered for an unknown effect, and not taken either."""
     with approval(effects="(Effect(EffectKind.UNKNOWN, 'x'),)") as terminal:
-        screen = terminal.wait_for("[s] stop")
+        screen = terminal.wait_for("\n>")
         assert "[a]" not in screen
         terminal.type("a\n")
         terminal.wait_for("nothing runs until then")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -267,6 +269,25 @@ def test_a_login_starts_clean() -> None:
     assert "CI" not in env
     assert env["https_proxy"] == "http://p:1"
     assert (env["USER"], env["LOGNAME"], env["HOME"], env["LANG"]) == ("ada", "ada", "/home/ada", "de_DE.UTF-8")
+
+
+def test_what_is_ended_is_gone() -> None:
+    """A process that is killed runs on until its memory has been given back: that is waited for, within a limit."""
+    hog = "import signal\nsignal.signal(15, signal.SIG_IGN)\nheld = b'ab' * 500_000_000\nprint(flush=True)\nsignal.pause()"
+    with subprocess.Popen([sys.executable, "-c", hog], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        tree.end([process.pid], 0.1)
+        assert tree.alive([process.pid]) == []
+
+
+def test_the_last_words_of_a_job_that_is_stopped_are_kept(target: LocalTarget) -> None:
+    """What a background program says when it is told to stop is in its output, however much it is."""
+    run(target, "trap 'seq 12000; echo bye; exit' TERM; echo up; while :; do read -t 0.05 < <(:); done", background=True)
+    (name,) = target.end_background()
+    said = target.output_of(name)
+    assert said.output_bytes > 60_000
+    assert Path(said.output_file).read_text().split()[-2:] == ["12000", "bye"]
 
 
 # --- the protocol -------------------------------------------------------------------------------

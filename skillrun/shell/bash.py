@@ -21,8 +21,8 @@ from skillrun.shell.launch import Launcher
 from skillrun.shell.protocol import Report, State
 from skillrun.shell.terminal import Terminal
 
-DRAIN_EVERY_S = 0.1
-"""How often an idle shell's terminal is emptied."""
+DRAIN_EVERY_S, DRAIN_AGAIN_S = 0.1, 0.01
+"""How often an idle shell's terminal is emptied, and how soon again while there is something."""
 
 DRAINED = 65_536
 """Bytes kept of what programs in the background wrote while no command ran: the latest."""
@@ -229,10 +229,13 @@ class Bash(Watched):
 
     def _drain(self) -> None:
         """While no command runs here, programs in the background must not stand still because nobody reads them."""
-        while not self._ending.wait(DRAIN_EVERY_S):
+        pause = DRAIN_EVERY_S
+        while not self._ending.wait(pause):
+            pause = min(2 * pause, DRAIN_EVERY_S)
             with self._turn:
                 if self._idle and not self.terminal.hung_up and (data := self.terminal.drain()):
                     self._held = (self._held + data)[-DRAINED:]
+                    pause = DRAIN_AGAIN_S
 
     def send(self, text: str, stdin: str | None = None) -> None:
         """Start a command. The one before must have been reported."""

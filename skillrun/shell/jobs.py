@@ -177,7 +177,7 @@ class Jobs:
             with self._lock:
                 if not job.ended:
                     with contextlib.suppress(OSError):
-                        job.transcript.feed(job.shell.read())
+                        job.transcript.feed(job.shell.read() + job.shell.terminal.drain())
                     self._end(job, None)
         for job in going:
             self._await(job)

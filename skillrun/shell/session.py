@@ -337,7 +337,7 @@ class Session:
         if not ended:
             tree.send([running.shell.pid], signal.SIGKILL)
             yield from self._pump(running, 1.0)
-        left = tree.alive(self._tree_of(running))
+        left = tree.left(self._tree_of(running), tree.KILLED_S)
         if left:
             names = ", ".join(f"{tree.name_of(pid)} ({pid})" for pid in left)
             yield Noted(f"could not be ended, they belong to another user: {names}", "warning")

@@ -13,6 +13,9 @@ from pathlib import Path
 MARK = "SKILLRUN_SESSION"
 """Variable by which processes that left their family are still recognised."""
 
+KILLED_S = 0.5
+"""How long one waits for what was killed to be gone."""
+
 _IDLE_CPU = 0.02
 """Share of one processor below which a tree is not getting on: polling loops use as much."""
 
@@ -184,12 +187,19 @@ def send(pids: Iterable[int], number: int) -> None:
                 os.kill(pid, number)
 
 
+def left(pids: Iterable[int], patience_s: float) -> list[int]:
+    """Those that still run after the patience, or sooner none: who is killed still has its memory to give back."""
+    deadline = time.monotonic() + patience_s
+    while (going := alive(pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return going
+
+
 def end(pids: Iterable[int], patience_s: float = 1.0) -> None:
     """SIGTERM, and SIGKILL for what is still there after the patience."""
-    left = alive(pids)
-    send(left, signal.SIGTERM)
-    send(left, signal.SIGCONT)
-    deadline = time.monotonic() + patience_s
-    while (left := alive(left)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    send(left, signal.SIGKILL)
+    going = alive(pids)
+    send(going, signal.SIGTERM)
+    send(going, signal.SIGCONT)
+    going = left(going, patience_s)
+    send(going, signal.SIGKILL)
+    left(going, KILLED_S)
