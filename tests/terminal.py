@@ -84,6 +84,16 @@ class Terminal:
             self._read(min(left, 0.2))
         return self.screen
 
+    def answer(self, question: str, keys: str, patience_s: float = 15) -> str:
+        """Press keys once a question's prompt is there: what is typed before is thrown away. The screen before them."""
+        until = time.monotonic() + patience_s
+        while not self.wait_for(question, until - time.monotonic()).endswith(">"):
+            assert time.monotonic() < until, f"{question!r} has no prompt; the screen shows:\n{self.screen}"
+            self._read(0.2)
+        screen = self.screen
+        self.type(keys)
+        return screen
+
     def rest(self, patience_s: float = 10) -> str:
         """Read until the child is gone; the last screen."""
         until = time.monotonic() + patience_s

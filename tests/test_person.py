@@ -60,8 +60,7 @@ def test_everything_is_shown_before_anything_is_asked() -> None:
 def test_one_letter_answers(keys: str, answer: str) -> None:
     """Each letter gives its approval; a closed terminal stops the run."""
     with approval() as terminal:
-        terminal.wait_for("\n>")
-        terminal.type(keys)
+        terminal.answer("[s] stop", keys)
         assert answer in terminal.wait_for(" END")
 
 
@@ -69,8 +68,7 @@ def test_one_letter_answers(keys: str, answer: str) -> None:
 def test_nothing_but_a_clear_yes_is_a_yes(keys: str) -> None:
     """Enter alone, or anything that is not one of the answers, asks again."""
     with approval() as terminal:
-        terminal.wait_for("\n>")
-        terminal.type(keys)
+        terminal.answer("[s] stop", keys)
         terminal.wait_for("nothing runs until then")
         assert "ANSWER" not in terminal.screen
 
@@ -78,20 +76,16 @@ def test_nothing_but_a_clear_yes_is_a_yes(keys: str) -> None:
 def test_no_carries_a_reason_to_the_model() -> None:
     """A no can say why."""
     with approval() as terminal:
-        terminal.wait_for("\n>")
-        terminal.type("n\n")
-        terminal.wait_for("why not?")
-        terminal.type("use the system's own jq\n")
+        terminal.answer("[s] stop", "n\n")
+        terminal.answer("why not?", "use the system's own jq\n")
         assert "how='no', command='', reason=\"use the system's own jq\"" in terminal.wait_for(" END")
 
 
 def test_edit_gives_another_command() -> None:
     """Without an editor the whole command is typed anew."""
     with approval() as terminal:
-        terminal.wait_for("\n>")
-        terminal.type("e\n")
-        terminal.wait_for("instead >")
-        terminal.type("apt-get install -y --no-install-recommends jq\n")
+        terminal.answer("[s] stop", "e\n")
+        terminal.answer("instead >", "apt-get install -y --no-install-recommends jq\n")
         screen = " ".join(terminal.wait_for(" END").split())
         assert "how='edit', command='apt-get install -y --no-install-recommends jq'" in screen
 
@@ -102,8 +96,7 @@ def test_edit_opens_the_editor(tmp_path: Path) -> None:
     editor.write_text('#!/bin/sh\nsed -i "s/jq/yq/" "$1"\n')
     editor.chmod(0o755)
     with approval(environment={"EDITOR": str(editor)}) as terminal:
-        terminal.wait_for("\n>")
-        terminal.type("e\n")
+        terminal.answer("[s] stop", "e\n")
         assert "ANSWER" in terminal.wait_for("command='apt-get install -y yq'")
 
 
@@ -145,9 +138,7 @@ def test_invisible_characters_and_markup_are_shown() -> None:
 def test_what_cannot_be_told_is_never_approved_for_good() -> None:
     """`always` is not offered for an unknown effect, and not taken either."""
     with approval(effects="(Effect(EffectKind.UNKNOWN, 'x'),)") as terminal:
-        screen = terminal.wait_for("\n>")
-        assert "[a]" not in screen
-        terminal.type("a\n")
+        assert "[a]" not in terminal.answer("[s] stop", "a\n")
         terminal.wait_for("nothing runs until then")
 
 
@@ -217,13 +208,10 @@ def test_a_question_takes_a_number_or_the_words() -> None:
         "print('ONE', p.ask('Which channel?', ['stable', 'edge']))\nprint('TWO', p.ask('Which port?', default='8080'))"
     )
     with Terminal(source) as terminal:
-        terminal.wait_for("2) edge\n>")
-        terminal.type("3\n")
-        terminal.wait_for("one of the numbers")
-        terminal.type("2\n")
+        terminal.answer("2) edge", "3\n")
+        terminal.answer("one of the numbers", "2\n")
         terminal.wait_for("ONE edge")
-        terminal.wait_for("[8080] >")
-        terminal.type("\n")
+        terminal.answer("[8080] >", "\n")
         terminal.wait_for("TWO 8080")
 
 

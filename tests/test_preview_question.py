@@ -46,16 +46,14 @@ def terminal(tmp_path: Path) -> Terminal:
 def test_explore_opens_a_shell_in_the_view_and_asks_again(terminal: Terminal, tmp_path: Path) -> None:
     """The shell sees what was installed, the machine does not have it; then discard leaves nothing."""
     with terminal:
-        terminal.wait_for("4) explore", 60)
-        terminal.type("explore\n")
-        terminal.wait_for("inside the view")
+        terminal.answer("4) explore", "explore\n", 60)
+        terminal.wait_for("back to the question\n")  # and the prompt of the shell behind it
         terminal.type("cat ~/note; echo seen-$((40+2)); tty\n")
         terminal.wait_for("seen-42")
         assert "installed" in terminal.screen
         assert not (tmp_path / "home/note").exists()
         terminal.type("exit\n")
-        terminal.wait_for("[discard] > ")
-        terminal.type("discard\n")
+        terminal.answer("[discard] >", "discard\n")
         terminal.wait_for("Discarded", 30)
     assert not (tmp_path / "home/note").exists()
 
@@ -63,12 +61,10 @@ def test_explore_opens_a_shell_in_the_view_and_asks_again(terminal: Terminal, tm
 def test_what_was_changed_while_looking_is_shown_and_committed(terminal: Terminal, tmp_path: Path) -> None:
     """An edit in the explored view is among the changes of the second question; commit keeps it."""
     with terminal:
-        terminal.wait_for("4) explore", 60)
-        terminal.type("4\n")
-        terminal.wait_for("inside the view")
+        terminal.answer("4) explore", "4\n", 60)
+        terminal.wait_for("back to the question\n")  # and the prompt of the shell behind it
         terminal.type("echo mine > ~/more; exit\n")
-        terminal.wait_for("2 added", 30)
-        terminal.type("commit\n")
+        terminal.answer("2 added", "commit\n", 30)
         terminal.wait_for("committed", 30)
         terminal.wait_for("Verified", 30)
     assert (tmp_path / "home/note").read_text() == "installed\n"
@@ -78,11 +74,7 @@ def test_what_was_changed_while_looking_is_shown_and_committed(terminal: Termina
 def test_details_show_every_change_and_ask_again(terminal: Terminal, tmp_path: Path) -> None:
     """The changes are listed before the question; `details` opens all of them in the person's pager, then asks again."""
     with terminal:
-        terminal.wait_for("4) explore", 60)
-        assert "temporary files: 1 added" in terminal.screen
-        terminal.type("details\n")
-        terminal.wait_for("END-OF-DETAILS")
-        terminal.wait_for("[discard] > ")
-        terminal.type("discard\n")
+        assert "temporary files: 1 added" in terminal.answer("4) explore", "details\n", 60)
+        terminal.answer("END-OF-DETAILS", "discard\n")
         terminal.wait_for("Discarded", 30)
     assert not (tmp_path / "home/note").exists()

@@ -106,10 +106,9 @@ def test_ctrl_c_asks_whether_the_run_goes_on_without_the_command(seat: Seat) -> 
     """The command is gone at once, is not tried again, and the person's word decides: here the next step follows."""
     terminal = seat.install(SLEEP)
     terminal.type("\x03")
-    screen = terminal.wait_for("What now?")
-    assert "was interrupted" in screen
+    assert "was interrupted" in terminal.wait_for("What now?")
     assert not any("47.12" in command for command in seat.left() if "skillrun" not in command)
-    terminal.type("1\r")
+    terminal.answer("What now?", "1\r")
     code, end = seat.end(terminal)
     assert (code, end.outcome) == (0, Outcome.VERIFIED)
     assert (seat.home / "second").exists()
@@ -123,8 +122,7 @@ def test_enter_after_ctrl_c_ends_the_run(seat: Seat) -> None:
     """The default is the careful one: nothing more is done, the exit code is 130, and it says how to go on."""
     terminal = seat.install(SLEEP)
     terminal.type("\x03")
-    terminal.wait_for("What now?")
-    terminal.type("\r")
+    terminal.answer("What now?", "\r")
     code, end = seat.end(terminal)
     assert (code, end.outcome) == (130, Outcome.INTERRUPTED)
     assert "skillrun resume" in terminal.seen.decode()
