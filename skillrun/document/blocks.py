@@ -7,8 +7,8 @@ spans, labels and sentences, and because inline parsing is where adversarial tex
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from skillrun.document.containers import Container, unwrap
@@ -46,13 +46,61 @@ class Block:
     quoted: bool = False
     inside: tuple[Container, ...] = ()
     """Containers around the block, outermost first."""
+    resumes: int = 0
+    """For the beginning of a numbered list that goes on with one that was interrupted: the line where that one begins."""
 
 
 def blocks_of(text: str, first_line: int = 1) -> list[Block]:
     """The blocks of a Markdown text whose first line is line `first_line` of the document. Never raises; linear time."""
     lines, around = unwrap(text.split("\n"))
     walk = _Walk(around, first_line - 1)
-    return list(walk.blocks(_parse("\n".join(lines))))
+    blocks = list(walk.blocks(_parse("\n".join(lines))))
+    _rejoin(blocks, walk.numbers)
+    return blocks
+
+
+def _rejoin(blocks: list[Block], numbers: Mapping[int, int]) -> None:
+    """Put what interrupts a numbered list into the item it stands behind.
+
+    Code that is not indented ends a list for CommonMark, and `2. Install` begins another; its author means one list.
+    """
+    item, behind, began, goes_on = 0, list[int](), 0, False
+    for at, block in enumerate(blocks):
+        if block.top in numbers:
+            follows = _follows(numbers, item, block.top, bool(behind) and blocks[behind[0]].kind == "code")
+            if behind and (follows or goes_on):
+                _put_into(item, behind, blocks, code_only=not follows)
+                goes_on = follows
+            if behind and follows:
+                blocks[at] = replace(block, resumes=began)
+            elif behind or not item:
+                began = block.line
+            item, behind = block.top, []
+        elif block.kind == "heading" or block.top:
+            if behind and goes_on:
+                _put_into(item, behind, blocks, code_only=True)
+            item, behind, goes_on = 0, [], False
+        elif item:
+            behind.append(at)
+    if behind and goes_on:
+        _put_into(item, behind, blocks, code_only=True)
+
+
+def _follows(numbers: Mapping[int, int], item: int, other: int, code_between: bool) -> bool:
+    """Does a numbered item go on where another stopped? Some number every item 1."""
+    before, number = numbers.get(item, 0), numbers[other]
+    return before > 0 and (number == before + 1 or (code_between and number == before == 1))
+
+
+def _put_into(item: int, places: list[int], blocks: list[Block], code_only: bool) -> None:
+    """Make blocks part of an item, up to the first that is not plainly its own: a label, a table, another container."""
+    inside = blocks[places[0] - 1].inside
+    for at in places:
+        block = blocks[at]
+        own = block.kind == "code" or (not code_only and block.kind == "text" and not block.text.startswith(("**", "__", "<")))
+        if not own or block.inside != inside:
+            return
+        blocks[at] = replace(block, item=item, top=item, ordered=True)
 
 
 _DEEP = re.compile(r"(?m)^(?:[ \t]*(?:[>*+-]|\d{1,9}[.)])){12}[ \t>*+.)\d-]*")
@@ -77,6 +125,8 @@ class _Walk:
     ordered: list[bool] = field(default_factory=list)
     quotes: int = 0
     count: int = 0
+    numbers: dict[int, int] = field(default_factory=dict)
+    """Of the items of outermost lists that are numbered: the number written before them."""
     level: int = 0
     head: tuple[str, ...] = ()
     cells: list[str] | None = None
@@ -108,6 +158,8 @@ class _Walk:
         if kind == "list_item_open":
             self.count += 1
             self.items.append(self.count)
+            if len(self.items) == 1 and self.ordered[-1]:
+                self.numbers[self.count] = int(token.info)
         elif kind == "list_item_close":
             self.items.pop()
         elif kind in ("ordered_list_open", "bullet_list_open"):

@@ -32,6 +32,9 @@ class Part:
     parts: list[Part] = field(default_factory=list)
     numbered: bool = False
     pseudo: bool = False
+    """A bold title or a word in capitals, not a heading."""
+    resumed: bool = False
+    """No title of its own: the rest of the part around it."""
     end: int = 0
 
     def walk(self) -> Iterator[Part]:
@@ -57,6 +60,8 @@ def outline(blocks: list[Block]) -> Part:
     root = Part("", "", 0, 1)
     stack = [root]
     for block in blocks:
+        if block.resumes:
+            _resume(stack, block)
         heading = _heading(block, stack[-1])
         if heading is None:
             stack[-1].blocks.append(block)
@@ -71,6 +76,18 @@ def outline(blocks: list[Block]) -> Part:
     last = max((block.end for block in blocks), default=1)
     _ends(root, last)
     return root
+
+
+def _resume(stack: list[Part], block: Block) -> None:
+    """Where a list goes on, bold titles that stood between its items are over: what follows is for all again."""
+    level = stack[-1].level
+    left = len(stack)
+    while stack[-1].pseudo and stack[-1].line > block.resumes:
+        stack.pop()
+    if len(stack) < left:
+        part = Part(stack[-1].title, stack[-1].kind, level, block.line, pseudo=True, resumed=True)
+        stack[-1].parts.append(part)
+        stack.append(part)
 
 
 def _ends(part: Part, end: int) -> None:
@@ -117,7 +134,7 @@ def sections(root: Part, lines: list[str], first_line: int) -> tuple[Section, ..
     """Every part as a Section; `text` is what stands under the heading, sub-parts included."""
     found: list[Section] = []
     for part in root.walk():
-        if part.level and len(found) < 1000:
+        if part.level and not part.resumed and len(found) < 1000:
             start = part.line - first_line + (0 if part.pseudo else 1)
             text = "\n".join(lines[start : part.end - first_line + 1]).strip("\n")
             found.append(Section(part.title, part.kind or "other", part.level, part.line, text))
