@@ -189,3 +189,37 @@ for name, command in commands.items():
     tried = dict(line.split()[1:] for line in shown.splitlines() if line.startswith("way "))
     assert tried.keys() == commands.keys()
     assert [name for name, status in tried.items() if status in ("0", "None")] == []
+
+
+ASKED = """
+import os
+from pathlib import Path
+asker = Path.home() / "asker"
+asker.write_text("#!/bin/sh\\necho asked >> ~/asked\\necho wrong\\n")
+asker.chmod(0o755)
+os.environ["SUDO_ASKPASS"] = str(asker)
+"""
+
+
+def test_where_sudo_does_not_give_root_the_home_is_shown_instead() -> None:
+    """A wrong password, or an account that may not use sudo: the view is the user's own, and says so."""
+    code = (
+        ASKED + START.format(tier="") + "do('touch ~/x && echo fine'); print(target.tier, target.notes, Path('asked').exists())"
+    )
+    done = as_dev(code + END)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "[0] fine" in done.stdout
+    assert "U ('sudo did not give root" in done.stdout
+    assert done.stdout.rstrip().endswith("True")
+
+
+def test_a_root_view_that_was_asked_for_is_no_other() -> None:
+    """Where the root view was named, a sudo that does not give root is an error."""
+    done = as_dev(ASKED + START.format(tier="R"))
+    assert "NoRoot: sudo did not give root" in done.stderr
+
+
+def test_sudo_asks_nothing_where_nobody_may_be_asked() -> None:
+    """Unattended no password is asked for: the view is the user's own."""
+    code = ASKED + START.format(tier="").replace("tier=''", "ask=False") + "print(target.tier, Path('asked').exists())"
+    assert as_dev(code + END).stdout == "U False\n"

@@ -79,6 +79,7 @@ class Effects:
                 password=lambda why: self.person.secret("sudo", why),
                 canaries=self.options.dry_run,
                 hosts=self._hosts(),
+                ask=not isinstance(self.person, Nobody),
             )
         except (ViewError, OSError) as error:
             raise Problem(

@@ -19,7 +19,7 @@ from skillrun.view.probe import sudo_command
 from skillrun.view.services import FILE as DEFERRED
 from skillrun.view.spec import Account, Spec
 from skillrun.view.standins import Deferred
-from skillrun.view.view import View, ViewError, new_id
+from skillrun.view.view import NoRoot, View, ViewError, new_id
 
 __all__ = ["PreviewTarget", "ViewError"]
 
@@ -90,10 +90,12 @@ class PreviewTarget(Session):
         limits: Limits | None = None,
         keep: Iterable[str] = (),
         password: Callable[[str], str | None] | None = None,
+        ask: bool = True,
     ) -> PreviewTarget:
         """Build a view for the run in `folder` (its layers go to `changes/`). Raises ViewError when there can be none.
 
         `tier`: R or U; empty: the root view for root and for whoever can use sudo, else the user view.
+        `ask`: sudo may ask for a password.
         `grants`: credentials to leave visible (words of `view.credentials`). `granted`: secret variables to pass on.
         `hosts`: patterns of hosts that may be contacted, all else is cut off; None leaves the network as it is.
         `canaries`: put bait where credentials were hidden, and report who touched it.
@@ -103,30 +105,33 @@ class PreviewTarget(Session):
         changes = folder / "changes"
         changes.mkdir(mode=0o700, parents=True, exist_ok=True)
         changes.chmod(0o700)
-        sudo: tuple[str, ...] = ()
-        if not tier:
-            tier = "R"
-            if account.uid != 0:
-                sudo, _ = sudo_command()
-                tier = "R" if sudo else "U"
-        elif tier == "R" and account.uid != 0:
-            sudo, reason = sudo_command()
-            if not sudo:
-                raise ViewError(f"a view of the whole machine needs root: {reason}")
-        trees, files = credentials.hidden(account, grants, everybody=tier == "R")
-        spec = Spec(
-            tier,
-            new_id(),
-            os.path.realpath(changes),
-            account,
-            hide=(os.path.realpath(folder), *trees),
-            hide_files=files,
-            canaries=canaries,
-            closed_network=hosts is not None,
-            elevated=bool(sudo),
-            umask=_umask(),
-        )
-        view = View(spec, sudo)
+        sudo, reason = sudo_command(ask) if tier != "U" and account.uid != 0 else ((), "")
+        if tier == "R" and reason and not sudo:
+            raise ViewError(f"a view of the whole machine needs root: {reason}")
+
+        def build(tier: str, sudo: tuple[str, ...]) -> View:
+            trees, files = credentials.hidden(account, grants, everybody=tier == "R")
+            spec = Spec(
+                tier,
+                new_id(),
+                os.path.realpath(changes),
+                account,
+                hide=(os.path.realpath(folder), *trees),
+                hide_files=files,
+                canaries=canaries,
+                closed_network=hosts is not None,
+                elevated=bool(sudo),
+                umask=_umask(),
+            )
+            return View(spec, sudo)
+
+        try:
+            view = build(tier or ("R" if sudo or account.uid == 0 else "U"), sudo)
+        except NoRoot:
+            if tier:
+                raise
+            view = build("U", ())
+            view.notes += ("sudo did not give root: this is a view of what you can change without it",)
         more = {"vault": vault, "limits": limits, "keep": keep, "password": password}
         try:
             environment = command_environment(env, granted)

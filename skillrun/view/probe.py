@@ -89,12 +89,14 @@ def default_folder() -> str:
     return str(path) if os.access(path, os.W_OK) else tempfile.gettempdir()
 
 
-def sudo_command() -> tuple[tuple[str, ...], str]:
-    """How to become root without being asked, or (with a remark) by being asked once; () when there is no way."""
+def sudo_command(ask: bool = True) -> tuple[tuple[str, ...], str]:
+    """How to become root without being asked, or (with a remark, if one may `ask`) by being asked once; () if not at all."""
     if not shutil.which("sudo"):
         return (), "sudo is not installed"
     if subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
         return ("sudo", "-n", "--"), ""
+    if not ask:
+        return (), "sudo would ask for a password"
     if os.environ.get("SUDO_ASKPASS"):
         return ("sudo", "-A", "--"), "sudo will ask for your password once"
     try:

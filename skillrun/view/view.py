@@ -28,6 +28,9 @@ GONE = 0x7FFFFFFF
 """Stands for a process that had ended before its number was read. No process has it (proc(5): pid_max is 4194304 at most), so
 a signal to it is refused; the -1 the kernel gives would send that signal to every process there is."""
 
+_REFUSED = 1
+"""What sudo exits with when it does not run the command (sudo(8), "Exit Value")."""
+
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -37,6 +40,10 @@ class ViewError(Exception):
     def __init__(self, message: str, errno: int = 0) -> None:
         super().__init__(message)
         self.errno = errno
+
+
+class NoRoot(ViewError):
+    """sudo was asked for root and did not give it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class View:
     """A running view. Not to be shared between threads without care: requests are answered one at a time."""
 
     def __init__(self, spec: Spec, sudo: Sequence[str] = ()) -> None:
-        """Build it. `sudo`: command that gives root, when this process is not. Raises ViewError."""
+        """Build it. `sudo`: command that gives root, when this process is not. Raises ViewError, NoRoot."""
         self.spec = spec
         self.sudo = tuple(sudo)
         self._lock = threading.Lock()
@@ -72,9 +79,12 @@ class View:
             built, _ = self._ask(spec.to_json())
             self.layers = self._record(built)
             ready, files = self._answer()
-        except ViewError:
+        except ViewError as error:
             theirs.close()
+            builder = self._process
             self.close()
+            if builder is not None and builder.returncode == _REFUSED and not error.errno:
+                raise NoRoot("sudo did not give root") from error
             raise
         self.notes: tuple[str, ...] = tuple(ready["notes"])
         self.confined_by: tuple[str, ...] = tuple(ready["confined_by"])
