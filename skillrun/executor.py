@@ -85,6 +85,8 @@ class Executor:
     """Keeps an approval for good; returns the rule in words."""
     scripts: str = ""
     """The folder for scripts that are looked at before they run; empty: a temporary one on the target."""
+    agreed: frozenset[str] = frozenset()
+    """Checks that the person agreed to with the commit: they are not asked about again."""
     denied: list[tuple[ToolCall, Decision]] = field(default_factory=list)
     _approved: set[str] = field(default_factory=set)
     _hands: Attendant = field(init=False)
@@ -215,6 +217,8 @@ class Executor:
         licence = decision.rule == LICENCE
         if bound in self._approved and not licence:
             return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason="approved earlier in this run")
+        if call.name == CHECK and call.command in self.agreed and not licence:
+            return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason="agreed to with the commit")
         if not self.person.attended:
             yield Decided(call, decision)
             self.denied.append((call, decision))

@@ -30,12 +30,32 @@ echo installed > "$HOME/note"
 """
 
 
+RUNS_IT = """---
+name: note
+description: A program in the home directory.
+metadata:
+  skillrun-verify: '"$HOME/note" | grep -q installed'
+  skillrun-privilege: "none"
+---
+# Note
+## Install
+```bash
+printf '#!/bin/sh\\necho installed\\n' > "$HOME/note" && chmod +x "$HOME/note"
+```
+"""
+
+
 @pytest.fixture
 def terminal(tmp_path: Path) -> Terminal:
     """`install --preview` of a skill of one file, on a terminal."""
+    return preview(tmp_path, SKILL)
+
+
+def preview(tmp_path: Path, skill: str) -> Terminal:
+    """`install --preview` of a skill, on a terminal."""
     (tmp_path / "home").mkdir()
     (tmp_path / "note").mkdir()
-    (tmp_path / "note/SKILL.md").write_text(SKILL)
+    (tmp_path / "note/SKILL.md").write_text(skill)
     words = ["install", str(tmp_path / "note"), "--preview", "--model", "builtin", "--color", "never"]
     source = f"import sys; from skillrun.cli import main; sys.exit(main({words!r}))"
     environment = {"HOME": str(tmp_path / "home"), "XDG_STATE_HOME": str(tmp_path / "state"), "PS1": "$ "}
@@ -78,3 +98,12 @@ def test_details_show_every_change_and_ask_again(terminal: Terminal, tmp_path: P
         terminal.answer("END-OF-DETAILS", "discard\n")
         terminal.wait_for("Discarded", 30)
     assert not (tmp_path / "home/note").exists()
+
+
+def test_whoever_commits_has_agreed_to_the_checks(tmp_path: Path) -> None:
+    """What will run on the machine itself is named before the question, and not asked about again behind it."""
+    with preview(tmp_path, RUNS_IT) as terminal:
+        screen = " ".join(terminal.answer("4) explore", "commit\n", 60).split())
+        assert 'after a commit this runs on the machine itself: `"$HOME/note" | grep -q installed`' in screen
+        assert "May this run?" not in terminal.wait_for("Verified", 30)
+    assert (tmp_path / "home/note").exists()

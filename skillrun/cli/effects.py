@@ -199,7 +199,9 @@ class Effects:
         keepable = not self.options.dry_run and (waiting or outcome in FINE) and outcome is not Outcome.ALREADY
         wanted, seen = None, None
         if keepable and not isinstance(self.person, Nobody) and self.options.approve not in ("all", "declared"):
+            yield from self._announce_checks(session)
             wanted, seen = yield from self._explored(target, work, self.person, waiting)
+            session.executor.agreed = frozenset(check.command for check in session.checks)
         target.close()
         if outcome is Outcome.ALREADY:
             work.drop()
@@ -221,6 +223,12 @@ class Effects:
             yield Changed(changes, "discarded")
             return Outcome.DISCARDED, "discarded: nothing was changed on the machine"
         return (yield from self._commit(work, changes, session))
+
+    def _announce_checks(self, session: Session) -> Generator[Event, None, None]:
+        """Whoever commits agrees to the checks on the machine itself, so they are named before the question."""
+        if session.checks:
+            commands = ", ".join(f"`{shown(check.command)}`" for check in session.checks)
+            yield Noted(f"after a commit this runs on the machine itself: {commands}")
 
     def _explored(
         self, target: PreviewTarget, work: Work, person: TerminalPerson, waiting: bool
