@@ -108,7 +108,11 @@ class Session:
             outcome, summary = Outcome.INTERRUPTED, f"interrupted; go on with `skillrun resume {self.started.run_id}`"
         self.stop_clock()
         if self.conclude is not None:
-            outcome, summary = yield from self.conclude(self, outcome, summary)
+            try:
+                outcome, summary = yield from self.conclude(self, outcome, summary)
+            except KeyboardInterrupt:
+                begun = "any skillrun command finishes or takes back what was begun"
+                outcome, summary = Outcome.INTERRUPTED, f"interrupted at its very end; {begun}"
         end = RunEnded(
             outcome=outcome,
             exit_code=EXIT_CODES[outcome],

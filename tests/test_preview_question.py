@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
+from skillrun.events import Outcome, RunEnded
+from skillrun.journal import read_events
 from skillrun.view.probe import probe
 from tests.terminal import Terminal
 
@@ -98,6 +102,38 @@ def test_details_show_every_change_and_ask_again(terminal: Terminal, tmp_path: P
         terminal.answer("END-OF-DETAILS", "discard\n")
         terminal.wait_for("Discarded", 30)
     assert not (tmp_path / "home/note").exists()
+
+
+def end_of(tmp_path: Path) -> RunEnded:
+    """How the only run's journal says that it ended."""
+    (journal,) = (tmp_path / "state").glob("skillrun/runs/*/journal.jsonl")
+    end = read_events(journal)[-1]
+    assert isinstance(end, RunEnded)
+    return end
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["Ctrl-C", "the terminal closed"])
+def test_an_interrupted_question_is_a_no(terminal: Terminal, tmp_path: Path, closed: bool) -> None:
+    """Nothing is committed or left of the view, the exit code is 130, and the journal has an end that says so."""
+    terminal.wait_for("4) explore", 60)
+    if closed:
+        os.close(terminal.master)
+    else:
+        terminal.answer("4) explore", "\x03")
+    deadline = time.monotonic() + 20
+    while not (ended := os.waitpid(terminal.pid, os.WNOHANG))[0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    if not closed:
+        os.close(terminal.master)
+    assert os.waitstatus_to_exitcode(ended[1]) == 130
+    end = end_of(tmp_path)
+    assert (end.outcome, end.summary) == (
+        Outcome.INTERRUPTED,
+        "interrupted before a commit: nothing was changed on the machine",
+    )
+    assert not (tmp_path / "home/note").exists()
+    assert not list((tmp_path / "state").glob("skillrun/runs/*/changes/*"))
 
 
 def test_whoever_commits_has_agreed_to_the_checks(tmp_path: Path) -> None:

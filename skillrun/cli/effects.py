@@ -200,7 +200,12 @@ class Effects:
         wanted, seen = None, None
         if keepable and not isinstance(self.person, Nobody) and self.options.approve not in ("all", "declared"):
             yield from self._announce_checks(session)
-            wanted, seen = yield from self._explored(target, work, self.person, waiting)
+            try:
+                wanted, seen = yield from self._explored(target, work, self.person, waiting)
+            except KeyboardInterrupt:
+                target.close()
+                work.drop()
+                return Outcome.INTERRUPTED, "interrupted before a commit: nothing was changed on the machine"
             session.executor.agreed = frozenset(check.command for check in session.checks)
         target.close()
         if outcome is Outcome.ALREADY:
@@ -298,6 +303,8 @@ class Effects:
         try:
             session.results = yield from session.check()
             return session.verdict("committed")
+        except KeyboardInterrupt:
+            return Outcome.INTERRUPTED, "committed, and then interrupted while its checks ran on the machine itself"
         finally:
             real.close()
 

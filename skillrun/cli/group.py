@@ -126,6 +126,9 @@ def _run(args: list[str]) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        # Of an interrupt on a terminal that is closed click cannot even print the empty line.
+        return 130 if isinstance(error.__context__, KeyboardInterrupt) else _failed(error, as_json)
     except Exception as error:  # noqa: BLE001  said in two lines, whatever it is
         return _failed(error, as_json)
     return value if isinstance(value, int) else 0

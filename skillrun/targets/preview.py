@@ -109,28 +109,14 @@ class PreviewTarget(Session):
         if tier == "R" and reason and not sudo:
             raise ViewError(f"a view of the whole machine needs root: {reason}")
 
-        def build(tier: str, sudo: tuple[str, ...]) -> View:
-            trees, files = credentials.hidden(account, grants, everybody=tier == "R")
-            spec = Spec(
-                tier,
-                new_id(),
-                os.path.realpath(changes),
-                account,
-                hide=(os.path.realpath(folder), *trees),
-                hide_files=files,
-                canaries=canaries,
-                closed_network=hosts is not None,
-                elevated=bool(sudo),
-                umask=_umask(),
-            )
-            return View(spec, sudo)
-
+        about = (folder, account, tuple(grants), canaries, hosts is not None)
         try:
-            view = build(tier or ("R" if sudo or account.uid == 0 else "U"), sudo)
+            wanted = tier or ("R" if sudo or account.uid == 0 else "U")
+            view = _build(wanted, sudo, *about)
         except NoRoot:
             if tier:
                 raise
-            view = build("U", ())
+            view = _build("U", (), *about)
             view.notes += ("sudo did not give root: this is a view of what you can change without it",)
         more = {"vault": vault, "limits": limits, "keep": keep, "password": password}
         try:
@@ -208,6 +194,32 @@ class PreviewTarget(Session):
         os.close(spawned.handle)
         assert spawned.master is not None
         return Launched(spawned.pid, spawned.master)
+
+
+def _build(
+    tier: str,
+    sudo: tuple[str, ...],
+    folder: Path,
+    account: Account,
+    grants: tuple[str, ...],
+    canaries: bool,
+    closed_network: bool,
+) -> View:
+    """A view for the run in `folder`. Raises ViewError, NoRoot."""
+    trees, files = credentials.hidden(account, grants, everybody=tier == "R")
+    spec = Spec(
+        tier,
+        new_id(),
+        os.path.realpath(folder / "changes"),
+        account,
+        hide=(os.path.realpath(folder), *trees),
+        hide_files=files,
+        canaries=canaries,
+        closed_network=closed_network,
+        elevated=bool(sudo),
+        umask=_umask(),
+    )
+    return View(spec, sudo)
 
 
 def _umask() -> int:
