@@ -120,6 +120,7 @@ def test_an_interrupted_question_is_a_no(terminal: Terminal, tmp_path: Path, clo
         os.close(terminal.master)
     else:
         terminal.answer("4) explore", "\x03")
+        assert "\nInterrupted" in terminal.wait_for("Interrupted ·")
     deadline = time.monotonic() + 20
     while not (ended := os.waitpid(terminal.pid, os.WNOHANG))[0]:
         assert time.monotonic() < deadline

@@ -6,6 +6,7 @@ typed before the question appeared is not an answer.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -253,6 +254,10 @@ class TerminalPerson:
             termios.tcsetattr(self._fd, termios.TCSAFLUSH, mode)
             self._write(prompt)
             return self._read()
+        except KeyboardInterrupt:
+            with contextlib.suppress(OSError):  # the terminal may be closed
+                self._write("\n")
+            raise
         finally:
             termios.tcsetattr(self._fd, termios.TCSADRAIN, before)
 
