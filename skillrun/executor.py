@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 
 from skillrun.asking import ask_user
@@ -87,6 +87,8 @@ class Executor:
     """The folder for scripts that are looked at before they run; empty: a temporary one on the target."""
     agreed: frozenset[str] = frozenset()
     """Checks that the person agreed to with the commit: they are not asked about again."""
+    proven: Callable[[], Mapping[str, str]] = dict
+    """Checks that passed in an earlier verified run of this very skill, and its id: what they run is what it installed."""
     denied: list[tuple[ToolCall, Decision]] = field(default_factory=list)
     _approved: set[str] = field(default_factory=set)
     _hands: Attendant = field(init=False)
@@ -219,6 +221,9 @@ class Executor:
             return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason="approved earlier in this run")
         if call.name == CHECK and call.command in self.agreed and not licence:
             return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason="agreed to with the commit")
+        if call.name == CHECK and only_runs_code(decision) and (run := self.proven().get(call.command)):
+            why = f"it passed in run {run}, which was verified with this very skill"
+            return dataclasses.replace(decision, verdict=Verdict.ALLOW, reason=why)
         if not self.person.attended:
             yield Decided(call, decision)
             self.denied.append((call, decision))
@@ -359,6 +364,12 @@ class Executor:
         except OSError as error:
             return Result(State.ERROR, output=f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
         return Result(State.ERROR, output=f"there is no tool called {call.name!r}")
+
+
+def only_runs_code(decision: Decision) -> bool:
+    """Whether all that is asked about is code nobody has read, and nothing that is known to change something."""
+    harmless = {EffectKind.RUN_CODE, EffectKind.READ}
+    return decision.rule == "ask-run-code" and all(effect.kind in harmless for effect in decision.effects)
 
 
 def describe(call: ToolCall) -> str:

@@ -18,6 +18,7 @@ from skillrun.cli.effects import Effects, drop_view, finish_what_was_cut
 from skillrun.cli.group import Problem
 from skillrun.cli.nobody import Nobody, find_person
 from skillrun.cli.options import Options
+from skillrun.cli.proven import proven_checks
 from skillrun.drift import keep_to_declared
 from skillrun.events import SCHEMA, Decision, Event, Noted, Outcome, RunEnded, RunStarted
 from skillrun.executor import Executor
@@ -347,6 +348,7 @@ def _executor(run: Run, target: Target, place: Place) -> Executor:
         place=place,
         settle=lambda decision, where: held(settle(decision, run.approve, run.skill, where, judge.rules), where),
         before_write=lambda path, data: _keep_file(run, target, path, data),
+        proven=lambda: proven_checks(run.skill),
         scripts=str(run.folder.outputs),
         remember=lambda call, decision, where: remember_always(judge, call, where) or decision.rule,
     )

@@ -1,0 +1,32 @@
+"""What an earlier run on this machine has shown of a skill's checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from skillrun.events import Outcome, RunEnded, RunStarted
+from skillrun.journal import JournalError, RunFolder, all_runs, read_events
+from skillrun.skill import Skill
+
+_LOOKED_AT = 20
+"""Runs of a skill that are read at most, newest first: a journal can be large."""
+
+
+def proven_checks(skill: Skill, runs: list[RunFolder] | None = None) -> Mapping[str, str]:
+    """The checks that passed in the newest verified run of exactly this text on the machine itself, each with that run's id.
+
+    Empty where there is none, and where the text was changed since.
+    """
+    kept = [run for run in (all_runs() if runs is None else runs) if run.began and f"-{skill.name[:40]}-" in run.id]
+    for run in kept[:_LOOKED_AT]:
+        try:
+            events = read_events(run.journal)
+        except (OSError, JournalError):
+            continue
+        started = next((event for event in events if isinstance(event, RunStarted)), None)
+        ended = next((event for event in reversed(events) if isinstance(event, RunEnded)), None)
+        if started is None or ended is None or started.digest != skill.digest or started.mode == "dry-run":
+            continue
+        if ended.outcome in (Outcome.VERIFIED, Outcome.ALREADY):
+            return {check.command: run.id for check in ended.checks if check.ok}
+    return {}
