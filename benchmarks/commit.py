@@ -25,9 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from skillrun.view.changes import scan  # noqa: E402
-from skillrun.view.dirfd import sync_file_system  # noqa: E402
-from skillrun.view.transaction import Done, commit, redo, undo  # noqa: E402
+from skillrun.overlay.diff.changes import scan  # noqa: E402
+from skillrun.overlay.kernel.dirfd import sync_file_system  # noqa: E402
+from skillrun.overlay.transaction.commit import Done, commit, redo, undo  # noqa: E402
 from tests.lab import Lab  # noqa: E402
 
 PACKAGE_SETUP = "mkdir -p etc usr/bin usr/lib usr/share/doc var/lib; for i in $(seq 40); do echo $i > etc/conf$i; done"

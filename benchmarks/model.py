@@ -25,13 +25,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from skillrun.credentials import Credentials  # noqa: E402
 from skillrun.events import Event, Result, Said, State, Turn  # noqa: E402
+from skillrun.llm.credentials import Credentials  # noqa: E402
+from skillrun.llm.prompt import SYSTEM  # noqa: E402
+from skillrun.llm.tools import definitions  # noqa: E402
 from skillrun.models.anthropic import AnthropicModel  # noqa: E402
 from skillrun.ports import Brief  # noqa: E402
-from skillrun.prompt import SYSTEM  # noqa: E402
-from skillrun.skill import Skill  # noqa: E402
-from skillrun.tools import definitions  # noqa: E402
+from skillrun.skills.skill import Skill  # noqa: E402
 from tests.messages_server import MessagesServer, call, say  # noqa: E402
 
 TURNS = 20

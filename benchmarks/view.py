@@ -41,9 +41,9 @@ TRY = ("try", "-n")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from skillrun.view.keeping import drop  # noqa: E402
-from skillrun.view.spec import Account, Spec  # noqa: E402
-from skillrun.view.view import View, new_id  # noqa: E402
+from skillrun.overlay.mount.spec import Account, Spec  # noqa: E402
+from skillrun.overlay.process.supervisor import View, new_id  # noqa: E402
+from skillrun.overlay.transaction.retention import drop  # noqa: E402
 
 INSTALLS = {
     "apt-get install redis-server": (

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from skillrun.events import CheckResult, Decision, Event, Reply, Result, ToolCall, Turn
-from skillrun.skill import Skill
+from skillrun.skills.skill import Skill
 
 Stream = Generator[Event, None, Result]
 """A command at work: events while it runs, its Result in the end."""
@@ -176,6 +176,6 @@ class Model(Protocol):
     def reply(self, brief: Brief, turns: Sequence[Turn]) -> Generator[Event, None, Reply]:
         """The next reply, given everything so far. May yield Said and Noted on the way.
 
-        Raises ModelUnavailable. The calls a model may make are those of `skillrun.tools`.
+        Raises ModelUnavailable. The calls a model may make are those of `skillrun.llm.tools`.
         """
         ...

@@ -57,9 +57,10 @@ def machine() -> Iterator[MakeMachine]:
 
     SKILLRUN_ENGINE names what makes them: namespaces, podman, docker or auto.
     """
-    from skillrun.sandbox import folders, recipes, trial
+    from skillrun.overlay.process.probe import probe
+    from skillrun.sandbox import folders, recipes
     from skillrun.sandbox.engine import find_engine
-    from skillrun.view.probe import probe
+    from skillrun.trials import trial
 
     engine = find_engine(os.environ.get("SKILLRUN_ENGINE", "auto"))
     found = probe()
@@ -86,10 +87,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ru
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
     def carry_out(skill: str | Path, machine: Machine, *, model: str = "builtin") -> RunEnded:
-        from skillrun.cli.trials import install_in
-        from skillrun.document import read_skill
-        from skillrun.journal import keep_skill, new_run
-        from skillrun.sources import find_skill
+        from skillrun.record.journal import keep_skill, new_run
+        from skillrun.skills.parser.read import read_skill
+        from skillrun.skills.sources import find_skill
+        from skillrun.trials.compare import install_in
 
         text = str(skill)
         read = read_skill(text, "test") if "\n" in text else find_skill(text)

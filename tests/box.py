@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from skillrun.overlay.process.probe import probe
 from skillrun.sandbox.base import BuildError, layers_of
-from skillrun.view.probe import probe
 from tests.lab import Manifest, manifest
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from skillrun.view import swap, workplace
+from skillrun.overlay.transaction import exchange, workspace
 
 POINTS = [
     (os, name)
@@ -17,7 +17,7 @@ POINTS = [
         "rename", "unlink", "link", "mkdir", "rmdir", "chmod", "chown", "utime",
         "setxattr", "removexattr", "fsync", "ftruncate", "pwrite", "symlink",
     )
-] + [(swap, "rename"), (workplace, "sync_file_system")]  # fmt: skip
+] + [(exchange, "rename"), (workspace, "sync_file_system")]  # fmt: skip
 
 
 def cut(work: Callable[[], object], at: int, then: Callable[[], None], forever: bool = False) -> tuple[int, int]:

@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from skillrun.overlay.kernel.dirfd import libc
+from skillrun.overlay.transaction.privileged import Work
 from skillrun.ports import Command, result_of
 from skillrun.targets.preview import PreviewTarget
-from skillrun.view.deputy import Work
-from skillrun.view.dirfd import libc
 from tests.lab import Manifest, manifest
 
 PR_SET_DUMPABLE = 4

@@ -21,9 +21,9 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-from skillrun import journal
 from skillrun.events import TRANSIENT, Event, Reply, State, ToolCall, Turn
 from skillrun.ports import Brief, Model
+from skillrun.record import journal
 
 STEPS = 10
 
@@ -106,7 +106,7 @@ def serve() -> None:
     """
     import skillrun.cli.assembly
     import skillrun.cli.install
-    import skillrun.facts
+    import skillrun.host.facts
     import skillrun.policy.rulebook
     import skillrun.targets.local  # noqa: F401
 
@@ -130,7 +130,7 @@ def serve() -> None:
 
 def _become(asked: dict[str, Any]) -> None:
     """Environment, directory and output of a run; the facts of the machine, which stays the same, are gathered once."""
-    from skillrun import facts
+    from skillrun.host import facts
 
     os.environ.clear()
     os.environ.update(asked["env"])

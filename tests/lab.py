@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.view import namespaces as ns
-from skillrun.view.layers import Layer, Layers
+from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.mount.layers import Layer, Layers
 
 CASES = Path(__file__).parent / "cases" / "commit"
 

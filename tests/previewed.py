@@ -19,12 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from skillrun.view.changes import Changes, scan
-from skillrun.view.keeping import drop
-from skillrun.view.layers import Layers
-from skillrun.view.spec import Account, Spec
-from skillrun.view.transaction import Conflict, commit, undo
-from skillrun.view.view import View, new_id
+from skillrun.overlay.diff.changes import Changes, scan
+from skillrun.overlay.mount.layers import Layers
+from skillrun.overlay.mount.spec import Account, Spec
+from skillrun.overlay.process.supervisor import View, new_id
+from skillrun.overlay.transaction.commit import Conflict, commit, undo
+from skillrun.overlay.transaction.retention import drop
 from tests.lab import difference, manifest
 
 Told = list[tuple[int, str]]

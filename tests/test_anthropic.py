@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from skillrun.credentials import Credentials
 from skillrun.events import Event, Noted, Reply, Result, Said, State, ToolCall, Turn
+from skillrun.llm.credentials import Credentials
 from skillrun.models.anthropic import ATTEMPTS, AnthropicModel
 from skillrun.ports import Brief, ModelUnavailable
-from skillrun.skill import Skill
+from skillrun.skills.skill import Skill
 from tests.messages_server import Fault, Line, MessagesServer, call, error, events, message, say, wire
 
 KEY = "sk-ant-test-0123456789"
@@ -346,7 +346,7 @@ def test_a_context_that_overflows_is_made_smaller(first: Line) -> None:
 
 def test_broken_json_in_a_whole_message_becomes_a_call_that_cannot_pass() -> None:
     """A small model's invalid JSON input is kept for it to see and never fits the tool's schema."""
-    from skillrun.tools import BadInput, checked
+    from skillrun.llm.tools import BadInput, checked
 
     use = {"type": "tool_use", "id": "x", "name": "shell", "input": {}, "raw_input": '{"command": "ls'}
     done, _ = ask([message([use], "tool_use")])

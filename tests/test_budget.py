@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from skillrun.budget import Budget, same_command, same_error, spent, stuck
 from skillrun.events import Reply, Result, State, ToolCall, Turn, Usage
+from skillrun.run.budget import Budget, same_command, same_error, spent, stuck
 
 
 def paid(cost: float | None, tokens: int = 1000) -> Turn:

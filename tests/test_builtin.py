@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from skillrun.checks import judge
 from skillrun.events import Event, Reply, Result, State, ToolCall, Turn
-from skillrun.facts import gather
+from skillrun.host.facts import gather
 from skillrun.models.builtin import BuiltinModel, caution, script
 from skillrun.models.builtin.bench import Bench, Stop
 from skillrun.models.builtin.healer import PROCEDURES
@@ -22,8 +21,9 @@ from skillrun.models.builtin.remedy import build, holds, normalise, read_failure
 from skillrun.models.builtin.services import BRIEFLY, unit_values
 from skillrun.policy.judge import Judge
 from skillrun.ports import Brief, Command, Place, Target
-from skillrun.skill import Skill, SkillCommand
-from skillrun.sources import find_skill
+from skillrun.skills.checks import judge
+from skillrun.skills.skill import Skill, SkillCommand
+from skillrun.skills.sources import find_skill
 from skillrun.targets.simulated import SimulatedTarget
 from tests.bash_target import BashTarget
 

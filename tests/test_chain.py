@@ -10,7 +10,7 @@ from skillrun.events import Event, Noted, Reply, Result, State, ToolCall, Turn
 from skillrun.models.chain import ChainModel
 from skillrun.models.scripted import ScriptedModel, ScriptExhausted
 from skillrun.ports import Brief, ModelUnavailable
-from skillrun.skill import Skill
+from skillrun.skills.skill import Skill
 
 BRIEF = Brief(Skill("x", "x", "x", "skill", "x"))
 

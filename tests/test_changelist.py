@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from skillrun.changelist import change_lines
+from skillrun.record.changes_text import change_lines
 
 DIFF = "--- a\n+++ b\n@@ -1 +1,2 @@\n x\n+export A=1"
 

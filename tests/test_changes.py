@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from skillrun.changelist import change_lines
-from skillrun.view.both import Both
-from skillrun.view.changes import Changes, scan
-from skillrun.view.databases import Guard, Locked, guarded
-from skillrun.view.findings import Entry
-from skillrun.view.highlights import FOLDED, PERSISTENCE, PRIVATE, TRUST, gains_privilege, meaning
-from skillrun.view.inode import Inode
-from skillrun.view.layers import Layer, Layers
-from skillrun.view.packages import apk_versions, dpkg_versions, explain_packages
-from skillrun.view.selection import Choice
-from skillrun.view.services import Action, carry_out, inverse_of, read_deferred, settle, take_back
-from skillrun.wording import changes_line
+from skillrun.overlay.diff.both_sides import Both
+from skillrun.overlay.diff.changes import Changes, scan
+from skillrun.overlay.diff.entries import Entry
+from skillrun.overlay.diff.highlights import FOLDED, PERSISTENCE, PRIVATE, TRUST, gains_privilege, meaning
+from skillrun.overlay.diff.packages import apk_versions, dpkg_versions, explain_packages
+from skillrun.overlay.kernel.inode import Inode
+from skillrun.overlay.mount.layers import Layer, Layers
+from skillrun.overlay.transaction.deferred_services import Action, carry_out, inverse_of, read_deferred, settle, take_back
+from skillrun.overlay.transaction.package_locks import Guard, Locked, guarded
+from skillrun.overlay.transaction.selection import Choice
+from skillrun.record.changes_text import change_lines
+from skillrun.record.wording import changes_line
 from tests.lab import Lab, ground, needs_overlay
 
 

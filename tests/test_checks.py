@@ -1,8 +1,8 @@
 import pytest
 
-from skillrun.checks import cannot_fail, judge, programs
 from skillrun.events import Result, State
-from skillrun.skill import Check
+from skillrun.skills.checks import cannot_fail, judge, programs
+from skillrun.skills.skill import Check
 
 
 @pytest.mark.parametrize(

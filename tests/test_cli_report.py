@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skillrun.events import Event
-from skillrun.journal import to_json
+from skillrun.record.journal import to_json
 from tests.runs import INSTALL, call, ended, good, refused, started
 
 ROOT = Path(__file__).parents[1]

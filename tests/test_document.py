@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from skillrun.document import read_skill
-from skillrun.document.unread import Unread, settled
-from skillrun.frontmatter import split
-from skillrun.skill import Skill, SkillError
+from skillrun.skills.frontmatter import split
+from skillrun.skills.parser.lazy import Unread, settled
+from skillrun.skills.parser.read import read_skill
+from skillrun.skills.skill import Skill, SkillError
 
 CASES = sorted((Path(__file__).parent / "cases" / "skills").glob("*.json"))
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skillrun.document import read_skill
-from skillrun.frontmatter import _load, _nested, split
-from skillrun.hidden import hidden_in, reveal
-from skillrun.shelf import MAX_BYTES, MAX_LINES, glance, plain_fields
-from skillrun.skill import SkillError
+from skillrun.skills.frontmatter import _load, _nested, split
+from skillrun.skills.index import MAX_BYTES, MAX_LINES, glance, plain_fields
+from skillrun.skills.parser.read import read_skill
+from skillrun.skills.skill import SkillError
+from skillrun.text.invisible import hidden_in, reveal
 
 MARKUP = st.sampled_from(json.loads((Path(__file__).parent / "cases" / "markup.json").read_text()))
 DOCUMENTS = st.one_of(st.text(max_size=400), st.lists(st.one_of(MARKUP, st.text(max_size=12)), max_size=60).map("".join))

@@ -1,7 +1,7 @@
-from skillrun.drift import compare, declares, keep_to_declared
 from skillrun.events import Decision, Effect, EffectKind, Verdict
-from skillrun.report import fold
-from skillrun.skill import Declared, Skill
+from skillrun.record.drift import compare, declares, keep_to_declared
+from skillrun.record.report import fold
+from skillrun.skills.skill import Declared, Skill
 from tests.runs import INSTALL, call, ended, started
 
 

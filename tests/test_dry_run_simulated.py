@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from skillrun.overlay.process.probe import probe
 from skillrun.sandbox.base import BuildError, layer, layers_of
 from skillrun.sandbox.machine import Machine
-from skillrun.view.probe import probe
 from tests.lab import Manifest, difference, manifest
 
 ROOT = Path(__file__).parents[1]

@@ -1,5 +1,5 @@
-from skillrun.essentials import OnDemand, essential
-from skillrun.facts import here
+from skillrun.host.facts import here
+from skillrun.host.lazy_facts import OnDemand, essential
 
 
 def test_what_a_plan_depends_on_is_the_same_however_it_was_read() -> None:

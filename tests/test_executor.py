@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.attendant import CHECK
 from skillrun.events import Decided, Decision, EffectKind, Event, Finished, Outcome, Result, Started, State, ToolCall, Verdict
-from skillrun.executor import Executor, Stopped
+from skillrun.overlay.process.probe import probe
 from skillrun.policy.judge import Judge
 from skillrun.policy.modes import settle
 from skillrun.ports import Approval, Place, Target
+from skillrun.run.executor import Executor, Stopped
+from skillrun.run.supervisor import CHECK
 from skillrun.secrets import Vault
-from skillrun.skill import Skill
+from skillrun.skills.skill import Skill
 from skillrun.targets.local import LocalTarget
 from skillrun.targets.preview import PreviewTarget
-from skillrun.view.probe import probe
 from tests.contracts.target import played
 
 SKILL = Skill("made", "made", "", "skill", "", digest="sha256:1")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from skillrun.facts import can_be_root, gather, here, split, start_files, understand
+from skillrun.host.facts import can_be_root, gather, here, split, start_files, understand
 from skillrun.ports import Command, result_of
 from tests.bash_target import BashTarget
 

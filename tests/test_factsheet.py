@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from skillrun.factsheet import fact_lines, hints
+from skillrun.llm.facts_text import fact_lines, hints
+from skillrun.llm.prompt import render_brief
 from skillrun.ports import Brief
-from skillrun.prompt import render_brief
-from skillrun.skill import Skill
+from skillrun.skills.skill import Skill
 
 TERMINAL = {
     "login": {

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from skillrun.failure import error_text, of_event, of_status, retry_after
-from skillrun.message import ServerSaid
+from skillrun.llm.errors import error_text, of_event, of_status, retry_after
+from skillrun.llm.stream import ServerSaid
 
 
 def api(text: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from skillrun.events import Event
-from skillrun.report import fold
+from skillrun.record.report import fold
 from skillrun.surfaces.html import page
 from tests.runs import CHANGES, INSTALL, call, ended, good, hostile, refused, started
 

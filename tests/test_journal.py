@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skillrun import journal
 from skillrun.events import (
     Answered,
     Asked,
@@ -37,7 +36,8 @@ from skillrun.events import (
     Usage,
     Verdict,
 )
-from skillrun.journal import Busy, Journal, JournalError, RunFolder, from_json, lock, read_events, to_json, turns
+from skillrun.record import journal
+from skillrun.record.journal import Busy, Journal, JournalError, RunFolder, from_json, lock, read_events, to_json, turns
 
 CALL = ToolCall("c1", "shell", {"command": "echo é", "why": "to see"}, step=2)
 CHECK = CheckResult("rg --version", ok=True, exit_code=0, output="ripgrep 13")
@@ -118,7 +118,7 @@ def test_the_journal_survives_a_kill_at_every_event(tmp_path: Path) -> None:
     """Killed right after any event was journalled, a process leaves a journal that reads back whole up to it."""
     script = (
         f"import sys, os, signal; from pathlib import Path; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
-        "from tests.test_journal import EVERY; from skillrun.journal import Journal, RunFolder\n"
+        "from tests.test_journal import EVERY; from skillrun.record.journal import Journal, RunFolder\n"
         "sink = Journal(RunFolder(Path(sys.argv[1])))\n"
         "for n, event in enumerate(EVERY):\n"
         "    sink(event)\n"
@@ -159,7 +159,7 @@ def test_a_run_is_found_by_a_part_of_its_name(tmp_path: Path, monkeypatch: pytes
 def test_an_account_without_a_home_still_gets_a_journal(tmp_path: Path) -> None:
     """Where the home directory cannot be written, runs are kept in a private directory of the account's own."""
     script = (
-        "import os, platformdirs, platformdirs.unix; from skillrun.journal import state_directory; "
+        "import os, platformdirs, platformdirs.unix; from skillrun.record.journal import state_directory; "
         "os.setuid(47110); print(state_directory())"
     )
     done = subprocess.run(

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from skillrun.cli import main
-from skillrun.view import notify
+from skillrun.overlay.kernel import seccomp
 from tests.lab import difference, manifest
 
-pytestmark = pytest.mark.skipif(bool(notify.try_notifications()), reason=notify.try_notifications() or "-")
+pytestmark = pytest.mark.skipif(bool(seccomp.try_notifications()), reason=seccomp.try_notifications() or "-")
 
 ROOT = Path(__file__).parents[1]
 SKILL = """---

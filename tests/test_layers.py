@@ -8,27 +8,24 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "skillrun"
 FLOORS = [
-    {"events", "hidden", "shelf", "skill", "visible"},
-    {"ports", "journal", "frontmatter", "document"},
-    {"shell", "policy", "secrets", "facts", "checks", "tools", "prompt", "budget", "view", "sources", "remote", "library",
-     "config", "credentials", "changelist",
-     "plan", "report", "wording", "drift", "schema", "catalog", "lint", "conversation", "message", "clipboard", "servers",
-     "essentials", "failure", "inventory", "sandbox", "looks", "files", "ownership", "fetching", "asking", "attendant",
-     "startfiles", "factsheet", "routine"},
-    {"executor", "session", "models", "targets", "surfaces", "undo"},
-    {"cli", "__main__", "pytest_plugin"},
-]  # fmt: skip
+    {"events", "text", "config", "secrets", "bash"},
+    {"skills", "ports"},
+    {"policy", "pty", "overlay", "llm", "record"},
+    {"host", "sandbox", "surfaces", "lint"},
+    {"targets", "models"},
+    {"undo", "run", "trials", "cli", "__main__", "pytest_plugin"},
+]
 """Lower floors first; a module imports only from its own floor and those below."""
 
 FENCED = {
     "anthropic": {"models/anthropic"},
-    "tree_sitter": {"shell/syntax"},
-    "tree_sitter_bash": {"shell/syntax"},
-    "yaml": {"frontmatter"},
+    "tree_sitter": {"bash/syntax"},
+    "tree_sitter_bash": {"bash/syntax"},
+    "yaml": {"skills/frontmatter"},
     "rich": {"surfaces/live", "cli/"},
-    "pyte": {"shell/"},
+    "pyte": {"pty/"},
     "jinja2": {"surfaces/html"},
-    "markdown_it": {"document"},
+    "markdown_it": {"skills/parser/"},
     "click": {"cli/"},
 }
 """Third-party packages and the only places that import them."""

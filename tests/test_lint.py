@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 import yaml
 
-from skillrun.lint import LEVELS, catalogue, lint_path, lint_text, rule_page
 from skillrun.lint.__main__ import index_page
+from skillrun.lint.linter import LEVELS, catalogue, lint_path, lint_text, rule_page
 from skillrun.lint.sarif import sarif
 
 ROOT = Path(__file__).parents[1]
@@ -181,7 +181,7 @@ def test_annotations_cannot_be_forged_and_are_at_most_ten(tmp_path: Path) -> Non
 
 
 def test_the_documentation_is_generated() -> None:
-    """One page for each rule and an index, equal to what `python -m skillrun.lint docs/lint` writes."""
+    """One page for each rule and an index, equal to what `python -m skillrun.lint.linter docs/lint` writes."""
     folder = ROOT / "docs" / "lint"
     pages = {f"{rule.id}.md": rule_page(rule) for rule in catalogue().values()} | {"README.md": index_page()}
     assert {path.name: path.read_text() for path in folder.iterdir()} == pages

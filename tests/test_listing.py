@@ -12,9 +12,9 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from skillrun import shelf
 from skillrun.cli.listing import raw
-from skillrun.sources import find_skill
+from skillrun.skills import index
+from skillrun.skills.sources import find_skill
 
 ROOT = Path(__file__).parents[1]
 SKILL = "---\nname: {name}\ndescription: {text}\n---\n# {name}\n```bash\ntrue\n```\n"
@@ -54,7 +54,7 @@ def skillrun(*words: str, home: Path, **env: str) -> subprocess.CompletedProcess
 
 def test_raw_is_the_document_the_model_reads(home: Path) -> None:
     """For every bundled skill the quick way gives exactly the text of the read skill, or leaves it to the slow one."""
-    names = [name for name, _ in shelf.skills_in(shelf.bundled())]
+    names = [name for name, _ in index.skills_in(index.bundled())]
     assert len(names) > 5
     quick = {name: raw(name) for name in names}
     assert [name for name, text in quick.items() if text is not None and text != find_skill(name).text] == []
@@ -77,7 +77,7 @@ def test_raw_is_the_same_the_slow_way(home: Path) -> None:
 def test_the_library_is_where_the_platform_keeps_data(home: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     """What is said without platformdirs is what platformdirs says."""
     monkeypatch.setenv("XDG_DATA_HOME", given)
-    assert shelf.library() == os.path.join(platformdirs.user_data_dir("skillrun"), "skills")
+    assert index.library() == os.path.join(platformdirs.user_data_dir("skillrun"), "skills")
 
 
 def test_the_home_directory_as_project_hides_nothing(home: Path) -> None:
@@ -125,7 +125,7 @@ def test_any_width_will_do(home: Path, columns: str, term: str) -> None:
     done = skillrun("list", home=home, COLUMNS=columns, TERM=term, NO_COLOR="1")
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
-    assert len(done.stdout.splitlines()) == len(list(shelf.skills_in(shelf.bundled())))
+    assert len(done.stdout.splitlines()) == len(list(index.skills_in(index.bundled())))
 
 
 def test_a_directory_that_is_gone_is_no_place_to_look(home: Path) -> None:

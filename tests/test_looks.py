@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.looks import Looks
+from skillrun.host.queries import Looks
 from skillrun.targets.local import LocalTarget
 
 ASKED = ["file", "folder", "link", "dangling", "folder/inside", "link/inside", "missing", "missing/below", "a b\n'c"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skillrun.events import Usage
-from skillrun.message import MOST_CHARACTERS, Message, ServerSaid, StreamBroken
+from skillrun.llm.stream import MOST_CHARACTERS, Message, ServerSaid, StreamBroken
 from tests.messages_server import events, message, say
 
 CALL = {"type": "tool_use", "id": "a", "name": "shell", "input": {"command": "true", "why": "x"}}
@@ -48,7 +48,7 @@ def test_every_call_has_an_id_of_its_own() -> None:
 @pytest.mark.parametrize("given", [["x"], "x", 7, None, True])
 def test_an_input_that_is_no_object_fits_no_tool(given: object) -> None:
     """Whatever stands where an input should be, the call is made of JSON and cannot pass the tool's schema."""
-    from skillrun.tools import BadInput, checked
+    from skillrun.llm.tools import BadInput, checked
 
     out = fed(events(message([{**CALL, "input": given, "raw_input": json.dumps(given)}], "tool_use")))
     (call,) = out.calls

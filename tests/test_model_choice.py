@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from skillrun.catalog import default_model, known_models, model_facts
 from skillrun.cli.group import Problem
 from skillrun.cli.model import choices, choose_model
 from skillrun.config import Config, ConfigError, config_path, load_config
-from skillrun.credentials import NoCredentials, find_credentials, is_anthropic
 from skillrun.events import Usage
+from skillrun.llm.catalog import default_model, known_models, model_facts
+from skillrun.llm.credentials import NoCredentials, find_credentials, is_anthropic
 from skillrun.models.chain import ChainModel
 from tests.messages_server import Fault, MessagesServer, error, say
 
@@ -222,7 +222,7 @@ def test_doctor_names_a_broken_configuration(tmp_path: Path) -> None:
 
 def test_a_local_server_is_found() -> None:
     """A server that lists its models is found on its port; one that does not speak so is not."""
-    from skillrun.servers import find_servers
+    from skillrun.llm.servers import find_servers
 
     with MessagesServer([say("x")]) as server:
         port = server.server.server_address[1]
@@ -233,7 +233,7 @@ def test_a_local_server_is_found() -> None:
 @pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/"])
 def test_a_servers_models_are_found_however_its_address_is_written(end: str) -> None:
     """The /v1 that other APIs want at the end of a base URL leads to the same list."""
-    from skillrun.servers import models_at
+    from skillrun.llm.servers import models_at
 
     asked: list[str] = []
     with MessagesServer() as server:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from skillrun import cli
-from skillrun.cli.pickup import pick_up
 from skillrun.events import Event, Finished, Reply, Result, State, ToolCall, Turn
 from skillrun.ports import Command, Place, result_of
+from skillrun.run.resume import pick_up
 from skillrun.secrets import Vault
 from skillrun.targets.local import LocalTarget
 from tests.messages_server import MessagesServer, call, message

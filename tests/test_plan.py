@@ -25,9 +25,9 @@ from skillrun.events import (
     Verdict,
 )
 from skillrun.models.plan import PlanModel
-from skillrun.plan import Plan, PlanError, export_ansible, export_bash, export_dockerfile, plan_of, read_plan
 from skillrun.ports import Brief, ModelUnavailable
-from skillrun.skill import Skill
+from skillrun.record.plan import Plan, PlanError, export_ansible, export_bash, export_dockerfile, plan_of, read_plan
+from skillrun.skills.skill import Skill
 
 ROOT = Path(__file__).parents[1]
 FACTS = {"os": {"system": "linux", "id": "debian", "version": "12"}, "arch": "x86_64", "user": {"root": True}}

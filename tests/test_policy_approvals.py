@@ -11,7 +11,7 @@ from skillrun.policy.modes import settle
 from skillrun.policy.rulebook import allow_always, load_rules, remember_always, revoke_rule
 from skillrun.policy.rules import BadRule, Rules, builtin_rules, parse_rules
 from skillrun.ports import Place
-from skillrun.skill import Declared, Skill
+from skillrun.skills.skill import Declared, Skill
 
 PLACE = Place("/home/me/work", "/home/me", "me", {"PATH": "/usr/bin:/bin", "HOME": "/home/me"})
 VIEW = Place("/home/me/work", "/home/me", "me", {"HOME": "/home/me"}, contained=True)

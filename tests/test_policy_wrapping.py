@@ -96,7 +96,7 @@ def fits(command: str, name: str) -> bool:
 
 def stands_alone(command: str) -> bool:
     """Can it be put inside another construct? Text that is no Bash, or whose own quoting a NUL or CR breaks, cannot."""
-    from skillrun.shell.syntax import parse
+    from skillrun.bash.syntax import parse
 
     return not parse(command).error and "\r" not in command
 

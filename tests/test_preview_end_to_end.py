@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from skillrun.overlay.kernel import syscalls as ns
 from skillrun.sandbox.base import layers_of
-from skillrun.view import namespaces as ns
 from tests.lab import apart, real_installs
 
 ROOT = Path(__file__).parents[1]

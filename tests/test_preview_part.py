@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.view.probe import probe
+from skillrun.overlay.process.probe import probe
 
 pytestmark = [
     pytest.mark.root,

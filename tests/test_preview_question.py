@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from skillrun.events import Outcome, RunEnded
-from skillrun.journal import read_events
-from skillrun.view.probe import probe
+from skillrun.overlay.process.probe import probe
+from skillrun.record.journal import read_events
 from tests.terminal import Terminal
 
 pytestmark = [

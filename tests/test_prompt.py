@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skillrun.conversation import Conversation, render_result, shrink
 from skillrun.events import CheckResult, Reply, Result, State, ToolCall, Turn
+from skillrun.llm.conversation import Conversation, render_result, shrink
+from skillrun.llm.prompt import AGENTS, SYSTEM, BadReport, delimited, paste_text, read_report, render_brief
+from skillrun.llm.tools import BadInput, checked, definitions
 from skillrun.ports import Brief
-from skillrun.prompt import AGENTS, SYSTEM, BadReport, delimited, paste_text, read_report, render_brief
-from skillrun.skill import Skill
-from skillrun.tools import BadInput, checked, definitions
+from skillrun.skills.skill import Skill
 
 SKILL = Skill("jq", "jq", "JSON", "skill", "# jq\n\nInstall jq. Ünïcode ☃\r\ntrailing  \n", source="jq", digest="sha256:ab")
 FACTS = {
@@ -40,7 +40,9 @@ def test_our_own_part_stays_under_1500_tokens() -> None:
 
 def test_the_first_message_has_the_same_bytes_in_every_process() -> None:
     """No clock, no hash order, no random mark: two processes with different hash seeds render the same bytes."""
-    program = "from tests.test_prompt import BRIEF; from skillrun.prompt import render_brief; print(ascii(render_brief(BRIEF)))"
+    program = (
+        "from tests.test_prompt import BRIEF; from skillrun.llm.prompt import render_brief; print(ascii(render_brief(BRIEF)))"
+    )
     texts = {
         subprocess.run(
             [sys.executable, "-c", program], env={"PYTHONHASHSEED": str(seed)}, capture_output=True, text=True, check=True
@@ -411,7 +413,7 @@ def test_without_a_clipboard_it_says_so(tmp_path: Path) -> None:
 
 def test_over_ssh_the_terminal_copies(tmp_path: Path) -> None:
     """OSC 52 goes to the terminal, wrapped for tmux; text a terminal would cut is refused instead."""
-    from skillrun.clipboard import NoClipboard, copy
+    from skillrun.cli.clipboard import NoClipboard, copy
 
     terminal = tmp_path / "tty"
     terminal.touch()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.view.probe import probe
+from skillrun.overlay.process.probe import probe
 
 ROOT = Path(__file__).parents[1]
 

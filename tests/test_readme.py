@@ -11,7 +11,7 @@ import click
 import pytest
 
 from skillrun.cli.group import group
-from skillrun.session import EXIT_CODES
+from skillrun.run.session import EXIT_CODES
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"^```(?:bash|sh)?\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)

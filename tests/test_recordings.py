@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from skillrun.budget import Budget
-from skillrun.credentials import Credentials
 from skillrun.events import Decision, Event, Outcome, Result, RunStarted, State, ToolCall, Verdict
-from skillrun.executor import Executor
+from skillrun.llm.credentials import Credentials
 from skillrun.models.anthropic import AnthropicModel
 from skillrun.ports import Brief, Command, Place, Stream
+from skillrun.run.budget import Budget
+from skillrun.run.executor import Executor
+from skillrun.run.session import Session, pull
 from skillrun.secrets import Vault
-from skillrun.session import Session, pull
-from skillrun.skill import Check, Skill
+from skillrun.skills.skill import Check, Skill
 from tests.bash_target import BashTarget
 from tests.messages_server import MessagesServer, message
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.library import pin_of
-from skillrun.remote import repository_of
-from skillrun.shelf import MAX_BYTES
-from skillrun.skill import SkillError
-from skillrun.sources import find_skill
+from skillrun.skills.index import MAX_BYTES
+from skillrun.skills.library import pin_of
+from skillrun.skills.remote import repository_of
+from skillrun.skills.skill import SkillError
+from skillrun.skills.sources import find_skill
 
 TEXT = "# Install foo\n```\npip install foo\n```\n"
 SKILL = "---\nname: {name}\ndescription: A skill.\n---\n# {name}\n"

@@ -1,8 +1,8 @@
 import json
 
 from skillrun.events import Answered, Asked, Outcome, RunEnded, Started, State, ToolCall
-from skillrun.journal import to_json
-from skillrun.report import Entry, Fold, Note, Question, Speech, fold
+from skillrun.record.journal import to_json
+from skillrun.record.report import Entry, Fold, Note, Question, Speech, fold
 from tests.runs import good, hostile, refused, started
 
 
@@ -89,7 +89,7 @@ def test_plain_data_holds_everything() -> None:
 
 def test_every_outcome_has_words() -> None:
     """No outcome reaches a person as a bare identifier."""
-    from skillrun.wording import OUTCOMES, closing
+    from skillrun.record.wording import OUTCOMES, closing
 
     for outcome in Outcome:
         assert closing(fold([started(), RunEnded(outcome, 1, "")])).startswith(OUTCOMES[outcome])

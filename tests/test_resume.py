@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from skillrun.events import Finished, Replied, RunEnded, RunStarted, Started, State
-from skillrun.journal import Journal, RunFolder, read_events, turns
-from skillrun.view.probe import probe
+from skillrun.overlay.process.probe import probe
+from skillrun.record.journal import Journal, RunFolder, read_events, turns
 from tests.killed import STEPS, step
 
 SKILL = """---

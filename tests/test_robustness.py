@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from skillrun.events import Event, Noted, Outcome, RunEnded
-from skillrun.journal import read_events
-from skillrun.session import pull
+from skillrun.record.journal import read_events
+from skillrun.run.session import pull
 
 ROOT = Path(__file__).parents[1]
 ORPHAN = "sleep 47.11"

@@ -20,18 +20,18 @@ from xml.etree import ElementTree
 
 import pytest
 
-from skillrun.cli import trials
 from skillrun.events import State, ToolCall
-from skillrun.files import read_file
+from skillrun.overlay.mount.machine import CAPABILITIES
+from skillrun.overlay.process import supervisor
+from skillrun.overlay.process.probe import probe
 from skillrun.ports import Command, result_of
-from skillrun.sandbox import folders, matrix, recipes, registries, trial
+from skillrun.run.tools.files import read_file
+from skillrun.sandbox import folders, recipes, registries
 from skillrun.sandbox.base import layers_of
 from skillrun.sandbox.machine import Machine, account_in
-from skillrun.sandbox.trial import Outcome
 from skillrun.targets.machine import MachineTarget
-from skillrun.view import view
-from skillrun.view.machine_view import CAPABILITIES
-from skillrun.view.probe import probe
+from skillrun.trials import compare, matrix, trial
+from skillrun.trials.trial import Outcome
 
 pytestmark = pytest.mark.timeout(900)  # whichever test comes first builds the base, on a busy machine in minutes
 CLASSES = {"package-database", "python", "node", "native", "rights", "network", "services", "documentation", "resources"}
@@ -398,17 +398,17 @@ def test_run_says_how_a_command_ended(machine: Machine) -> None:
 @root_tests
 def test_a_process_that_has_ended_already_has_nobodys_number(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a command ends before its number is read, a signal to that number reaches nobody: never -1, which is everybody."""
-    real = view._pid_of
+    real = supervisor._pid_of
 
     def late(handle: int) -> int:
         deadline = time.monotonic() + 5
-        while (pid := real(handle)) != view.GONE and time.monotonic() < deadline:
+        while (pid := real(handle)) != supervisor.GONE and time.monotonic() < deadline:
             time.sleep(0.01)
         return pid
 
-    monkeypatch.setattr(view, "_pid_of", late)
+    monkeypatch.setattr(supervisor, "_pid_of", late)
     spawned = machine.view.spawn(["/bin/true"], {}, "/")
-    assert spawned.pid == view.GONE > int(Path("/proc/sys/kernel/pid_max").read_text())
+    assert spawned.pid == supervisor.GONE > int(Path("/proc/sys/kernel/pid_max").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(spawned.pid, 0)
     os.close(spawned.handle)
@@ -727,8 +727,8 @@ def test_a_crash_is_one_trials_result(base: list[Path], monkeypatch: pytest.Monk
         raise ValueError("boom")
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(trials, "install_in", crash)
-    outcome, plan = trials.attempt(recipes.scenario("tmp-noexec"), "builtin")
+    monkeypatch.setattr(compare, "install_in", crash)
+    outcome, plan = compare.attempt(recipes.scenario("tmp-noexec"), "builtin")
     assert (outcome.exit_code, outcome.passed, plan) == (1, False, None)
     assert outcome.output == "internal error: ValueError: boom"
     assert "boom" in (Path(outcome.run_folder) / "internal-error.txt").read_text()
@@ -741,11 +741,11 @@ def test_a_benchmark_has_a_column_for_a_model_of_ones_own(
 ) -> None:
     """Literal commands, built-in engine and the plan it proves always; the model too, where another one is named."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    real = trials.attempt
+    real = compare.attempt
     monkeypatch.setattr(
-        trials, "attempt", lambda scenario, name, *more: real(scenario, name.replace("elsewhere", "builtin"), *more)
+        compare, "attempt", lambda scenario, name, *more: real(scenario, name.replace("elsewhere", "builtin"), *more)
     )
-    found = list(trials.compared(recipes.scenario("tmp-noexec"), model, trial.PLAIN))
+    found = list(compare.compared(recipes.scenario("tmp-noexec"), model, trial.PLAIN))
     told = [(outcome.what, outcome.passed, outcome.beyond) for outcome in found]
     more = [("builtin", True, 0)] if model == "elsewhere" else []
     assert told == [("literal", False, None), ("builtin", True, 0), ("plan", True, 0), *more]

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from skillrun.overlay.mount.machine import CAPABILITIES
+from skillrun.overlay.mount.spec import Furnishing
 from skillrun.sandbox import engine as engines
-from skillrun.sandbox import recipes, trial
+from skillrun.sandbox import recipes
 from skillrun.sandbox.engine import Engine, EngineError, Image, find_engine
 from skillrun.sandbox.images import image_of
 from skillrun.sandbox.machine import Machine
-from skillrun.view.machine_view import CAPABILITIES
-from skillrun.view.spec import Furnishing
+from skillrun.trials import trial
 
 needs_podman = [
     pytest.mark.root,

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from skillrun.overlay.process.probe import probe
 from skillrun.sandbox import base as bases
 from skillrun.sandbox import folders, recipes
 from skillrun.sandbox.base import layers_of
 from skillrun.sandbox.machine import Machine
-from skillrun.view.probe import probe
 
 pytestmark = [pytest.mark.root, pytest.mark.overlay, pytest.mark.timeout(900)]
 

@@ -5,8 +5,8 @@ import jsonschema
 import pytest
 
 from skillrun.events import Answered, Asked, Event, Said, State
-from skillrun.journal import to_json
-from skillrun.schema import build, shipped
+from skillrun.record.journal import to_json
+from skillrun.record.schema import build, shipped
 from skillrun.surfaces.jsonl import JsonLines
 from tests.runs import good, hostile, refused
 
@@ -14,7 +14,7 @@ CHECKER = jsonschema.Draft202012Validator(shipped())
 
 
 def test_the_shipped_schema_is_what_the_vocabulary_says() -> None:
-    """Whoever changes the events changes the schema: `python -m skillrun.schema > skillrun/schema/events-1.schema.json`."""
+    """Whoever changes the events changes the schema: `python -m skillrun.record > skillrun/record/events-1.schema.json`."""
     assert shipped() == build()
     jsonschema.Draft202012Validator.check_schema(shipped())
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from skillrun.events import Result, State
 from skillrun.ports import Command, result_of
+from skillrun.pty.secret_handles import MisplacedSecret, resolve
 from skillrun.secrets import _KEYS, KEY_PREFIXES, UnknownSecret, Vault, clean_environment, looks_secret, stored
-from skillrun.shell.handles import MisplacedSecret, resolve
 from skillrun.targets.local import LocalTarget
 from tests.contracts.target import played
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.budget import Budget
 from skillrun.events import (
     Checked,
     Decided,
@@ -28,12 +27,13 @@ from skillrun.events import (
     Turn,
     Verdict,
 )
-from skillrun.executor import Executor
 from skillrun.models.scripted import Line, ScriptedModel
 from skillrun.ports import Approval, Brief, ModelUnavailable, Place, Target
+from skillrun.run.budget import Budget
+from skillrun.run.executor import Executor
+from skillrun.run.session import Session, pull
 from skillrun.secrets import Vault
-from skillrun.session import Session, pull
-from skillrun.skill import Check, Skill
+from skillrun.skills.skill import Check, Skill
 from skillrun.targets.local import LocalTarget
 
 Judge = Callable[[ToolCall, Place], Decision]
@@ -423,9 +423,9 @@ def test_ctrl_c_twice_ends_the_run(trial: Trial) -> None:
 
 def test_time_ends_what_is_going_on_until_the_clock_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Out of time is raised where the run stands; once stopped (for a commit) never; an alarm set before is given back."""
-    from skillrun.session import OutOfTime, ended_by_time
+    from skillrun.run.session import OutOfTime, ended_by_time
 
-    monkeypatch.setattr("skillrun.session.GRACE_S", 0.1)
+    monkeypatch.setattr("skillrun.run.session.GRACE_S", 0.1)
     before, remaining = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[0]
     with pytest.raises(OutOfTime, match="--timeout"), ended_by_time(0.1):
         time.sleep(30)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.shell.environment import command_environment, without_our_python
+from skillrun.pty.environment import command_environment, without_our_python
 
 OURS = str(Path(__file__).parents[1])
 

@@ -15,7 +15,7 @@ import pytest
 
 from skillrun.events import Result, State
 from skillrun.ports import Command, result_of
-from skillrun.shell.launch import set_size
+from skillrun.pty.launch import set_size
 from skillrun.targets.local import LocalTarget
 from tests.contracts.target import played
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from skillrun.events import Asked, Event, Finished, Outcome, RunEnded, Started, State
-from skillrun.journal import read_events
+from skillrun.record.journal import read_events
 from tests.terminal import Terminal
 
 SKILL = """---

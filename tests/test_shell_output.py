@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skillrun.pty.lines import Lines, Shortened, strip
+from skillrun.pty.screen import Screen, asked
+from skillrun.pty.transcript import Transcript
 from skillrun.secrets import Vault
-from skillrun.shell.lines import Lines, Shortened, strip
-from skillrun.shell.screen import Screen, asked
-from skillrun.shell.transcript import Transcript
 
 SEEN = {
     "plain\r\ntext\r\n": "plain\ntext\n",

@@ -16,13 +16,13 @@ import pytest
 
 from skillrun.events import Result, State
 from skillrun.ports import Command, result_of
-from skillrun.shell import protocol, tree
-from skillrun.shell.bash import Bash
-from skillrun.shell.environment import command_environment, login_environment, prompt_proof
-from skillrun.shell.jobs import program_of
-from skillrun.shell.launch import launch_local
-from skillrun.shell.protocol import read_exports, read_state, read_status
-from skillrun.shell.session import Limits
+from skillrun.pty import process_tree, protocol
+from skillrun.pty.environment import command_environment, login_environment, prompt_proof
+from skillrun.pty.jobs import program_of
+from skillrun.pty.launch import launch_local
+from skillrun.pty.process import Bash
+from skillrun.pty.protocol import read_exports, read_state, read_status
+from skillrun.pty.session import Limits
 from skillrun.targets.local import LocalTarget
 
 
@@ -139,9 +139,9 @@ def test_a_service_goes_on_writing_when_its_terminal_is_gone(tmp_path: Path) -> 
     assert all(b"hush" not in path.read_bytes() for path in (tmp_path / "o").iterdir())
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 5
-    while tree.marked(target._mark) and time.monotonic() < deadline:
+    while process_tree.marked(target._mark) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not tree.marked(target._mark)
+    assert not process_tree.marked(target._mark)
 
 
 def test_a_job_that_ends_says_how(target: LocalTarget) -> None:
@@ -277,8 +277,8 @@ def test_what_is_ended_is_gone() -> None:
     with subprocess.Popen([sys.executable, "-c", hog], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        tree.end([process.pid], 0.1)
-        assert tree.alive([process.pid]) == []
+        process_tree.end([process.pid], 0.1)
+        assert process_tree.alive([process.pid]) == []
 
 
 def test_the_last_words_of_a_job_that_is_stopped_are_kept(target: LocalTarget) -> None:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1] / "skillrun"
 LINES, FUNCTION = 400, 60
 
 LONG_MODULES = {
-    "view/swap.py": "each step of an exchange stands beside the step that takes it back, so that both are read together",
+    "overlay/transaction/exchange.py": "each step stands beside the step that takes it back, so that both are read together",
 }
 """Modules over 400 lines, each with the reason it may be."""
 

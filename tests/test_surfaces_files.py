@@ -9,15 +9,15 @@ import pytest
 from markdown_it import MarkdownIt
 
 from skillrun.events import Event, Outcome, RunEnded, Started, ToolCall
-from skillrun.report import fold
-from skillrun.skill import Check, Skill, SkillCommand, Step
+from skillrun.record.report import fold
+from skillrun.skills.skill import Check, Skill, SkillCommand, Step
 from skillrun.surfaces.cast import cast
 from skillrun.surfaces.github import PER_KIND, Grouped, Stream, annotate, commands, summarise
 from skillrun.surfaces.html import page, policy
 from skillrun.surfaces.junit import junit
 from skillrun.surfaces.markdown import code, fence, markdown, plain
 from skillrun.surfaces.plain import Plain
-from skillrun.visible import HIDDEN
+from skillrun.text.escape import HIDDEN
 from tests.runs import HOSTILE, INSTALL, call, ended, good, hostile, refused, started
 
 

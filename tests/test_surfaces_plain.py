@@ -8,7 +8,7 @@ from skillrun.cli.screen import open_screen
 from skillrun.events import Event, Output, Started, ToolCall
 from skillrun.surfaces.colour import wanted
 from skillrun.surfaces.plain import Plain
-from skillrun.visible import HIDDEN
+from skillrun.text.escape import HIDDEN
 from tests.runs import good, hostile, refused, started
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from skillrun.overlay.kernel import seccomp
+from skillrun.overlay.record.preimages import put_back
 from skillrun.ports import Command, result_of
 from skillrun.targets.journalled import JournalledTarget
-from skillrun.view import notify
-from skillrun.view.preimages import put_back
 from tests.contracts.target import TargetContract
 
-pytestmark = pytest.mark.skipif(bool(notify.try_notifications()), reason=notify.try_notifications() or "-")
+pytestmark = pytest.mark.skipif(bool(seccomp.try_notifications()), reason=seccomp.try_notifications() or "-")
 
 
 class TestJournalledTarget(TargetContract):

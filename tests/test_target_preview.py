@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from skillrun.overlay.process.probe import probe
 from skillrun.ports import Command, result_of
 from skillrun.targets.preview import PreviewTarget
-from skillrun.view.probe import probe
 from tests.contracts.target import TargetContract
 
 pytestmark = [

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skillrun.view import swap, workplace
-from skillrun.view.changes import scan
-from skillrun.view.keeping import drop
-from skillrun.view.ledger import Phase, Plan
-from skillrun.view.staging import store_place
-from skillrun.view.transaction import Conflict, commit, phase_of, recover, redo, undo
-from skillrun.view.workplace import CommitError
+from skillrun.overlay.diff.changes import scan
+from skillrun.overlay.transaction import exchange, workspace
+from skillrun.overlay.transaction.commit import Conflict, commit, phase_of, recover, redo, undo
+from skillrun.overlay.transaction.retention import drop
+from skillrun.overlay.transaction.staging import store_place
+from skillrun.overlay.transaction.wal import Phase, Plan
+from skillrun.overlay.transaction.workspace import CommitError
 from tests.faults import cut, die
 from tests.lab import CASES, Lab, difference, ground, manifest, needs_overlay
 
@@ -145,7 +145,7 @@ def test_a_directory_swapped_for_a_link_in_the_last_moment_is_not_followed(lab: 
     outside.mkdir()
     lab.view("echo ours > etc/a; mkdir usr/lib; echo ours > usr/bin/tool; echo ours > dir/sub/y")
     changes = scan(lab.layers)
-    original, seen = swap.rename, []
+    original, seen = exchange.rename, []
 
     def attack(*args: object) -> None:
         if not seen:
@@ -155,7 +155,7 @@ def test_a_directory_swapped_for_a_link_in_the_last_moment_is_not_followed(lab: 
         seen.append(args)
         original(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(swap, "rename", attack)
+    monkeypatch.setattr(exchange, "rename", attack)
     with pytest.raises(CommitError):
         commit(lab.layers, changes, lab.changes)
     assert list((outside / "sub").iterdir()) == []
@@ -167,14 +167,14 @@ def test_a_file_changed_in_the_instant_of_the_exchange_is_put_back(lab: Lab, mon
     """The old inode is looked at after the exchange: a change that came in between wins, and nothing is half done."""
     lab.view(WORK)
     changes = scan(lab.layers)
-    original = swap.rename
+    original = exchange.rename
 
     def late(*args: object) -> None:
         if args[3] == "a":
             (lab.real / "etc/a").write_text("written in the last instant\n")
         original(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(swap, "rename", late)
+    monkeypatch.setattr(exchange, "rename", late)
     with pytest.raises(CommitError, match="etc/a"):
         commit(lab.layers, changes, lab.changes)
     assert (lab.real / "etc/a").read_text() == "written in the last instant\n"
@@ -187,7 +187,7 @@ def test_one_commit_at_a_time(lab: Lab) -> None:
     lab.view(WORK)
     changes = scan(lab.layers)
     tree = [str(lab.real)]
-    with workplace.locked(tree), pytest.raises(CommitError, match="another commit"), workplace.locked(tree, wait_s=0.1):
+    with workspace.locked(tree), pytest.raises(CommitError, match="another commit"), workspace.locked(tree, wait_s=0.1):
         raise AssertionError("two at once")
     assert commit(lab.layers, changes, lab.changes).phase is Phase.COMMITTED
 
@@ -231,7 +231,7 @@ def test_only_and_except_choose_paths_also_inside_new_directories(lab: Lab) -> N
 
 def test_without_exchange_the_same_in_three_steps(shm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system whose renames know no flags: commit, undo, and a cut in the middle of an exchange."""
-    original = swap.rename
+    original = exchange.rename
 
     def plain(*args: object) -> None:
         if args[4] != 0:
@@ -242,7 +242,7 @@ def test_without_exchange_the_same_in_three_steps(shm: Path, monkeypatch: pytest
     lab.bash(SETUP)
     before = manifest(lab.real)
     lab.view(TORTURE)
-    monkeypatch.setattr(swap, "rename", plain)
+    monkeypatch.setattr(exchange, "rename", plain)
     commit(lab.layers, scan(lab.layers), lab.changes)
     after = manifest(lab.real)
     undo(lab.changes)

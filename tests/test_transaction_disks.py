@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.view import namespaces as ns
-from skillrun.view.changes import scan
-from skillrun.view.ledger import Phase
-from skillrun.view.transaction import commit, phase_of, recover, redo, undo
-from skillrun.view.workplace import CommitError
+from skillrun.overlay.diff.changes import scan
+from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.transaction.commit import commit, phase_of, recover, redo, undo
+from skillrun.overlay.transaction.wal import Phase
+from skillrun.overlay.transaction.workspace import CommitError
 from tests.faults import cut
 from tests.lab import Lab, apart, difference, manifest, needs_overlay
 from tests.test_transaction_faults import SETUP, TORTURE, Disk, changes_of, chosen, committed_then_undone

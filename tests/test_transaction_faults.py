@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.view.changes import scan
-from skillrun.view.ledger import Phase
-from skillrun.view.transaction import commit, phase_of, recover, redo, undo
+from skillrun.overlay.diff.changes import scan
+from skillrun.overlay.transaction.commit import commit, phase_of, recover, redo, undo
+from skillrun.overlay.transaction.wal import Phase
 from tests.faults import cut, die, kill_after, refuse
 from tests.lab import CASES, Lab, Manifest, apart, difference, ground, manifest, needs_overlay
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from skillrun.view import namespaces as ns
-from skillrun.view.changes import scan
-from skillrun.view.keeping import drop
-from skillrun.view.layers import Layers
-from skillrun.view.ledger import Phase
-from skillrun.view.transaction import commit, recover, redo, undo
-from skillrun.view.workplace import CommitError
+from skillrun.overlay.diff.changes import scan
+from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.mount.layers import Layers
+from skillrun.overlay.transaction.commit import commit, recover, redo, undo
+from skillrun.overlay.transaction.retention import drop
+from skillrun.overlay.transaction.wal import Phase
+from skillrun.overlay.transaction.workspace import CommitError
 from tests.faults import cut, die
 from tests.lab import Lab, apart, difference, ground, manifest, needs_overlay
 

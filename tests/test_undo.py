@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from skillrun import inventory
 from skillrun.cli import main
 from skillrun.events import Changed, RunEnded, RunStarted
-from skillrun.journal import Journal, RunFolder, all_runs, new_run, read_events
+from skillrun.overlay.diff.changes import scan
+from skillrun.overlay.transaction.commit import commit
+from skillrun.overlay.transaction.wal import Phase, Progress
 from skillrun.ports import Command, result_of
+from skillrun.record.journal import Journal, RunFolder, all_runs, new_run, read_events
 from skillrun.targets.local import LocalTarget
-from skillrun.undo import prune, recorded, removal
-from skillrun.view.changes import scan
-from skillrun.view.ledger import Phase, Progress
-from skillrun.view.transaction import commit
+from skillrun.undo.recorded import inventory, prune, recorded, removal
 from tests.lab import Lab, Manifest, difference, ground, manifest, needs_overlay
 
 

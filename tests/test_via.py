@@ -17,7 +17,7 @@ import pytest
 from skillrun.events import Reply, Result, State, ToolCall, Turn
 from skillrun.models.via import AGENTS, ViaModel
 from skillrun.ports import Brief, Command, ModelUnavailable
-from skillrun.skill import Skill
+from skillrun.skills.skill import Skill
 from tests.bash_target import BashTarget
 
 SKILL = Skill("tool", "tool", "A tool", "skill", '# tool\nPut `it\'s` in $HOME/done; `echo` \\ "quotes" ☃\n', digest="sha256:1")

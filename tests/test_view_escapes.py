@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from skillrun.view.probe import probe
-from skillrun.view.view import View
+from skillrun.overlay.process.probe import probe
+from skillrun.overlay.process.supervisor import View
 from tests.viewing import root_view, run_in
 
 pytestmark = [

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.view import notify
-from skillrun.view.namespaces import in_child
-from skillrun.view.preimages import later_edits, put_back
-from skillrun.view.recorder import Recorder
+from skillrun.overlay.kernel import seccomp
+from skillrun.overlay.kernel.syscalls import in_child
+from skillrun.overlay.record.preimages import later_edits, put_back
+from skillrun.overlay.record.recorder import Recorder
 from tests.viewing import manifest
 
-pytestmark = pytest.mark.skipif(bool(notify.try_notifications()), reason=notify.try_notifications() or "-")
+pytestmark = pytest.mark.skipif(bool(seccomp.try_notifications()), reason=seccomp.try_notifications() or "-")
 
 CASES = sorted((Path(__file__).parent / "cases" / "view" / "journal").glob("*.sh"))
 
@@ -26,7 +26,7 @@ def run_recorded(command: str, folder: Path, cwd: Path) -> Recorder:
 
     def child() -> None:
         os.chdir(cwd)
-        listener = notify.install()
+        listener = seccomp.install()
         socket.send_fds(theirs, [b"+"], [listener])
         os.close(listener)
         os.execvp("bash", ["bash", "-c", command])

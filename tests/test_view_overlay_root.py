@@ -33,8 +33,8 @@ import os, sys
 from pathlib import Path
 from skillrun.ports import Command
 from skillrun.targets.preview import PreviewTarget
-from skillrun.view.deputy import Work
-from skillrun.view.probe import explain
+from skillrun.overlay.transaction.privileged import Work
+from skillrun.overlay.process.probe import explain
 folder = Path("/var/lib/one"); folder.mkdir()
 print("doctor", explain("/var/lib")[0][1:3])
 there = {str(path) for path in Path("/").glob(".skillrun*")}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.view.probe import Probe, Tier, explain, probe
+from skillrun.overlay.process.probe import Probe, Tier, explain, probe
 
 
 def test_every_tier_is_explained(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.view.layers import Layers
-from skillrun.view.table import read_mounts
+from skillrun.overlay.kernel.mountinfo import read_mounts
+from skillrun.overlay.mount.layers import Layers
 from tests.viewing import root_view, run_in
 
 pytestmark = [pytest.mark.root, pytest.mark.overlay, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from skillrun.view.probe import probe
-from skillrun.view.standins import parse_deferred
-from skillrun.view.view import View
+from skillrun.overlay.mount.shims import parse_deferred
+from skillrun.overlay.process.probe import probe
+from skillrun.overlay.process.supervisor import View
 from tests.viewing import root_view, run_in
 
 CASES = tomllib.loads((Path(__file__).parent / "cases/view/systemctl.toml").read_text())["case"]
-SCRIPT = Path(__file__).parents[1] / "skillrun/view/standin/service_control.sh"
+SCRIPT = Path(__file__).parents[1] / "skillrun/overlay/mount/shim_scripts/service_control.sh"
 
 in_a_view = pytest.mark.skipif(probe().tier != "R", reason=f"no root view here: {'; '.join(probe().reasons)}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skillrun.view.table import Mounted, below, is_kernel_state, mount_of, read_mounts
+from skillrun.overlay.kernel.mountinfo import Mounted, below, is_kernel_state, mount_of, read_mounts
 
 TABLE = """\
 22 27 0:21 / /proc rw - proc proc rw

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from skillrun.overlay.kernel.mountinfo import read_mounts
+from skillrun.overlay.process.probe import probe
+from skillrun.overlay.transaction.retention import drop
 from skillrun.ports import Command, result_of
 from skillrun.targets.preview import PreviewTarget
-from skillrun.view.keeping import drop
-from skillrun.view.probe import probe
-from skillrun.view.table import read_mounts
 from tests.viewing import manifest, root_view, run_in
 
 pytestmark = [
@@ -110,7 +110,7 @@ INNER = """
 import os
 from pathlib import Path
 from tests.viewing import root_view, run_in
-from skillrun.view.keeping import drop
+from skillrun.overlay.transaction.retention import drop
 with root_view(Path("/var/lib/inner")) as view:
     print(run_in(view, "cat /srv/outer; rm /srv/outer; echo inner > /srv/inner; ls /srv"), view.notes)
 print(sorted(os.listdir("/srv")))

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from skillrun.view.probe import probe
+from skillrun.overlay.process.probe import probe
 from tests.dev_machine import as_dev, python
 from tests.viewing import root_view, run_in
 

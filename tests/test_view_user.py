@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.view.table import read_mounts
+from skillrun.overlay.kernel.mountinfo import read_mounts
 from tests.dev_machine import as_dev, python
 
 pytestmark = [
@@ -23,8 +23,8 @@ import os, json
 from pathlib import Path
 from skillrun.ports import Command
 from skillrun.targets.preview import PreviewTarget
-from skillrun.view.layers import Layers
-from skillrun.view.deputy import Work
+from skillrun.overlay.mount.layers import Layers
+from skillrun.overlay.transaction.privileged import Work
 
 def result_of(stream):
     while True:
@@ -152,7 +152,7 @@ import tomllib
 from pathlib import Path
 from skillrun.ports import Command
 from skillrun.targets.journalled import JournalledTarget
-from skillrun.view.preimages import put_back
+from skillrun.overlay.record.preimages import put_back
 
 os.chdir(Path.home())
 target = JournalledTarget(Path.home() / "run", cwd=str(Path.home()))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skillrun.visible import HIDDEN, Tail, seconds, settled, shown, size
+from skillrun.text.escape import HIDDEN, Tail, seconds, settled, shown, size
 
 
 def test_shown_shows_what_is_invisible() -> None:

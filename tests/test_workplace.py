@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.view.ledger import Folder, Kind, Op, Plan, Store
-from skillrun.view.workplace import sync
+from skillrun.overlay.transaction.wal import Folder, Kind, Op, Plan, Store
+from skillrun.overlay.transaction.workspace import sync
 
 
 def test_only_file_systems_with_changes_are_synced(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from pathlib import Path
 from skillrun.events import *
 from skillrun.ports import Command
 from skillrun.targets.local import LocalTarget
-from skillrun.shell.session import Limits
+from skillrun.pty.session import Limits
 from tests.contracts.target import played
 
 said = []

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from skillrun.view.spec import Account, Spec
-from skillrun.view.view import View, new_id
+from skillrun.overlay.mount.spec import Account, Spec
+from skillrun.overlay.process.supervisor import View, new_id
 
 
 @contextmanager

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from skillrun.shell.cursor import NAME, PLAIN, Unreadable
-from skillrun.shell.documents import DocumentReader
-from skillrun.shell.nodes import Case, Coproc, Function, Group, If, Lit, Loop, Node, Seq, Simple, Test, Word
+from skillrun.bash.cursor import NAME, PLAIN, Unreadable
+from skillrun.bash.documents import DocumentReader
+from skillrun.bash.nodes import Case, Coproc, Function, Group, If, Lit, Loop, Node, Seq, Simple, Test, Word
 
 COMPOUNDS = {
     "{": "brace_group",

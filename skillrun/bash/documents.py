@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from skillrun.shell.cursor import Unreadable
-from skillrun.shell.nodes import Arith, Lit, Part, Redirect, Word
-from skillrun.shell.words import WordReader
+from skillrun.bash.cursor import Unreadable
+from skillrun.bash.nodes import Arith, Lit, Part, Redirect, Word
+from skillrun.bash.words import WordReader
 
 _REDIRECT = re.compile(r"(\d+|\{[A-Za-z_][A-Za-z0-9_]*\})?(&>>|&>|<<<|<<-|<<|<>|<&|>&|>>|>\||>|<)")
 _EMPTY = re.compile(r"(?:[ \t]*(?:(?<![^ \t\n;|&()<>])#[^\n]*)?\n)*")

@@ -1,7 +1,7 @@
 """Bash as data: what a command line consists of, without saying what it would do.
 
 A `Word` is a tuple of parts, so that quoting, which decides what a character means, is never lost.
-Nothing here is expanded; `skillrun.shell.syntax.parse` builds it from text.
+Nothing here is expanded; `skillrun.bash.syntax.parse` builds it from text.
 """
 
 from __future__ import annotations

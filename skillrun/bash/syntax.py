@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from skillrun.shell.compounds import COMPOUNDS, CompoundReader
-from skillrun.shell.cursor import MAX_PARTS, PLAIN, TooLarge, Unreadable
-from skillrun.shell.nodes import AndOr, Assign, Group, Lit, Node, Pipe, Redirect, Redirected, Seq, Simple, Test, Word
+from skillrun.bash.compounds import COMPOUNDS, CompoundReader
+from skillrun.bash.cursor import MAX_PARTS, PLAIN, TooLarge, Unreadable
+from skillrun.bash.nodes import AndOr, Assign, Group, Lit, Node, Pipe, Redirect, Redirected, Seq, Simple, Test, Word
 
 MAX_CHARS = 4_000_000
 

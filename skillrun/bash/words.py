@@ -6,9 +6,9 @@ import re
 from abc import ABC, abstractmethod
 from typing import Self
 
-from skillrun.shell.cursor import NAME, PLAIN, Cursor, Unreadable
-from skillrun.shell.nodes import Arith, Lit, Part, Seq, Sub, Var, Word
-from skillrun.shell.quoting import ansi_c
+from skillrun.bash.cursor import NAME, PLAIN, Cursor, Unreadable
+from skillrun.bash.nodes import Arith, Lit, Part, Seq, Sub, Var, Word
+from skillrun.bash.quoting import ansi_c
 
 _DQ_RUN = re.compile(r'[^"$`\\]+')
 _SPECIAL = re.compile(r"[0-9@*#?$!-]")

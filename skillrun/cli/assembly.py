@@ -17,12 +17,10 @@ from skillrun import __version__
 from skillrun.cli.effects import Effects, drop_view, finish_what_was_cut
 from skillrun.cli.group import Problem
 from skillrun.cli.nobody import Nobody, find_person
-from skillrun.cli.options import Options
-from skillrun.cli.proven import proven_checks
-from skillrun.drift import keep_to_declared
 from skillrun.events import SCHEMA, Decision, Event, Noted, Outcome, RunEnded, RunStarted
-from skillrun.executor import Executor
-from skillrun.journal import (
+from skillrun.ports import Brief, Model, Place, Target
+from skillrun.record.drift import keep_to_declared
+from skillrun.record.journal import (
     Busy,
     Journal,
     JournalError,
@@ -35,11 +33,13 @@ from skillrun.journal import (
     read_stamped,
     turns,
 )
-from skillrun.plan import keep_plan
-from skillrun.ports import Brief, Model, Place, Target
+from skillrun.record.plan import keep_plan
+from skillrun.run.executor import Executor
+from skillrun.run.options import Options
+from skillrun.run.session import Conclude, Session, ended_by_signals, ended_by_time, pull
+from skillrun.run.trusted_checks import proven_checks
 from skillrun.secrets import Vault, stored
-from skillrun.session import Conclude, Session, ended_by_signals, ended_by_time, pull
-from skillrun.skill import Check, Skill
+from skillrun.skills.skill import Check, Skill
 
 if TYPE_CHECKING:
     from skillrun.cli.person import TerminalPerson
@@ -68,7 +68,7 @@ class Run:
 
 def carry_out(verb: str, spec: str, options: Options) -> int:
     """Install, verify or uninstall a skill and return the exit code. Raises Problem for what a person can mend."""
-    from skillrun.sources import find_skill
+    from skillrun.skills.sources import find_skill
 
     skill = find_skill(spec)
     if verb == "uninstall":
@@ -78,7 +78,7 @@ def carry_out(verb: str, spec: str, options: Options) -> int:
 
 def resume(word: str, options: Options) -> int:
     """Go on with an unfinished run, with the skill exactly as it was reviewed."""
-    from skillrun.document import read_skill
+    from skillrun.skills.parser.read import read_skill
 
     try:
         old = find_run(word)
@@ -201,9 +201,9 @@ def drive(
 
     `notes`: what the person must know before anything is done.
     """
-    from skillrun.cli.limits import budget
     from skillrun.cli.model import speaker
-    from skillrun.cli.pickup import pick_up
+    from skillrun.run.limits import budget
+    from skillrun.run.resume import pick_up
 
     facts = _facts(run, target)
     model = speaker(run.options, run.verb, run.skill.digest, facts)
@@ -241,8 +241,8 @@ def drive(
 
 def _facts(run: Run, target: Target) -> Mapping[str, Any]:
     """What is true of the machine; what no plan needs is found out when a model asks for it."""
-    from skillrun.essentials import OnDemand, essential
-    from skillrun.facts import gather, here
+    from skillrun.host.facts import gather, here
+    from skillrun.host.lazy_facts import OnDemand, essential
 
     if getattr(target, "own_files", False):
         return OnDemand(essential(), lambda: here(_programs(run.skill)))
@@ -270,7 +270,7 @@ def _started(run: Run, model: Model, target: Target, facts: Mapping[str, Any]) -
 
 def _recorded(facts: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
     """The facts as the journal has them: all that is known to whoever decides, which for a plan and for checks is little."""
-    from skillrun.essentials import OnDemand
+    from skillrun.host.lazy_facts import OnDemand
 
     if not isinstance(facts, OnDemand):
         return facts
@@ -300,7 +300,7 @@ def _afterwards(run: Run, target: Target, end: RunEnded, events: Sequence[Event]
             print(f"report: {line}", file=sys.stderr if run.options.as_json else sys.stdout)
     if run.options.html or run.options.junit:
         from skillrun.cli.report import stamped_events, write_files
-        from skillrun.report import fold
+        from skillrun.record.report import fold
 
         write_files(fold(stamped_events(str(run.folder.path))), html=run.options.html, junit=run.options.junit)
     if end.outcome is Outcome.VERIFIED and target.name in ("local", "journalled"):
@@ -309,7 +309,7 @@ def _afterwards(run: Run, target: Target, end: RunEnded, events: Sequence[Event]
 
 def _programs(skill: Skill) -> list[str]:
     """The programs whose versions matter: those a skill requires, the runtimes its text names, and what these need."""
-    from skillrun.facts import NEEDED, RUNTIMES
+    from skillrun.host.facts import NEEDED, RUNTIMES
 
     required = [re.split(r"[<>=!~]", word)[0] for word in skill.declared.requires or ()]
     named = [name for name in (*RUNTIMES, *NEEDED) if re.search(rf"\b{name}\b", skill.text, re.IGNORECASE)]
@@ -356,7 +356,7 @@ def _executor(run: Run, target: Target, place: Place) -> Executor:
 
 def _keep_file(run: Run, target: Target, path: str, data: bytes) -> None:
     """Keep what a file was before a tool writes it, for `undo`; a view keeps its own."""
-    from skillrun.inventory import keep_before, note_after
+    from skillrun.undo.inventory import keep_before, note_after
 
     if not target.contained:
         keep_before(target, path, run.folder.changes)

@@ -9,8 +9,8 @@ from typing import Any
 
 from skillrun.cli.group import Problem
 from skillrun.events import CheckResult
-from skillrun.prompt import REPORT_MARK, BadReport, read_report
-from skillrun.skill import Skill
+from skillrun.llm.prompt import REPORT_MARK, BadReport, read_report
+from skillrun.skills.skill import Skill
 
 
 def load_report(file: str) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def _at(choice: Choice) -> str:
 
 
 def _servers() -> Row:
-    from skillrun.servers import USUAL, find_servers
+    from skillrun.llm.servers import USUAL, find_servers
 
     found = find_servers()
     data = [{"url": server.url, "program": server.program, "models": list(server.models)} for server in found]
@@ -115,7 +115,7 @@ def _agents() -> Row:
 
 def _preview() -> Row:
     """The tiers are found by doing: a view is made and thrown away."""
-    from skillrun.view.probe import NAMES, probe
+    from skillrun.overlay.process.probe import NAMES, probe
 
     found = probe()
     tiers = {tier.letter: tier.available for tier in found.tiers}

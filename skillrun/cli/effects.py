@@ -11,22 +11,22 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skillrun.changelist import change_lines
 from skillrun.cli.group import Problem
 from skillrun.cli.nobody import Nobody
-from skillrun.cli.options import Options
 from skillrun.events import Answered, Asked, Changed, Event, Noted, Outcome, Verdict
-from skillrun.journal import RunFolder, all_runs
 from skillrun.ports import Place, Target
+from skillrun.record.changes_text import change_lines
+from skillrun.record.journal import RunFolder, all_runs
+from skillrun.run.options import Options
+from skillrun.run.session import Conclude, Session
 from skillrun.secrets import Vault
-from skillrun.session import Conclude, Session
-from skillrun.skill import Skill
-from skillrun.visible import shown, size
+from skillrun.skills.skill import Skill
+from skillrun.text.escape import shown, size
 
 if TYPE_CHECKING:
     from skillrun.cli.person import TerminalPerson
+    from skillrun.overlay.transaction.privileged import Work
     from skillrun.targets.preview import PreviewTarget
-    from skillrun.view.deputy import Work
 
 COMMIT, DISCARD, DETAILS, EXPLORE = "commit", "discard", "details", "explore"
 FINE = (Outcome.VERIFIED, Outcome.REMOVED)
@@ -109,7 +109,7 @@ class Effects:
         return (*registry_hosts([Path("/")]), *declared, *given)
 
     def _note_foreign(self, home: str) -> None:
-        from skillrun.view.user_view import foreign_owned
+        from skillrun.overlay.mount.user import foreign_owned
 
         found = foreign_owned(home, os.getuid(), os.getgid())
         if found:
@@ -172,7 +172,7 @@ class Effects:
         return outcome, summary
 
     def _record(self, name: str, target: Target) -> None:
-        from skillrun.inventory import record_inventory, save
+        from skillrun.undo.inventory import record_inventory, save
 
         save(self.folder.changes, name, record_inventory(target))
 
@@ -180,9 +180,9 @@ class Effects:
         self, target: Target, session: Session, outcome: Outcome, summary: str
     ) -> Generator[Event, None, tuple[Outcome, str]]:
         """End everything in the view, show what it would change, and commit or discard."""
+        from skillrun.overlay.transaction.privileged import Work
         from skillrun.targets.preview import PreviewTarget
-        from skillrun.undo import sudo_for
-        from skillrun.view.deputy import Work
+        from skillrun.undo.recorded import sudo_for
 
         assert isinstance(target, PreviewTarget)
         touched = target.touched_canaries()
@@ -280,8 +280,8 @@ class Effects:
     def _commit(
         self, work: object, changes: dict[str, object], session: Session
     ) -> Generator[Event, None, tuple[Outcome, str]]:
-        from skillrun.view.deputy import Work
-        from skillrun.view.workplace import CommitError
+        from skillrun.overlay.transaction.privileged import Work
+        from skillrun.overlay.transaction.workspace import CommitError
 
         assert isinstance(work, Work)
         try:
@@ -310,7 +310,7 @@ class Effects:
 
     def _left_out(self, left: Sequence[str]) -> list[dict[str, str]]:
         """What a commit did not carry over, and why; what lies in a directory that is left out is not named again."""
-        from skillrun.view.selection import Choice
+        from skillrun.overlay.transaction.selection import Choice
 
         chosen, known = Choice(self.options.only, self.options.except_), set(left)
         tops = [path for path in left if os.path.dirname(path) not in known]
@@ -325,9 +325,9 @@ def drop_view(run: RunFolder) -> None:
     """
     if not (run.changes / "layers.json").exists() or (run.changes / "state.json").exists():
         return
-    from skillrun.undo import sudo_for
-    from skillrun.view.deputy import Work
-    from skillrun.view.workplace import CommitError
+    from skillrun.overlay.transaction.privileged import Work
+    from skillrun.overlay.transaction.workspace import CommitError
+    from skillrun.undo.recorded import sudo_for
 
     sudo = sudo_for(run.changes)
     with contextlib.suppress(CommitError, OSError, ValueError):
@@ -336,7 +336,7 @@ def drop_view(run: RunFolder) -> None:
 
 def _or_journal() -> str:
     """A remark for machines that can at least save everything before it changes."""
-    from skillrun.view.notify import try_notifications
+    from skillrun.overlay.kernel.seccomp import try_notifications
 
     return "" if try_notifications() else "; --journal runs for real, but saves every file first so that undo is whole"
 
@@ -354,10 +354,10 @@ def finish_what_was_cut() -> None:
             drop_view(run)
     if not cut:
         return
-    from skillrun.undo import sudo_for
-    from skillrun.view.deputy import Work
-    from skillrun.view.ledger import Phase, Progress
-    from skillrun.view.workplace import CommitError
+    from skillrun.overlay.transaction.privileged import Work
+    from skillrun.overlay.transaction.wal import Phase, Progress
+    from skillrun.overlay.transaction.workspace import CommitError
+    from skillrun.undo.recorded import sudo_for
 
     for run in cut:
         try:

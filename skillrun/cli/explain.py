@@ -26,7 +26,7 @@ def here(contained: bool = False) -> Place:
 
 def _show(decision: Decision, about: str) -> None:
     from skillrun.policy.judge import in_words
-    from skillrun.visible import shown as visible
+    from skillrun.text.escape import shown as visible
 
     click.echo(f"{decision.verdict.upper()}: {visible(decision.reason)}" + (f"  [{decision.rule}]" if decision.rule else ""))
     for effect in decision.effects:

@@ -10,7 +10,7 @@ import struct
 import termios
 import tty
 
-from skillrun.shell.environment import command_environment
+from skillrun.pty.environment import command_environment
 from skillrun.targets.preview import PreviewTarget
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from skillrun.cli.page import Page
-from skillrun.facts import RUNTIMES, here
+from skillrun.host.facts import RUNTIMES, here
 
 
 @click.command(

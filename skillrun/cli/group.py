@@ -88,7 +88,7 @@ def _keep_traceback() -> str:
     """Write the traceback where it can be sent from; what to do with it."""
     import traceback
 
-    from skillrun.journal import state_directory
+    from skillrun.record.journal import state_directory
 
     file = state_directory() / "internal-error.txt"
     try:
@@ -136,7 +136,7 @@ def _run(args: list[str]) -> int:
 
 def _failed(error: Exception, as_json: bool) -> int:
     """A skill that cannot be read is 2, a full disk is 1; anything else is a fault of ours, told whole in a file."""
-    from skillrun.skill import SkillError
+    from skillrun.skills.skill import SkillError
 
     if isinstance(error, SkillError):
         complain(str(error), LINT if error.line else SPECS, as_json)

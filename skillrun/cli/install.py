@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from skillrun.cli.group import Problem
-from skillrun.cli.limits import LEAST, check_limit
-from skillrun.cli.options import Options
 from skillrun.cli.page import Page
+from skillrun.run.limits import LEAST, check_limit
+from skillrun.run.options import Options
 
 
 def _env(name: str) -> str:

@@ -16,7 +16,7 @@ from skillrun.cli.page import Page
 from skillrun.events import SCHEMA
 
 if TYPE_CHECKING:
-    from skillrun.lint import Finding
+    from skillrun.lint.linter import Finding
 
 CONFIGURATION = "skillrun-lint.toml"
 
@@ -59,7 +59,7 @@ def lint_command(
     as_json: bool,
 ) -> int:
     """Complaints about skills, with line numbers: format and trust. Exit 1 when one reaches the threshold."""
-    from skillrun.lint import LEVELS, catalogue, documents_in, lint_path
+    from skillrun.lint.linter import LEVELS, catalogue, documents_in, lint_path
 
     if list_rules:
         if as_json or style == "json":
@@ -94,8 +94,8 @@ def lint_command(
 
 def _drifted(document: Path, base: str) -> list[Finding]:
     """What the document does that its base (a Markdown document, or a report or events as JSON) did not."""
-    from skillrun.document import read_skill
     from skillrun.lint.effects import drifted, effects_of_skill
+    from skillrun.skills.parser.read import read_skill
 
     if base.endswith(".md") or Path(base).is_dir():
         before = effects_of_skill(read_skill(Path(base))).kinds
@@ -116,7 +116,7 @@ def _existing(name: str) -> Path:
     path = Path(name)
     if path.exists():
         return path
-    from skillrun.sources import find_skill
+    from skillrun.skills.sources import find_skill
 
     found = find_skill(name).path if "/" not in name and not name.endswith(".md") else None
     if found is None:
@@ -126,7 +126,7 @@ def _existing(name: str) -> Path:
 
 def _levels(config: str | None) -> dict[str, str]:
     """Levels from the configuration: a table `[rules]` of rule = off | note | warning | error."""
-    from skillrun.lint import LEVELS, catalogue
+    from skillrun.lint.linter import LEVELS, catalogue
 
     path = Path(config) if config else Path(CONFIGURATION)
     if not config and not path.is_file():
@@ -144,7 +144,7 @@ def _levels(config: str | None) -> dict[str, str]:
 
 
 def _print(style: str, findings: Sequence[Finding], documents: int) -> None:
-    from skillrun.visible import shown
+    from skillrun.text.escape import shown
 
     if style == "json":
         rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from skillrun import shelf
+from skillrun.skills import index
 
 
 def answer(args: list[str]) -> bool:
@@ -26,13 +26,13 @@ def raw(name: str) -> str | None:
     """The document of a skill that no other shadows, that is not pinned, and that reads the same whoever reads it."""
     if not name[:1].isalnum() or not name.replace("-", "").replace("_", "").isalnum():
         return None
-    found = shelf.named(name)
-    return shelf.plain_text(found[0][1]) if len(found) == 1 and found[0][0] != "added" else None
+    found = index.named(name)
+    return index.plain_text(found[0][1]) if len(found) == 1 and found[0][0] != "added" else None
 
 
 def list_them() -> None:
     """Print what is available, a line each; which skills hide others goes to standard error."""
-    found = shelf.entries(_describe)
+    found = index.entries(_describe)
     if not found:
         print("no skills found: `skillrun init NAME` makes one, `skillrun add SOURCE` adds one")
     names = [_seen(entry.name) for entry in found]
@@ -48,7 +48,7 @@ def list_them() -> None:
 
 
 def _describe(text: str, path: str) -> tuple[str, str]:
-    from skillrun.sources import describe
+    from skillrun.skills.sources import describe
 
     return describe(text, path)
 
@@ -57,7 +57,7 @@ def _seen(text: str) -> str:
     """The text with what nobody would see in it as code points, on one line."""
     if text.isascii() and text.isprintable():
         return text
-    from skillrun.hidden import reveal
+    from skillrun.text.invisible import reveal
 
     return reveal(" ".join(text.split()))
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from skillrun.cli.group import Problem
 from skillrun.config import Config, ConfigError, load_config
-from skillrun.credentials import Credentials, NoCredentials, find_credentials, is_anthropic
+from skillrun.llm.credentials import Credentials, NoCredentials, find_credentials, is_anthropic
 from skillrun.ports import Model, ModelUnavailable
 
 if TYPE_CHECKING:
-    from skillrun.cli.options import Options
-    from skillrun.plan import Plan
+    from skillrun.record.plan import Plan
+    from skillrun.run.options import Options
 
 NO_KEY = "set ANTHROPIC_API_KEY, or use --model builtin, or --via claude if you have Claude Code"
 
@@ -58,7 +58,7 @@ def speaker(options: Options, verb: str, digest: str, facts: Mapping[str, Any]) 
     if options.via:
         return choose_model(f"via:{options.via}")
     if options.model == "auto" and verb == "install":
-        from skillrun.plan import known_plan
+        from skillrun.record.plan import known_plan
 
         if plan := known_plan(digest, facts, options.inputs):
             from skillrun.models.chain import ChainModel, Later
@@ -119,7 +119,7 @@ def _choice(word: str, config: Config, env: Mapping[str, str]) -> Choice:
 
 def _plan(name: str) -> Plan:
     """The plan in a file; the person may have edited it. Raises Problem."""
-    from skillrun.plan import PlanError, read_plan
+    from skillrun.record.plan import PlanError, read_plan
 
     try:
         return read_plan(Path(name).expanduser())
@@ -129,7 +129,7 @@ def _plan(name: str) -> Plan:
 
 def _default(config: Config, env: Mapping[str, str], url: str, credentials: Credentials) -> tuple[str, str]:
     """The model `auto` means here: configured, else the usual one, else what a foreign server offers."""
-    from skillrun.catalog import default_model
+    from skillrun.llm.catalog import default_model
 
     name = config.text("model", "name")
     if name:
@@ -138,7 +138,7 @@ def _default(config: Config, env: Mapping[str, str], url: str, credentials: Cred
         return name, f"ANTHROPIC_MODEL; key from {credentials.source}"
     if is_anthropic(url):
         return default_model(), f"the default; key from {credentials.source}"
-    from skillrun.servers import models_at
+    from skillrun.llm.servers import models_at
 
     offered = models_at(url, credentials.api_key or credentials.auth_token or "")
     if offered is None:

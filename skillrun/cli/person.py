@@ -23,12 +23,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from skillrun import wording
-from skillrun.changelist import Line
 from skillrun.events import Decision, EffectKind, Result, ToolCall
 from skillrun.ports import Approval, Place, Target, result_of
-from skillrun.report import wish
-from skillrun.visible import shown
+from skillrun.record import wording
+from skillrun.record.changes_text import Line
+from skillrun.record.report import wish
+from skillrun.text.escape import shown
 
 if TYPE_CHECKING:
     from skillrun.targets.preview import PreviewTarget

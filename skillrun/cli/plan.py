@@ -26,8 +26,8 @@ from skillrun.cli.page import Page
 @click.option("--json", "as_json", is_flag=True, help="The same as --export json.")
 def plan_command(run: str, export: str, output: str | None, as_json: bool) -> int:
     """The smallest proven list of commands of RUN, which must have ended verified."""
-    from skillrun import plan as plans
-    from skillrun.journal import JournalError, find_run, read_events
+    from skillrun.record import plan as plans
+    from skillrun.record.journal import JournalError, find_run, read_events
 
     try:
         plan = plans.plan_of(read_events(find_run(run).journal))

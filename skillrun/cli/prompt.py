@@ -10,13 +10,13 @@ from pathlib import Path
 
 import click
 
+from skillrun.cli.clipboard import NoClipboard, copy
 from skillrun.cli.group import Problem
 from skillrun.cli.page import Page
-from skillrun.clipboard import NoClipboard, copy
 from skillrun.events import SCHEMA
+from skillrun.llm.prompt import AGENTS, paste_text
 from skillrun.ports import Brief
-from skillrun.prompt import AGENTS, paste_text
-from skillrun.skill import Skill
+from skillrun.skills.skill import Skill
 
 
 @click.command(
@@ -38,7 +38,7 @@ def prompt_command(
     skill: str, agent: str, to_clipboard: bool, values: tuple[str, ...], no_facts: bool, uninstall: bool, as_json: bool
 ) -> int:
     """The text to paste into any agent: rules, this machine, checks, the skill, how to report."""
-    from skillrun.sources import find_skill
+    from skillrun.skills.sources import find_skill
 
     found = find_skill(skill)
     brief = Brief(
@@ -73,7 +73,7 @@ def _inputs(skill: Skill, values: tuple[str, ...]) -> dict[str, str]:
 
 def _facts() -> dict[str, object]:
     """This machine's facts; the text is useful without them, so a machine that cannot be read is no error."""
-    from skillrun.facts import gather
+    from skillrun.host.facts import gather
     from skillrun.secrets import Vault
     from skillrun.targets.local import LocalTarget
 

@@ -15,12 +15,12 @@ import click
 from skillrun.cli.group import Problem
 from skillrun.cli.page import Page
 from skillrun.events import Event, Finished
-from skillrun.journal import JournalError, find_run, from_json, read_stamped
-from skillrun.report import Report, fold
-from skillrun.wording import OUTCOMES, shortened
+from skillrun.record.journal import JournalError, find_run, from_json, read_stamped
+from skillrun.record.report import Report, fold
+from skillrun.record.wording import OUTCOMES, shortened
 
 if TYPE_CHECKING:
-    from skillrun.skill import Skill
+    from skillrun.skills.skill import Skill
 
 Stamped = list[tuple[str, Event]]
 
@@ -156,7 +156,7 @@ def _github(report: Report, skill: Skill | None) -> None:
 
 
 def _drift(report: Report, against: str, skill: Skill | None) -> int:
-    from skillrun.drift import compare
+    from skillrun.record.drift import compare
 
     drift = compare(effects_of(against), report.effects, skill.declared if skill else None)
     for line in drift.lines():
@@ -179,7 +179,7 @@ def effects_of(word: str) -> dict[str, list[str]]:
 def _skill(path: str | None) -> Skill | None:
     if path is None:
         return None
-    from skillrun.sources import find_skill
+    from skillrun.skills.sources import find_skill
 
     try:
         return find_skill(path)

@@ -10,7 +10,7 @@ import click
 
 from skillrun.cli.page import Page
 from skillrun.events import SCHEMA
-from skillrun.journal import all_runs
+from skillrun.record.journal import all_runs
 
 
 @click.command("runs", cls=Page, examples=("skillrun runs", "skillrun runs --json --limit 5", "skillrun runs --prune 30"))
@@ -35,8 +35,8 @@ def runs_command(as_json: bool, limit: int, older: int | None) -> int:
 
 def _prune(days: int, as_json: bool) -> int:
     """Drop what undo would need of old runs; the runs' journals stay."""
-    from skillrun.undo import prune
-    from skillrun.view.workplace import CommitError
+    from skillrun.overlay.transaction.workspace import CommitError
+    from skillrun.undo.recorded import prune
 
     oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
     freed, pruned = 0, []

@@ -30,8 +30,8 @@ def list_command(as_json: bool) -> int:
         return 0
     from pathlib import Path
 
-    from skillrun.skill import SkillError, digest_of
-    from skillrun.sources import files_of, list_skills
+    from skillrun.skills.skill import SkillError, digest_of
+    from skillrun.skills.sources import files_of, list_skills
 
     rows: list[dict[str, Any]] = []
     for entry in list_skills():
@@ -70,7 +70,7 @@ def skill_to_dict(skill: Any) -> dict[str, Any]:
 @JSON
 def show_command(skill: str, only_steps: bool, raw: bool, as_json: bool) -> int:
     """Read a skill as the model will read it, then what skillrun understood of it."""
-    from skillrun.sources import find_skill
+    from skillrun.skills.sources import find_skill
 
     found = find_skill(skill)
     if as_json:
@@ -107,8 +107,8 @@ def show_command(skill: str, only_steps: bool, raw: bool, as_json: bool) -> int:
 def add_command(source: str, name: str, only_diff: bool, replace: bool, as_json: bool) -> int:
     """Copy a skill into your library, pinned to source, commit and digest. Nothing of it is executed."""
     from skillrun.cli.group import Problem
-    from skillrun.library import add, diff, name_for, pin_of
-    from skillrun.sources import find_skill
+    from skillrun.skills.library import add, diff, name_for, pin_of
+    from skillrun.skills.sources import find_skill
 
     skill = find_skill(source)
     name = name or name_for(skill)
@@ -161,7 +161,7 @@ def _envelope(data: dict[str, Any], indent: int | None = None) -> str:
 @JSON
 def remove_command(name: str, as_json: bool) -> int:
     """Take a skill out of your library. What it installed stays; `skillrun uninstall` removes that."""
-    from skillrun.library import remove
+    from skillrun.skills.library import remove
 
     return _told(as_json, {"name": name, "path": str(remove(name)), "state": "removed"}, f"{name} removed from your library")
 
@@ -181,7 +181,7 @@ def init_command(name: str, folder: str, as_json: bool) -> int:
     """Scaffold a skill: NAME/SKILL.md with everything a reader, a policy and a check need."""
     from pathlib import Path
 
-    from skillrun.library import scaffold
+    from skillrun.skills.library import scaffold
 
     path = scaffold(name, Path(folder))
     return _told(as_json, {"name": name, "path": str(path), "state": "made"}, f"{path} made\n  skillrun lint {path.parent}")

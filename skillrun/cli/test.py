@@ -19,9 +19,9 @@ from skillrun.cli.page import Page
 from skillrun.events import SCHEMA
 
 if TYPE_CHECKING:
-    from skillrun.sandbox.matrix import Row
     from skillrun.sandbox.recipes import Scenario
-    from skillrun.sandbox.trial import Conditions, Outcome
+    from skillrun.trials.matrix import Row
+    from skillrun.trials.trial import Conditions, Outcome
 
 T = TypeVar("T")
 EXAMPLES = (
@@ -101,7 +101,7 @@ def _list(as_json: bool) -> int:
 def _scenarios(skill: str | None, bundled: bool, more: dict[str, object]) -> Iterator[Scenario]:
     """What is to be tried: the bundled scenarios, or one for each machine and set of faults."""
     from skillrun.sandbox import recipes
-    from skillrun.sources import find_skill
+    from skillrun.skills.sources import find_skill
 
     if bundled:
         only = _words(more["only"])
@@ -131,9 +131,9 @@ def _words(value: object) -> list[str]:
 
 
 def _all(found: list[Scenario], more: dict[str, object], as_json: bool) -> list[Row]:
-    from skillrun.cli.trials import attempt, compared
-    from skillrun.sandbox import trial
-    from skillrun.sandbox.matrix import Row
+    from skillrun.trials import trial
+    from skillrun.trials.compare import attempt, compared
+    from skillrun.trials.matrix import Row
 
     model = str(more["model"])
 
@@ -173,13 +173,13 @@ def _each(work: Callable[[Scenario], T], found: list[Scenario], more: dict[str, 
 @contextmanager
 def _grounds(found: list[Scenario], more: dict[str, object]) -> Iterator[Conditions]:
     """What all trials need, made once before they begin. What keeps it from being had is a Problem."""
+    from skillrun.overlay.process.supervisor import ViewError
     from skillrun.sandbox.base import BuildError, layers_of
     from skillrun.sandbox.engine import EngineError, find_engine
     from skillrun.sandbox.folders import sweep
     from skillrun.sandbox.images import image_of
     from skillrun.sandbox.network import NoNetwork
-    from skillrun.sandbox.trial import Conditions
-    from skillrun.view.view import ViewError
+    from skillrun.trials.trial import Conditions
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -205,7 +205,7 @@ def _fault_needs_terminal(name: str) -> bool:
 
 def _report(rows: list[Row], more: dict[str, object], as_json: bool) -> int:
     """The table in every form that was asked for."""
-    from skillrun.sandbox import matrix
+    from skillrun.trials import matrix
 
     for option, write in (("junit", matrix.junit), ("html", matrix.page)):
         file = more[option]
@@ -226,7 +226,7 @@ def _report(rows: list[Row], more: dict[str, object], as_json: bool) -> int:
 
 
 def _self_test(found: list[Scenario], more: dict[str, object], as_json: bool) -> int:
-    from skillrun.sandbox import trial
+    from skillrun.trials import trial
 
     def one(scenario: Scenario) -> tuple[str, list[str]]:
         wrong = trial.self_test(scenario, under)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from skillrun.skill import Skill, SkillCommand, Step, When
+from skillrun.skills.skill import Skill, SkillCommand, Step, When
 
 
 def conditions(when: When) -> str:

@@ -12,15 +12,15 @@ import click
 
 from skillrun.cli.group import Problem
 from skillrun.cli.page import Page
-from skillrun.cli.undo_live import undo_live
-from skillrun.cli.undo_packages import packages_way, undo_by_packages
 from skillrun.cli.undo_run import SHOWN, UNDO_OF, Ask, Undone, as_run, copy_beside, say, tell
 from skillrun.events import Event
+from skillrun.undo.live import undo_live
+from skillrun.undo.packages import packages_way, undo_by_packages
 
 if TYPE_CHECKING:
-    from skillrun.journal import RunFolder
-    from skillrun.view.deputy import Work
-    from skillrun.view.transaction import Edited
+    from skillrun.overlay.transaction.commit import Edited
+    from skillrun.overlay.transaction.privileged import Work
+    from skillrun.record.journal import RunFolder
 
 
 @click.command(
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
 def undo_command(run: str, edited: str | None, approve: str | None, no_input: bool, as_json: bool) -> int:
     """Take back what RUN changed. Undoing an undo brings the changes back."""
-    from skillrun.journal import Busy, JournalError, find_run, lock
-    from skillrun.undo import UndoError
-    from skillrun.view.workplace import CommitError
+    from skillrun.overlay.transaction.workspace import CommitError
+    from skillrun.record.journal import Busy, JournalError, find_run, lock
+    from skillrun.undo.recorded import UndoError
 
     ask = Ask(approve, no_input, as_json)
     try:
@@ -67,10 +67,10 @@ def undo_command(run: str, edited: str | None, approve: str | None, no_input: bo
 
 def _undo(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Undone]:
     """Find out what kind of run it was and take it back; the id of the new run and what came of it."""
-    from skillrun.undo import is_journalled, sudo_for
-    from skillrun.view.deputy import Work
-    from skillrun.view.ledger import Phase
-    from skillrun.view.transaction import phase_of
+    from skillrun.overlay.transaction.commit import phase_of
+    from skillrun.overlay.transaction.privileged import Work
+    from skillrun.overlay.transaction.wal import Phase
+    from skillrun.undo.recorded import is_journalled, sudo_for
 
     source = folder.changes / UNDO_OF
     if source.exists():
@@ -89,7 +89,7 @@ def _undo(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Undone]
 
 def _why_undone(folder: RunFolder, just_now: bool) -> tuple[str, str]:
     """What became of a run that has nothing left to take back, and what to do."""
-    from skillrun.journal import all_runs
+    from skillrun.record.journal import all_runs
 
     for run in all_runs():
         with suppress(OSError, ValueError):
@@ -101,9 +101,9 @@ def _why_undone(folder: RunFolder, just_now: bool) -> tuple[str, str]:
 
 
 def _undo_commit(folder: RunFolder, work: Work, edited: str | None, ask: Ask) -> tuple[str, Undone]:
-    from skillrun.undo import NEVER
-    from skillrun.view.transaction import Edited
-    from skillrun.visible import shown
+    from skillrun.overlay.transaction.commit import Edited
+    from skillrun.text.escape import shown
+    from skillrun.undo.recorded import NEVER
 
     edits = work.edits()
     packages = packages_way(folder, [clash.path for clash in edits], edited)
@@ -121,7 +121,7 @@ def _undo_commit(folder: RunFolder, work: Work, edited: str | None, ask: Ask) ->
 
 
 def _what(work: Work) -> list[str]:
-    from skillrun.visible import shown
+    from skillrun.text.escape import shown
 
     paths = work.ways_back()
     lines = [f"{word} {shown(path)}" for word, path in paths[:SHOWN]]
@@ -135,9 +135,9 @@ def _committed(work: Work, choice: Edited, cannot: list[str]) -> Undone:
 
 
 def _bring_back(folder: RunFolder, changes: Path, ask: Ask) -> tuple[str, Undone]:
-    from skillrun.undo import UndoError, sudo_for
-    from skillrun.view.deputy import Work
-    from skillrun.view.ledger import Phase
+    from skillrun.overlay.transaction.privileged import Work
+    from skillrun.overlay.transaction.wal import Phase
+    from skillrun.undo.recorded import UndoError, sudo_for
 
     work = Work(changes, sudo_for(changes))
     if work.recover() is not Phase.UNDONE:
@@ -153,9 +153,9 @@ def _bring_back(folder: RunFolder, changes: Path, ask: Ask) -> tuple[str, Undone
 
 def _undo_journalled(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Undone]:
     """Put back what was saved before each change; what is there now is saved by the same means."""
-    from skillrun.undo import NEVER, TURNED
-    from skillrun.view.preimages import changed_paths, later_edits
-    from skillrun.visible import shown
+    from skillrun.overlay.record.preimages import changed_paths, later_edits
+    from skillrun.text.escape import shown
+    from skillrun.undo.recorded import NEVER, TURNED
 
     turned = folder.changes / TURNED
     if turned.exists():
@@ -187,7 +187,7 @@ def _undo_journalled(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[s
 
 
 def _put_back(changes: Path, into: Path, edits: Sequence[str], choice: str) -> Undone:
-    from skillrun.view.preimages import Preimages, changed_paths, put_back
+    from skillrun.overlay.record.preimages import Preimages, changed_paths, put_back
 
     outcome = Undone(left=list(edits) if choice == "leave" else [])
     if choice == "replace":

@@ -16,7 +16,7 @@ from skillrun.cli.group import Problem
 from skillrun.events import SCHEMA, Changed, Event, Outcome, RunEnded, RunStarted
 
 if TYPE_CHECKING:
-    from skillrun.journal import RunFolder
+    from skillrun.record.journal import RunFolder
 
 UNDO_OF = "undo-of.json"
 SHOWN = 30
@@ -88,7 +88,7 @@ def as_run(
 ) -> tuple[str, Undone]:
     """Do the work as a run of its own, with a journal, so that it shows in the history and can be undone."""
     from skillrun import __version__
-    from skillrun.journal import Journal, new_run
+    from skillrun.record.journal import Journal, new_run
 
     skill = of.summary()["skill"] or of.id
     run = new_run(f"undo-{skill}")
@@ -116,7 +116,7 @@ def as_run(
 
 def tell(folder: RunFolder, name: str, outcome: Undone, as_json: bool) -> None:
     """Say what came of it, as text or as one JSON object."""
-    from skillrun.visible import shown
+    from skillrun.text.escape import shown
 
     if as_json:
         data = {

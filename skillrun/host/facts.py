@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skillrun.startfiles import new_terminal, start_files
+from skillrun.host.shell_profiles import new_terminal, start_files
 
 if TYPE_CHECKING:
     from skillrun.events import Result
@@ -83,7 +83,7 @@ def here(versions: Iterable[str] = (), hosts: Iterable[str] = (), *, quick: bool
     """The facts of this machine without a session of its own. `quick`: only what files tell, at once. Raises OSError."""
     import subprocess
 
-    from skillrun.shell.environment import command_environment
+    from skillrun.pty.environment import command_environment
 
     argv = ["bash", "--noprofile", "--norc", "-c", _script(versions, hosts, quick)]
     env = command_environment(os.environ)

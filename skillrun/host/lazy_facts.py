@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from skillrun.facts import Facts, here, understand
+from skillrun.host.facts import Facts, here, understand
 
 
 def essential() -> Facts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from skillrun.lint.finding import Finding, catalogue
 from skillrun.lint.trust import PLACE
-from skillrun.skill import Skill
+from skillrun.skills.skill import Skill
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ def effects_of_skill(skill: Skill) -> SkillEffects:
 
 def drifted(skill: Skill, before: Mapping[str, Sequence[str]], path: str) -> list[Finding]:
     """A finding for everything the skill does now and did not before; a kind that is new and undeclared is an error."""
-    from skillrun.drift import compare
+    from skillrun.record.drift import compare
 
     now = effects_of_skill(skill)
     drift = compare(before, now.kinds, skill.declared)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skillrun.events import EffectKind
-from skillrun.hidden import hidden_in
-from skillrun.skill import SkillError
+from skillrun.skills.skill import SkillError
+from skillrun.text.invisible import hidden_in
 
 if TYPE_CHECKING:
-    from skillrun.lint import Complaints, Document
+    from skillrun.lint.linter import Complaints, Document
 
 _SHELL = re.compile(rb"#!\s*(?:/usr)?/bin/(?:env\s+)?(?:ba|z|da)?sh\b")
 _GRAVE = (EffectKind.RUN_FETCHED, EffectKind.AGENT_CONTROL, EffectKind.DEFENCE_OFF, EffectKind.SECRET_READ)
@@ -21,7 +21,7 @@ def check(document: Document, complaints: Complaints) -> None:
     """Every file beside a SKILL.md; other documents stand alone."""
     if document.folder is None or not document.is_skill:
         return
-    from skillrun.sources import files_of
+    from skillrun.skills.sources import files_of
 
     try:
         files = files_of(document.folder)

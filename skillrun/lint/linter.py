@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from skillrun.document import read_files
-from skillrun.frontmatter import FrontMatter, split
 from skillrun.lint.finding import LEVELS, Finding, Rule, catalogue, rule_page
-from skillrun.shelf import MAX_BYTES
-from skillrun.skill import Skill, SkillError, document_in
+from skillrun.skills.frontmatter import FrontMatter, split
+from skillrun.skills.index import MAX_BYTES
+from skillrun.skills.parser.read import read_files
+from skillrun.skills.skill import Skill, SkillError, document_in
 
 __all__ = ["LEVELS", "Document", "Finding", "Rule", "catalogue", "documents_in", "lint_path", "lint_text", "rule_page"]
 

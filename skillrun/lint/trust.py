@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from skillrun.checks import cannot_fail
 from skillrun.events import Effect, EffectKind
-from skillrun.hidden import hidden_in
 from skillrun.ports import Place
-from skillrun.skill import Declared
+from skillrun.skills.checks import cannot_fail
+from skillrun.skills.skill import Declared
+from skillrun.text.invisible import hidden_in
 
 if TYPE_CHECKING:
-    from skillrun.lint import Complaints, Document
+    from skillrun.lint.linter import Complaints, Document
 
 HOME = "/home/someone"
 PLACE = Place(cwd=HOME, home=HOME, user="someone")

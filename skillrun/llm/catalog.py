@@ -53,7 +53,7 @@ class ModelFacts:
 
 @cache
 def _table() -> dict[str, Any]:
-    return tomllib.loads(Path(__file__).with_name("models").joinpath("models.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(Path(__file__).with_name("models.toml").read_text(encoding="utf-8"))
 
 
 def default_model() -> str:

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skillrun.events import Result, State, Turn
-from skillrun.prompt import delimited
-from skillrun.routine import without_routine
+from skillrun.llm.prompt import delimited
+from skillrun.text.noise import without_routine
 
 UNKNOWN = (
     "outcome unknown: skillrun stopped before the end of this call was seen. It may have had all, part or none of its effect. "

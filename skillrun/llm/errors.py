@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skillrun.message import ServerSaid
+from skillrun.llm.stream import ServerSaid
 
 LATER = "nothing is lost: `skillrun resume` goes on where this stopped"
 _SPEND = "the account's spending limit is reached: raise it, use another key, or go on with --model builtin"

@@ -11,9 +11,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from skillrun.factsheet import ABSENT, fact_lines, hints, one_line
+from skillrun.llm.facts_text import ABSENT, fact_lines, hints, one_line
+from skillrun.llm.tools import OUTCOMES
 from skillrun.ports import Brief
-from skillrun.tools import OUTCOMES
 
 SYSTEM = """\
 You install software on a person's real computer by carrying out a skill: a document that says what is wanted. Your tools go \

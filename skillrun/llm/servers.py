@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from skillrun.credentials import api_root, is_local
+from skillrun.llm.credentials import api_root, is_local
 
 USUAL: tuple[tuple[int, str], ...] = (
     (11434, "Ollama"),

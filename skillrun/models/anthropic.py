@@ -14,15 +14,15 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from skillrun.catalog import model_facts
-from skillrun.conversation import Conversation, estimate
-from skillrun.credentials import Credentials, api_root, is_anthropic, is_local
 from skillrun.events import Event, Noted, Reply, Said, ToolCall, Turn, Usage
-from skillrun.failure import LATER, Failure, advice, error_text, of_connection, of_event, of_status
-from skillrun.message import Message, ServerSaid, StreamBroken
+from skillrun.llm.catalog import model_facts
+from skillrun.llm.conversation import Conversation, estimate
+from skillrun.llm.credentials import Credentials, api_root, is_anthropic, is_local
+from skillrun.llm.errors import LATER, Failure, advice, error_text, of_connection, of_event, of_status
+from skillrun.llm.prompt import SYSTEM, render_brief
+from skillrun.llm.stream import Message, ServerSaid, StreamBroken
+from skillrun.llm.tools import definitions
 from skillrun.ports import Brief, ModelUnavailable
-from skillrun.prompt import SYSTEM, render_brief
-from skillrun.tools import definitions
 
 if TYPE_CHECKING:
     from anthropic import Anthropic, APIStatusError
@@ -280,7 +280,7 @@ class _Asking:
         """Which models another server than Anthropic's has, for a person who named one that it has not."""
         if not self.model.base_url or is_anthropic(self.model.base_url):
             return ""
-        from skillrun.servers import models_at
+        from skillrun.llm.servers import models_at
 
         known = self.model.credentials or Credentials("")
         found = models_at(self.model.base_url, known.api_key or known.auth_token or "") or ()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from skillrun.events import Event, Reply, ToolCall, Turn
-from skillrun.plan import Plan, fit_of
 from skillrun.ports import Brief, ModelUnavailable
+from skillrun.record.plan import Plan, fit_of
 
 
 class PlanModel:

@@ -11,8 +11,8 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from skillrun.events import CheckResult, Event, Noted, Reply, Result, State, ToolCall, Turn
+from skillrun.llm.prompt import BadReport, paste_text, read_report
 from skillrun.ports import Brief, ModelUnavailable
-from skillrun.prompt import BadReport, paste_text, read_report
 
 ROUNDS = 2
 """How often the agent is started: once, and once more when a check fails after it said it was done."""

@@ -10,9 +10,9 @@ import fnmatch
 import re
 from collections.abc import Callable
 
+from skillrun.bash.nodes import Arith, Lit, Part, Sub, Var, Word
 from skillrun.policy.state import SECRET_NAME, Shell
 from skillrun.policy.unknown import SPLIT, Unknown, Unknowns, certain, globbed, known, plain
-from skillrun.shell.nodes import Arith, Lit, Part, Sub, Var, Word
 
 MAX_CHOICES = 12
 MAX_TEXT = 100_000

@@ -10,13 +10,13 @@ import hashlib
 import shlex
 from dataclasses import dataclass
 
+from skillrun.bash.nodes import Lit, Node, Pipe, Redirect, Simple, Sub, Word
+from skillrun.bash.syntax import parse
 from skillrun.events import Decision, EffectKind
 from skillrun.policy.judge import Judge
 from skillrun.policy.knowledge import lookup
 from skillrun.policy.unknown import known
 from skillrun.ports import Place
-from skillrun.shell.nodes import Lit, Node, Pipe, Redirect, Simple, Sub, Word
-from skillrun.shell.syntax import parse
 
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash"))
 _INTERPRETERS = _SHELLS | {"python", "python3", "perl", "ruby", "node", "php"}

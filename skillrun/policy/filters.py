@@ -7,8 +7,8 @@ import binascii
 import re
 import zlib
 
+from skillrun.bash.quoting import unescape
 from skillrun.policy.unknown import ANY, plain
-from skillrun.shell.quoting import unescape
 
 MAX_DECODED = 262_144
 _FORMAT = re.compile(r"%(?:%|[-+ #0]*\d*(?:\.\d+)?([sbqdioxXcuf]))")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from skillrun.bash.cursor import MAX_PARTS
 from skillrun.events import Decision, Effect, EffectKind, ToolCall, Verdict
-from skillrun.hidden import Hidden, hidden_in
 from skillrun.policy import paths
 from skillrun.policy.findings import BUDGET, Findings
 from skillrun.policy.rules import Rules, builtin_rules, stricter
 from skillrun.policy.unknown import FOREIGN, TooMuch
 from skillrun.ports import Place
-from skillrun.shell.cursor import MAX_PARTS
-from skillrun.skill import Skill
+from skillrun.skills.skill import Skill
+from skillrun.text.invisible import Hidden, hidden_in
 
 SCRIPT_LIMITS = (60_000, 200_000)
 """Budget and parts for a script file: an installer of a few thousand lines."""

@@ -9,7 +9,7 @@ from skillrun.events import Decision, Effect, EffectKind, Verdict
 from skillrun.policy.judge import in_words
 from skillrun.policy.rules import Rules, builtin_rules, glob
 from skillrun.ports import Place
-from skillrun.skill import Skill
+from skillrun.skills.skill import Skill
 
 _AT_BOOT = frozenset(("units started at boot", "what starts at boot"))
 """Enabling a service is part of having one."""

@@ -8,6 +8,12 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
+from skillrun.bash.cursor import MAX_PARTS
+from skillrun.bash.nodes import (
+    Assign,
+    Redirect,
+    Simple,
+)
 from skillrun.events import EffectKind
 from skillrun.policy import paths
 from skillrun.policy.arguments import judge_call
@@ -19,12 +25,6 @@ from skillrun.policy.unknown import Unknown, certain, known, plain
 from skillrun.policy.variables import judge_variable
 from skillrun.policy.walking import Walker
 from skillrun.ports import Place
-from skillrun.shell.cursor import MAX_PARTS
-from skillrun.shell.nodes import (
-    Assign,
-    Redirect,
-    Simple,
-)
 
 _BIN = frozenset(f"{root}/{name}" for root in ("", "/usr", "/usr/local", "/opt/homebrew", "/snap") for name in ("bin", "sbin"))
 _HOME_BIN = ("/.local/bin", "/.cargo/bin", "/go/bin", "/.npm-global/bin", "/bin", "/.bun/bin", "/.deno/bin")

@@ -12,7 +12,7 @@ from skillrun.events import Effect, ToolCall
 from skillrun.policy.judge import Judge
 from skillrun.policy.rules import BadRule, Rule, Rules, builtin_rules, parse_rules
 from skillrun.ports import Place
-from skillrun.skill import Skill
+from skillrun.skills.skill import Skill
 
 PROJECT = Path(".skillrun") / "rules.toml"
 """Where a project may put rules; they can only make decisions stricter."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from skillrun.bash.nodes import Node
 from skillrun.ports import Place
-from skillrun.shell.nodes import Node
 
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|API_?KEY|PRIVATE_KEY|CREDENTIAL|ACCESS_KEY")
 """Variables whose value is never looked at and counts as a secret."""

@@ -11,14 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from skillrun.events import EffectKind
-from skillrun.policy.expand import Expander
-from skillrun.policy.findings import BUDGET, Findings
-from skillrun.policy.state import Shell
-from skillrun.policy.unknown import TooMuch, Unknown, known, plain
-from skillrun.ports import Place
-from skillrun.shell.cursor import MAX_PARTS
-from skillrun.shell.nodes import (
+from skillrun.bash.cursor import MAX_PARTS
+from skillrun.bash.nodes import (
     AndOr,
     Case,
     Coproc,
@@ -36,7 +30,13 @@ from skillrun.shell.nodes import (
     Sub,
     Test,
 )
-from skillrun.shell.syntax import parse
+from skillrun.bash.syntax import parse
+from skillrun.events import EffectKind
+from skillrun.policy.expand import Expander
+from skillrun.policy.findings import BUDGET, Findings
+from skillrun.policy.state import Shell
+from skillrun.policy.unknown import TooMuch, Unknown, known, plain
+from skillrun.ports import Place
 
 MAX_TEXT_DEPTH = 12
 """Programs inside programs: `sh -c "bash -c '...'"`."""

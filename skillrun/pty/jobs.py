@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skillrun.events import Result, State
+from skillrun.pty import process_tree
+from skillrun.pty.launch import Launcher
+from skillrun.pty.process import Once
+from skillrun.pty.transcript import Transcript
 from skillrun.secrets import Vault
-from skillrun.shell import tree
-from skillrun.shell.bash import Once
-from skillrun.shell.launch import Launcher
-from skillrun.shell.transcript import Transcript
 
 GRACE_S = 3.0
 """How long a job is given to end by itself after SIGTERM."""
@@ -123,13 +123,14 @@ class Jobs:
 
     def kept(self) -> list[tuple[int, str]]:
         """(pid, name) of the jobs that go on when the session ends."""
-        going = [(name, tree.descendants(job.shell.pid)) for name, job in self._jobs.items() if job.kept and not job.ended]
+        kept = [(name, job.shell.pid) for name, job in self._jobs.items() if job.kept and not job.ended]
+        going = [(name, process_tree.descendants(pid)) for name, pid in kept]
         return [(pids[min(1, len(pids) - 1)], name) for name, pids in going if pids]  # the first is what makes it outlive us
 
     def pids(self) -> set[int]:
         """Every process of every job that is alive."""
         roots = [job.shell.pid for job in self._jobs.values() if not job.ended]
-        return {pid for root in roots for pid in (root, *tree.descendants(root))}
+        return {pid for root in roots for pid in (root, *process_tree.descendants(root))}
 
     def first_look(self, name: str) -> Result:
         """How a job stands after a moment, or as soon as it has ended. Raises KeyError."""
@@ -161,7 +162,7 @@ class Jobs:
         """Stop every job that is not kept, with its tree; the names of those that were going."""
         going = {name: job for name, job in self._jobs.items() if not job.ended and not job.kept}
         for job in going.values():
-            tree.end([*tree.descendants(job.shell.pid)], GRACE_S)
+            process_tree.end([*process_tree.descendants(job.shell.pid)], GRACE_S)
         self._let_go(going.values())
         return list(going)
 

@@ -16,10 +16,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from secrets import token_hex
 
-from skillrun.shell import protocol
-from skillrun.shell.launch import Launcher
-from skillrun.shell.protocol import Report, State
-from skillrun.shell.terminal import Terminal
+from skillrun.pty import protocol
+from skillrun.pty.launch import Launcher
+from skillrun.pty.protocol import Report, State
+from skillrun.pty.terminal import Terminal
 
 DRAIN_EVERY_S, DRAIN_AGAIN_S = 0.1, 0.01
 """How often an idle shell's terminal is emptied, and how soon again while there is something."""

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
-from skillrun.shell import tree
-from skillrun.shell.terminal import Terminal
+from skillrun.pty import process_tree
+from skillrun.pty.terminal import Terminal
 
 
 class Sight(Enum):
@@ -181,12 +181,12 @@ def look(terminal: Terminal, shell: int, open_line: str, drawn: bool = False) ->
     `drawn`: a full-screen program has the terminal. A shell that stopped itself is woken: nobody else could.
     """
     group = terminal.foreground()
-    family = tree.descendants(shell)
+    family = process_tree.descendants(shell)
     stats = {pid: entry for pid in (shell, *family) if (entry := _stat(pid)) is not None}
     if not stats:
         return _by_elimination(terminal, open_line, group != shell and group > 1)
     if shell in stats and stats[shell].state == "T":
-        tree.send([shell], signal.SIGCONT)
+        process_tree.send([shell], signal.SIGCONT)
         return Look(Sight.BUSY)
     device = stats[shell].device if shell in stats else 0
     outer = [pid for pid, entry in stats.items() if entry.group == group] + _detached(stats, group, shell)
@@ -199,12 +199,12 @@ def look(terminal: Terminal, shell: int, open_line: str, drawn: bool = False) ->
     for sight in (Sight.READS, Sight.READS_AND_MORE):
         if found[sight]:
             pids = frozenset(found[sight])
-            return Look(sight, pids, _is_secret(terminal.echo, terminal.by_line, open_line), tree.name_of(min(pids)))
+            return Look(sight, pids, _is_secret(terminal.echo, terminal.by_line, open_line), process_tree.name_of(min(pids)))
     asleep = all(entry.state in "SI" for entry in stats.values())
     if found[Sight.HIDDEN]:
         return _by_elimination(terminal, open_line, asleep, hidden=found[Sight.HIDDEN])
     if drawn and asleep and not terminal.by_line:  # its keys are read by somebody outside the family: the server of tmux
-        return Look(Sight.HIDDEN, frozenset([group]), name=tree.name_of(group))
+        return Look(Sight.HIDDEN, frozenset([group]), name=process_tree.name_of(group))
     return Look(Sight.BUSY)
 
 
@@ -226,7 +226,7 @@ def _look_below(inner: list[int], open_line: str, terminal: Terminal) -> Look:
     reading = [pid for pid, sight in sights.items() if sight is Sight.READS]
     if reading:
         echo, by_line = _modes_of(reading[0])
-        return Look(Sight.READS, frozenset(reading), _is_secret(echo, by_line, open_line), tree.name_of(reading[0]))
+        return Look(Sight.READS, frozenset(reading), _is_secret(echo, by_line, open_line), process_tree.name_of(reading[0]))
     if all(sight is Sight.HIDDEN for sight in sights.values()):
         asleep = all((entry := _stat(pid)) is not None and entry.state in "SI" for pid in inner)
         return _by_elimination(terminal, open_line, asleep, relayed=True)
@@ -255,8 +255,8 @@ def _by_elimination(
     if not asleep or not prepared:
         return Look(Sight.BUSY)
     pids = frozenset(hidden or [terminal.foreground()])
-    sudo = any(tree.is_sudo(pid) for pid in hidden)
-    return Look(Sight.HIDDEN, pids, _is_secret(echo, by_line, open_line), "sudo" if sudo else tree.name_of(min(pids)))
+    sudo = any(process_tree.is_sudo(pid) for pid in hidden)
+    return Look(Sight.HIDDEN, pids, _is_secret(echo, by_line, open_line), "sudo" if sudo else process_tree.name_of(min(pids)))
 
 
 def _is_secret(echo: bool, by_line: bool, open_line: str) -> bool:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 from skillrun.events import Event, Output
 from skillrun.ports import Command
+from skillrun.pty import handover, process_tree, prompt_detection
+from skillrun.pty.launch import set_size
+from skillrun.pty.process import Bash, Once
+from skillrun.pty.prompt_detection import Look, Sight
+from skillrun.pty.screen import asked, asks
+from skillrun.pty.transcript import Transcript
 from skillrun.secrets import Vault
-from skillrun.shell import handover, tree, waiting
-from skillrun.shell.bash import Bash, Once
-from skillrun.shell.launch import set_size
-from skillrun.shell.screen import asked, asks
-from skillrun.shell.transcript import Transcript
-from skillrun.shell.waiting import Look, Sight
 
 LOOKS_S = (0.2, 0.4, 0.8, 1.4, 2.2, 3.2)
 """When to look at a silent program, in seconds since it last wrote; every two seconds after that."""
@@ -58,7 +58,7 @@ class Running:
     last_progress: float = field(default_factory=time.monotonic)
     known: Look | None = None
     """What the caller was told already and wants to go on in spite of."""
-    _work: tree.Work | None = None
+    _work: process_tree.Work | None = None
     _seen: Look | None = None
     _listened: float = field(default_factory=time.monotonic)
     _behind: Look | None = None
@@ -160,7 +160,7 @@ class Running:
 
     def _look(self) -> Look:
         shell, transcript = self.shell, self.transcript
-        return waiting.look(shell.terminal, shell.pid, transcript.question, transcript.full_screen)
+        return prompt_detection.look(shell.terminal, shell.pid, transcript.question, transcript.full_screen)
 
     def _look_through_noise(self, now: float) -> Look | None:
         """Somebody may wait for input while others write all the time, such as a spinner in the background."""
@@ -168,7 +168,7 @@ class Running:
             return None
         self._listened = now
         look = self._look()
-        if look.sight is not Sight.READS or not all(map(waiting.only_reads, look.pids)):
+        if look.sight is not Sight.READS or not all(map(prompt_detection.only_reads, look.pids)):
             self._behind = None
         elif self._behind is None or self._behind.pids != look.pids:
             self._behind, self._behind_since = look, now
@@ -178,7 +178,7 @@ class Running:
         return None
 
     def _note_work(self) -> None:
-        done = tree.work(tree.descendants(self.shell.pid), waited_by=self.shell.pid)
+        done = process_tree.work(process_tree.descendants(self.shell.pid), waited_by=self.shell.pid)
         if self._work is None or done.at - self._work.at >= _WORK_EVERY_S:
             if self._work is not None and done.went_on_since(self._work):
                 self.last_progress = done.at
@@ -187,11 +187,11 @@ class Running:
     def processes(self, mark: str) -> list[int]:
         """Every process the command started, wherever it went; the mark finds those that left the family."""
         shell = self.shell.pid
-        family = {*tree.descendants(shell), *tree.marked(mark)} - {shell}
+        family = {*process_tree.descendants(shell), *process_tree.marked(mark)} - {shell}
         # Starts are compared with one another only: the moment of boot they are counted from is known to a second.
-        shell_started = tree.started(shell)
+        shell_started = process_tree.started(shell)
         since = shell_started + (self.began - self.shell.began) - 0.05
-        return [pid for pid in family if tree.started(pid) >= since] if shell_started else []
+        return [pid for pid in family if process_tree.started(pid) >= since] if shell_started else []
 
     def connect(self, person: int, vault: Vault) -> Generator[Event, None, None]:
         """Lend it a person's terminal until a question is answered, a full-screen program ends, or Ctrl-]."""

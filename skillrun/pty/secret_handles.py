@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from skillrun.bash.nodes import Assign, Case, Lit, Loop, Redirect, Simple, Test, Var
+from skillrun.bash.syntax import parse
 from skillrun.secrets import HANDLE
-from skillrun.shell.nodes import Assign, Case, Lit, Loop, Redirect, Simple, Test, Var
-from skillrun.shell.syntax import parse
 
 BUILTINS = frozenset({"printf", "echo", "test", "[", ":", "true", "read", "return", "exit"})
 """Commands that bash carries out itself, so that their arguments are nobody's argv."""

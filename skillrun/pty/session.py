@@ -17,17 +17,17 @@ from secrets import token_hex
 
 from skillrun.events import Answered, Asked, Event, Noted, Result, State
 from skillrun.ports import Command, Stream
+from skillrun.pty import process_tree, protocol
+from skillrun.pty.askpass import FUNCTION, Askpass
+from skillrun.pty.jobs import Jobs
+from skillrun.pty.launch import Launcher, launch_local
+from skillrun.pty.lines import strip
+from skillrun.pty.process import Bash, Once
+from skillrun.pty.prompt_detection import Look
+from skillrun.pty.running import Knock, Running
+from skillrun.pty.secret_handles import MisplacedSecret, resolve
+from skillrun.pty.transcript import Transcript
 from skillrun.secrets import UnknownSecret, Vault
-from skillrun.shell import protocol, tree
-from skillrun.shell.askpass import FUNCTION, Askpass
-from skillrun.shell.bash import Bash, Once
-from skillrun.shell.handles import MisplacedSecret, resolve
-from skillrun.shell.jobs import Jobs
-from skillrun.shell.launch import Launcher, launch_local
-from skillrun.shell.lines import strip
-from skillrun.shell.running import Knock, Running
-from skillrun.shell.transcript import Transcript
-from skillrun.shell.waiting import Look
 
 SIZE = (40, 120)
 """(rows, columns) of the terminal commands run on."""
@@ -91,7 +91,7 @@ class Session:
         # sudo never asks root for a password.
         self._askpass = Askpass() if password is not None and os.getuid() != 0 else None
         self._mark = token_hex(8)
-        self._env = {**env, tree.MARK: self._mark}
+        self._env = {**env, process_tree.MARK: self._mark}
         if self._askpass is not None:
             self._env["SUDO_ASKPASS"] = str(self._askpass.helper)
         self._state = protocol.State(cwd, {})
@@ -140,7 +140,7 @@ class Session:
             return replace(self.jobs.first_look(job), cwd=self.cwd)
         if command.login:
             argv = [self._login.shell, "-l", "-c", text]
-            env = {**self._login.env, **secrets, tree.MARK: self._mark}
+            env = {**self._login.env, **secrets, process_tree.MARK: self._mark}
             shell = Once(self._launcher, argv, env, self._login.home, self._size)
         else:
             shell = bash = self._ready_bash()
@@ -201,18 +201,19 @@ class Session:
     def end_background(self) -> list[str]:
         """End what was started beside the commands and would not outlive the session; the names of what was going."""
         beside = self._beside(daemons=False)
-        names = dict.fromkeys(map(tree.name_of, beside))
-        tree.end(beside, 0.3)
+        names = dict.fromkeys(map(process_tree.name_of, beside))
+        process_tree.end(beside, 0.3)
         return [*self.jobs.end(), *filter(None, names)]
 
     def left_running(self) -> list[tuple[int, str]]:
         """(pid, name) of what outlives the session: jobs that are kept, and what made itself a daemon during the run."""
-        return self.jobs.kept() + [(pid, tree.name_of(pid)) for pid in self._beside(daemons=True)]
+        return self.jobs.kept() + [(pid, process_tree.name_of(pid)) for pid in self._beside(daemons=True)]
 
     def _beside(self, daemons: bool) -> list[int]:
         shell = self._bash.pid if self._bash is not None else 0
-        started = {*(tree.descendants(shell) if shell else ()), *tree.marked(self._mark)} - self.jobs.pids() - {shell}
-        return [pid for pid in tree.alive(started) if tree.is_daemon(pid, shell) == daemons]
+        below = process_tree.descendants(shell) if shell else ()
+        started = {*below, *process_tree.marked(self._mark)} - self.jobs.pids() - {shell}
+        return [pid for pid in process_tree.alive(started) if process_tree.is_daemon(pid, shell) == daemons]
 
     def close(self) -> None:
         """End the shell, what it started and the jobs, except daemons and the jobs that are to be kept."""
@@ -221,7 +222,7 @@ class Session:
         self._closed = True
         running, self._running = self._running, None
         if running is not None:
-            tree.end(self._tree_of(running), 0.5)
+            process_tree.end(self._tree_of(running), 0.5)
             running.transcript.close()
             if running.shell is not self._bash:
                 running.shell.close()
@@ -255,15 +256,15 @@ class Session:
     def _drop_shell(self) -> None:
         if self._bash is not None:
             pid = self._bash.pid
-            family = set(tree.descendants(pid))
+            family = set(process_tree.descendants(pid))
             self._bash.close()
             self._bash = None
             # Again and again: until it is dead itself, who ignores signals goes on to its next program.
             for _ in range(ROUNDS):
-                family = {*family, *tree.marked(self._mark)} - {pid}
-                if not (members := tree.alive(child for child in family if not tree.is_daemon(child, pid))):
+                family = {*family, *process_tree.marked(self._mark)} - {pid}
+                if not (members := process_tree.alive(child for child in family if not process_tree.is_daemon(child, pid))):
                     return
-                tree.end(members, 0.3)
+                process_tree.end(members, 0.3)
 
     # --- watching -------------------------------------------------------------------------------
 
@@ -328,18 +329,18 @@ class Session:
         ended = yield from self._pump(running, self.limits.interrupt_s)
         family = self._tree_of(running)
         if not ended:
-            tree.send(family, signal.SIGTERM)
-            tree.send(family, signal.SIGCONT)
+            process_tree.send(family, signal.SIGTERM)
+            process_tree.send(family, signal.SIGCONT)
             ended = yield from self._pump(running, self.limits.terminate_s)
-        tree.send({*family, *self._tree_of(running)}, signal.SIGKILL)
+        process_tree.send({*family, *self._tree_of(running)}, signal.SIGKILL)
         if not ended:
             ended = yield from self._pump(running, 0.5)
         if not ended:
-            tree.send([running.shell.pid], signal.SIGKILL)
+            process_tree.send([running.shell.pid], signal.SIGKILL)
             yield from self._pump(running, 1.0)
-        left = tree.left(self._tree_of(running), tree.KILLED_S)
+        left = process_tree.left(self._tree_of(running), process_tree.KILLED_S)
         if left:
-            names = ", ".join(f"{tree.name_of(pid)} ({pid})" for pid in left)
+            names = ", ".join(f"{process_tree.name_of(pid)} ({pid})" for pid in left)
             yield Noted(f"could not be ended, they belong to another user: {names}", "warning")
         return (yield from self._finish(running, state))
 
@@ -373,7 +374,8 @@ class Session:
             else:
                 shell.terminal.restore()
         else:
-            tree.end([pid for pid in tree.descendants(shell.pid) if not tree.is_daemon(pid, shell.pid)], 0.3)
+            below = process_tree.descendants(shell.pid)
+            process_tree.end([pid for pid in below if not process_tree.is_daemon(pid, shell.pid)], 0.3)
             shell.close()
         self._running = None
         result = self._result(running, state, "; ".join(notes))

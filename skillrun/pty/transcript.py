@@ -6,9 +6,9 @@ import codecs
 import os
 from pathlib import Path
 
+from skillrun.pty.lines import Lines, Shortened, is_plain, strip, unfinished
+from skillrun.pty.screen import Screen
 from skillrun.secrets import Vault
-from skillrun.shell.lines import Lines, Shortened, is_plain, strip, unfinished
-from skillrun.shell.screen import Screen
 
 SHOWN_AT_ONCE = 16_384
 """Characters of output a surface is handed in one event; when more came meanwhile, the latest are shown."""

@@ -2,7 +2,7 @@
 
 import json
 
-from skillrun.schema import build
+from skillrun.record.schema import build
 
 if __name__ == "__main__":
     print(json.dumps(build(), indent=1, ensure_ascii=False))

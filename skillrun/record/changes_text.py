@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from skillrun.visible import settled, shown, size
+from skillrun.text.escape import settled, shown, size
 
 SIGNS = {"added": "+", "installed": "+", "enabled": "+", "removed": "-", "disabled": "-"}
 """The sign of a change; whatever else happened is a `~`."""

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from skillrun.events import Decision, Effect, EffectKind, Verdict
-from skillrun.report import Report
-from skillrun.skill import Declared, Skill
-from skillrun.visible import shown
-from skillrun.wording import EFFECTS, RISK
+from skillrun.record.report import Report
+from skillrun.record.wording import EFFECTS, RISK
+from skillrun.skills.skill import Declared, Skill
+from skillrun.text.escape import shown
 
 HARMLESS = frozenset({EffectKind.READ})
 """Kinds that are never drift: looking is not doing."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from skillrun.events import Decided, EffectKind, Event, Finished, Outcome, RunEnded, RunStarted, State, ToolCall
-from skillrun.journal import state_directory
+from skillrun.record.journal import state_directory
 
 SCHEMA = 1
 HARMLESS = frozenset({EffectKind.READ})

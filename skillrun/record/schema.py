@@ -1,6 +1,6 @@
 """The published JSON Schema of the events: `events-1.schema.json`, made from the dataclasses of `skillrun.events`.
 
-`python -m skillrun.schema` prints it; a test compares it with the file that is shipped.
+`python -m skillrun.record` prints it; a test compares it with the file that is shipped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAME = f"events-{events.SCHEMA}.schema.json"
 
 def shipped() -> dict[str, Any]:
     """The schema as it is shipped."""
-    found: dict[str, Any] = json.loads(files("skillrun.schema").joinpath(NAME).read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(files("skillrun.record").joinpath(NAME).read_text(encoding="utf-8"))
     return found
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from skillrun.events import CheckResult, Decision, Effect, EffectKind, Outcome, Result, RunStarted, State, ToolCall, Verdict
-from skillrun.report import Report, wish
-from skillrun.visible import one_line, seconds, settled, shown, size
+from skillrun.record.report import Report, wish
+from skillrun.text.escape import one_line, seconds, settled, shown, size
 
 OUTCOMES: dict[str, str] = {
     Outcome.VERIFIED: "Verified",

@@ -7,8 +7,6 @@ import os
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 
-from skillrun.asking import ask_user
-from skillrun.attendant import CHECK, Attendant, RunTerminated
 from skillrun.events import (
     Answered,
     Asked,
@@ -25,18 +23,20 @@ from skillrun.events import (
     ToolCall,
     Verdict,
 )
-from skillrun.fetching import Fetched
-from skillrun.files import difference, read_file, write_file
-from skillrun.looks import Looks
-from skillrun.ownership import absent, counted, strays
+from skillrun.host.queries import Looks
+from skillrun.llm.tools import BadInput, checked
 from skillrun.policy.approvals import binding
 from skillrun.policy.fetched import FetchedScript, unpack
 from skillrun.policy.judge import Judge
 from skillrun.policy.licence import accepts_terms
 from skillrun.ports import Approval, Person, Place, Policy, Target
+from skillrun.run.fetched_script import Fetched
+from skillrun.run.ownership import absent, counted, strays
+from skillrun.run.supervisor import CHECK, Attendant, RunTerminated
+from skillrun.run.tools.ask_user import ask_user
+from skillrun.run.tools.files import difference, read_file, write_file
 from skillrun.secrets import Vault
-from skillrun.skill import Skill
-from skillrun.tools import BadInput, checked
+from skillrun.skills.skill import Skill
 
 LICENCE = "licence"
 """The rule under which accepting terms is always asked."""

@@ -11,7 +11,7 @@ from skillrun.events import Decision, Effect, EffectKind, ToolCall, Verdict
 from skillrun.policy.fetched import Description, FetchedScript, review
 from skillrun.policy.judge import Judge
 from skillrun.ports import Place, Target
-from skillrun.visible import size
+from skillrun.text.escape import size
 
 MAX_SCRIPT = 4_000_000
 """Bytes of a script that can be judged."""

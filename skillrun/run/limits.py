@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from skillrun.cli.group import Problem
-from skillrun.cli.options import Options
+from skillrun.run.options import Options
 
 if TYPE_CHECKING:
-    from skillrun.budget import Budget
     from skillrun.config import Config
+    from skillrun.run.budget import Budget
 
 LEAST: Mapping[str, float] = {"max_cost": 0, "max_tokens": 1, "max_turns": 1, "timeout": 1}
 """The limits a run can have, and the least that each can be; below that nothing could ever run."""
@@ -30,8 +30,8 @@ def budget(options: Options, config: Config | None = None) -> Budget:
 
     A limit there that cannot be understood ends the run before it begins: nobody is left without the limit they set.
     """
-    from skillrun.budget import Budget
     from skillrun.config import ConfigError, load_config
+    from skillrun.run.budget import Budget
 
     try:
         found = config or load_config()

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 
 from skillrun.events import Effect, EffectKind
-from skillrun.looks import Looks, concrete
+from skillrun.host.queries import Looks, concrete
 from skillrun.policy.rules import owned
 from skillrun.ports import Place
-from skillrun.visible import size
+from skillrun.text.escape import size
 
 _TOUCHES = frozenset({EffectKind.WRITE, EffectKind.DELETE})
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from skillrun.events import Event, Finished, Noted, Result, State, Turn
-from skillrun.journal import shell_left
 from skillrun.ports import Command, Place, Target
+from skillrun.record.journal import shell_left
 
 _NEVER = ("PWD", "OLDPWD", "SHLVL", "_")
 

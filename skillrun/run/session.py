@@ -16,9 +16,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from skillrun import checks as checking
-from skillrun.attendant import CHECK, RunTerminated
-from skillrun.budget import Budget, stuck
 from skillrun.events import (
     Checked,
     CheckResult,
@@ -36,9 +33,12 @@ from skillrun.events import (
     ToolCall,
     Turn,
 )
-from skillrun.executor import Executor, Stopped
 from skillrun.ports import Brief, Model, ModelUnavailable
-from skillrun.skill import Check
+from skillrun.run.budget import Budget, stuck
+from skillrun.run.executor import Executor, Stopped
+from skillrun.run.supervisor import CHECK, RunTerminated
+from skillrun.skills import checks as checking
+from skillrun.skills.skill import Check
 
 EXIT_CODES: dict[Outcome, int] = {
     Outcome.VERIFIED: 0,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from skillrun.events import BY_PERSON, Answered, Asked, Event, Noted, Output, Result, State, ToolCall
 from skillrun.ports import Command, Person, Stream, Target
-from skillrun.skill import Skill
+from skillrun.skills.skill import Skill
 
 TWICE_S = 3.0
 """Two Ctrl-C within so many seconds end the run, even when the first command was over by then."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from skillrun.events import Outcome, RunEnded, RunStarted
-from skillrun.journal import JournalError, RunFolder, all_runs, read_events
-from skillrun.skill import Skill
+from skillrun.record.journal import JournalError, RunFolder, all_runs, read_events
+from skillrun.skills.skill import Skill
 
 _LOOKED_AT = 20
 """Runs of a skill that are read at most, newest first: a journal can be large."""

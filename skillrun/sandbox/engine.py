@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from skillrun.view.spec import Furnishing
+from skillrun.overlay.mount.spec import Furnishing
 
 NAMES = ("podman", "docker")
 _STARTED_WITHIN_S = 60
@@ -163,7 +163,7 @@ def find_engine(name: str) -> Engine | None:
     Raises EngineError.
     """
     if name == "auto":
-        from skillrun.view.probe import probe
+        from skillrun.overlay.process.probe import probe
 
         there = [engine for engine in NAMES if shutil.which(engine)]
         if probe().tier == "R" or not there:

@@ -18,11 +18,11 @@ import struct
 import threading
 from collections.abc import Iterable, Mapping
 
+from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.mount.machine import UP
+from skillrun.overlay.process.egress_proxy import WEB_PORTS, Contact, dial, is_allowed, pump, upstream
 from skillrun.sandbox.names import Question, answer, read_question, refusal
 from skillrun.sandbox.network import UserNetwork
-from skillrun.view import namespaces as ns
-from skillrun.view.egress import WEB_PORTS, Contact, dial, is_allowed, pump, upstream
-from skillrun.view.machine_view import UP
 
 ADDRESS = "198.18.0.1"
 """Where the name server answers inside."""

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from skillrun.overlay.mount.spec import Furnishing
 from skillrun.sandbox.base import BuildError, Tell, cache_directory, end_of, first_script, make_root, once, recipe_key, root_of
 from skillrun.sandbox.engine import Container, Engine, EngineError, Image
 from skillrun.sandbox.machine import Machine
 from skillrun.sandbox.recipes import MachineRecipe, machine
-from skillrun.view.spec import Furnishing
 
 _LOOKED_UP = ("etc/passwd", "etc/group", "etc/apt")
 

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from skillrun.overlay.mount.spec import Account, Furnishing, Spec
+from skillrun.overlay.process.egress_proxy import Contact, Egress
+from skillrun.overlay.process.supervisor import View, new_id
 from skillrun.sandbox.engine import Container, Image
 from skillrun.sandbox.folders import Folder
 from skillrun.sandbox.gateway import ADDRESS as GATEWAY_ADDRESS
 from skillrun.sandbox.gateway import Gateway
 from skillrun.sandbox.network import ADDRESS, UserNetwork
-from skillrun.view.egress import Contact, Egress
-from skillrun.view.spec import Account, Furnishing, Spec
-from skillrun.view.view import View, new_id
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from skillrun.events import CheckResult, Result, State
-from skillrun.skill import Check
+from skillrun.skills.skill import Check
 
 _ALWAYS_TRUE = re.compile(r"(?:^|&&|;|\|\||\||\n)\s*(?:true|:|exit(?:\s+0)?|echo\b[^|&;<>]*|printf\b[^|&;<>]*)\s*$")
 
@@ -88,8 +88,8 @@ def programs(command: str) -> list[str]:
 
     Empty when the text cannot be read, and for what only the shell itself or a function of the check is called.
     """
-    from skillrun.shell.nodes import Function, Lit, Simple
-    from skillrun.shell.syntax import parse
+    from skillrun.bash.nodes import Function, Lit, Simple
+    from skillrun.bash.syntax import parse
 
     script = parse(command)
     if script.error:

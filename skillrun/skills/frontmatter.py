@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from skillrun.shelf import plain_fields
-from skillrun.skill import SkillError
+from skillrun.skills.index import plain_fields
+from skillrun.skills.skill import SkillError
 
 Value = str | list["Value"] | dict[str, "Value"]
 """What front matter can hold: text, lists and mappings of text."""

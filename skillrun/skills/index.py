@@ -1,7 +1,7 @@
 """Where skills lie by name, and what each is about at a glance.
 
 `list` and `show --raw` need no more than this and should start at once, so only the standard library's lightest parts
-are imported here, and paths are text. What a glance cannot tell for certain is left to `skillrun.frontmatter`.
+are imported here, and paths are text. What a glance cannot tell for certain is left to `skillrun.skills.frontmatter`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Entry:
 
 def bundled() -> str:
     """The folder of the bundled skills: inside the installed package, or `skills/` of a checkout; empty for none."""
-    here = os.path.dirname(os.path.realpath(__file__))
+    here = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     installed, checkout = f"{here}/_skills", os.path.join(os.path.dirname(here), "skills")
     if os.path.isdir(installed):
         return installed

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from skillrun.hidden import reveal
-from skillrun.remote import write_files
-from skillrun.shelf import library
-from skillrun.skill import Skill, SkillError
-from skillrun.sources import files_of
+from skillrun.skills.index import library
+from skillrun.skills.remote import write_files
+from skillrun.skills.skill import Skill, SkillError
+from skillrun.skills.sources import files_of
+from skillrun.text.invisible import reveal
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*$")
 

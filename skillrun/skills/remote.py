@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from skillrun.document import read_files
-from skillrun.shelf import DOCUMENT_NAMES, MAX_BYTES
-from skillrun.skill import Skill, SkillError, digest_of, document_in
-from skillrun.sources import files_of, read_path
+from skillrun.skills.index import DOCUMENT_NAMES, MAX_BYTES
+from skillrun.skills.parser.read import read_files
+from skillrun.skills.skill import Skill, SkillError, digest_of, document_in
+from skillrun.skills.sources import files_of, read_path
 
 FETCH_SECONDS = 20.0
 CLONE_SECONDS = 120.0

@@ -1,7 +1,7 @@
 """A skill as data: what a Markdown document asks for, with line numbers.
 
-`skillrun.document.read_skill` turns any of the three kinds of document (SKILL.md, install.md, plain prompt) into a
-`Skill`. Reading is lenient; `skillrun.lint` is strict. Nothing is ever executed while reading.
+`skillrun.skills.parser.read.read_skill` turns any of the three kinds of document (SKILL.md, install.md, plain prompt) into a
+`Skill`. Reading is lenient; `skillrun.lint.linter` is strict. Nothing is ever executed while reading.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skillrun import shelf
+from skillrun.skills import index
 
 
 class SkillError(Exception):
@@ -157,7 +157,7 @@ class Skill:
 
 def document_in(folder: Path) -> Path | None:
     """The document of a directory: SKILL.md, or one of the names installing instructions go by, or its only Markdown file."""
-    found = shelf.document_in(str(folder))
+    found = index.document_in(str(folder))
     return Path(found) if found else None
 
 

@@ -1,7 +1,7 @@
 """Where a skill comes from: a bundled or added name, a path, a URL, a repository, standard input.
 
 `find_skill` turns what a person writes into a read Skill; `list_skills` says what there is without reading
-whole documents. Remote sources live in `skillrun.remote`, which is imported only when one is named.
+whole documents. Remote sources live in `skillrun.skills.remote`, which is imported only when one is named.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from skillrun.frontmatter import split
-from skillrun.shelf import MAX_BYTES, Entry, entries, named, search_path, skills_in
-from skillrun.skill import Skill, SkillError, digest_of, document_in
+from skillrun.skills.frontmatter import split
+from skillrun.skills.index import MAX_BYTES, Entry, entries, named, search_path, skills_in
+from skillrun.skills.skill import Skill, SkillError, digest_of, document_in
 
 MAX_FILES = 500
 MAX_TOTAL = 16 << 20
@@ -68,16 +68,16 @@ def find_skill(spec: str) -> Skill:
 
     The digest covers every file of a skill directory. Raises SkillError with what to try instead.
     """
-    from skillrun.document import read_skill
+    from skillrun.skills.parser.read import read_skill
 
     if spec == "-":
         return replace(read_skill(_standard_input(), "stdin"), source="stdin")
     if re.match(r"https?://", spec) and not _GIT.search(spec):
-        from skillrun.remote import fetch_skill
+        from skillrun.skills.remote import fetch_skill
 
         return fetch_skill(spec)
     if _GIT.search(spec) or spec.startswith("file://"):
-        from skillrun.remote import clone_skill
+        from skillrun.skills.remote import clone_skill
 
         return clone_skill(spec)
     path = Path(spec).expanduser()
@@ -88,7 +88,7 @@ def find_skill(spec: str) -> Skill:
     if path.exists():
         return read_path(path, spec)
     if _REPOSITORY.match(spec) and not spec.endswith((".md", ".txt")):
-        from skillrun.remote import clone_skill
+        from skillrun.skills.remote import clone_skill
 
         return clone_skill(spec)
     raise SkillError(_not_found(spec))
@@ -111,7 +111,7 @@ def _named(name: str) -> Skill | None:
     label, document = matches[0]
     skill = read_path(document.parent if document.parent.name == name else document, f"{label}:{name}")
     if label == "added":
-        from skillrun.library import changed_since_added
+        from skillrun.skills.library import changed_since_added
 
         drift = changed_since_added(name, skill.digest)
         skill = replace(skill, warnings=(*skill.warnings, drift)) if drift else skill
@@ -127,7 +127,7 @@ def read_path(path: Path, source: str = "") -> Skill:
 
     Raises SkillError.
     """
-    from skillrun.document import read_skill
+    from skillrun.skills.parser.read import read_skill
 
     document = document_in(path) if path.is_dir() else path
     if document is None:

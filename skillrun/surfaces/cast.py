@@ -11,9 +11,9 @@ import json
 import re
 from collections.abc import Callable
 
-from skillrun import wording
-from skillrun.report import Checks, Entry, Note, Report, Speech
-from skillrun.visible import settled, shown
+from skillrun.record import wording
+from skillrun.record.report import Checks, Entry, Note, Report, Speech
+from skillrun.text.escape import settled, shown
 
 WIDTH, HEIGHT = 100, 30
 LONGEST_WAIT_S = 2.0

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from skillrun import wording
 from skillrun.events import Event, Finished, RunEnded, Started
-from skillrun.report import Report
-from skillrun.skill import Skill
-from skillrun.visible import one_line, settled, shown
+from skillrun.record import wording
+from skillrun.record.report import Report
+from skillrun.skills.skill import Skill
+from skillrun.text.escape import one_line, settled, shown
 
 PER_KIND = 10
 """Annotations of one kind that GitHub shows of one step; the rest is dropped there, so it is counted here."""

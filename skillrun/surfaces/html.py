@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
-from skillrun import wording
 from skillrun.events import CheckResult, Effect, Outcome
-from skillrun.report import Checks, Entry, Moment, Note, Question, Report, Speech
-from skillrun.visible import one_line, seconds, settled, shown, size
+from skillrun.record import wording
+from skillrun.record.report import Checks, Entry, Moment, Note, Question, Report, Speech
+from skillrun.text.escape import one_line, seconds, settled, shown, size
 
 TONES: dict[str, str] = {
     Outcome.CHECKS_FAILED: "bad",

@@ -1,4 +1,4 @@
-"""Events as JSON lines, for programs: what `--json` prints. The schema is `skillrun/schema/events-1.schema.json`."""
+"""Events as JSON lines, for programs: what `--json` prints. The schema is `skillrun/record/events-1.schema.json`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from typing import TextIO
 
 from skillrun.events import Event
-from skillrun.journal import to_json
+from skillrun.record.journal import to_json
 
 
 class JsonLines:

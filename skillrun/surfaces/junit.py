@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
-from skillrun import wording
 from skillrun.events import CheckResult
-from skillrun.report import Entry, Report
-from skillrun.visible import one_line, settled, shown
+from skillrun.record import wording
+from skillrun.record.report import Entry, Report
+from skillrun.text.escape import one_line, settled, shown
 
 OUTSIDE_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters XML 1.0 cannot carry, after https://www.w3.org/TR/xml/#charsets."""

@@ -15,8 +15,6 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from skillrun import wording
-from skillrun.changelist import Line, change_lines, left_out_lines
 from skillrun.events import (
     Changed,
     Checked,
@@ -33,8 +31,10 @@ from skillrun.events import (
     State,
     Verdict,
 )
-from skillrun.report import Fold
-from skillrun.visible import Tail, one_line, seconds, settled, shown
+from skillrun.record import wording
+from skillrun.record.changes_text import Line, change_lines, left_out_lines
+from skillrun.record.report import Fold
+from skillrun.text.escape import Tail, one_line, seconds, settled, shown
 
 LEVELS = {"error": "red", "warning": "yellow", "info": "dim"}
 TONES = {"add": "green", "del": "red", "at": "cyan", "alert": "bold red", "strong": "bold", "dim": "dim"}

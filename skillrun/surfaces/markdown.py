@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from skillrun import wording
-from skillrun.report import Entry, Report
-from skillrun.visible import one_line, seconds, settled, shown
+from skillrun.record import wording
+from skillrun.record.report import Entry, Report
+from skillrun.text.escape import one_line, seconds, settled, shown
 
 MARKS = {"ok": "✅", "failed": "❌", "denied": "⛔", "would-run": "⚪", "unknown": "❔"}
 ACTIVE = re.compile(r"([\\`*_{}\[\]()#+!|<>~&@$:-])")

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from skillrun import wording
-from skillrun.changelist import change_lines, left_out_lines
 from skillrun.events import (
     Asked,
     Changed,
@@ -25,8 +23,10 @@ from skillrun.events import (
     State,
     Verdict,
 )
-from skillrun.report import Fold
-from skillrun.visible import Tail, one_line, seconds, settled, shown
+from skillrun.record import wording
+from skillrun.record.changes_text import change_lines, left_out_lines
+from skillrun.record.report import Fold
+from skillrun.text.escape import Tail, one_line, seconds, settled, shown
 
 COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "strong": "1", "": ""}
 TONES = {"add": "good", "del": "bad", "alert": "bad", "strong": "strong", "dim": "dim"}

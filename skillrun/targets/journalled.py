@@ -11,15 +11,15 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from skillrun.overlay.kernel import seccomp
+from skillrun.overlay.kernel.syscalls import in_child
+from skillrun.overlay.mount.spec import Account
+from skillrun.overlay.process.exec import execute, take_files
+from skillrun.overlay.record.recorder import Recorder
+from skillrun.pty.environment import command_environment, login_environment
+from skillrun.pty.launch import Launched, set_size
+from skillrun.pty.session import Limits, Login, Session
 from skillrun.secrets import Vault
-from skillrun.shell.environment import command_environment, login_environment
-from skillrun.shell.launch import Launched, set_size
-from skillrun.shell.session import Limits, Login, Session
-from skillrun.view import notify
-from skillrun.view.command import execute, take_files
-from skillrun.view.namespaces import in_child
-from skillrun.view.recorder import Recorder
-from skillrun.view.spec import Account
 
 
 class JournalledTarget(Session):
@@ -41,7 +41,7 @@ class JournalledTarget(Session):
         keep: Sequence[str] = (),
     ) -> None:
         """Raises OSError where the kernel has no notifications."""
-        reason = notify.try_notifications()
+        reason = seccomp.try_notifications()
         if reason:
             raise OSError(38, f"this machine cannot journal a run: {reason}")
         env = os.environ if env is None else env
@@ -115,7 +115,7 @@ class JournalledTarget(Session):
 
         def child() -> None:
             take_files(list(fds.values()), list(fds), slave)
-            listener = notify.install()
+            listener = seccomp.install()
             socket.send_fds(theirs, [b"+"], [listener])
             execute(argv, env, (cwd, "/"))
 

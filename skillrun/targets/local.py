@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from skillrun.pty.environment import command_environment, login_environment
+from skillrun.pty.launch import Launcher, launch_local
+from skillrun.pty.session import Limits, Login, Session
 from skillrun.secrets import Vault
-from skillrun.shell.environment import command_environment, login_environment
-from skillrun.shell.launch import Launcher, launch_local
-from skillrun.shell.session import Limits, Login, Session
 
 
 class LocalTarget(Session):

@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from skillrun.overlay.process.supervisor import ViewError
+from skillrun.pty.environment import command_environment, login_environment
+from skillrun.pty.launch import Launched
+from skillrun.pty.session import Login, Session
 from skillrun.sandbox.machine import PATH, Machine
 from skillrun.secrets import Vault
-from skillrun.shell.environment import command_environment, login_environment
-from skillrun.shell.launch import Launched
-from skillrun.shell.session import Login, Session
-from skillrun.view.view import ViewError
 
 
 class MachineTarget(Session):

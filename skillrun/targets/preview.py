@@ -7,19 +7,19 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from skillrun.overlay.mount import hidden_credentials
+from skillrun.overlay.mount.canaries import Bait
+from skillrun.overlay.mount.layers import Layers, write_durably
+from skillrun.overlay.mount.shims import Deferred
+from skillrun.overlay.mount.spec import Account, Spec
+from skillrun.overlay.process.egress_proxy import WEB_PORTS, Contact, Egress, proxy_environment
+from skillrun.overlay.process.probe import sudo_command
+from skillrun.overlay.process.supervisor import NoRoot, View, ViewError, new_id
+from skillrun.overlay.transaction.deferred_services import FILE as DEFERRED
+from skillrun.pty.environment import command_environment, login_environment
+from skillrun.pty.launch import Launched
+from skillrun.pty.session import Limits, Login, Session
 from skillrun.secrets import Vault
-from skillrun.shell.environment import command_environment, login_environment
-from skillrun.shell.launch import Launched
-from skillrun.shell.session import Limits, Login, Session
-from skillrun.view import credentials
-from skillrun.view.canaries import Bait
-from skillrun.view.egress import WEB_PORTS, Contact, Egress, proxy_environment
-from skillrun.view.layers import Layers, write_durably
-from skillrun.view.probe import sudo_command
-from skillrun.view.services import FILE as DEFERRED
-from skillrun.view.spec import Account, Spec
-from skillrun.view.standins import Deferred
-from skillrun.view.view import NoRoot, View, ViewError, new_id
 
 __all__ = ["PreviewTarget", "ViewError"]
 
@@ -206,7 +206,7 @@ def _build(
     closed_network: bool,
 ) -> View:
     """A view for the run in `folder`. Raises ViewError, NoRoot."""
-    trees, files = credentials.hidden(account, grants, everybody=tier == "R")
+    trees, files = hidden_credentials.hidden(account, grants, everybody=tier == "R")
     spec = Spec(
         tier,
         new_id(),

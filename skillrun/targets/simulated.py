@@ -22,10 +22,10 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from skillrun.bash.nodes import AndOr, Lit, Node, Redirect, Seq, Simple, Word
+from skillrun.bash.syntax import parse
 from skillrun.events import EffectKind, Output, Result, State, ToolCall, Verdict
 from skillrun.ports import Command, Place, Policy, Stream, Target
-from skillrun.shell.nodes import AndOr, Lit, Node, Redirect, Seq, Simple, Word
-from skillrun.shell.syntax import parse
 
 _PREFIX = "skillrun-rehearsal-"
 _NEW_S = 60.0

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from skillrun.events import Asked, Event, RunEnded, Started
 
 if TYPE_CHECKING:
-    from skillrun.journal import RunFolder
-    from skillrun.plan import Plan
+    from skillrun.record.journal import RunFolder
+    from skillrun.record.plan import Plan
     from skillrun.sandbox.machine import Machine
     from skillrun.sandbox.recipes import Scenario
-    from skillrun.sandbox.trial import Conditions, Outcome
-    from skillrun.skill import Skill
+    from skillrun.skills.skill import Skill
+    from skillrun.trials.trial import Conditions, Outcome
 
 BUILTIN = "builtin"
 PLAN = "plan"
@@ -27,7 +27,7 @@ def install_in(machine: Machine, skill: Skill, model: str, folder: RunFolder) ->
     """Install a skill in a machine, unattended and with every question answered by yes. Raises Problem, ViewError."""
     from skillrun.cli.assembly import Run, drive
     from skillrun.cli.nobody import Nobody
-    from skillrun.cli.options import Options
+    from skillrun.run.options import Options
     from skillrun.secrets import Vault
     from skillrun.targets.machine import MachineTarget
 
@@ -45,8 +45,8 @@ def compared(scenario: Scenario, model: str, under: Conditions) -> Iterator[Outc
 
     The reference fix is carried out too, to count what the others write beyond it.
     """
-    from skillrun.sandbox import trial
     from skillrun.sandbox.recipes import fault
+    from skillrun.trials import trial
 
     terminal = any(fault(name).tty for name in scenario.faults)
     yield trial.run(scenario, "literal", trial.script(scenario.naive, terminal), under)
@@ -66,11 +66,11 @@ def attempt(
 
     Raises what `trial.run` raises.
     """
-    from skillrun.document import read_skill
-    from skillrun.journal import keep_skill, new_run
-    from skillrun.plan import PlanError, plan_of
-    from skillrun.sandbox import trial
-    from skillrun.sandbox.matrix import Row
+    from skillrun.record.journal import keep_skill, new_run
+    from skillrun.record.plan import PlanError, plan_of
+    from skillrun.skills.parser.read import read_skill
+    from skillrun.trials import trial
+    from skillrun.trials.matrix import Row
 
     skill = read_skill(scenario.skill, f"scenario {scenario.name}")
     folder = new_run(f"test-{scenario.name}")
@@ -111,7 +111,7 @@ def attempt(
 
 
 def _events(folder: RunFolder) -> list[Event]:
-    from skillrun.journal import read_events
+    from skillrun.record.journal import read_events
 
     return read_events(folder.journal) if folder.journal.exists() else []
 

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from skillrun.sandbox.recipes import Scenario
-from skillrun.sandbox.trial import Outcome
+from skillrun.trials.trial import Outcome
 
 _CONTROL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters XML 1.0 cannot carry."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from skillrun.overlay.process.egress_proxy import Contact
 from skillrun.sandbox.base import Tell, layer, layers_of
 from skillrun.sandbox.engine import Engine, Image
 from skillrun.sandbox.folders import Folder
@@ -16,7 +17,6 @@ from skillrun.sandbox.machine import Machine
 from skillrun.sandbox.recipes import VERIFY_FUNCTIONS, Fault, Scenario, fault
 from skillrun.sandbox.recipes import machine as machine_recipe
 from skillrun.sandbox.registries import hosts_in, registry_hosts
-from skillrun.view.egress import Contact
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from skillrun.overlay.diff.packages import dpkg_versions
+from skillrun.overlay.mount.layers import write_durably
 from skillrun.ports import Command, Target, result_of
-from skillrun.view.layers import write_durably
-from skillrun.view.packages import dpkg_versions
 
 BEFORE, AFTER, PRE = "before.json", "after.json", "pre"
 SCHEMA = 1

@@ -12,8 +12,8 @@ from skillrun.cli.undo_run import Ask, Undone, as_run, copy_beside, say
 from skillrun.events import Event, Finished, Result, RunStarted, Started, State, ToolCall
 
 if TYPE_CHECKING:
-    from skillrun.journal import RunFolder
-    from skillrun.undo import Recorded
+    from skillrun.record.journal import RunFolder
+    from skillrun.undo.recorded import Recorded
 
 PACKAGES_S = 1800.0
 """A package manager may fetch what it puts back."""
@@ -21,7 +21,7 @@ PACKAGES_S = 1800.0
 
 def run_commands(commands: Sequence[str], outcome: Undone, write: Callable[[Event], None]) -> None:
     """Run shell text in order, each journalled before it starts; the first that fails is the last."""
-    from skillrun.view.services import run_here
+    from skillrun.overlay.transaction.deferred_services import run_here
 
     for number, text in enumerate(commands):
         call = ToolCall(f"undo-{number}", "shell", {"command": text, "why": "take back what the run installed"})
@@ -36,8 +36,8 @@ def run_commands(commands: Sequence[str], outcome: Undone, write: Callable[[Even
 
 def inventory_now() -> dict[str, Any]:
     """What is installed at this moment."""
-    from skillrun.inventory import record_inventory
     from skillrun.targets.local import LocalTarget
+    from skillrun.undo.inventory import record_inventory
 
     with tempfile.TemporaryDirectory() as outputs:
         target = LocalTarget(Path(outputs))
@@ -49,7 +49,7 @@ def inventory_now() -> dict[str, Any]:
 
 def record(folder: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
     """Keep what packages there were, so that the undo can be undone; files have records of their own."""
-    from skillrun.inventory import AFTER, BEFORE, save
+    from skillrun.undo.inventory import AFTER, BEFORE, save
 
     for name, found in ((BEFORE, before), (AFTER, after)):
         save(folder, name, {**found, "files": {}})
@@ -57,8 +57,8 @@ def record(folder: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
 
 def undo_live(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Undone]:
     """Ask, then take back what was recorded; the id of the new run and what came of it. Raises UndoError, Problem."""
-    from skillrun.undo import UndoError, edited_settings, recorded
-    from skillrun.visible import shown
+    from skillrun.text.escape import shown
+    from skillrun.undo.recorded import UndoError, edited_settings, recorded
 
     found = recorded(folder.changes)
     if found.empty and _was_discarded(folder):
@@ -81,15 +81,15 @@ def undo_live(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Und
 
 def _was_discarded(folder: RunFolder) -> bool:
     """Did everything happen in a view, or nowhere, and nothing of it become real?"""
-    from skillrun.journal import read_events
+    from skillrun.record.journal import read_events
 
     return any(isinstance(event, RunStarted) and event.mode != "live" for event in read_events(folder.journal))
 
 
 def _carry_live(found: Recorded, choice: str, write: Callable[[Event], None], name: Path) -> Undone:
     """Run the removals and put files back, each command journalled before it starts."""
-    from skillrun.inventory import Here, keep_before, note_after
-    from skillrun.undo import edited_settings, put_back
+    from skillrun.undo.inventory import Here, keep_before, note_after
+    from skillrun.undo.recorded import edited_settings, put_back
 
     outcome = Undone(cannot=list(found.cannot))
     keep_in = name / "changes" / "later"

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skillrun.cli.undo_live import inventory_now, record, run_commands
 from skillrun.cli.undo_run import SHOWN, Ask, Undone, as_run, copy_beside, say
 from skillrun.events import Changed, Event
+from skillrun.undo.live import inventory_now, record, run_commands
 
 if TYPE_CHECKING:
-    from skillrun.journal import RunFolder
-    from skillrun.view.deputy import Work
-    from skillrun.view.findings import Clash
+    from skillrun.overlay.diff.entries import Clash
+    from skillrun.overlay.transaction.privileged import Work
+    from skillrun.record.journal import RunFolder
 
 RECORDS = "/var/lib/dpkg/status"
 SHARED = ("/var/lib/dpkg/", "/var/lib/apt/", "/var/lib/systemd/deb-systemd-helper-", "/etc/rc")
@@ -33,8 +33,8 @@ def packages_way(folder: RunFolder, paths: Sequence[str], edited: str | None) ->
     Raises UndoError when this run did more to packages than install them, which dpkg cannot take back by itself; then
     only `edited` = replace, a person's word, goes on.
     """
-    from skillrun.journal import read_events
-    from skillrun.undo import UndoError
+    from skillrun.record.journal import read_events
+    from skillrun.undo.recorded import UndoError
 
     if RECORDS not in paths:
         return ()
@@ -57,9 +57,9 @@ def undo_by_packages(
     folder: RunFolder, work: Work, names: Sequence[str], edits: Sequence[Clash], edited: str | None, ask: Ask
 ) -> tuple[str, Undone]:
     """Remove exactly the packages this run added, then put back whatever else it changed that nobody changed since."""
-    from skillrun.undo import NEVER, edited_settings, removal
-    from skillrun.view.transaction import Edited
-    from skillrun.visible import shown
+    from skillrun.overlay.transaction.commit import Edited
+    from skillrun.text.escape import shown
+    from skillrun.undo.recorded import NEVER, edited_settings, removal
 
     command = removal("dpkg", "", names)
     settings = edited_settings([command])

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skillrun import inventory
-from skillrun.view import preimages
-from skillrun.view.deputy import Work
-from skillrun.view.keeping import remove_tree
-from skillrun.view.layers import Layers, write_durably
-from skillrun.view.services import run_here
+from skillrun.overlay.mount.layers import Layers, write_durably
+from skillrun.overlay.record import preimages
+from skillrun.overlay.transaction.deferred_services import run_here
+from skillrun.overlay.transaction.privileged import Work
+from skillrun.overlay.transaction.retention import remove_tree
+from skillrun.undo import inventory
 
 NEVER = (
     "what was sent over the network stays sent",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from skillrun.events import Result, State, ToolCall
-from skillrun.facts import can_be_root
+from skillrun.host.facts import can_be_root
 from skillrun.ports import Brief
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ PATIENCE = 6
 
 
 DEFERRED = re.compile(r"^in the preview: '([^'\n]+)' will be done after the commit\r?$", re.MULTILINE)
-"""What the stand-ins of `skillrun.view.standins` say."""
+"""What the stand-ins of `skillrun.overlay.mount.shims` say."""
 
 
 class Stop(Exception):

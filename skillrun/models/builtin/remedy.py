@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from skillrun.events import Result, State
-from skillrun.facts import can_be_root
+from skillrun.host.facts import can_be_root
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 TAIL = 40_000

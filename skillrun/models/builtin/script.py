@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from skillrun.facts import can_be_root
-from skillrun.skill import Skill, SkillCommand, Step, When
+from skillrun.host.facts import can_be_root
+from skillrun.skills.skill import Skill, SkillCommand, Step, When
 
 SHELLS = {"", "bash", "sh", "shell", "zsh", "console", "terminal", "shell-session", "shellsession", "bash session"}
 """Languages of fenced blocks that are meant for a shell."""

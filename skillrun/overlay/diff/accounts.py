@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
-from skillrun.view.both import Both
+from skillrun.overlay.diff.both_sides import Both
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ import stat
 from contextlib import suppress
 from types import TracebackType
 
-from skillrun.view.dirfd import Tree
-from skillrun.view.inode import is_whiteout
-from skillrun.view.layers import Layer, Layers
+from skillrun.overlay.kernel.dirfd import Tree
+from skillrun.overlay.kernel.inode import is_whiteout
+from skillrun.overlay.mount.layers import Layer, Layers
 
 LIMIT = 32 << 20
 """No file is read beyond this many bytes for an explanation."""

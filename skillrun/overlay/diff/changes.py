@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skillrun.view.accounts import Account, explain_accounts
-from skillrun.view.both import Both
-from skillrun.view.findings import Clash, Entry
-from skillrun.view.highlights import PERSISTENCE, TRUST, gains_privilege, meaning, weighty
-from skillrun.view.layers import Layers
-from skillrun.view.ledger import Folder, Op
-from skillrun.view.packages import Package, explain_packages
-from skillrun.view.scan import scan_layer
-from skillrun.view.services import Action, read_deferred
-from skillrun.view.text import Diff, explain_text
+from skillrun.overlay.diff.accounts import Account, explain_accounts
+from skillrun.overlay.diff.both_sides import Both
+from skillrun.overlay.diff.entries import Clash, Entry
+from skillrun.overlay.diff.highlights import PERSISTENCE, TRUST, gains_privilege, meaning, weighty
+from skillrun.overlay.diff.packages import Package, explain_packages
+from skillrun.overlay.diff.scan import scan_layer
+from skillrun.overlay.diff.text import Diff, explain_text
+from skillrun.overlay.mount.layers import Layers
+from skillrun.overlay.transaction.deferred_services import Action, read_deferred
+from skillrun.overlay.transaction.wal import Folder, Op
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Changes:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the Changed event and for reports, in the words `events.Changed` documents; safe to print."""
-        from skillrun.view.summary import summary
+        from skillrun.overlay.diff.summary import summary
 
         return summary(self)
 

@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Mapping
 
-from skillrun.view.dirfd import Tree
-from skillrun.view.inode import Attributes, Inode
+from skillrun.overlay.kernel.dirfd import Tree
+from skillrun.overlay.kernel.inode import Attributes, Inode
 
 _CHUNK = 1 << 18
 

@@ -7,11 +7,11 @@ import stat
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from skillrun.view.comparison import Xattrs, attributes_of
-from skillrun.view.dirfd import ASTRAY, Tree
-from skillrun.view.inode import Inode, overlay_xattr, read_xattrs
-from skillrun.view.ledger import Folder, Kind, Op
-from skillrun.view.listing import walk_tree
+from skillrun.overlay.diff.compare import Xattrs, attributes_of
+from skillrun.overlay.kernel.dirfd import ASTRAY, Tree
+from skillrun.overlay.kernel.inode import Inode, overlay_xattr, read_xattrs
+from skillrun.overlay.kernel.walk import walk_tree
+from skillrun.overlay.transaction.wal import Folder, Kind, Op
 
 
 class Entry(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from importlib import resources
 
-from skillrun.view.findings import Entry
+from skillrun.overlay.diff.entries import Entry
 
 PERSISTENCE, TRUST, FOLDED = "persistence", "trust", "folded"
 _HOMES = ("/root", "/home/[^/]+")
@@ -54,7 +54,7 @@ def _quick() -> re.Pattern[str]:
 @lru_cache
 def _groups(table: str) -> list[tuple[str, str]]:
     """(what, pattern) of one table, homes filled in."""
-    text = resources.files("skillrun.view").joinpath("highlights.toml").read_text()
+    text = resources.files("skillrun.overlay.diff").joinpath("highlights.toml").read_text()
     found = []
     for group in tomllib.loads(text)[table]:
         for pattern in group["paths"]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import stat
 from collections import Counter
 
-from skillrun.view.dirfd import handle_of
-from skillrun.view.findings import Clash, Findings
-from skillrun.view.inode import Inode, overlay_xattr
+from skillrun.overlay.diff.entries import Clash, Findings
+from skillrun.overlay.kernel.dirfd import handle_of
+from skillrun.overlay.kernel.inode import Inode, overlay_xattr
 
 
 class Origins:

@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from skillrun.view.both import Both
-    from skillrun.view.findings import Entry
+    from skillrun.overlay.diff.both_sides import Both
+    from skillrun.overlay.diff.entries import Entry
 
 DPKG_STATUS, DPKG_INFO = "/var/lib/dpkg/status", "/var/lib/dpkg/info/"
 APK_INSTALLED = "/lib/apk/db/installed"

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from skillrun.view.findings import Entry
-from skillrun.view.highlights import FOLDED, meaning
-from skillrun.visible import shown
+from skillrun.overlay.diff.entries import Entry
+from skillrun.overlay.diff.highlights import FOLDED, meaning
+from skillrun.text.escape import shown
 
 if TYPE_CHECKING:
-    from skillrun.view.changes import Changes
+    from skillrun.overlay.diff.changes import Changes
 
 LISTED = 300
 """At most this many single paths are given; the groups count all of them."""

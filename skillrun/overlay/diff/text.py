@@ -7,10 +7,10 @@ import stat
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
-from skillrun.view.both import Both
-from skillrun.view.findings import Entry
-from skillrun.view.highlights import FOLDED, PRIVATE, meaning
-from skillrun.visible import shown
+from skillrun.overlay.diff.both_sides import Both
+from skillrun.overlay.diff.entries import Entry
+from skillrun.overlay.diff.highlights import FOLDED, PRIVATE, meaning
+from skillrun.text.escape import shown
 
 _FILE, _LINES, _FILES = 128 << 10, 60, 200
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import Thread
 from typing import TypeVar
 
-from skillrun.view.namespaces import CLONE_FS, unshare
+from skillrun.overlay.kernel.syscalls import CLONE_FS, unshare
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from skillrun.view.dirfd import Tree
+from skillrun.overlay.kernel.dirfd import Tree
 
 OVERLAY = ("trusted.overlay.", "user.overlay.")
 """Prefixes of the attributes that belong to the overlay and never to the file."""

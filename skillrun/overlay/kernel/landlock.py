@@ -11,7 +11,7 @@ import os
 import platform
 import struct
 
-from skillrun.view import namespaces as ns
+from skillrun.overlay.kernel import syscalls as ns
 
 LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF = 444, 446
 SCOPE_ABSTRACT_UNIX, SCOPE_SIGNAL = 1, 2

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from skillrun.view import namespaces as ns
+from skillrun.overlay.kernel import syscalls as ns
 
 OLD_CALLS = {
     "open": 2, "creat": 85, "truncate": 76, "rename": 82, "unlink": 87, "rmdir": 84, "mkdir": 83, "link": 86, "symlink": 88,

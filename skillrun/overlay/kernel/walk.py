@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Iterator
 
-from skillrun.view.dirfd import Tree
-from skillrun.view.inode import Inode, is_whiteout, may_be_whiteout
+from skillrun.overlay.kernel.dirfd import Tree
+from skillrun.overlay.kernel.inode import Inode, is_whiteout, may_be_whiteout
 
 
 def walk_tree(tree: Tree, top: str) -> Iterator[tuple[str, Inode, bool]]:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from skillrun.view import namespaces as ns
+from skillrun.overlay.kernel import syscalls as ns
 
 IN_ACCESS, IN_OPEN = 0x1, 0x20
 _EVENT = struct.Struct("=iIII")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from skillrun.view import namespaces as ns
-from skillrun.view.machine_view import open_loopback
-from skillrun.view.mounts import Built
-from skillrun.view.spec import Spec
+from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.mount.machine import open_loopback
+from skillrun.overlay.mount.mounts import Built
+from skillrun.overlay.mount.spec import Spec
 
 _ALL = ns.CLONE_NEWNS | ns.CLONE_NEWPID | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS | ns.CLONE_NEWCGROUP
 

@@ -6,7 +6,7 @@ import os
 import pwd
 from collections.abc import Iterable, Mapping
 
-from skillrun.view.spec import Account
+from skillrun.overlay.mount.spec import Account
 
 TREES: Mapping[str, tuple[str, ...]] = {
     "ssh": (".ssh",),

@@ -13,11 +13,11 @@ import socket
 import struct
 from pathlib import Path
 
-from skillrun.view import namespaces as ns
-from skillrun.view.layers import Layer
-from skillrun.view.mounts import Built, like, make_devices, make_private, show_sys
-from skillrun.view.root_view import TERMINAL_GROUP
-from skillrun.view.spec import Spec
+from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.mount.layers import Layer
+from skillrun.overlay.mount.mounts import Built, like, make_devices, make_private, show_sys
+from skillrun.overlay.mount.root import TERMINAL_GROUP
+from skillrun.overlay.mount.spec import Spec
 
 HOSTNAME = "box"
 CAPABILITIES = frozenset({

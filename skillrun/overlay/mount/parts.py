@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skillrun.view import namespaces as ns
-from skillrun.view.mounts import Built, add_overlay, like, spare_homes, upper_home
-from skillrun.view.spec import Spec
-from skillrun.view.table import Mounted, below, mount_of
-from skillrun.visible import size
+from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.kernel.mountinfo import Mounted, below, mount_of
+from skillrun.overlay.mount.mounts import Built, add_overlay, like, spare_homes, upper_home
+from skillrun.overlay.mount.spec import Spec
+from skillrun.text.escape import size
 
 COPIED_BYTES = 1 << 20
 """A larger file beside a mount is shown read-only instead of being copied for the view."""

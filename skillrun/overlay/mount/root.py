@@ -6,9 +6,10 @@ import os
 from errno import EINVAL
 from pathlib import Path
 
-from skillrun.view import namespaces as ns
-from skillrun.view import standins
-from skillrun.view.mounts import (
+from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.kernel.mountinfo import Mounted, is_kernel_state, read_mounts
+from skillrun.overlay.mount import shims
+from skillrun.overlay.mount.mounts import (
     Built,
     give_up,
     make_devices,
@@ -16,9 +17,8 @@ from skillrun.view.mounts import (
     mask,
     show_sys,
 )
-from skillrun.view.parts import Place, lay_in_parts
-from skillrun.view.spec import Spec
-from skillrun.view.table import Mounted, is_kernel_state, read_mounts
+from skillrun.overlay.mount.parts import Place, lay_in_parts
+from skillrun.overlay.mount.spec import Spec
 
 TERMINAL_GROUP = 5
 """The group of terminals on every Linux distribution (systemd and Debian's base-passwd agree)."""
@@ -47,8 +47,8 @@ def _build(spec: Spec, built: Built, stage: str, proxy: str) -> None:
     shim = ""
     if spec.stand_ins:
         shim = f"{stage}/shim"
-        real = standins.programs_here()
-        standins.lay_out(Path(shim), real, spec.account.name if spec.account.uid else "", proxy)
+        real = shims.programs_here()
+        shims.lay_out(Path(shim), real, spec.account.name if spec.account.uid else "", proxy)
     for mounted in mounts:
         if not is_kernel_state(mounted) and not mounted.target.startswith(stage):
             _cover(spec, built, mounted, mounts, shim if mounted.target == "/" else "")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from skillrun.view.mounts import like
+from skillrun.overlay.mount.mounts import like
 
 PROGRAMS = ("systemctl", "service", "rc-service", "rc-update", "initctl", "reboot", "shutdown", "poweroff", "halt")
 """Programs that get a stand-in where the machine has them."""
@@ -71,7 +71,7 @@ def lay_out(shim: Path, programs: Sequence[str], sudo_for: str, proxy: str = "")
 
 def _script(name: str) -> bytes:
     # Not by importlib.resources: this runs in a fresh child, and importing it costs more than the whole view.
-    return Path(__file__).with_name("standin").joinpath(name).read_bytes()
+    return Path(__file__).with_name("shim_scripts").joinpath(name).read_bytes()
 
 
 def _put(shim: Path, path: str, data: bytes, mode: int) -> list[str]:

@@ -11,10 +11,10 @@ import shutil
 import stat
 from pathlib import Path
 
-from skillrun.view import namespaces as ns
-from skillrun.view.mounts import Built, add_overlay, give_up, make_devices, make_private, mask, upper_home
-from skillrun.view.spec import Spec
-from skillrun.view.table import Mounted, below, mount_of, read_mounts
+from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.kernel.mountinfo import Mounted, below, mount_of, read_mounts
+from skillrun.overlay.mount.mounts import Built, add_overlay, give_up, make_devices, make_private, mask, upper_home
+from skillrun.overlay.mount.spec import Spec
 
 TEMPORARY = ("/tmp", "/var/tmp")
 KEPT_OF_RUN = ("systemd/resolve", "NetworkManager/resolv.conf", "resolvconf", "utmp")

@@ -17,7 +17,7 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from skillrun.view.init import PROXY_PORT
+from skillrun.overlay.process.init import PROXY_PORT
 
 WEB_PORTS = frozenset({80, 443})
 _HEAD_LIMIT = 64 * 1024

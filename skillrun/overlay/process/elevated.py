@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from skillrun.view.init import build_and_serve
+from skillrun.overlay.process.init import build_and_serve
 
 
 def main() -> None:

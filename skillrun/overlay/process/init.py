@@ -14,17 +14,17 @@ import signal
 import socket
 import struct
 
-from skillrun.view import canaries
-from skillrun.view import namespaces as ns
-from skillrun.view.channel import Gone, receive, send
-from skillrun.view.confinement import confine
-from skillrun.view.container_view import join_container
-from skillrun.view.machine_view import CAPABILITIES, build_machine_view
-from skillrun.view.mounts import CHANNEL, Built, guard_proc, mount_proc
-from skillrun.view.root_view import build_root_view, stage_folder
-from skillrun.view.server import Server
-from skillrun.view.spec import Spec
-from skillrun.view.user_view import build_user_view
+from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.kernel.landlock import confine
+from skillrun.overlay.mount import canaries
+from skillrun.overlay.mount.container import join_container
+from skillrun.overlay.mount.machine import CAPABILITIES, build_machine_view
+from skillrun.overlay.mount.mounts import CHANNEL, Built, guard_proc, mount_proc
+from skillrun.overlay.mount.root import build_root_view, stage_folder
+from skillrun.overlay.mount.spec import Spec
+from skillrun.overlay.mount.user import build_user_view
+from skillrun.overlay.process.channel import Gone, receive, send
+from skillrun.overlay.process.server import Server
 
 PROXY_PORT = 3128
 COMMAND_LINE = "/sbin/init"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from skillrun.view.table import mount_of, read_mounts
+from skillrun.overlay.kernel.mountinfo import mount_of, read_mounts
 
 NAMES = {
     "R": "root view: the whole machine, copy-on-write",
@@ -136,7 +136,7 @@ def _user_tier(folder: str) -> Tier:
 def _journal_tier() -> Tier:
     if sys.platform != "linux":
         return Tier("J", False, f"{platform.system()} has no seccomp notifications")
-    from skillrun.view.notify import try_notifications
+    from skillrun.overlay.kernel.seccomp import try_notifications
 
     reason = try_notifications()
     return Tier("J", not reason, reason)
@@ -144,11 +144,11 @@ def _journal_tier() -> Tier:
 
 def try_view(letter: str, folder: str, sudo: tuple[str, ...] = ()) -> str:
     """Build a view below `folder`, write in it, and take it down: empty when that worked, else why not."""
-    from skillrun.view.deputy import Work
-    from skillrun.view.keeping import remove_tree
-    from skillrun.view.spec import Account, Spec
-    from skillrun.view.view import View, ViewError, new_id
-    from skillrun.view.workplace import CommitError
+    from skillrun.overlay.mount.spec import Account, Spec
+    from skillrun.overlay.process.supervisor import View, ViewError, new_id
+    from skillrun.overlay.transaction.privileged import Work
+    from skillrun.overlay.transaction.retention import remove_tree
+    from skillrun.overlay.transaction.workspace import CommitError
 
     try:
         changes = tempfile.mkdtemp(prefix=".skillrun-probe-", dir=folder)

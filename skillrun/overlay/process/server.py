@@ -13,11 +13,11 @@ import termios
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from skillrun.view import namespaces as ns
-from skillrun.view.channel import Gone, receive, send
-from skillrun.view.command import execute, take_files
-from skillrun.view.root_view import TERMINAL_GROUP
-from skillrun.view.spec import Spec
+from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.mount.root import TERMINAL_GROUP
+from skillrun.overlay.mount.spec import Spec
+from skillrun.overlay.process.channel import Gone, receive, send
+from skillrun.overlay.process.exec import execute, take_files
 
 _SIGNALFD_FLAGS = 0o2000000 | 0o4000  # SFD_CLOEXEC | SFD_NONBLOCK
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skillrun.view import namespaces as ns
-from skillrun.view.canaries import Bait, read_touched
-from skillrun.view.channel import Gone, receive, send
-from skillrun.view.layers import Layer, Layers
-from skillrun.view.spec import Spec
-from skillrun.view.standins import Deferred, read_deferred
+from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.mount.canaries import Bait, read_touched
+from skillrun.overlay.mount.layers import Layer, Layers
+from skillrun.overlay.mount.shims import Deferred, read_deferred
+from skillrun.overlay.mount.spec import Spec
+from skillrun.overlay.process.channel import Gone, receive, send
 
 GONE = 0x7FFFFFFF
 """Stands for a process that had ended before its number was read. No process has it (proc(5): pid_max is 4194304 at most), so
@@ -31,7 +31,7 @@ a signal to it is refused; the -1 the kernel gives would send that signal to eve
 _REFUSED = 1
 """What sudo exits with when it does not run the command (sudo(8), "Exit Value")."""
 
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 
 
 class ViewError(Exception):
@@ -228,7 +228,7 @@ def new_id() -> str:
 
 def _fork_builder(channel: socket.socket) -> int:
     # Imported before the fork: the child must not meet an import lock that another thread held.
-    from skillrun.view.init import build_and_serve
+    from skillrun.overlay.process.init import build_and_serve
 
     with warnings.catch_warnings():
         # A fork beside other threads is safe here: the child only makes system calls and never returns.
@@ -241,7 +241,7 @@ def _fork_builder(channel: socket.socket) -> int:
 
 def _start_elevated(channel: socket.socket, sudo: Sequence[str]) -> subprocess.Popen[bytes]:
     """Start the builder as root. sudo closes all files but the standard ones, so the channel is standard input."""
-    code = f"import sys; sys.path.insert(0, {str(_PACKAGE_ROOT)!r}); from skillrun.view.elevated import main; main()"
+    code = f"import sys; sys.path.insert(0, {str(_PACKAGE_ROOT)!r}); from skillrun.overlay.process.elevated import main; main()"
     command = [*sudo, sys.executable, "-I", "-B", "-c", code]
     try:
         return subprocess.Popen(command, stdin=channel.fileno(), stdout=subprocess.DEVNULL)

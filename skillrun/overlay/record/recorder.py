@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from skillrun.view import namespaces as ns
-from skillrun.view import notify
-from skillrun.view.notify import Notice
-from skillrun.view.preimages import Preimages
+from skillrun.overlay.kernel import seccomp
+from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.kernel.seccomp import Notice
+from skillrun.overlay.record.preimages import Preimages
 
 _Action = Callable[[Preimages, Notice], None]
 _HERE = 0xFFFFFF9C
@@ -72,7 +72,7 @@ class Recorder:
 
     def _serve_one(self, listener: int) -> None:
         try:
-            notice = notify.receive(listener)
+            notice = seccomp.receive(listener)
         except OSError:
             return
         if notice is None:
@@ -85,7 +85,7 @@ class Recorder:
             self.unread += 1
             if len(self.examples) < 20:
                 self.examples.append(f"{notice.call} by process {notice.thread}: {error}")
-        notify.go_on(listener, notice)
+        seccomp.go_on(listener, notice)
 
 
 def _is_alive(listener: int) -> bool:
@@ -116,8 +116,8 @@ def _wave_through(listeners: list[int]) -> None:
             for listener, event in poll.poll():
                 if event & select.POLLIN:
                     with contextlib.suppress(OSError):
-                        if notice := notify.receive(listener):
-                            notify.go_on(listener, notice)
+                        if notice := seccomp.receive(listener):
+                            seccomp.go_on(listener, notice)
                 else:
                     left.discard(listener)
 
@@ -129,7 +129,7 @@ def _wave_through(listeners: list[int]) -> None:
 
 def _path(notice: Notice, text: int, directory: int | None = None) -> str:
     """The absolute path an argument names, links in its last part not followed. Raises OSError."""
-    name = os.fsdecode(notify.read_text(notice.thread, notice.arguments[text]))
+    name = os.fsdecode(seccomp.read_text(notice.thread, notice.arguments[text]))
     base = _HERE if directory is None else notice.arguments[directory] & 0xFFFFFFFF
     root = os.readlink(f"/proc/{notice.thread}/root").rstrip("/")
     if name.startswith("/"):
@@ -151,14 +151,14 @@ def _opened(before: Preimages, notice: Notice, path: str, flags: int) -> None:
 
 
 def _open2(before: Preimages, notice: Notice) -> None:
-    flags = struct.unpack("=Q", notify.read_memory(notice.thread, notice.arguments[2], 8))[0]
+    flags = struct.unpack("=Q", seccomp.read_memory(notice.thread, notice.arguments[2], 8))[0]
     if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
         _opened(before, notice, _path(notice, 1, 0), flags)
 
 
 def _bind(before: Preimages, notice: Notice) -> None:
     size = notice.arguments[2] & 0xFFFFFFFF
-    address = notify.read_memory(notice.thread, notice.arguments[1], min(size, 110)) if size > 2 else b""
+    address = seccomp.read_memory(notice.thread, notice.arguments[1], min(size, 110)) if size > 2 else b""
     if len(address) > 2 and struct.unpack("=H", address[:2])[0] == _UNIX and address[2]:
         name = os.fsdecode(address[2:].partition(b"\0")[0])
         before.will_create(os.path.join(os.readlink(f"/proc/{notice.thread}/cwd"), name))

@@ -12,21 +12,22 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from skillrun.view import services, snapshot
-from skillrun.view.changes import Changes
-from skillrun.view.dirfd import ASTRAY
-from skillrun.view.findings import Clash, is_passing
-from skillrun.view.inode import inode_at
-from skillrun.view.later_edits import Agreed, go_around, replace_all
-from skillrun.view.layers import Layers
-from skillrun.view.ledger import Folder, Kind, Op, Phase, Plan, Progress
-from skillrun.view.listing import walk_tree
-from skillrun.view.running import still_running
-from skillrun.view.selection import Choice, select
-from skillrun.view.services import Carried
-from skillrun.view.staging import can_rename, stage, store_place
-from skillrun.view.swap import Lost, Side, apply, make_ready, take_out
-from skillrun.view.workplace import Clock, CommitError, opened, set_times, store_of, sync, working
+from skillrun.overlay.diff.changes import Changes
+from skillrun.overlay.diff.entries import Clash, is_passing
+from skillrun.overlay.kernel.dirfd import ASTRAY
+from skillrun.overlay.kernel.inode import inode_at
+from skillrun.overlay.kernel.walk import walk_tree
+from skillrun.overlay.mount.layers import Layers
+from skillrun.overlay.transaction import deferred_services as services
+from skillrun.overlay.transaction import snapshot
+from skillrun.overlay.transaction.deferred_services import Carried
+from skillrun.overlay.transaction.exchange import Lost, Side, apply, make_ready, take_out
+from skillrun.overlay.transaction.merge import Agreed, go_around, replace_all
+from skillrun.overlay.transaction.selection import Choice, select
+from skillrun.overlay.transaction.staging import can_rename, stage, store_place
+from skillrun.overlay.transaction.still_running import still_running
+from skillrun.overlay.transaction.wal import Folder, Kind, Op, Phase, Plan, Progress
+from skillrun.overlay.transaction.workspace import Clock, CommitError, opened, set_times, store_of, sync, working
 
 
 class Conflict(CommitError):

@@ -18,17 +18,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from skillrun.view import transaction
-from skillrun.view.changes import Changes, broken_packages, scan
-from skillrun.view.findings import Clash
-from skillrun.view.keeping import drop, forget, kept_bytes, remove_empty
-from skillrun.view.layers import Layers
-from skillrun.view.ledger import Phase, Plan, Progress
-from skillrun.view.services import Carried
-from skillrun.view.transaction import Conflict, Done, Edited, Unfinished
-from skillrun.view.workplace import CommitError
+from skillrun.overlay.diff.changes import Changes, broken_packages, scan
+from skillrun.overlay.diff.entries import Clash
+from skillrun.overlay.mount.layers import Layers
+from skillrun.overlay.transaction import commit
+from skillrun.overlay.transaction.commit import Conflict, Done, Edited, Unfinished
+from skillrun.overlay.transaction.deferred_services import Carried
+from skillrun.overlay.transaction.retention import drop, forget, kept_bytes, remove_empty
+from skillrun.overlay.transaction.wal import Phase, Plan, Progress
+from skillrun.overlay.transaction.workspace import CommitError
 
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 _KINDS: dict[str, type[CommitError]] = {"CommitError": CommitError, "Unfinished": Unfinished}
 
 
@@ -59,16 +59,16 @@ class Work:
 
     def undo(self, edited: Edited = Edited.REFUSE) -> Done:
         """Take the commit back. Raises as `transaction.undo`."""
-        return self._transition("undo", edited=edited.value) if self.sudo else transaction.undo(self.folder, edited)
+        return self._transition("undo", edited=edited.value) if self.sudo else commit.undo(self.folder, edited)
 
     def redo(self) -> Done:
         """Commit again. Raises as `transaction.redo`."""
-        return self._transition("redo") if self.sudo else transaction.redo(self.folder)
+        return self._transition("redo") if self.sudo else commit.redo(self.folder)
 
     def recover(self) -> Phase:
         """Finish what a crash left unfinished. Raises as `transaction.recover`."""
         if not self.sudo:
-            return transaction.recover(self.folder)
+            return commit.recover(self.folder)
         phase = Phase(self._ask("recover")["phase"])
         Progress(phase).save(self.folder)
         return phase
@@ -77,7 +77,7 @@ class Work:
         """What was edited since the commit. Raises as `transaction.edits_since`."""
         if self.sudo:
             return tuple(Clash(*item) for item in self._ask("edits")["edits"])
-        return transaction.edits_since(self.folder)
+        return commit.edits_since(self.folder)
 
     def ways_back(self) -> list[tuple[str, str]]:
         """What undo would do, as `Plan.ways_back` tells it. Raises OSError, ValueError, CommitError."""
@@ -102,7 +102,7 @@ class Work:
         return done
 
     def _ask(self, verb: str, **request: Any) -> dict[str, Any]:
-        code = f"import sys; sys.path.insert(0, {str(_PACKAGE_ROOT)!r}); from skillrun.view.deputy import main; main()"
+        code = f"import sys; sys.path.insert(0, {str(_PACKAGE_ROOT)!r}); from {__name__} import main; main()"
         command = [*self.sudo, sys.executable, "-I", "-B", "-c", code]
         text = json.dumps({"verb": verb, "folder": str(self.folder), **request})
         try:
@@ -125,7 +125,7 @@ def phase_of(folder: Path) -> Phase:
 
 
 def _commit(layers: Layers, changes: Changes, folder: Path, only: Sequence[str], except_: Sequence[str]) -> Done:
-    done = transaction.commit(layers, changes, folder, only, except_)
+    done = commit.commit(layers, changes, folder, only, except_)
     broken = broken_packages(changes, done.left)
     if not broken:
         return done
@@ -180,13 +180,13 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
         _copy_deferred(Path(request["folder"]), records)
         return {"done": asdict(_commit(layers, changes, records, request["only"], request["except_"]))}
     if verb == "undo":
-        return {"done": asdict(transaction.undo(records, Edited(request["edited"])))}
+        return {"done": asdict(commit.undo(records, Edited(request["edited"])))}
     if verb == "redo":
-        return {"done": asdict(transaction.redo(records))}
+        return {"done": asdict(commit.redo(records))}
     if verb == "recover":
-        return {"phase": transaction.recover(records).value}
+        return {"phase": commit.recover(records).value}
     if verb == "edits":
-        return {"edits": [[clash.path, clash.reason, clash.op] for clash in transaction.edits_since(records)]}
+        return {"edits": [[clash.path, clash.reason, clash.op] for clash in commit.edits_since(records)]}
     if verb == "ways":
         return {"ways": Plan.load(records).ways_back()}
     if verb == "drop":

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from skillrun.view.layers import FILE as LAYERS
-from skillrun.view.layers import Layers
-from skillrun.view.ledger import AFTER, PLAN, STATE, Phase, Plan, Progress
-from skillrun.view.services import FILE as DEFERRED
-from skillrun.view.workplace import CommitError
+from skillrun.overlay.mount.layers import FILE as LAYERS
+from skillrun.overlay.mount.layers import Layers
+from skillrun.overlay.transaction.deferred_services import FILE as DEFERRED
+from skillrun.overlay.transaction.wal import AFTER, PLAN, STATE, Phase, Plan, Progress
+from skillrun.overlay.transaction.workspace import CommitError
 
 
 def places(folder: Path) -> list[Path]:

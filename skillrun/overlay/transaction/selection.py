@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skillrun.view.findings import Entry
-from skillrun.view.ledger import Kind, Op
+from skillrun.overlay.diff.entries import Entry
+from skillrun.overlay.transaction.wal import Kind, Op
 
 
 @dataclass(frozen=True, slots=True)

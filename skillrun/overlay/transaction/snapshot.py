@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from fcntl import F_RDLCK, F_SETLEASE, F_UNLCK, fcntl
 from pathlib import Path
 
-from skillrun.view.dirfd import ASTRAY
-from skillrun.view.findings import Clash, Entry
-from skillrun.view.inode import Inode, inode_at
-from skillrun.view.layers import write_durably
-from skillrun.view.ledger import AFTER, Kind, Op, Plan
-from skillrun.view.listing import walk_tree
-from skillrun.view.swap import Side, attributes_of
+from skillrun.overlay.diff.entries import Clash, Entry
+from skillrun.overlay.kernel.dirfd import ASTRAY
+from skillrun.overlay.kernel.inode import Inode, inode_at
+from skillrun.overlay.kernel.walk import walk_tree
+from skillrun.overlay.mount.layers import write_durably
+from skillrun.overlay.transaction.exchange import Side, attributes_of
+from skillrun.overlay.transaction.wal import AFTER, Kind, Op, Plan
 
 Snapshot = Mapping[tuple[int, str], Inode]
 """(layer, path relative to its target) -> what is there. No entry at or below an operation's path: it must be free."""

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from skillrun.view.ledger import Plan, Store
+from skillrun.overlay.transaction.wal import Plan, Store
 
 _NAME_BYTES = 15
 """What the kernel keeps of a program's name (proc_pid_comm(5))."""

@@ -14,8 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skillrun.view.inode import Attributes, Inode
-from skillrun.view.layers import write_durably
+from skillrun.overlay.kernel.inode import Attributes, Inode
+from skillrun.overlay.mount.layers import write_durably
 
 PLAN, STATE, AFTER = "plan.jsonl", "state.json", "after.jsonl"
 SCHEMA = 1

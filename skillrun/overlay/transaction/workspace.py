@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from skillrun.view.databases import Locked, guarded
-from skillrun.view.dirfd import ASTRAY, sync_file_system
-from skillrun.view.inode import inode_at
-from skillrun.view.ledger import Folder, Kind, Plan, Store
-from skillrun.view.swap import Lost, Side, set_folder_time
+from skillrun.overlay.kernel.dirfd import ASTRAY, sync_file_system
+from skillrun.overlay.kernel.inode import inode_at
+from skillrun.overlay.transaction.exchange import Lost, Side, set_folder_time
+from skillrun.overlay.transaction.package_locks import Locked, guarded
+from skillrun.overlay.transaction.wal import Folder, Kind, Plan, Store
 
 LOCK_WAIT_S = 30.0
 

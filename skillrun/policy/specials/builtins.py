@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import re
 
+from skillrun.bash.nodes import Var
 from skillrun.events import EffectKind
 from skillrun.policy.reading import Reading, Special
 from skillrun.policy.state import SECRET_NAME, Shell
 from skillrun.policy.unknown import Unknown, certain, known
 from skillrun.policy.variables import judge_variable
-from skillrun.shell.nodes import Var
 
 _INERT = (
     ": true false popd dirs exit return break continue shopt umask ulimit wait jobs fg bg disown times getopts logout unalias"

@@ -6,6 +6,7 @@ import posixpath
 import re
 from urllib.parse import urlsplit
 
+from skillrun.bash.quoting import unescape
 from skillrun.policy import filters, paths
 from skillrun.policy.arguments import judge_call
 from skillrun.policy.invocation import Invocation
@@ -13,7 +14,6 @@ from skillrun.policy.knowledge import lookup
 from skillrun.policy.reading import Reading, Special
 from skillrun.policy.state import Shell
 from skillrun.policy.unknown import Unknown, known, plain
-from skillrun.shell.quoting import unescape
 
 
 def _echo(_reading: Reading, argv: list[str], _shell: Shell) -> str:

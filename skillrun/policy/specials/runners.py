@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 
+from skillrun.bash.quoting import unescape
 from skillrun.events import EffectKind
 from skillrun.policy import filters
 from skillrun.policy.reading import Reading, Special
 from skillrun.policy.state import Shell
 from skillrun.policy.unknown import ANY, STAR, Unknown, certain, globbed, known, plain
 from skillrun.policy.variables import judge_variable
-from skillrun.shell.quoting import unescape
 
 _ENV_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _RELEASE = [

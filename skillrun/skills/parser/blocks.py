@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from skillrun.document.containers import Container, unwrap
+from skillrun.skills.parser.containers import Container, unwrap
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from skillrun.document.blocks import blocks_of
-from skillrun.document.checks import derived, stated
-from skillrun.document.declared import declared_by, declared_checks, line_of, metadata_of
-from skillrun.document.inputs import declared_inputs, declared_secrets, placeholders
-from skillrun.document.labels import plain
-from skillrun.document.outline import Part, normal, outline, sections
-from skillrun.document.rules import answers_in, rules_in
-from skillrun.document.steps import Draft, Harvest
-from skillrun.document.ways import assign, steps_of
-from skillrun.frontmatter import FrontMatter
-from skillrun.skill import Check, Input, Secret, Skill, SkillCommand, Step
+from skillrun.skills.frontmatter import FrontMatter
+from skillrun.skills.parser.blocks import blocks_of
+from skillrun.skills.parser.check_rules import derived, stated
+from skillrun.skills.parser.declared import declared_by, declared_checks, line_of, metadata_of
+from skillrun.skills.parser.inputs import declared_inputs, declared_secrets, placeholders
+from skillrun.skills.parser.labels import plain
+from skillrun.skills.parser.outline import Part, normal, outline, sections
+from skillrun.skills.parser.rules import answers_in, rules_in
+from skillrun.skills.parser.steps import Draft, Harvest
+from skillrun.skills.parser.ways import assign, steps_of
+from skillrun.skills.skill import Check, Input, Secret, Skill, SkillCommand, Step
 
 _HARVESTED = {"steps", "prerequisites", "human", "inputs", "goal"}
 

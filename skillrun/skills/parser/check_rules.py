@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from skillrun.document import sentences
-from skillrun.document.labels import manager_of, vocabulary
-from skillrun.document.snippets import CHANGES, installs
-from skillrun.document.steps import Draft
-from skillrun.skill import Check
+from skillrun.skills.parser import phrases
+from skillrun.skills.parser.labels import manager_of, vocabulary
+from skillrun.skills.parser.snippets import CHANGES, installs
+from skillrun.skills.parser.steps import Draft
+from skillrun.skills.skill import Check
 
 _CD = re.compile(r"^(?:cd|pushd)\s+(?P<to>[^\s;&|]+|\"[^\"]+\")\s*(?:&&\s*(?P<rest>.+))?$", re.DOTALL)
 _CLONE = re.compile(r"^git\s+clone\b")
@@ -85,15 +85,15 @@ def _as_check(draft: Draft, command: str) -> str:
     if CHANGES.match(text) or installs(text) or _PLACEHOLDER.search(text):
         return ""
     before, _, after = sentence.partition(f"`{text}`")
-    says = _FILE_SAID.search(after) or sentences.says_file(text, before, after)
-    if sentences.PATH.match(text) and draft.lang == "" and says:
+    says = _FILE_SAID.search(after) or phrases.says_file(text, before, after)
+    if phrases.PATH.match(text) and draft.lang == "" and says:
         fresh = f' && [ -n "$(find {text} -mmin -2)" ]' if _FRESH.search(after) else ""
         if fresh and re.search(r"\b(?:each|every) second\b", after):
             # an old file may be young by its date (just unpacked, just copied): only a change shows that it lives
             fresh = f' && before=$(cat {text}) && sleep 2 && [ "$(cat {text})" != "$before" ]'
         kind = "-x" if re.search(r"\bexecutable\b", sentence, re.IGNORECASE) else "-s"
         return f"{command[: len(command) - len(text)]}test {kind} {text}{fresh}"
-    if " " not in text and sentences.ON_PATH.match(after):
+    if " " not in text and phrases.ON_PATH.match(after):
         return f"command -v {text}"
     return command
 

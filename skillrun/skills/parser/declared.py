@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from skillrun.frontmatter import FrontMatter
-from skillrun.skill import Check, Declared
+from skillrun.skills.frontmatter import FrontMatter
+from skillrun.skills.skill import Check, Declared
 
 
 def metadata_of(front: FrontMatter) -> dict[str, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from skillrun.document.unread import SECRET_WORDS
-from skillrun.skill import Input, Secret, SkillCommand
+from skillrun.skills.parser.lazy import SECRET_WORDS
+from skillrun.skills.skill import Input, Secret, SkillCommand
 
 _SECRET_NAME = re.compile(rf"(?:^|_)(?:{SECRET_WORDS})(?:$|_)", re.IGNORECASE)
 _NOT_SECRET = re.compile(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from skillrun.skill import When
+from skillrun.skills.skill import When
 
 _VERSION = re.compile(r"(?<![\w])v?\d+(?:\.\d+|\.x)*\+?(?![\w])|>=?|≥|\+|'s\b")
 _NUMBERING = re.compile(

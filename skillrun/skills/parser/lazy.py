@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from skillrun.document.declared import declared_by, declared_checks, metadata_of
-from skillrun.frontmatter import FrontMatter
-from skillrun.skill import Skill
+from skillrun.skills.frontmatter import FrontMatter
+from skillrun.skills.parser.declared import declared_by, declared_checks, metadata_of
+from skillrun.skills.skill import Skill
 
 SECRET_WORDS = "TOKENS?|KEYS?|SECRETS?|PASSWORDS?|PASSWD|PASS|CREDENTIALS?|PAT|APIKEY"
 """A placeholder is one for a secret when one of these is a word of its name."""

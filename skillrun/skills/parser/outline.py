@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from skillrun.document.blocks import Block
-from skillrun.document.labels import Label, plain, read_label, vocabulary
-from skillrun.skill import Section
+from skillrun.skills.parser.blocks import Block
+from skillrun.skills.parser.labels import Label, plain, read_label, vocabulary
+from skillrun.skills.skill import Section
 
 _NAMES = "OBJECTIVE|GOAL|MISSION|DONE WHEN|SUCCESS CRITERIA|EXECUTE NOW|TODO|BOUNDARIES|RULES"
 _PSEUDO = re.compile(rf"^(?:\*\*|__)?(?P<title>{_NAMES})(?:\*\*|__)?\s*:(?:\*\*|__)?\s*(?P<rest>.*)$", re.DOTALL)

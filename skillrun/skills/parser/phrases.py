@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from skillrun.document.labels import plain
+from skillrun.skills.parser.labels import plain
 
 CODE = re.compile(r"(?<!`)(`{1,3})(?!`)([^`\n]{1,500}?)(?<!`)\1(?!`)")
 """A code span on one line."""

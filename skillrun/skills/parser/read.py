@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from skillrun.document.unread import Unread, settled
-from skillrun.frontmatter import split
-from skillrun.hidden import hidden_in, reveal
-from skillrun.shelf import MAX_BYTES, MAX_LINES
-from skillrun.skill import Skill, SkillError, digest_of, document_in
+from skillrun.skills.frontmatter import split
+from skillrun.skills.index import MAX_BYTES, MAX_LINES
+from skillrun.skills.parser.lazy import Unread, settled
+from skillrun.skills.skill import Skill, SkillError, digest_of, document_in
+from skillrun.text.invisible import hidden_in, reveal
 
 __all__ = ["read_files", "read_skill"]
 
@@ -74,7 +74,7 @@ def read_files(
     warnings += front.warnings
 
     def read() -> Skill:
-        from skillrun.document.body import Body
+        from skillrun.skills.parser.body import Body
 
         return Body(front, text, path).skill(digest, source or where, warnings)
 

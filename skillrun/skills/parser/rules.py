@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from skillrun.document.blocks import Block
-from skillrun.document.labels import plain
-from skillrun.document.outline import Part
-from skillrun.skill import Section
+from skillrun.skills.parser.blocks import Block
+from skillrun.skills.parser.labels import plain
+from skillrun.skills.parser.outline import Part
+from skillrun.skills.skill import Section
 
 _RULE = re.compile(
     r"\b(?:do not|don't|never|must(?: not| be| keep| stay)?|only (?:if|when|with)|is required|are required"

@@ -1,6 +1,6 @@
 """Code in a document as shell commands: prompts stripped, output left out, one complete command at a time.
 
-This is no shell parser (that is `skillrun.shell.syntax`, which decides what may run): it only finds where a command
+This is no shell parser (that is `skillrun.bash.syntax`, which decides what may run): it only finds where a command
 in a block of code ends, and joins rather than splits when it is in doubt.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from skillrun.document.labels import manager_of, vocabulary
+from skillrun.skills.parser.labels import manager_of, vocabulary
 
 _SHELL = {
     "bash",

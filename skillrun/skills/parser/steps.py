@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
-from skillrun.document import sentences
-from skillrun.document.blocks import Block
-from skillrun.document.labels import Label, both, manager_of, plain, read_label
-from skillrun.document.outline import Part, kind_of
-from skillrun.document.snippets import CHANGES, Snippet, installs, is_call, is_command, is_shell, snippets
-from skillrun.skill import When
+from skillrun.skills.parser import phrases
+from skillrun.skills.parser.blocks import Block
+from skillrun.skills.parser.labels import Label, both, manager_of, plain, read_label
+from skillrun.skills.parser.outline import Part, kind_of
+from skillrun.skills.parser.snippets import CHANGES, Snippet, installs, is_call, is_command, is_shell, snippets
+from skillrun.skills.skill import When
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class Harvest:
             self.part(inner, labels, cluster, accept)
 
     def _new(self, title: str, line: int, labels: tuple[Label, ...] = ()) -> StepDraft:
-        step = StepDraft(plain(sentences.TASK.sub("", title))[:200], line)
+        step = StepDraft(plain(phrases.TASK.sub("", title))[:200], line)
         for label in labels:
             step.when = both(step.when, label.when)
         self.steps.append(step)
@@ -134,7 +134,7 @@ class _BlockReader:
     def _place(self, block: Block) -> None:
         """A task, a numbered item or a `<Step>` of a steps part is a step of its own."""
         step_title = next((c.title for c in reversed(block.inside) if c.kind == "step" and c.title), "")
-        top = block.top if block.ordered or (block.text.startswith("[") and sentences.TASK.match(block.text)) else 0
+        top = block.top if block.ordered or (block.text.startswith("[") and phrases.TASK.match(block.text)) else 0
         if block.top and block.top == self.item:
             return
         if step_title and self.part.kind != "uninstall":
@@ -143,13 +143,13 @@ class _BlockReader:
             return
         if top and block.item == block.top and block.kind == "text" and not self._is_choice(block):
             self.item = top
-            self.item_step = self.harvest._new(sentences.first_sentence(block.text), block.line, self.labels)
+            self.item_step = self.harvest._new(phrases.first_sentence(block.text), block.line, self.labels)
             self.item_step.optional = bool(re.match(r"\W*(?:\[.\]\s*)?\W*optional", block.text, re.IGNORECASE))
         elif not block.top:
             self.item, self.item_step = 0, None
 
     def _is_choice(self, block: Block) -> bool:
-        lead = sentences.CODE.split(block.text, maxsplit=1)[0]
+        lead = phrases.CODE.split(block.text, maxsplit=1)[0]
         return read_label(lead) is not None
 
     def _outer(self, block: Block) -> tuple[Label, ...]:
@@ -164,14 +164,14 @@ class _BlockReader:
         text = block.text
         step = self.current
         step.text = f"{step.text}\n{text}".strip() if len(step.text) < 20_000 else step.text
-        step.human = step.human or bool(sentences.HUMAN.search(text[:2000]))
+        step.human = step.human or bool(phrases.HUMAN.search(text[:2000]))
         self.lead, self.lead_labels = "", ()
-        spans = list(sentences.CODE.finditer(text)) if "`" in text else []
-        if text.rstrip().endswith(":") or not spans or sentences.CHECK.match(text):
+        spans = list(phrases.CODE.finditer(text)) if "`" in text else []
+        if text.rstrip().endswith(":") or not spans or phrases.CHECK.match(text):
             self.lead = text.rstrip()
             last = re.split(r"(?<=[.!?])\s+", self.lead)[-1]
-            label = read_label(sentences.CODE.sub(" ", last) if last.endswith(":") else last) if len(text) < 400 else None
-            if label and not sentences.trouble(last):
+            label = read_label(phrases.CODE.sub(" ", last) if last.endswith(":") else last) if len(text) < 400 else None
+            if label and not phrases.trouble(last):
                 self.lead_labels = (label,)
         if not spans:
             return
@@ -180,23 +180,21 @@ class _BlockReader:
             previous_end = spans.pop(0).end()
         for span in spans[:200]:
             before = text[previous_end : span.start()]
-            if previous_end and sentences.PRINTS.match(before):
+            if previous_end and phrases.PRINTS.match(before):
                 previous_end = span.end()
                 continue
             found = self._label_before(before, block)
             label = found or (label if len(before) < 60 else None)
-            self._span(
-                block, span, text[sentences.sentence_start(text, span.start()) : span.start()], text[span.end() :], label
-            )
+            self._span(block, span, text[phrases.sentence_start(text, span.start()) : span.start()], text[span.end() :], label)
             previous_end = span.end()
 
     def _expected(self, block: Block, span: re.Match[str]) -> bool:
         """Whether the text only says what the command before it prints; that command is then a check."""
         before, drafts = block.text[: span.start()], self.harvest.drafts
-        if not drafts or drafts[-1].block != self.harvest.blocks - 1 or not sentences.PRINTS.match(before):
+        if not drafts or drafts[-1].block != self.harvest.blocks - 1 or not phrases.PRINTS.match(before):
             return False
         last = drafts[-1]
-        expect = "" if sentences.AT_LEAST.match(block.text[span.end() :]) else span[2].strip()
+        expect = "" if phrases.AT_LEAST.match(block.text[span.end() :]) else span[2].strip()
         if last.role == "check":
             last.expect = expect
         else:
@@ -207,60 +205,58 @@ class _BlockReader:
         clause = re.split(r"[.;](?:\s|$)|\n", before)[-1]
         if not clause.strip(" :*-–—,()"):
             return None
-        return read_label(sentences.TASK.sub("", clause))
+        return read_label(phrases.TASK.sub("", clause))
 
     def _span(self, block: Block, span: re.Match[str], before: str, after: str, label: Label | None) -> None:
         code = span[2].strip()
         line = block.line + block.text.count("\n", 0, span.start())
         after = re.split(r"\.(?:\s|$)", after, maxsplit=1)[0]
         sentence = f"{before}`{code}`{after}"
-        file = sentences.says_file(code, before, after)
+        file = phrases.says_file(code, before, after)
         role = "check" if file else self._role(block, code, before, after)
         if role and not file and not is_call(code):
             return
         if not role and (
             not is_command(code)
-            or sentences.NOT.search(before)
-            or sentences.trouble(before)
-            or not (label or sentences.VERB.search(before))
+            or phrases.NOT.search(before)
+            or phrases.trouble(before)
+            or not (label or phrases.VERB.search(before))
         ):
             return
         labels = self._outer(block)
         self._add(Snippet(code, line, line), block, "", (*labels, label) if label else labels, role, sentence)
-        prints = sentences.PRINTS_AFTER.match(after)
-        if role == "check" and prints and not sentences.AT_LEAST.match(after[prints.end() :]):
+        prints = phrases.PRINTS_AFTER.match(after)
+        if role == "check" and prints and not phrases.AT_LEAST.match(after[prints.end() :]):
             self.harvest.drafts[-1].expect = prints["text"].strip()
 
     def _role(self, block: Block, code: str, before: str, after: str) -> str:
         """What the sentence around inline code makes of it; empty for an ordinary command."""
         sentence = f"{before}`{code}`{after}"
-        works = " " in code or bool(sentences.WORKS.search(after))
+        works = " " in code or bool(phrases.WORKS.search(after))
         clause = f"{before}`{code}`{re.split('[;`]', after, maxsplit=1)[0]}"
         changes = bool(CHANGES.match(code) or installs(code) or re.search(r"\bapt(?:-get)? update\b", code))
-        if sentences.SKIP.search(sentence) and is_call(code) and not self.current.skip_if:
+        if phrases.SKIP.search(sentence) and is_call(code) and not self.current.skip_if:
             self.current.skip_if = code if re.search(r"\bif\b", sentence, re.IGNORECASE) else ""
             return "skip"
-        if self.part.kind == "done" and not sentences.trouble(before) and not sentences.NOT.search(before):
-            return "check" if works or sentences.ON_PATH.match(after) else "skip"
-        if not before.strip() and sentences.PRINTS_AFTER.match(after):
+        if self.part.kind == "done" and not phrases.trouble(before) and not phrases.NOT.search(before):
+            return "check" if works or phrases.ON_PATH.match(after) else "skip"
+        if not before.strip() and phrases.PRINTS_AFTER.match(after):
             return "check"
-        if sentences.CHECK.match(before) and (works or before.rstrip().endswith(":")):
+        if phrases.CHECK.match(before) and (works or before.rstrip().endswith(":")):
             return "check"
-        if works and not changes and (sentences.CHECK_LATE.search(clause) or sentences.announces_check(block.text)):
+        if works and not changes and (phrases.CHECK_LATE.search(clause) or phrases.announces_check(block.text)):
             return "check"
-        other = sentences.OTHER.match(before)
+        other = phrases.OTHER.match(before)
         return "" if not other else "uninstall" if other["verb"].lower() in ("uninstall", "remove") else "update"
 
     def _row(self, block: Block) -> None:
-        labels = [
-            read_label(sentences.CODE.sub(" ", cell)) for cell in block.cells if not sentences.CODE.fullmatch(cell.strip())
-        ]
+        labels = [read_label(phrases.CODE.sub(" ", cell)) for cell in block.cells if not phrases.CODE.fullmatch(cell.strip())]
         named = tuple(label for label in labels if label)
         for column, cell in enumerate(block.cells):
             head = block.head[column] if column < len(block.head) else ""
             role = {"uninstall": "uninstall", "done": "check", "update": "update"}.get(kind_of(head), "")
             by_head = read_label(head)
-            for span in sentences.CODE.finditer(cell):
+            for span in phrases.CODE.finditer(cell):
                 if (is_command(span[2]) and (named or by_head)) or (role == "check" and is_call(span[2])):
                     found = (*self._outer(block), *named, *((by_head,) if by_head and not named else ()))
                     self._add(Snippet(span[2].strip(), block.line, block.line), block, "", found, role, head)
@@ -268,21 +264,21 @@ class _BlockReader:
     def _code(self, block: Block) -> None:
         lead, lead_labels = self.lead, self.lead_labels
         last = re.split(r"(?<=[.!?])\s+", lead)[-1] if lead else ""
-        if not is_shell(block.lang, block.text) or sentences.FILE.search(last):
+        if not is_shell(block.lang, block.text) or phrases.FILE.search(last):
             self._written(block, last)
             return
         prompted = block.text.lstrip().startswith("$ ")
-        if block.lang in ("", "text", "output", "indented", "txt") and sentences.OUTPUT.search(last) and not prompted:
+        if block.lang in ("", "text", "output", "indented", "txt") and phrases.OUTPUT.search(last) and not prompted:
             self._output(block, last)
             return
         labels = (*self._outer(block), *lead_labels, *self._info_label(block))
-        stated = sentences.CHECK.match(last) or (sentences.CHECK_LATE.search(last) and last.endswith(":"))
+        stated = phrases.CHECK.match(last) or (phrases.CHECK_LATE.search(last) and last.endswith(":"))
         role = "check" if stated or self.part.kind == "done" else ""
-        if other := sentences.OTHER.match(last):
+        if other := phrases.OTHER.match(last):
             role = "uninstall" if other["verb"].lower() in ("uninstall", "remove") else "update"
-        if sentences.trouble(last):
+        if phrases.trouble(last):
             role = "trouble"
-        or_before = bool(sentences.OR.match(last)) or last.strip(" *_:.").lower() in ("or", "or:")
+        or_before = bool(phrases.OR.match(last)) or last.strip(" *_:.").lower() in ("or", "or:")
         inner: tuple[Label, ...] = ()
         offset = 0 if block.lang == "indented" else 1
         for snippet in snippets(block.lang, block.text, block.line + offset):
@@ -292,8 +288,8 @@ class _BlockReader:
                 if label is None and inner and installs(snippet.text):
                     label = Label(When(note=comment), "", comment[:80])
                 inner = (label,) if label else ()
-                or_before = or_before or bool(sentences.OR.match(comment))
-                own = "check" if sentences.CHECK.match(comment) else role
+                or_before = or_before or bool(phrases.OR.match(comment))
+                own = "check" if phrases.CHECK.match(comment) else role
             else:
                 own = role if snippet.line == block.line + offset or role else ""
             self._add(snippet, block, block.lang, (*labels, *inner), own, last, or_before)
@@ -301,8 +297,8 @@ class _BlockReader:
 
     def _written(self, block: Block, last: str) -> None:
         """A file that the text has its reader make at home, as a command; what is there already stays."""
-        match = sentences.WRITES.search(last)
-        if not match or len(block.text) > 8000 or re.search(r"^EOF$", block.text, re.MULTILINE) or sentences.trouble(last):
+        match = phrases.WRITES.search(last)
+        if not match or len(block.text) > 8000 or re.search(r"^EOF$", block.text, re.MULTILINE) or phrases.trouble(last):
             return
         path = match["path"]
         text = f"[ -e {path} ] || {{ mkdir -p {path.rsplit('/', 1)[0]} && cat > {path}; }} <<'EOF'\n{block.text.rstrip()}\nEOF"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from itertools import groupby, pairwise
 
-from skillrun.document.labels import Label, manager_of
-from skillrun.document.snippets import installs
-from skillrun.document.steps import Draft, StepDraft
-from skillrun.skill import SkillCommand, Step, When
+from skillrun.skills.parser.labels import Label, manager_of
+from skillrun.skills.parser.snippets import installs
+from skillrun.skills.parser.steps import Draft, StepDraft
+from skillrun.skills.skill import SkillCommand, Step, When
 
 
 def assign(drafts: list[Draft]) -> None:

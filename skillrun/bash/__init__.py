@@ -1,0 +1,1 @@
+"""Bash as a language: syntax, words, nodes."""

@@ -1,0 +1,1 @@
+"""What any model needs: prompt, tools, conversation, errors."""

@@ -1,0 +1,1 @@
+"""Copy-on-write views of this machine."""

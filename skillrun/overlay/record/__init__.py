@@ -1,0 +1,1 @@
+"""Changes kept while they happen, without a view."""

@@ -1,0 +1,1 @@
+"""Commit and undo of what a view changed."""

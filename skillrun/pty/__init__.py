@@ -1,0 +1,1 @@
+"""Bash as a process: session, terminal, jobs."""

@@ -1,0 +1,1 @@
+"""What the tools offered to a model do."""

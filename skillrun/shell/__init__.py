@@ -1,1 +1,0 @@
-"""Bash as a language and as a process."""

@@ -1,0 +1,1 @@
+"""A skill: its text, where it comes from, its checks."""

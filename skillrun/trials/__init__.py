@@ -1,0 +1,1 @@
+"""Skills run in throw-away machines."""
