@@ -211,8 +211,7 @@ class Session:
 
     def _beside(self, daemons: bool) -> list[int]:
         shell = self._bash.pid if self._bash is not None else 0
-        below = process_tree.descendants(shell) if shell else ()
-        started = {*below, *process_tree.marked(self._mark)} - self.jobs.pids() - {shell}
+        started = {*process_tree.descendants(shell), *process_tree.marked(self._mark)} - self.jobs.pids() - {shell}
         return [pid for pid in process_tree.alive(started) if process_tree.is_daemon(pid, shell) == daemons]
 
     def close(self) -> None:
@@ -374,8 +373,7 @@ class Session:
             else:
                 shell.terminal.restore()
         else:
-            below = process_tree.descendants(shell.pid)
-            process_tree.end([pid for pid in below if not process_tree.is_daemon(pid, shell.pid)], 0.3)
+            process_tree.end([p for p in process_tree.descendants(shell.pid) if not process_tree.is_daemon(p, shell.pid)], 0.3)
             shell.close()
         self._running = None
         result = self._result(running, state, "; ".join(notes))
