@@ -19,7 +19,8 @@ from skillrun.overlay.diff.highlights import FOLDED, PERSISTENCE, PRIVATE, TRUST
 from skillrun.overlay.diff.packages import apk_versions, dpkg_versions, explain_packages
 from skillrun.overlay.kernel.inode import Inode
 from skillrun.overlay.mount.layers import Layer, Layers
-from skillrun.overlay.transaction.deferred_services import Action, carry_out, inverse_of, read_deferred, settle, take_back
+from skillrun.overlay.mount.service_request import ServiceRequest
+from skillrun.overlay.transaction.deferred_services import carry_out, inverse_of, read_deferred, settle, take_back
 from skillrun.overlay.transaction.package_locks import Guard, Locked, guarded
 from skillrun.overlay.transaction.selection import Choice
 from skillrun.record.changes_text import change_lines
@@ -203,10 +204,8 @@ class Systemd:
 def test_deferred_actions_are_carried_out_in_order_and_taken_back_in_reverse() -> None:
     """What was so already is not taken back; reloading comes after the files are back."""
     systemd = Systemd({"old"}, set())
-    actions = [
-        Action(("systemctl", *words)) for words in (("daemon-reload",), ("enable", "a"), ("start", "a"), ("start", "old"))
-    ]
-    carried = carry_out(actions, systemd)
+    asked = [("daemon-reload",), ("enable", "a"), ("start", "a"), ("start", "old")]
+    carried = carry_out([ServiceRequest("systemctl", verb, tuple(units)) for verb, *units in asked], systemd)
     assert [item.exit_code for item in carried] == [0, 0, 0, 0]
     assert systemd.state == {"is-active": {"old", "a"}, "is-enabled": {"a"}}
     systemd.seen.clear()
@@ -234,10 +233,11 @@ def test_the_inverse_of_an_action(argv: tuple[str, ...], inverse: tuple[str, ...
 
 
 def test_a_torn_or_foreign_line_of_deferred_actions_is_left_out(tmp_path: Path) -> None:
-    """A crash in mid-write, or a payload that writes rubbish, costs that line only; the same action counts once."""
-    line = '{"argv": ["a", "b"], "cwd": "/x"}'
-    (tmp_path / "deferred.jsonl").write_text(f'{line}\nnot json\n{line}\n{{"argv": ["c"')
-    assert read_deferred(tmp_path) == (Action(("a", "b"), "/x"),)
+    """A crash in mid-write, or somebody who writes what is no request, costs that line only; the same request counts once."""
+    line = json.dumps(ServiceRequest("systemctl", "start", ("a.service",)).to_json())
+    foreign = json.dumps({"manager": "bash", "verb": "-c", "units": ["id"], "of_user": False, "by": 0})
+    (tmp_path / "deferred.jsonl").write_text(f'{line}\nnot json\n{foreign}\n{{"argv": ["id"]}}\n{line}\n{{"argv": ["c"')
+    assert read_deferred(tmp_path) == (ServiceRequest("systemctl", "start", ("a.service",)),)
     assert read_deferred(tmp_path / "nowhere") == ()
 
 

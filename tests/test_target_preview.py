@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from skillrun.overlay.mount.service_request import from_json
 from skillrun.overlay.process.probe import probe
 from skillrun.ports import Command, result_of
 from skillrun.targets.preview import PreviewTarget
@@ -34,14 +35,14 @@ def test_deferred_actions_reach_the_run_folder(tmp_path: Path) -> None:
     """What a service manager's stand-in was told is in deferred.jsonl after close, in order, word for word."""
     target = PreviewTarget.open(tmp_path / "run", cwd="/")
     result = result_of(
-        target.run(Command("policy-rc.d 'odd name' restart; /usr/sbin/policy-rc.d --quiet redis.service '(start)' N"))
+        target.run(Command("policy-rc.d nginx restart; /usr/sbin/policy-rc.d --quiet redis.service '(start)' N"))
     )
     assert result.exit_code == 101
     target.close()
     lines = (tmp_path / "run/changes/deferred.jsonl").read_text().splitlines()
-    assert [json.loads(line)["argv"] for line in lines] == [
-        ["invoke-rc.d", "odd name", "restart"],
-        ["deb-systemd-invoke", "start", "redis.service"],
+    assert [str(from_json(json.loads(line))) for line in lines] == [
+        "invoke-rc.d nginx restart",
+        "deb-systemd-invoke start redis.service",
     ]
 
 

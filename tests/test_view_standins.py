@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from skillrun.overlay.mount.shims import parse_deferred
+from skillrun.overlay.mount.service_request import Refused
+from skillrun.overlay.mount.shims import parse_note
 from skillrun.overlay.process.probe import probe
 from skillrun.overlay.process.supervisor import View
 from tests.viewing import root_view, run_in
@@ -25,7 +26,7 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> Iterator[View]:
     """A view with the stand-in on PATH, standing for programs that say what they were called with."""
     with root_view(tmp_path_factory.mktemp("run") / "changes") as view:
         run_in(view, "mkdir /tmp/stand-in")
-        for name in ("systemctl", "service", "reboot"):
+        for name in ("systemctl", "service", "reboot", "rc-update"):
             view.write(f"/tmp/stand-in/{name}", SCRIPT.read_bytes(), 0o755)
             recording = b'#!/bin/sh\necho "$SYSTEMD_OFFLINE $*" >>/tmp/real\n'
             view.write(f"/tmp/real-{name}", recording, 0o755)
@@ -41,18 +42,18 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> Iterator[View]:
 def test_a_call_is_done_or_noted(case: dict[str, Any], view: View) -> None:
     """Each call reaches the real program, the notes, or neither, as its case says."""
     run_in(view, "rm -f /tmp/real")
-    before = len(view.deferred())
+    before = len(view.asked())
     status, output = run_in(view, f"PATH=/tmp/stand-in:$PATH; {case['call']}")
     assert status == case.get("status", 0), output
-    assert [" ".join(note.argv) for note in view.deferred()[before:]] == case.get("noted", [])
+    asked = view.asked()[before:]
+    assert [str(request) for request in asked if not isinstance(request, Refused)] == case.get("noted", [])
+    assert [request.words for request in asked if isinstance(request, Refused)] == case.get("refused", [])
     called = run_in(view, "cat /tmp/real 2>/dev/null")[1].splitlines()
-    assert [line.removeprefix("1 ") for line in called] == case.get("real", [])
+    assert [line.removeprefix("1 ").strip() for line in called] == case.get("real", [])
 
 
-def test_notes_survive_odd_words_and_a_torn_end() -> None:
-    """Notes are read word for word, whatever is in them; what was cut off in the middle is left out."""
-    fields = ["2", "/", "systemctl", "start a\nb", "1", "/x", "reboot", "3", "/", "service"]
-    assert [(note.argv, note.cwd) for note in parse_deferred(fields)] == [
-        (("systemctl", "start a\nb"), "/"),
-        (("reboot",), "/x"),
-    ]
+def test_a_note_that_is_not_whole_is_none() -> None:
+    """Notes are read word for word, whatever is in them; one that was cut off in the middle, or is something else, is none."""
+    assert parse_note(b"2\0systemctl\0start a\nb\0") == ["systemctl", "start a\nb"]
+    for torn in (b"3\0service\0x\0", b"2\0a\0b", b"", b"rubbish", b"1\0a\0b\0"):
+        assert parse_note(torn) is None

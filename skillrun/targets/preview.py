@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from skillrun.overlay.mount import hidden_credentials
 from skillrun.overlay.mount.canaries import Bait
-from skillrun.overlay.mount.layers import Layers, write_durably
-from skillrun.overlay.mount.shims import Deferred
+from skillrun.overlay.mount.layers import Layers
+from skillrun.overlay.mount.service_request import Refused, ServiceRequest
 from skillrun.overlay.mount.spec import Account, Spec
 from skillrun.overlay.process.egress_proxy import WEB_PORTS, Contact, Egress, proxy_environment
 from skillrun.overlay.process.probe import sudo_command
 from skillrun.overlay.process.supervisor import NoRoot, View, ViewError, new_id
-from skillrun.overlay.transaction.deferred_services import FILE as DEFERRED
+from skillrun.overlay.transaction.deferred_services import write_deferred
 from skillrun.pty.environment import command_environment, login_environment
 from skillrun.pty.launch import Launched
 from skillrun.pty.session import Limits, Login, Session
@@ -59,7 +59,7 @@ class PreviewTarget(Session):
         if view.listener is not None:
             self._egress = Egress(view.take_listener(), hosts or ())
             env = {**env, **proxy_environment()}
-        self._deferred: tuple[Deferred, ...] = ()
+        self._asked: tuple[ServiceRequest | Refused, ...] = ()
         self._touched: tuple[str, ...] = ()
         shell = account.shell()
         super().__init__(
@@ -145,11 +145,15 @@ class PreviewTarget(Session):
         """Write a file inside, whole or not at all, as the person. Raises OSError."""
         self.view.write(os.path.join(self.cwd, path), data, mode)
 
-    def deferred(self) -> tuple[Deferred, ...]:
+    def deferred(self) -> tuple[ServiceRequest, ...]:
         """What services were told inside, to be done after a commit, in order."""
+        return tuple(item for item in self._all_asked() if isinstance(item, ServiceRequest))
+
+    def _all_asked(self) -> tuple[ServiceRequest | Refused, ...]:
         if not self._closed:
-            self._deferred = self.view.deferred()
-        return self._deferred
+            with contextlib.suppress(ViewError):  # a view that was lost: what was known of it stands
+                self._asked = self.view.asked()
+        return self._asked
 
     def contacts(self) -> tuple[Contact, ...]:
         """Hosts that were asked for, when the network is closed but for named hosts."""
@@ -169,9 +173,7 @@ class PreviewTarget(Session):
 
     def record(self) -> None:
         """Write what is to be done after a commit into the run folder, durably. Raises OSError."""
-        lines = [json.dumps({"argv": note.argv, "cwd": note.cwd}) + "\n" for note in self.deferred()]
-        if lines:
-            write_durably(Path(self.view.spec.changes) / DEFERRED, "".join(lines).encode("utf-8", "surrogateescape"))
+        write_deferred(Path(self.view.spec.changes), self._all_asked())
 
     def close(self) -> None:
         """End everything inside; the layers and the record of what is deferred stay in the run folder."""

@@ -17,7 +17,8 @@ from skillrun.overlay.diff.packages import Package, explain_packages
 from skillrun.overlay.diff.scan import scan_layer
 from skillrun.overlay.diff.text import Diff, explain_text
 from skillrun.overlay.mount.layers import Layers
-from skillrun.overlay.transaction.deferred_services import Action, read_deferred
+from skillrun.overlay.mount.service_request import Refused, ServiceRequest
+from skillrun.overlay.transaction.deferred_services import read_deferred
 from skillrun.overlay.transaction.wal import Folder, Op
 
 
@@ -44,7 +45,10 @@ class Changes:
     tier: str = ""
     packages: tuple[Package, ...] = ()
     accounts: tuple[Account, ...] = ()
-    deferred: tuple[Action, ...] = ()
+    deferred: tuple[ServiceRequest, ...] = ()
+    """What services are told after the commit."""
+    refused: tuple[Refused, ...] = ()
+    """What they were to be told and will not be."""
     privileged: tuple[Notable, ...] = ()
     persistence: tuple[Notable, ...] = ()
     trust: tuple[Notable, ...] = ()
@@ -92,6 +96,7 @@ def _scan(layers: Layers, changes_folder: Path | None) -> Changes:
         unchanged += found.unchanged
         touched += found.touched
     paths = {entry.path for entry in entries}
+    asked = read_deferred(changes_folder) if changes_folder else ()
     with Both(layers) as both:
         packages, owners = explain_packages(entries, both)
         accounts = explain_accounts(paths, both)
@@ -99,7 +104,9 @@ def _scan(layers: Layers, changes_folder: Path | None) -> Changes:
         diffs = explain_text(entries, {entry.path for entry in heavy}, owners, both)
     return Changes(
         tuple(entries), tuple(ops), tuple(folders), tuple(clashes), unchanged, touched, layers.tier,
-        packages, accounts, read_deferred(changes_folder) if changes_folder else (),
+        packages, accounts,
+        tuple(item for item in asked if isinstance(item, ServiceRequest)),
+        tuple(item for item in asked if isinstance(item, Refused)),
         tuple(Notable(e.path, what, e.change) for e in entries if (what := gains_privilege(e))),
         _notable(heavy, PERSISTENCE), _notable(heavy, TRUST), diffs, owners,
     )  # fmt: skip

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LISTED = 300
 """At most this many single paths are given; the groups count all of them."""
 _EXAMPLES = 4
+_REFUSED = 20
 _LARGE = 40
 """A directory that comes or goes with more paths than this is listed as one."""
 _UNIT = re.compile(
@@ -66,7 +67,7 @@ def summary(changes: Changes) -> dict[str, Any]:
         "files": files[:LISTED],
         "alerts": list(_alerts(changes)),
         "kept_out": [],
-        "deferred": [shown(" ".join(action.argv)) for action in changes.deferred],
+        "deferred": [shown(str(request)) for request in changes.deferred],
         "commands": commands_of(changes.entries),
     }
     if len(files) > LISTED:
@@ -177,6 +178,12 @@ def _alerts(changes: Changes) -> Iterator[dict[str, str]]:
         yield {"level": level, "text": f"runs by itself ({item.what}), {item.change}", "path": shown(item.path)}
     for item in changes.trust:
         yield {"level": "warning", "text": f"decides {item.what}, {item.change}", "path": shown(item.path)}
+    for refused in changes.refused[:_REFUSED]:
+        yield {
+            "level": "warning",
+            "text": f"not done after the commit: `{shown(refused.words)}` ({refused.reason})",
+            "path": "",
+        }
     for account in changes.accounts:
         if account.kind == "user" and account.number == "0" and account.change != "removed":
             yield {"level": "error", "text": f"user {shown(account.name)} has all rights", "path": "/etc/passwd"}

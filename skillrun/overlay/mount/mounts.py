@@ -179,12 +179,13 @@ def like(model: str, path: str) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def make_devices(at: str, group: int | None, real: Sequence[str] = ()) -> None:
-    """A small /dev of its own: harmless nodes, a private devpts and /dev/shm, the stand-ins' channel.
+def make_devices(at: str, group: int | None, real: Sequence[str] | None = None) -> None:
+    """A small /dev of its own: harmless nodes, a private devpts and /dev/shm; with stand-ins, their channel.
 
-    `group`: owner group of terminals, None where only one group id exists. `real`: programs that stand-ins replace.
+    `group`: owner group of terminals, None where only one group id exists. `real`: programs that stand-ins replace,
+    None where there are no stand-ins.
     """
-    ns.mount("tmpfs", at, "tmpfs", ns.MS_NOSUID, "mode=755,size=1m")
+    ns.mount("tmpfs", at, "tmpfs", ns.MS_NOSUID, "mode=755,size=1m,nr_inodes=8192")
     for name in DEVICES:
         _touch(f"{at}/{name}")
         ns.bind(f"/dev/{name}", f"{at}/{name}")
@@ -195,10 +196,12 @@ def make_devices(at: str, group: int | None, real: Sequence[str] = ()) -> None:
     options = "newinstance,ptmxmode=0666,mode=620" + ("" if group is None else f",gid={group}")
     ns.mount("devpts", f"{at}/pts", "devpts", ns.MS_NOSUID | ns.MS_NOEXEC, options)
     ns.mount("tmpfs", f"{at}/shm", "tmpfs", ns.MS_NOSUID | ns.MS_NODEV, "mode=1777")
+    if real is None:
+        return
     channel = at + CHANNEL.removeprefix("/dev")
     os.makedirs(channel + "/real")
-    _touch(channel + "/deferred")
-    os.chmod(channel + "/deferred", 0o622)
+    os.mkdir(channel + "/asked")
+    os.chmod(channel + "/asked", 0o1733)
     for program in real:
         place = f"{channel}/real/{os.path.basename(program)}"
         _touch(place)

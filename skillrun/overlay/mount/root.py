@@ -43,7 +43,7 @@ def _build(spec: Spec, built: Built, stage: str, proxy: str) -> None:
     ns.mount("tmpfs", stage, "tmpfs", 0, "mode=700")
     for name in ("root", "shim"):
         os.mkdir(f"{stage}/{name}", 0o755)
-    real: tuple[str, ...] = ()
+    real: tuple[str, ...] | None = None
     shim = ""
     if spec.stand_ins:
         shim = f"{stage}/shim"

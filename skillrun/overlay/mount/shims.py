@@ -6,26 +6,27 @@ commit. What they are asked to do is noted for after the commit; what only conce
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from skillrun.overlay.mount.mounts import like
+from skillrun.overlay.mount.mounts import CHANNEL, like
+from skillrun.overlay.mount.service_request import Refused, ServiceRequest, understand
 
 PROGRAMS = ("systemctl", "service", "rc-service", "rc-update", "initctl", "reboot", "shutdown", "poweroff", "halt")
 """Programs that get a stand-in where the machine has them."""
 
 SUDOERS = "zzz-skillrun-view"
 
+ASKED = f"{CHANNEL}/asked"
+"""Where they put their notes: a directory in which everybody may make files, and only root sees or changes others'."""
 
-@dataclass(frozen=True, slots=True)
-class Deferred:
-    """Something to be done on the real machine after a commit."""
-
-    argv: tuple[str, ...]
-    cwd: str
+LONGEST_NOTE = 8192
+FOREIGN_NOTES = 20
+"""So many notes of users who may ask for nothing are read, to be told; more of them keep no other from being heard."""
 
 
 def running_systemd() -> bool:
@@ -94,24 +95,29 @@ def _put(shim: Path, path: str, data: bytes, mode: int) -> list[str]:
     return [f"{folder}/{os.path.basename(path)}"]
 
 
-def read_deferred(descriptor: int) -> tuple[Deferred, ...]:
-    """What the stand-ins noted so far, in order; an unfinished last note is left out.
+def read_asked(folder: int, person: int) -> tuple[ServiceRequest | Refused, ...]:
+    """What the stand-ins were asked for so far, in order, from the notes in their open `folder`.
 
-    Format: number of arguments, directory, arguments, each ended by a zero byte.
+    A note's owner is who asked: the kernel wrote that down, and whoever asked cannot. Format: number of arguments,
+    arguments, each ended by a zero byte; a note that is not whole is left out. Raises OSError.
     """
-    size = os.fstat(descriptor).st_size
-    fields = os.pread(descriptor, size, 0).decode("utf-8", "surrogateescape").split("\0")[:-1]
-    return parse_deferred(fields)
+    notes: dict[tuple[int, int], tuple[list[str], int]] = {}
+    foreign = 0
+    for name in os.listdir(folder):
+        with contextlib.suppress(OSError):
+            note = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            with os.fdopen(note, "rb") as file:
+                status = os.fstat(note)
+                foreign += (others := status.st_uid not in (0, person))
+                if not stat.S_ISREG(status.st_mode) or status.st_size > LONGEST_NOTE or (others and foreign > FOREIGN_NOTES):
+                    continue
+                words = parse_note(file.read(LONGEST_NOTE))
+                if words is not None:
+                    notes[status.st_ctime_ns, status.st_ino] = (words, status.st_uid)
+    return tuple(understand(words, by, person) for _, (words, by) in sorted(notes.items()))
 
 
-def parse_deferred(fields: Sequence[str]) -> tuple[Deferred, ...]:
-    """Notes from their fields; stops at the first that is none."""
-    notes: list[Deferred] = []
-    at = 0
-    while at < len(fields) and fields[at].isdigit():
-        count = int(fields[at])
-        if at + 2 + count > len(fields):
-            break
-        notes.append(Deferred(tuple(fields[at + 2 : at + 2 + count]), fields[at + 1]))
-        at += 2 + count
-    return tuple(notes)
+def parse_note(data: bytes) -> list[str] | None:
+    """The words of a note; None when it is not whole."""
+    count, *words = data.decode("utf-8", "surrogateescape").split("\0")
+    return words[:-1] if count.isdigit() and int(count) == len(words) - 1 and words[-1] == "" else None

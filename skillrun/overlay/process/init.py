@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -19,8 +18,9 @@ from skillrun.overlay.kernel.landlock import confine
 from skillrun.overlay.mount import canaries
 from skillrun.overlay.mount.container import join_container
 from skillrun.overlay.mount.machine import CAPABILITIES, build_machine_view
-from skillrun.overlay.mount.mounts import CHANNEL, Built, guard_proc, mount_proc
+from skillrun.overlay.mount.mounts import Built, guard_proc, mount_proc
 from skillrun.overlay.mount.root import build_root_view, stage_folder
+from skillrun.overlay.mount.shims import ASKED
 from skillrun.overlay.mount.spec import Spec
 from skillrun.overlay.mount.user import build_user_view
 from skillrun.overlay.process.channel import Gone, receive, send
@@ -133,13 +133,12 @@ def _first_process(channel: socket.socket, spec: Spec, built: Built, mapping: ns
         if built.root:
             guard_proc(f"{built.root}/proc")
             ns.pivot_root(built.root)
-        files.append(os.open("/dev/null" if _joined(spec) else f"{CHANNEL}/deferred", os.O_RDONLY | os.O_CLOEXEC))
+        # Held open from before anybody inside can put something else in its place.
+        asked = os.open(ASKED, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if os.path.isdir(ASKED) else -1
         bait, watches = canaries.watch(built.bait)
         files.append(bait)
         if spec.closed_network:
             files.append(_listen())
-        if spec.machine and not _joined(spec):
-            shutil.rmtree(CHANNEL)  # nobody stands in for a program here
         ns.leave_session_keyring()
         if spec.tier in ("R", "M"):
             mapping.enter()
@@ -162,7 +161,7 @@ def _first_process(channel: socket.socket, spec: Spec, built: Built, mapping: ns
     for descriptor in files:
         os.close(descriptor)
     ns.set_name("init")
-    Server(channel, spec).serve()
+    Server(channel, spec, asked).serve()
 
 
 def _listen() -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 from skillrun.overlay.kernel import syscalls as ns
 from skillrun.overlay.mount.root import TERMINAL_GROUP
+from skillrun.overlay.mount.shims import read_asked
 from skillrun.overlay.mount.spec import Spec
 from skillrun.overlay.process.channel import Gone, receive, send
 from skillrun.overlay.process.exec import execute, take_files
@@ -25,8 +26,9 @@ _SIGNALFD_FLAGS = 0o2000000 | 0o4000  # SFD_CLOEXEC | SFD_NONBLOCK
 class Server:
     """Answers the supervisor's requests one at a time until its end of the channel closes."""
 
-    def __init__(self, channel: socket.socket, spec: Spec) -> None:
-        self._channel = channel
+    def __init__(self, channel: socket.socket, spec: Spec, asked: int = -1) -> None:
+        """`asked`: the open directory of the stand-ins' notes, -1 where there are no stand-ins."""
+        self._channel, self._asked = channel, asked
         self._spec = spec
         self._running: set[int] = set()
         self._ended: dict[int, int] = {}
@@ -80,6 +82,9 @@ class Server:
             case "status":
                 self._reap()
                 return {"status": self._ended.get(int(request["pid"]))}, []
+            case "asked":
+                found = read_asked(self._asked, self._spec.account.uid) if self._asked >= 0 else ()
+                return {"asked": [item.to_json() for item in found]}, []
             case "read":
                 return {}, self._as_person(lambda: [os.open(request["path"], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)])
             case "write":

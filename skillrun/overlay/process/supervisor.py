@@ -20,7 +20,7 @@ from typing import Any
 from skillrun.overlay.kernel import syscalls as ns
 from skillrun.overlay.mount.canaries import Bait, read_touched
 from skillrun.overlay.mount.layers import Layer, Layers
-from skillrun.overlay.mount.shims import Deferred, read_deferred
+from skillrun.overlay.mount.service_request import Refused, ServiceRequest, from_json
 from skillrun.overlay.mount.spec import Spec
 from skillrun.overlay.process.channel import Gone, receive, send
 
@@ -88,11 +88,10 @@ class View:
             raise
         self.notes: tuple[str, ...] = tuple(ready["notes"])
         self.confined_by: tuple[str, ...] = tuple(ready["confined_by"])
-        self._deferred: int = files[0]
-        self._bait: int | None = files[1]
+        self._bait: int | None = files[0]
         self._watches = {int(number): str(path) for number, path in ready["bait"]}
         self._touched: dict[Bait, None] = {}
-        self.listener: int | None = files[2] if spec.closed_network else None
+        self.listener: int | None = files[1] if spec.closed_network else None
 
     def _record(self, built: Mapping[str, Any]) -> Layers:
         """Write down what the view is made of, while its first process starts."""
@@ -154,9 +153,9 @@ class View:
         finally:
             os.close(source)
 
-    def deferred(self) -> tuple[Deferred, ...]:
-        """What is to be done on the real machine after a commit, as noted so far."""
-        return read_deferred(self._deferred)
+    def asked(self) -> tuple[ServiceRequest | Refused, ...]:
+        """What stand-ins were asked for so far, to be done on the real machine after a commit, or never. Raises ViewError."""
+        return tuple(from_json(item) for item in self._ask({"op": "asked"})[0]["asked"])
 
     @property
     def builder(self) -> int:
@@ -178,7 +177,7 @@ class View:
     def close(self) -> None:
         """End everything inside and let go of every mount; the layers stay. Safe to call twice."""
         self._channel.close()
-        for name in ("_deferred", "_bait", "listener"):
+        for name in ("_bait", "listener"):
             descriptor = getattr(self, name, None)
             if descriptor is not None:
                 os.close(descriptor)

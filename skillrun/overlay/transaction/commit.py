@@ -18,6 +18,7 @@ from skillrun.overlay.kernel.dirfd import ASTRAY
 from skillrun.overlay.kernel.inode import inode_at
 from skillrun.overlay.kernel.walk import walk_tree
 from skillrun.overlay.mount.layers import Layers
+from skillrun.overlay.mount.service_request import ServiceRequest
 from skillrun.overlay.transaction import deferred_services as services
 from skillrun.overlay.transaction import snapshot
 from skillrun.overlay.transaction.deferred_services import Carried
@@ -78,8 +79,8 @@ def commit(
 ) -> Done:
     """Make the real machine what the view showed, or the part of it that `only` and `except_` (path patterns) leave.
 
-    `folder` is the run's `changes/`. Deferred service actions follow the commit. Raises Conflict and
-    CommitError (nothing changed), Unfinished (call `recover`), OSError.
+    `folder` is the run's `changes/`. What `changes.deferred` asks of services follows the commit, but for units whose
+    files are not part of it. Raises Conflict and CommitError (nothing changed), Unfinished (call `recover`), OSError.
     """
     stores = tuple(store_of(layer.target, layer.upper) for layer in layers.items)
     bases = [layer.target.rstrip("/") for layer in layers.items]
@@ -101,12 +102,16 @@ def commit(
         clock.lap("check")
         plan = _staged(plan, layers, folder.parent.name)
         plan.save(folder)
+        overtaken = [f"{bases[changes.ops[n].layer]}/{changes.ops[n].path}" for n in sorted(passed | late)]
+        left = (*chosen.left, *overtaken)
+        kept_back = services.of_what_stays_out(changes.deferred, left)
+        services.write_deferred(folder, [request for request in changes.deferred if request not in kept_back])
         progress.at(Phase.PREPARED).save(folder)
         clock.lap("stage")
         with opened(plan.stores, plan.folders) as sides:
             done = _forward(plan, sides, folder, progress, clock)
-    overtaken = (f"{bases[changes.ops[n].layer]}/{changes.ops[n].path}" for n in sorted(passed | late))
-    return replace(done, left=(*chosen.left, *overtaken), warnings=chosen.warnings, services=_carry_out(folder, run))
+    warnings = (*chosen.warnings, *(f"`{request}` is not done: files of it are left out" for request in kept_back))
+    return replace(done, left=left, warnings=warnings, services=_carry_out(folder, run))
 
 
 def redo(folder: Path, run: services.Runner = services.run_here) -> Done:
@@ -279,7 +284,8 @@ def _paths(plan: Plan) -> Iterator[str]:
 def _carry_out(folder: Path, run: services.Runner) -> tuple[services.Carried, ...]:
     """The deferred actions, once; their record is what undo reverses."""
     progress = Progress.load(folder)
-    carried = services.carry_out(services.read_deferred(folder), run)
+    requests = [item for item in services.read_deferred(folder) if isinstance(item, ServiceRequest)]
+    carried = services.carry_out(requests, run)
     replace(progress, pending=False, services=tuple(item.to_json() for item in carried)).save(folder)
     return carried
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
+import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from skillrun.overlay.mount.layers import write_durably
+from skillrun.overlay.mount.service_request import Refused, ServiceRequest, from_json
+
 FILE = "deferred.jsonl"
+PROGRAMS = "/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where the programs that do it are looked for: not in places of the person's own, or of a package's."""
 _INVERSE = {"start": "stop", "stop": "start", "enable": "disable", "disable": "enable", "mask": "unmask", "unmask": "mask"}
 _IS = {"start": "is-active", "stop": "is-active", "enable": "is-enabled", "disable": "is-enabled", "mask": "is-enabled"}
 _TIMEOUT_S = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """A command to be carried out on the real machine after the commit."""
-
-    argv: tuple[str, ...]
-    cwd: str = "/"
+_KINDS = frozenset({"service", "socket", "timer", "path", "target", "mount", "slice", "device", "automount", "swap", "scope"})
+_UNIT_FOLDERS = ("/systemd/system/", "/systemd/user/", "/etc/init.d/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,10 @@ Runner = Callable[[Sequence[str], str], tuple[int, str]]
 def run_here(argv: Sequence[str], cwd: str, timeout_s: float = _TIMEOUT_S) -> tuple[int, str]:
     """Run a command on this machine; 127 when there is no such program, 124 when it took too long."""
     folder = cwd if Path(cwd).is_dir() else "/"
+    program = shutil.which(argv[0], path=PROGRAMS) or argv[0]
     try:
         done = subprocess.run(
-            list(argv),
+            [program, *argv[1:]],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -66,19 +69,39 @@ def run_here(argv: Sequence[str], cwd: str, timeout_s: float = _TIMEOUT_S) -> tu
     return done.returncode, (done.stdout + done.stderr)[-2000:]
 
 
-def read_deferred(folder: Path) -> tuple[Action, ...]:
-    """The actions noted in a run's `changes/`, in order, each once. A torn last line is left out. Raises OSError."""
+def write_deferred(folder: Path, asked: Iterable[ServiceRequest | Refused]) -> None:
+    """Note in a run's `changes/` what is to follow its commit, durably. Raises OSError."""
+    lines = "".join(json.dumps(item.to_json()) + "\n" for item in asked)
+    if lines or (folder / FILE).exists():
+        write_durably(folder / FILE, lines.encode())
+
+
+def read_deferred(folder: Path) -> tuple[ServiceRequest | Refused, ...]:
+    """What is noted in a run's `changes/`, in order, each once. What is no request is left out. Raises OSError."""
     path = folder / FILE
     if not path.exists():
         return ()
-    found: dict[Action, None] = {}
+    found: dict[ServiceRequest | Refused, None] = {}
     for line in path.read_bytes().split(b"\n")[:-1]:
         try:
-            data = json.loads(line)
-            found.setdefault(Action(tuple(data["argv"]), str(data.get("cwd", "/"))))
+            found.setdefault(from_json(json.loads(line)))
         except (ValueError, KeyError, TypeError):
             continue
     return tuple(found)
+
+
+def of_what_stays_out(requests: Iterable[ServiceRequest], left: Iterable[str]) -> tuple[ServiceRequest, ...]:
+    """The requests for units whose own files a partial commit leaves out."""
+    names = {path.rpartition("/")[2] for path in left if any(folder in path for folder in _UNIT_FOLDERS)}
+    return tuple(request for request in requests if any(not names.isdisjoint(_files_of(unit)) for unit in request.units))
+
+
+def _files_of(unit: str) -> tuple[str, ...]:
+    """Names the file of a unit may have: an instance `a@b` has that of its template."""
+    stem, dot, kind = unit.rpartition(".")
+    name, suffix = (stem, dot + kind) if dot and kind in _KINDS else (unit, ".service")
+    template = f"{name.partition('@')[0]}@{suffix}" if "@" in name else name + suffix
+    return (name, name + suffix, template)
 
 
 def inverse_of(argv: Sequence[str], run: Runner = run_here) -> tuple[str, ...]:
@@ -115,14 +138,24 @@ def _stands(program: str, flags: Sequence[str], verb: str, unit: str, run: Runne
     return positive == (verb in ("start", "enable"))
 
 
-def carry_out(actions: Sequence[Action], run: Runner = run_here) -> tuple[Carried, ...]:
+def carry_out(requests: Sequence[ServiceRequest], run: Runner = run_here) -> tuple[Carried, ...]:
     """Do all of them in order; one that fails does not keep the next from being tried."""
-    done = []
-    for action in actions:
-        inverse = inverse_of(action.argv, run)
-        code, output = run(action.argv, action.cwd)
-        done.append(Carried(action.argv, code, output, inverse if code == 0 else ()))
-    return tuple(done)
+    return tuple(_carried(request, run) for request in requests)
+
+
+def _carried(request: ServiceRequest, run: Runner) -> Carried:
+    ours = _as_owner(request)
+    inverse = inverse_of(request.argv(), lambda argv, cwd: run((*ours, *argv), cwd))
+    code, output = run((*ours, *request.argv()), "/")
+    return Carried((*ours, *request.argv()), code, output, (*ours, *inverse) if inverse and code == 0 else ())
+
+
+def _as_owner(request: ServiceRequest) -> tuple[str, ...]:
+    """How root reaches the service manager of the user who asked; () where no step down is needed."""
+    if not request.of_user or os.geteuid() != 0 or request.by == 0:
+        return ()
+    name = pwd.getpwuid(request.by).pw_name
+    return ("runuser", "-u", name, "--", "env", f"XDG_RUNTIME_DIR=/run/user/{request.by}")
 
 
 def take_back(carried: Sequence[Carried], run: Runner = run_here) -> tuple[Carried, ...]:

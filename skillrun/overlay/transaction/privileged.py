@@ -177,7 +177,6 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
         if digest(changes) != request["digest"]:
             raise Conflict(changes.clashes or [Clash("/", "is not as it was when the changes were shown")])
         layers.save(records)
-        _copy_deferred(Path(request["folder"]), records)
         return {"done": asdict(_commit(layers, changes, records, request["only"], request["except_"]))}
     if verb == "undo":
         return {"done": asdict(commit.undo(records, Edited(request["edited"])))}
@@ -200,12 +199,6 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"phase": Progress.load(records).phase.value}
 
 
-def _copy_deferred(folder: Path, records: Path) -> None:
-    source = folder / "deferred.jsonl"
-    if source.is_file() and not source.is_symlink():
-        (records / "deferred.jsonl").write_bytes(source.read_bytes())
-
-
 def refuse_foreign(path: Path) -> None:
     """Raises CommitError when anybody but root (or this user) could have put something at or above `path`."""
     for place in (path, *path.parents):
@@ -220,6 +213,6 @@ def refuse_foreign(path: Path) -> None:
 
 
 def digest(changes: Changes) -> str:
-    """Names what was shown: the same digest means the same operations on the same inodes."""
-    text = json.dumps([op.to_json() for op in changes.ops])
+    """Names what was shown: the same digest means the same operations on the same inodes, and the same words to services."""
+    text = json.dumps([[op.to_json() for op in changes.ops], [request.to_json() for request in changes.deferred]])
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,6 +1,18 @@
 #!/bin/sh
 # invoke-rc.d and deb-systemd-invoke ask here whether they may touch a service (policy-rc.d(8)).
 # 101: no, by policy. In a copy-on-write view the answer is: after the commit.
+note() { # a file of one's own in a directory that only root reads; its owner says who asked
+    number=0
+    until (
+        umask 077
+        set -C
+        printf '%s\0' "$#" "$@" >"/dev/skillrun/asked/$$-$number"
+    ) 2>/dev/null; do
+        number=$((number + 1))
+        [ $number -lt 100 ] || { echo "'$*' cannot be noted for after the commit" >&2; return 1; }
+    done
+    echo "in the preview: '$action $unit' will be done after the commit" >&2
+}
 while [ $# -gt 0 ]; do
     case $1 in --quiet | --list) shift ;; *) break ;; esac
 done
@@ -10,11 +22,9 @@ action=${action#\(} action=${action%\)} # in parentheses: not for this runlevel,
 case $action in
 start | restart | reload | force-reload | try-restart | stop)
     case $unit in
-    *.service | *.socket | *.timer | *.path | *.target | *.mount) set -- deb-systemd-invoke "$action" "$unit" ;;
-    *) set -- invoke-rc.d "$unit" "$action" ;;
+    *.service | *.socket | *.timer | *.path | *.target | *.mount) note deb-systemd-invoke "$action" "$unit" ;;
+    *) note invoke-rc.d "$unit" "$action" ;;
     esac
-    printf '%s\0' "$#" "$PWD" "$@" >>/dev/skillrun/deferred
-    echo "in the preview: '$action $unit' will be done after the commit" >&2
     ;;
 esac
 exit 101

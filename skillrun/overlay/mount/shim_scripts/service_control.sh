@@ -4,9 +4,28 @@
 name=${0##*/}
 real=/dev/skillrun/real/$name
 
+put() { # a file of one's own in a directory that only root reads; its owner says who asked
+    number=0
+    until (
+        umask 077
+        set -C
+        printf '%s\0' "$#" "$@" >"/dev/skillrun/asked/$$-$number"
+    ) 2>/dev/null; do
+        number=$((number + 1))
+        [ $number -lt 100 ] || { echo "'$*' cannot be noted for after the commit" >&2; exit 1; }
+    done
+}
+
 note() {
-    printf '%s\0' "$#" "$PWD" "$@" >>/dev/skillrun/deferred
+    [ -n "$user" ] || [ "$(id -u)" = 0 ] || refuse "$@"
+    put "$@"
     echo "in the preview: '$*' will be done after the commit" >&2
+}
+
+refuse() {
+    put "$@" # told to whoever decides on the commit
+    echo "in a preview '$*' is not done, and after the commit only starting, stopping, enabling and reloading is, as root" >&2
+    exit 1
 }
 
 offline() {
@@ -33,15 +52,21 @@ service | rc-service)
     for action; do :; done
     case $* in
     *status*) echo "services do not run in a preview" >&2; exit 3 ;;
-    *--status-all* | *--list* | -l* | *--help* | *--version* | '') exec "$real" "$@" ;;
     esac
-    note "$name" "$@"
-    exit 0
+    case $action in
+    start | stop | restart | try-restart | condrestart | reload | force-reload) note "$name" "$@" ;;
+    *) exec "$real" "$@" ;; # a list, a test of the configuration
+    esac
+    exit
     ;;
-*)
-    note "$name" "$@"
-    exit 0
+rc-update)
+    case $1 in
+    add | del | delete) note "$name" "$@" ;;
+    *) exec "$real" "$@" ;;
+    esac
+    exit
     ;;
+*) refuse "$name" "$@" ;;
 esac
 
 words "$@"
@@ -74,5 +99,7 @@ is-system-running) echo offline; exit 1 ;;
 status) echo "services do not run in a preview" >&2; exit 3 ;;
 show) printf 'LoadState=loaded\nActiveState=inactive\nSubState=dead\n' ;;
 list-* | show-environment) ;;
-*) note systemctl "$@" ;;
+start | stop | restart | try-restart | condrestart | reload | force-reload | reload-or-restart | try-reload-or-restart | \
+    reset-failed | daemon-reload | daemon-reexec) note systemctl "$@" ;;
+*) refuse systemctl "$@" ;;
 esac
