@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.root, pytest.mark.overlay, pytest.mark.timeout(900)]
 
 DRIVER = """
 import os, sys
-from skillrun.sandbox import recipes, trial
+from skillrun.sandbox import recipes
+from skillrun.trials import trial
 scenario = recipes.Scenario(
     "killed", "killed", "rights", "debian-12", "dev", ("tmp-noexec", "umask-tight"), "# x", "", "true",
     setup="echo a > /opt/a; sleep 0.2; echo b > /opt/b", runtime="(sleep 1000 > /dev/null 2>&1 &)", hosts=("kept.invalid",),

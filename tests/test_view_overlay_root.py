@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.checkout import PYTHON, PYTHONPATH, interpreter_shown, shown
 from tests.lab import needs_overlay
-
-ROOT = Path(__file__).parents[1]
 
 pytestmark = [needs_overlay, pytest.mark.root, pytest.mark.overlay]
 
-ENTER = """
+ENTER = (
+    """
 set -e
 mount -t tmpfs tmpfs "$AT"; mkdir "$AT/up" "$AT/wk" "$AT/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$AT/up,workdir=$AT/wk" "$AT/root"
 cd "$AT/root"
+"""
+    + shown("$AT/root")
+    + interpreter_shown("$AT/root")
+    + """
 mount -t proc proc proc; mount -t tmpfs tmpfs tmp; mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs dev; mkdir dev/shm dev/pts; mount -t tmpfs -o mode=1777,size=64m tmpfs dev/shm
 for name in null zero full random urandom tty; do touch dev/$name; mount --bind /dev/$name dev/$name; done
@@ -27,6 +30,7 @@ mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts; ln -s pts/ptmx dev/
 mkdir -p old; pivot_root . old; cd /; umount -l /old; rmdir /old
 exec bash -c "$1"
 """
+)
 
 VIEW = """
 import os, sys
@@ -69,7 +73,7 @@ def inside(tmp_path: Path, how: str) -> str:
     at = tmp_path / "at"
     at.mkdir()
     (tmp_path / "view.py").write_text(VIEW)
-    script = f"cd {ROOT} && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={ROOT} {sys.executable} - {how} <<'END'\n{VIEW}\nEND"
+    script = f"cd / && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={PYTHONPATH} '{PYTHON}' - {how} <<'END'\n{VIEW}\nEND"
     apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
     env = {**os.environ, "AT": str(at)}
     done = subprocess.run([*apart, "bash", "-c", ENTER, "enter", script], env=env, capture_output=True, text=True, timeout=120)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from skillrun.overlay.process.probe import probe
+from tests.checkout import CODE
 from tests.dev_machine import as_dev, python
 from tests.viewing import root_view, run_in
 
@@ -71,7 +72,7 @@ def _as_root() -> Reports:
 
 def _as_user() -> Reports:
     """All cases as an ordinary user without rights, below their home directory."""
-    words = ["x", str(CASES), "U", "/home/dev/cases"]
+    words = ["x", f"{CODE}/{CASES.relative_to(ROOT)}", "U", "/home/dev/cases"]
     return _reports(as_dev(f"import sys; sys.argv = {words!r}; from tests.previewed import main; main()", timeout_s=LONG))
 
 

@@ -9,22 +9,26 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.checkout import PYTHON, PYTHONPATH, interpreter_shown, shown
 
-_ENTER = r"""
+_ENTER = (
+    r"""
 set -e
 folder=$1 program=$2 user=$3
 mount -t tmpfs none "$folder" && cd "$folder" && mkdir upper work view
 mount -t overlay none -o "lowerdir=/,upperdir=upper,workdir=work" view
 mount --rbind /dev view/dev; mount -t proc none view/proc; mount -t sysfs none view/sys
-mount -t tmpfs none view/tmp; chmod 1777 view/tmp; chmod a+x view/root
+mount -t tmpfs none view/tmp; chmod 1777 view/tmp
+"""
+    + shown("view")
+    + interpreter_shown("view")
+    + r"""
 cp "$program" view/tmp/program.py
 cat > view/tmp/setup.sh
 chroot view env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin sh -e /tmp/setup.sh >&2
@@ -32,6 +36,7 @@ exec chroot view su "$user" -s /bin/sh -c 'cd; exec env -i HOME="$HOME" USER="$U
 LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONPATH="$0" PYTHONDONTWRITEBYTECODE=1 \
 "$1" /tmp/program.py' "$4" "$5"
 """
+)
 
 _PREAMBLE = """
 import json, os, sys, tempfile
@@ -88,7 +93,7 @@ def run_in_view(
     view.mkdir()
     entered = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _ENTER, "sh"]
     done = subprocess.run(
-        [*entered, str(view), str(source), user, str(ROOT), sys.executable],
+        [*entered, str(view), str(source), user, PYTHONPATH, PYTHON],
         input=setup,
         capture_output=True,
         text=True,
