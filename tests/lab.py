@@ -39,13 +39,16 @@ real_installs = [*on_a_machine, pytest.mark.slow, pytest.mark.timeout(900)]
 """Marks of those that carry real installs out there."""
 
 
-def apart(work: Callable[[], object]) -> int:
-    """Do something in a child with mounts of its own, which no other process can keep busy; its exit status."""
+def apart(work: Callable[[], object], network: bool = False) -> int:
+    """Do something in a child with mounts of its own, which no other process can keep busy or add to; its exit status.
+
+    With `network` the devices are its own too, none but loopback.
+    """
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            ns.unshare(ns.CLONE_NEWNS)
+            ns.unshare(ns.CLONE_NEWNS | (ns.CLONE_NEWNET if network else 0))
             ns.mount("none", "/", None, ns.MS_REC | ns.MS_PRIVATE)
             work()
             status = 0

@@ -32,6 +32,7 @@ from skillrun.sandbox.machine import Machine, account_in
 from skillrun.targets.machine import MachineTarget
 from skillrun.trials import compare, matrix, trial
 from skillrun.trials.trial import Outcome
+from tests.lab import apart
 
 pytestmark = pytest.mark.timeout(900)  # whichever test comes first builds the base, on a busy machine in minutes
 CLASSES = {"package-database", "python", "node", "native", "rights", "network", "services", "documentation", "resources"}
@@ -481,31 +482,35 @@ with Machine(layers_of("debian-12"), network="open") as made:
 @pytest.mark.parametrize("how", ["closed", "killed"])
 def test_nothing_stays_behind(base: list[Path], how: str) -> None:
     """After an ordinary end and after SIGKILL no mount, process or device is left; the folder goes at the next start."""
-    word = f"SKILLRUN_TEST_SESSION={os.urandom(8).hex()}"
-    mounts, devices = _mounts(), _devices()
-    env = {**os.environ, **dict([word.split("=")])}
-    driver = subprocess.Popen(
-        [sys.executable, "-c", _DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
-    )
-    assert driver.stdin
-    assert driver.stdout
-    folder = Path(driver.stdout.readline().strip())
-    assert folder.is_dir()
-    assert len(_alive(word)) >= 3, "the driver, its builder and its network carry the word"
-    assert folder not in folders.sweep(), "a living owner's folder was taken"
-    assert folder.is_dir()
-    if how == "killed":
-        driver.kill()
-    driver.communicate("\n", timeout=30)
-    deadline = time.monotonic() + 10
-    while (left := _alive(word)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not left
-    assert _mounts() == mounts
-    assert _devices() == devices
-    if how == "killed":
-        assert folder in folders.sweep()
-    assert not folder.exists()
+
+    def work() -> None:
+        word = f"SKILLRUN_TEST_SESSION={os.urandom(8).hex()}"
+        mounts, devices = _mounts(), _devices()
+        env = {**os.environ, **dict([word.split("=")])}
+        driver = subprocess.Popen(
+            [sys.executable, "-c", _DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+        )
+        assert driver.stdin
+        assert driver.stdout
+        folder = Path(driver.stdout.readline().strip())
+        assert folder.is_dir()
+        assert len(_alive(word)) >= 3, "the driver, its builder and its network carry the word"
+        assert folder not in folders.sweep(), "a living owner's folder was taken"
+        assert folder.is_dir()
+        if how == "killed":
+            driver.kill()
+        driver.communicate("\n", timeout=30)
+        deadline = time.monotonic() + 10
+        while (left := _alive(word)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not left
+        assert _mounts() == mounts
+        assert _devices() == devices
+        if how == "killed":
+            assert folder in folders.sweep()
+        assert not folder.exists()
+
+    assert apart(work, network=True) == 0
 
 
 def test_only_folders_of_the_dead_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from skillrun.sandbox import base as bases
 from skillrun.sandbox import folders, recipes
 from skillrun.sandbox.base import layers_of
 from skillrun.sandbox.machine import Machine
+from tests.lab import apart
 
 pytestmark = [pytest.mark.root, pytest.mark.overlay, pytest.mark.timeout(900)]
 
@@ -107,7 +109,7 @@ def _kills(moments: list[float]) -> None:
     with Machine(layers_of("debian-12"), network="none") as bystander:
         bystander.run("echo mine > ~/file; (sleep 3000 > /dev/null 2>&1 &)")
         for moment in moments:
-            _kill_at(moment)
+            assert apart(partial(_kill_at, moment), network=True) == 0, moment
         assert bystander.run("cat ~/file; pgrep -c sleep").stdout == "mine\n1\n"
 
 

@@ -17,6 +17,8 @@ from skillrun.overlay.process.probe import probe
 from skillrun.overlay.transaction.retention import drop
 from skillrun.ports import Command, result_of
 from skillrun.targets.preview import PreviewTarget
+from tests.lab import apart
+from tests.own_root import SHARED, in_own_root
 from tests.viewing import manifest, root_view, run_in
 
 pytestmark = [
@@ -24,8 +26,6 @@ pytestmark = [
     pytest.mark.overlay,
     pytest.mark.skipif(probe().tier != "R", reason=f"no root view here: {'; '.join(probe().reasons)}"),
 ]
-
-PLACES = ("/etc", "/srv", "/usr/local/bin", "/var/lib/dpkg", "/var/spool", "/usr/sbin", "/boot")
 
 
 def holders(namespaces: set[str]) -> set[tuple[int, str]]:
@@ -61,49 +61,64 @@ for event in stream: pass
 
 def test_a_killed_supervisor_takes_everything_along(tmp_path: Path) -> None:
     """After SIGKILL of skillrun no process, mount or namespace of the view is left; the layers can be dropped."""
-    mounts = read_mounts()
-    supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
-    assert supervisor.stdout is not None
-    assert supervisor.stdout.readline() == "up\n"
-    end = time.monotonic() + 10
-    inside, names = children_of(supervisor.pid), [""]
-    while names.count("sleep") < 2 and time.monotonic() < end:
-        time.sleep(0.05)
-        inside = children_of(supervisor.pid)
-        names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in inside]
-    assert names.count("sleep") == 2, names
-    own = {os.readlink(f"/proc/{pid}/ns/mnt") for pid in inside} - {os.readlink("/proc/self/ns/mnt")}
-    held = holders(own)
-    assert {pid for pid, _ in held} <= {*inside}
-    supervisor.send_signal(signal.SIGKILL)
-    supervisor.wait()
-    supervisor.stdout.close()
-    end = time.monotonic() + 5
-    while held & holders(own) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert held & holders(own) == set()
-    assert read_mounts() == mounts
-    drop(tmp_path / "run/changes")
-    left = [path for path in (tmp_path / "run").rglob("*") if path.is_file() and "outputs" not in path.parts]
-    assert left == []
+
+    def work() -> None:
+        mounts = read_mounts()
+        supervisor = subprocess.Popen(
+            [sys.executable, "-c", SUPERVISOR, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+        )
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline() == "up\n"
+        end = time.monotonic() + 10
+        inside, names = children_of(supervisor.pid), [""]
+        while names.count("sleep") < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+            inside = children_of(supervisor.pid)
+            names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in inside]
+        assert names.count("sleep") == 2, names
+        own = {os.readlink(f"/proc/{pid}/ns/mnt") for pid in inside} - {os.readlink("/proc/self/ns/mnt")}
+        held = holders(own)
+        assert {pid for pid, _ in held} <= {*inside}
+        supervisor.send_signal(signal.SIGKILL)
+        supervisor.wait()
+        supervisor.stdout.close()
+        end = time.monotonic() + 5
+        while held & holders(own) and time.monotonic() < end:
+            time.sleep(0.01)
+        assert held & holders(own) == set()
+        assert read_mounts() == mounts
+        drop(tmp_path / "run/changes")
+        left = [path for path in (tmp_path / "run").rglob("*") if path.is_file() and "outputs" not in path.parts]
+        assert left == []
+
+    assert apart(work) == 0
 
 
 def test_a_dry_run_leaves_nothing_behind(tmp_path: Path) -> None:
     """A run that installs, adds a user, edits and deletes, then is discarded: the machine is what it was, file by file."""
-    before = manifest(PLACES)
-    target = PreviewTarget.open(tmp_path / "run", cwd="/")
-    for command in (
-        "useradd -m newcomer && echo 'newcomer ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/newcomer",
-        "rm -r /etc/skel; sed -i s/root/toor/ /etc/group; chmod 600 /etc/hosts; ln -s x /usr/local/bin/y",
-        "mkdir -p /opt/new/deep && cp /bin/true /opt/new/deep/ && chown daemon /opt/new; ln /etc/hostname /etc/hostname2",
-        "echo '* * * * * root true' >/etc/cron.d/x; touch /srv/y /boot/z; rm -rf /var/lib/dpkg/info",
-    ):
-        assert result_of(target.run(Command(command))).state.value == "exited"
-    target.close()
-    drop(tmp_path / "run/changes")
-    assert manifest(PLACES) == before
-    left = [path for path in (tmp_path / "run").rglob("*") if path.is_file() and "outputs" not in path.parts]
-    assert left == []
+
+    def work() -> None:
+        run = Path("/root/run")
+        run.mkdir(0o700)
+        before = manifest(["/"], [*SHARED, str(run)])
+        assert {"/etc/passwd", "/srv/file", "/var/lib/dpkg/info/own.list"} <= before.keys()
+        target = PreviewTarget.open(run, cwd="/")
+        for command in (
+            "mkdir -p /etc/sudoers.d /etc/cron.d && useradd -m newcomer && echo newcomer ALL=ALL >/etc/sudoers.d/newcomer",
+            "rm -r /etc/skel; sed -i s/root/toor/ /etc/group; chmod 600 /etc/hosts; ln -s x /usr/local/bin/skillrun-test",
+            "mkdir -p /opt/new/deep && cp /bin/true /opt/new/deep/ && chown daemon /opt/new; ln /etc/hostname /etc/hostname2",
+            "echo '* * * * * root true' >/etc/cron.d/x; touch /srv/y /boot/z; rm -rf /var/lib/dpkg/info",
+        ):
+            done = result_of(target.run(Command(command)))
+            assert (done.state.value, done.exit_code) == ("exited", 0), done.output
+        target.close()
+        drop(run / "changes")
+        assert manifest(["/"], [*SHARED, str(run)]) == before
+        assert not os.path.lexists("/usr/local/bin/skillrun-test")
+        left = [path for path in run.rglob("*") if path.is_file() and "outputs" not in path.parts]
+        assert left == []
+
+    in_own_root(tmp_path, work)
 
 
 INNER = """
@@ -121,12 +136,17 @@ drop(Path("/var/lib/inner"))
 def test_a_view_inside_a_view_is_a_view_of_it(tmp_path: Path) -> None:
     """The inner one starts from the outer one's files and changes nothing of them."""
     path = os.pathsep.join([str(Path(__file__).parents[1]), *(path for path in sys.path if path)])
-    with root_view(tmp_path / "changes") as view:
-        assert run_in(view, "echo outer > /srv/outer")[0] == 0
-        status, output = run_in(view, [sys.executable, "-c", INNER], {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"})
-    assert status == 0, output
-    said, names = output.splitlines()
-    assert said.startswith("(0, 'outer\\ninner\\n')"), output
-    assert "hard links" in said
-    assert names == "['outer']"
-    assert not Path("/srv/outer").exists()
+
+    def work() -> None:
+        with root_view(Path("/root/changes")) as view:
+            assert run_in(view, "rm /srv/file; echo outer > /srv/outer")[0] == 0
+            environment = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+            status, output = run_in(view, [sys.executable, "-c", INNER], environment)
+        assert status == 0, output
+        said, names = output.splitlines()
+        assert said.startswith("(0, 'outer\\ninner\\n')"), output
+        assert "hard links" in said
+        assert names == "['outer']"
+        assert os.listdir("/srv") == ["file"]
+
+    in_own_root(tmp_path, work)

@@ -1,0 +1,48 @@
+"""This checkout for a test that cannot see it where it lies: behind a covered /tmp or /home, or as another user.
+
+Shell text for a mount namespace of the test's own: the project and what it depends on appear at a place that no test
+covers and every user may enter, wherever they really are and whatever their path looks like.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CODE, PACKAGES = "/mnt/code", "/mnt/packages"
+PYTHONPATH = f"{CODE}:{PACKAGES}"
+PYTHON = os.path.realpath(sys.executable)
+"""The interpreter itself, not the virtual environment's link to it, which lies in the checkout."""
+PATHS = (ROOT, Path(sysconfig.get_paths()["purelib"]), Path(sys.base_prefix))
+"""What has to be seen to run the project at its own path."""
+
+
+def shown(at: str = "") -> str:
+    """Commands that show the checkout at CODE and PACKAGES of a root directory (as shell text, unquoted); none: of `/`."""
+    lines = [f'mount -t tmpfs -o mode=755 tmpfs "{at}/mnt"']
+    for real, place in ((str(ROOT), CODE), (sysconfig.get_paths()["purelib"], PACKAGES)):
+        lines.append(f'mkdir "{at}{place}"; mount --bind {shlex.quote(real)} "{at}{place}"')
+    return "\n".join(lines) + "\n"
+
+
+def also_shown(at: str) -> str:
+    """Commands that show PATHS below another root."""
+    return "".join(_bound(at, path) for path in PATHS)
+
+
+def interpreter_shown(at: str) -> str:
+    """Commands that show the interpreter at its own path below another root, to whichever user."""
+    home = Path(sys.base_prefix)
+    opened = [f'chmod a+x "{at}"{shlex.quote(str(folder))}\n' for folder in home.parents if folder != Path("/")]
+    return _bound(at, home) + "".join(opened if _bound(at, home) else [])
+
+
+def _bound(at: str, path: Path) -> str:
+    if path.is_relative_to("/usr"):
+        return ""
+    place = f'"{at}"{shlex.quote(str(path))}'
+    return f"mkdir -p {place}; mount --rbind {shlex.quote(str(path))} {place}\n"
