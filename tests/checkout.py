@@ -17,6 +17,9 @@ CODE, PACKAGES = "/mnt/code", "/mnt/packages"
 PYTHONPATH = f"{CODE}:{PACKAGES}"
 PYTHON = os.path.realpath(sys.executable)
 """The interpreter itself, not the virtual environment's link to it, which lies in the checkout."""
+SEEN_HERE = f"{ROOT}:{sysconfig.get_paths()['purelib']}"
+"""PYTHONPATH for PYTHON where both are where they lie. Without a virtual environment: it names its places in a file that
+Python reads in the encoding of the locale, and does not start where that has not all their letters."""
 PATHS = (ROOT, Path(sysconfig.get_paths()["purelib"]), Path(sys.base_prefix))
 """What has to be seen to run the project at its own path."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -39,9 +40,9 @@ class Job:
         """Here the program under test is the tree itself; what the set-up step does has a test of its own."""
         (self.temp / "skillrun" / "bin").mkdir(parents=True)
         (self.folder / "home").mkdir()
-        for name, words in (("skillrun", f"{sys.executable} -m skillrun"), ("python", sys.executable)):
+        for name, words in (("skillrun", [sys.executable, "-m", "skillrun"]), ("python", [sys.executable])):
             program = self.temp / "skillrun" / "bin" / name
-            program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+            program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
             program.chmod(0o755)
 
     def seen(self, path: Path) -> Path:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 
 import platformdirs
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from skillrun.cli.listing import raw
 from skillrun.skills import index
 from skillrun.skills.sources import find_skill
+from tests.checkout import PYTHON, SEEN_HERE
 
 ROOT = Path(__file__).parents[1]
 SKILL = "---\nname: {name}\ndescription: {text}\n---\n# {name}\n```bash\ntrue\n```\n"
@@ -111,8 +113,8 @@ def test_no_locale_stops_it(home: Path, locale: str, encoding: str) -> None:
     env = {"LC_ALL": locale, **({"PYTHONIOENCODING": encoding} if encoding else {})}
     for words in (("list",), ("show", "quick"), ("explain", "echo ü"), ("show", "no-such-ü")):
         done = subprocess.run(
-            [sys.executable, "-m", "skillrun", *words], cwd=home, capture_output=True, timeout=60,
-            env={"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), **env},
+            [PYTHON, "-m", "skillrun", *words], cwd=home, capture_output=True, timeout=60,
+            env={"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": SEEN_HERE, **env},
         )  # fmt: skip
         assert done.returncode == (2 if words[1:] == ("no-such-ü",) else 0), done.stderr
         assert b"Traceback" not in done.stderr
@@ -131,7 +133,9 @@ def test_any_width_will_do(home: Path, columns: str, term: str) -> None:
 def test_a_directory_that_is_gone_is_no_place_to_look(home: Path) -> None:
     """In a working directory that was removed, bundled skills are still found."""
     gone = home / "gone"
-    words = f"mkdir {gone} && cd {gone} && rmdir {gone} && {sys.executable} -m skillrun"
+    words = (
+        f"mkdir {quote(str(gone))} && cd {quote(str(gone))} && rmdir {quote(str(gone))} && {quote(sys.executable)} -m skillrun"
+    )
     for verb in ("list", "show jq --raw", "show jq"):
         done = subprocess.run(
             ["bash", "-c", f"{words} {verb}"], capture_output=True, text=True, timeout=60,
@@ -155,8 +159,8 @@ def test_without_a_home_the_account_says_where_it_is(home: Path) -> None:
 @pytest.mark.parametrize("verb", ["list", "show jq", "show jq --raw", "lint {skills}", "--help", "explain ls", "runs --json"])
 def test_nobody_has_to_listen(home: Path, verb: str) -> None:
     """A pipe that is closed early and streams that are closed from the start never bring a traceback."""
-    verb = verb.format(skills=ROOT / "skills")
-    program = f"{sys.executable} -m skillrun {verb}"
+    verb = verb.format(skills=quote(str(ROOT / "skills")))
+    program = f"{quote(sys.executable)} -m skillrun {verb}"
     for text in (f"{program} | head -1", f"{program} | true", f"{program} >&-", f"{program} 2>&-", f"{program} <&- >&- 2>&-"):
         done = subprocess.run(
             ["bash", "-c", text], cwd=home, capture_output=True, text=True, timeout=60,

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skillrun.events import Usage
@@ -178,6 +178,7 @@ KINDS = st.sampled_from(["message_start", "content_block_start", "content_block_
 
 
 @given(st.lists(st.tuples(KINDS, JSON, JSON, JSON), max_size=8), st.booleans())
+@example([("message_start", None, {}, None), ("content_block_start", None, [[]], None)], False)
 def test_no_stream_whatever_yields_a_call_or_another_error(rows: list[tuple[Any, ...]], stop: bool) -> None:
     """Events of any form, without a `tool_use` stop: broken or not, there is no call, and no other exception."""
     out = Message()

@@ -17,6 +17,7 @@ from skillrun.overlay.process.probe import probe
 from skillrun.overlay.transaction.retention import drop
 from skillrun.ports import Command, result_of
 from skillrun.targets.preview import PreviewTarget
+from tests.checkout import PYTHON, SEEN_HERE
 from tests.lab import apart
 from tests.own_root import SHARED, in_own_root
 from tests.viewing import manifest, root_view, run_in
@@ -135,13 +136,12 @@ drop(Path("/var/lib/inner"))
 
 def test_a_view_inside_a_view_is_a_view_of_it(tmp_path: Path) -> None:
     """The inner one starts from the outer one's files and changes nothing of them."""
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *(path for path in sys.path if path)])
 
     def work() -> None:
         with root_view(Path("/root/changes")) as view:
             assert run_in(view, "rm /srv/file; echo outer > /srv/outer")[0] == 0
-            environment = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-            status, output = run_in(view, [sys.executable, "-c", INNER], environment)
+            environment = {"PYTHONPATH": SEEN_HERE, "PYTHONDONTWRITEBYTECODE": "1"}
+            status, output = run_in(view, [PYTHON, "-c", INNER], environment)
         assert status == 0, output
         said, names = output.splitlines()
         assert said.startswith("(0, 'outer\\ninner\\n')"), output

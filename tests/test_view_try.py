@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from skillrun.overlay.process.probe import probe
-from tests.checkout import CODE
+from tests.checkout import CODE, PYTHON, SEEN_HERE
 from tests.dev_machine import as_dev, python
 from tests.viewing import root_view, run_in
 
@@ -112,7 +112,7 @@ def test_a_view_in_a_view(tmp_path: Path) -> None:
     )
     with root_view(tmp_path / "changes") as view:
         run_in(view, "echo out > /etc/outer")
-        status, output = run_in(view, [sys.executable, "-c", nested], {"PYTHONPATH": str(ROOT)})
+        status, output = run_in(view, [PYTHON, "-c", nested], {"PYTHONPATH": SEEN_HERE})
         assert (status, output) == (0, "(0, 'out\\nin\\n')\nFalse\n")
     assert not Path("/etc/outer").exists()
 

@@ -65,7 +65,7 @@ class Message:
                 self._end()
             elif kind == "error" or (kind is None and event.get("error")):
                 raise _said(event.get("error"))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StreamBroken(f"a {kind} event of an unexpected form ({error!r})") from error
         return ""
 
