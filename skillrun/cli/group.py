@@ -22,7 +22,7 @@ skillrun VERB ...: install software from a piece of text, verify it, undo it.
 GROUPS = {
     "run": ("install", "verify", "uninstall"),
     "after": ("runs", "report", "resume", "undo", "plan"),
-    "skills": ("list", "show", "prompt", "add", "remove"),
+    "skills": ("list", "show", "prompt", "add", "update", "pin", "why", "remove"),
     "write": ("init", "lint", "test"),
     "ask": ("explain", "rules", "facts", "doctor"),
 }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from skillrun.cli.page import Page
+
+if TYPE_CHECKING:
+    from skillrun.skills.skill import Skill
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -41,7 +44,7 @@ def list_command(as_json: bool) -> int:
             digest = ""
         row = {"name": entry.name, "description": entry.description, "source": entry.source, "path": entry.path}
         rows.append({**row, "digest": digest, **({"problem": entry.problem} if entry.problem else {})})
-    print(_envelope({"skills": rows}, indent=2))
+    print(envelope({"skills": rows}, indent=2))
     return 0
 
 
@@ -74,7 +77,7 @@ def show_command(skill: str, only_steps: bool, raw: bool, as_json: bool) -> int:
 
     found = find_skill(skill)
     if as_json:
-        print(_envelope({"skill": skill_to_dict(found)}, indent=2))
+        print(envelope({"skill": skill_to_dict(found)}, indent=2))
         return 0
     if raw:
         sys.stdout.write(found.text)
@@ -86,68 +89,30 @@ def show_command(skill: str, only_steps: bool, raw: bool, as_json: bool) -> int:
 
     for line in understood(found):
         print(line)
-    for warning in found.warnings:
+    for warning in (*found.warnings, *_not_as_locked(found)):
         click.echo(f"warning: {warning}", err=True)
     return 0
 
 
-@click.command(
-    "add",
-    cls=Page,
-    examples=(
-        "skillrun add owner/repo/skills/foo",
-        "skillrun add ./install.md --name foo",
-    ),
-)
-@click.argument("source")
-@click.option("--name", default="", help="The name to add it under.")
-@click.option("--diff", "only_diff", is_flag=True, help="Only show what changed since it was added.")
-@click.option("--replace", is_flag=True, help="Take the changed skill without asking.")
-@JSON
-def add_command(source: str, name: str, only_diff: bool, replace: bool, as_json: bool) -> int:
-    """Copy a skill into your library, pinned to source, commit and digest. Nothing of it is executed."""
-    from skillrun.cli.group import Problem
-    from skillrun.skills.library import add, diff, name_for, pin_of
-    from skillrun.skills.sources import find_skill
+def _not_as_locked(skill: Skill) -> list[str]:
+    """Why `install` would refuse it, where a lock holds other bytes: it is shown all the same."""
+    from skillrun.skills.lock import hold_to_lock
+    from skillrun.skills.skill import SkillError
 
-    skill = find_skill(source)
-    name = name or name_for(skill)
-    pin = pin_of(name)
-    changes = diff(pin.text, skill.text, name) if pin else ""
-    if only_diff:
-        state = "changed" if changes else "same"
-        return _told(as_json, {"name": name, "diff": changes, "state": state}, changes or f"{name}: not changed")
-    if pin and pin.digest == skill.digest:
-        return _told(
-            as_json, {"name": name, "digest": skill.digest, "state": "same"}, f"{name} is in your library already, unchanged"
-        )
-    if pin and not replace:
-        click.echo(changes or "only other files of the skill changed", err=True)
-        if as_json or not sys.stdin.isatty():
-            raise Problem(f"`{name}` is in your library and this one differs", "read the difference, then say --replace", 4)
-        if not click.confirm(f"Replace the {name} of {pin.added[:10]}?", err=True):
-            return 4
-    place = add(skill, name)
-    for warning in skill.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    row = {
-        "name": name,
-        "digest": skill.digest,
-        "source": skill.source,
-        "path": str(place),
-        "state": "replaced" if pin else "added",
-    }
-    return _told(
-        as_json, row, f"{name} added from {skill.source}\n  {skill.digest}\n  skillrun show {name}    skillrun install {name}"
-    )
+    try:
+        hold_to_lock(skill)
+    except SkillError as error:
+        return [str(error)]
+    return []
 
 
-def _told(as_json: bool, row: dict[str, Any], text: str) -> int:
-    print(_envelope(row) if as_json else text)
+def told(as_json: bool, row: dict[str, Any], text: str) -> int:
+    """Print a row as JSON, or the text; exit code 0."""
+    print(envelope(row) if as_json else text)
     return 0
 
 
-def _envelope(data: dict[str, Any], indent: int | None = None) -> str:
+def envelope(data: dict[str, Any], indent: int | None = None) -> str:
     """The data as the JSON that every verb answers with."""
     import json
 
@@ -163,7 +128,7 @@ def remove_command(name: str, as_json: bool) -> int:
     """Take a skill out of your library. What it installed stays; `skillrun uninstall` removes that."""
     from skillrun.skills.library import remove
 
-    return _told(as_json, {"name": name, "path": str(remove(name)), "state": "removed"}, f"{name} removed from your library")
+    return told(as_json, {"name": name, "path": str(remove(name)), "state": "removed"}, f"{name} removed from your library")
 
 
 @click.command(
@@ -184,4 +149,4 @@ def init_command(name: str, folder: str, as_json: bool) -> int:
     from skillrun.skills.library import scaffold
 
     path = scaffold(name, Path(folder))
-    return _told(as_json, {"name": name, "path": str(path), "state": "made"}, f"{path} made\n  skillrun lint {path.parent}")
+    return told(as_json, {"name": name, "path": str(path), "state": "made"}, f"{path} made\n  skillrun lint {path.parent}")

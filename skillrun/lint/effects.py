@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from skillrun.lint.finding import Finding, catalogue
 from skillrun.lint.trust import PLACE
 from skillrun.skills.skill import Skill
+
+_SHELL = re.compile(rb"#!\s*\S*/(?:env\s+)?(?:ba|da|z|k)?sh\b")
 
 
 @dataclass(slots=True)
@@ -18,13 +21,18 @@ class SkillEffects:
     lines: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
-def effects_of_skill(skill: Skill) -> SkillEffects:
-    """The effects the policy sees in the steps, the checks and the uninstall part, for someone with a home of their own."""
+def effects_of_skill(skill: Skill, scripts: Mapping[str, bytes] | None = None) -> SkillEffects:
+    """The effects the policy sees in the steps, the checks and the uninstall part, for someone with a home of their own.
+
+    `scripts`: further files; those that are shell scripts count like commands.
+    """
     from skillrun.policy.judge import Judge
 
     judge, found = Judge(skill=skill), SkillEffects()
     commands = [(command.text, command.line) for step in (*skill.steps, *skill.uninstall) for command in step.commands]
     commands += [(check.command, check.line or 1) for check in skill.checks]
+    shells = (data for data in (scripts or {}).values() if _SHELL.match(data))
+    commands += [(data.decode("utf-8", "replace"), 1) for data in shells]
     for text, line in commands:
         for effect in judge.command(text[:50_000], PLACE).decision.effects:
             subjects = found.kinds.setdefault(str(effect.kind), [])

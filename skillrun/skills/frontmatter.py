@@ -146,6 +146,14 @@ def _load(text: str, first_line: int) -> tuple[dict[str, Value], dict[str, int]]
     return value, {key: line + first_line for key, line in where.items()}
 
 
+def plain_yaml(text: str) -> dict[str, Value]:
+    """A mapping in YAML as texts, lists and mappings, nothing given a type. Raises ValueError."""
+    try:
+        return _load(text, 1)[0]
+    except _Broken as error:
+        raise ValueError(str(error)) from None
+
+
 def _at(event: Any) -> tuple[int, int]:
     """Line and column (0-based) where an event begins."""
     return event.start_mark.line, event.start_mark.column

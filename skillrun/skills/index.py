@@ -34,7 +34,18 @@ GLANCE = 4000
 """Bytes within which front matter ends that is simple enough to be understood at a glance."""
 
 Place = tuple[str, str]
-"""A directory in which skills are looked for, and what to call it: project | user | added | bundled."""
+"""A directory in which skills are looked for, and what to call it: project | user | an agent's name | added | bundled."""
+
+AGENTS: dict[str, tuple[str, str]] = {
+    "agents": (".agents/skills", ".agents/skills"),
+    "claude": (".claude/skills", ".claude/skills"),
+    "codex": (".agents/skills", ".codex/skills"),
+    "cursor": (".cursor/skills", ".cursor/skills"),
+    "copilot": (".github/skills", ".copilot/skills"),
+    "gemini": (".agents/skills", ".gemini/skills"),
+    "goose": (".agents/skills", ".config/goose/skills"),
+}
+"""Agent -> where it looks for skills, below a project and below the home directory (their own documentation, 2026-11)."""
 
 
 class Entry:
@@ -78,9 +89,10 @@ def search_path() -> list[Place]:
     except OSError:  # the working directory was removed
         here = ""
     if here:
-        places += [(os.path.join(here, folder), "project") for folder in (".agents/skills", ".claude/skills", "skills")]
+        folders = [*dict.fromkeys(project for project, _ in AGENTS.values()), "skills"]
+        places += [(os.path.join(here, folder), "project") for folder in folders]
     home = os.path.expanduser("~")
-    places += [(os.path.join(home, folder), "user") for folder in (".agents/skills", ".claude/skills")]
+    places += [(os.path.join(home, folder), "user" if name == "agents" else name) for name, (_, folder) in AGENTS.items()]
     places.append((library(), "added"))
     own = bundled()
     return _once([place for place in places if not own or _identity(place[0]) != _identity(own)] + [(own, "bundled")])

@@ -1,60 +1,68 @@
-"""The user's own library of skills: copies, pinned to the source, commit and digest they were added from.
+"""The skills that were added: copies in the user's library, or where an agent looks for them, each held by a lock.
 
-A pin lies beside the library, not inside the skill, so that a skill's digest is that of its own files. It keeps the
-document as it was reviewed, so that a change can be shown as a diff. Nothing is executed here.
+A lock lies beside the copies, not inside a skill, so that a skill's digest is that of its own files. Nothing is executed here.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from skillrun.skills.index import library
-from skillrun.skills.remote import write_files
+from skillrun.skills.frontmatter import split
+from skillrun.skills.index import AGENTS, library
+from skillrun.skills.lock import NAME as LOCK
+from skillrun.skills.lock import Locked, locked, own_files, read_lock, user_lock
+from skillrun.skills.remote import repository_of, write_files
 from skillrun.skills.skill import Skill, SkillError
-from skillrun.skills.sources import files_of
 from skillrun.text.invisible import reveal
 
-_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*$")
+_HOST = re.compile(rb"\b(?:https?|ssh|git|ftp)://(?:[^\s/@]+@)?([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
+"""A host in an address, anywhere in a skill's files: also in prose and in scripts, which an agent may follow."""
+
+_NAME = re.compile(r"(?=.{1,64}$)[a-z0-9]+(?:-[a-z0-9]+)*$")
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
-    """Where an added skill came from, and what it was then. `commit` is empty for what is not from a repository."""
+class Shelf:
+    """Where added skills are put, and the lock that holds them."""
 
-    name: str
-    source: str
-    commit: str
-    digest: str
-    added: str
-    text: str
+    folder: Path
+    lock: Path
 
 
-def _pin_path(name: str) -> Path:
-    return Path(library()) / ".pins" / f"{name}.json"
+def shelf(agent: str = "", project: bool = False) -> Shelf:
+    """The shelf of the user, or of the project in the working directory; `agent`: where it looks. Raises SkillError."""
+    if agent and agent not in AGENTS:
+        raise SkillError(f"no agent `{agent}` is known here: {', '.join(sorted(AGENTS))}")
+    if project:
+        return Shelf(Path.cwd() / AGENTS[agent or "agents"][0], Path.cwd() / LOCK)
+    return Shelf(Path.home() / AGENTS[agent][1] if agent else Path(library()), user_lock())
 
 
-def pin_of(name: str) -> Pin | None:
-    """The pin of an added skill; None when there is none or it cannot be read."""
-    try:
-        return Pin(**json.loads(_pin_path(name).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def changed_since_added(name: str, digest: str) -> str:
-    """A warning when an added skill is not what was reviewed; empty when it is."""
-    pin = pin_of(name)
-    if pin is None or pin.digest == digest:
-        return ""
-    return f"the added skill `{name}` changed since it was added from {pin.source}: `skillrun add {name} --diff` shows how"
+def entry_for(skill: Skill, name: str, spec: str, effects: Mapping[str, Sequence[str]], now: datetime | None = None) -> Locked:
+    """What the lock says of this skill, named by `spec`. Raises SkillError, OSError."""
+    where = repository_of(spec) if "#" in skill.source else None
+    files = own_files(skill)
+    hosts = {host for host in effects.get("network", ()) if "." in host} | set(skill.declared.hosts or ())
+    hosts |= {found[1].decode().lower() for data in files.values() for found in _HOST.finditer(data)}
+    entry = locked(
+        name,
+        skill.source if "://" in skill.source or skill.path is None else str(skill.path.absolute()),
+        files,
+        effects={kind: sorted(subjects) for kind, subjects in sorted(effects.items())},
+        hosts=sorted(hosts),
+        license=split(skill.text).text("license") or "",
+        added=(now or datetime.now(UTC)).isoformat(timespec="seconds"),
+    )
+    ref = where.ref if where and where.ref != entry.commit else ""
+    return replace(entry, ref=ref)
 
 
 def diff(before: str, after: str, name: str) -> str:
@@ -65,46 +73,50 @@ def diff(before: str, after: str, name: str) -> str:
 
 def name_for(skill: Skill) -> str:
     """The name a skill is added under. Raises SkillError when it has none that is valid."""
-    if not _NAME.match(skill.name) or len(skill.name) > 64:
+    if not _NAME.match(skill.name):
         raise SkillError(f"its name `{skill.name}` is not valid: give one with --name (a-z, 0-9, single hyphens)", skill.source)
     return skill.name
 
 
-def add(skill: Skill, name: str, now: datetime | None = None) -> Path:
-    """Copy a skill's files into the library and pin them; what was there under that name is replaced.
+def add(skill: Skill, entry: Locked, place: Shelf) -> Path:
+    """Copy a skill's files to a shelf and hold them in its lock; what was there under that name is replaced.
 
-    Raises SkillError, OSError.
+    Raises SkillError, OSError. What is copied is what the entry says, or nothing.
     """
-    document = skill.path
-    if document is None:
-        files = {"SKILL.md": skill.text.encode()}
-    elif document.name == "SKILL.md":
-        files = files_of(document.parent)
-    else:
-        files = {document.name: document.read_bytes()}
-    place = Path(library()) / name
-    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    commit = found[1] if (found := re.search(r"#([0-9a-f]{40})\b", skill.source)) else ""
-    when = (now or datetime.now(UTC)).isoformat(timespec="seconds")
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=place.parent) as temporary:
-        write_files(files, Path(temporary) / name)
-        if place.exists():
-            os.replace(place, Path(temporary) / "old")
-        os.replace(Path(temporary) / name, place)
-    pin = Pin(name, skill.source, commit, skill.digest, when, skill.text)
-    path = _pin_path(name)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.write_text(json.dumps(asdict(pin), indent=1), encoding="utf-8")
-    return place
+    if not _NAME.match(entry.name):
+        raise SkillError(f"`{entry.name}` is not a valid name: a-z, 0-9 and single hyphens")
+    files = own_files(skill)
+    if entry.differs(files):
+        raise SkillError("changed while it was being added: try again", skill.source)
+    folder = place.folder / entry.name
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
+        write_files(files, Path(temporary) / entry.name)
+        if folder.exists() or folder.is_symlink():
+            os.replace(folder, Path(temporary) / "old")
+        os.replace(Path(temporary) / entry.name, folder)
+    inside = folder.is_relative_to(place.lock.parent)
+    where = folder.relative_to(place.lock.parent) if inside else folder
+    read_lock(place.lock).with_entry(replace(entry, place=str(where))).save()
+    return folder
 
 
-def remove(name: str) -> Path:
-    """Take a skill and its pin out of the library. Raises SkillError when it is not in the library."""
-    place = Path(library()) / name
-    if not _NAME.match(name) or not place.is_dir() or place.is_symlink():
+def copy_of(entry: Locked, lock: Path) -> Path | None:
+    """Where the copy of a locked skill lies; None where it is not on this machine."""
+    place = lock.parent / entry.place
+    return place if entry.place and place.is_dir() else None
+
+
+def remove(name: str, lock: Path | None = None) -> Path:
+    """Take a skill's copy and its entry in the lock away. Raises SkillError when no such skill was added."""
+    path = lock or user_lock()
+    held = read_lock(path)
+    entry = held.skills.get(name)
+    place = copy_of(entry, path) if entry else None
+    if entry is None or place is None or place.is_symlink() or place.name != name:
         raise SkillError(f"no added skill `{name}`: `skillrun list` shows which ones are [added]")
     shutil.rmtree(place)
-    _pin_path(name).unlink(missing_ok=True)
+    held.without(name).save()
     return place
 
 
@@ -159,7 +171,7 @@ brew uninstall {name}
 
 def scaffold(name: str, folder: Path) -> Path:
     """Write a new skill `folder/name/SKILL.md`. Raises SkillError for a bad name or when it is there already."""
-    if not _NAME.match(name) or len(name) > 64:
+    if not _NAME.match(name):
         raise SkillError(f"`{name}` is not a valid name: a-z, 0-9 and single hyphens, at most 64 characters")
     document = folder / name / "SKILL.md"
     if document.exists():

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from skillrun.skills.index import DOCUMENT_NAMES, MAX_BYTES
 from skillrun.skills.parser.read import read_files
+from skillrun.skills.plugin import documents_of
 from skillrun.skills.skill import Skill, SkillError, digest_of, document_in
 from skillrun.skills.sources import files_of, read_path
 
@@ -25,7 +26,8 @@ CLONE_SECONDS = 120.0
 MAX_REDIRECTS = 5
 
 _SHORT = re.compile(
-    r"(?P<owner>[A-Za-z0-9][\w.-]*)/(?P<repo>[\w.-]+?)(?:\.git)?(?:/(?P<path>[\w./-]+?))?/?(?:#(?P<ref>[\w./-]+))?$"
+    r"(?P<owner>[A-Za-z0-9][\w.-]*)/(?P<repo>[\w.-]+?)(?:\.git)?(?:/(?P<path>[\w./-]+?))?/?"
+    r"(?:@(?P<skill>[a-z0-9-]+))?(?:#(?P<ref>[\w./-]+))?$"
 )
 _WEB = re.compile(
     r"https://github\.com/(?P<owner>[\w.-]+)/(?P<repo>[\w.-]+?)(?:\.git)?(?:/(?P<view>tree|blob)/(?P<ref>[^/]+)(?:/(?P<path>.+))?)?/?$"
@@ -40,14 +42,21 @@ class Repository:
     url: str
     ref: str = ""
     path: str = ""
+    skill: str = ""
+    """The name of a skill, wherever in it that lies."""
 
 
 def repository_of(spec: str) -> Repository | None:
-    """The repository meant by `owner/repo[/path][#ref]`, a GitHub page or `URL[#ref[:path]]`; None for anything else."""
+    """The repository meant by `owner/repo[/path][@skill][#ref]`, a GitHub page or `URL[#ref[:path]]`; None for another word."""
     if web := _WEB.match(spec):
         return Repository(f"https://github.com/{web['owner']}/{web['repo']}.git", web["ref"] or "", web["path"] or "")
     if "://" not in spec and not spec.startswith("git@") and (short := _SHORT.match(spec)):
-        return Repository(f"https://github.com/{short['owner']}/{short['repo']}.git", short["ref"] or "", short["path"] or "")
+        return Repository(
+            f"https://github.com/{short['owner']}/{short['repo']}.git",
+            short["ref"] or "",
+            short["path"] or "",
+            short["skill"] or "",
+        )
     long = _LONG.match(spec)
     if not long or not re.match(r"(?:https?|git|ssh|file)://|git@", long["url"]):
         return None
@@ -186,30 +195,39 @@ def _git(folder: Path, where: Repository, *arguments: str) -> str:
 
 
 def _document(folder: Path, where: Repository) -> Path:
-    """The document meant; several skills in one repository must be told apart by a path."""
-    chosen = folder / where.path
+    """The document meant; several skills in one repository must be told apart by a path or a name."""
     if where.path:
-        inside = chosen.resolve().is_relative_to(folder.resolve())
-        document = (document_in(chosen) if chosen.is_dir() else chosen) if inside and chosen.exists() else None
-        if document is None and inside:
-            named = list(folder.glob(f"*/{where.path}/SKILL.md"))
-            document = named[0] if len(named) == 1 else None
-        if document is None:
-            raise SkillError(f"has no skill at `{where.path}`", where.url)
-        return document
-    if any((folder / name).is_file() for name in DOCUMENT_NAMES):
-        return document_in(folder) or folder
-    found = sorted(
-        path for depth in ("*", "*/*", "*/*/*") for path in folder.glob(f"{depth}/SKILL.md") if ".git" not in path.parts
-    )
+        return _document_at(folder, where)
+    found = list(documents_of(folder) or ())
+    if not found:
+        if not where.skill and any((folder / name).is_file() for name in DOCUMENT_NAMES):
+            return document_in(folder) or folder
+        every = (path for depth in ("*", "*/*", "*/*/*", ".*/*/*") for path in folder.glob(f"{depth}/SKILL.md"))
+        found = sorted({path for path in every if ".git" not in path.parts})
+    names = ", ".join(path.parent.relative_to(folder).as_posix() for path in found[:8])
+    if where.skill:
+        found = [path for path in found if path.parent.name == where.skill]
+        if not found:
+            raise SkillError(f"has no skill `{where.skill}`; it has {names or 'none'}", where.url)
     if len(found) == 1:
         return found[0]
     if found:
-        names = ", ".join(path.parent.relative_to(folder).as_posix() for path in found[:8])
-        raise SkillError(f"holds {len(found)} skills: name one as owner/repo/PATH, for example {names}", where.url)
+        raise SkillError(f"holds {len(found)} skills: name one as owner/repo@NAME or owner/repo/PATH, of {names}", where.url)
     document = document_in(folder)
     if document is None:
         raise SkillError("has no SKILL.md, install.md or README.md", where.url)
+    return document
+
+
+def _document_at(folder: Path, where: Repository) -> Path:
+    chosen = folder / where.path
+    inside = chosen.resolve().is_relative_to(folder.resolve())
+    document = (document_in(chosen) if chosen.is_dir() else chosen) if inside and chosen.exists() else None
+    if document is None and inside:
+        named = list(folder.glob(f"*/{where.path}/SKILL.md"))
+        document = named[0] if len(named) == 1 else None
+    if document is None:
+        raise SkillError(f"has no skill at `{where.path}`", where.url)
     return document
 
 

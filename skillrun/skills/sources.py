@@ -21,7 +21,7 @@ MAX_TOTAL = 16 << 20
 """Limits of a skill directory: files, and bytes of all of them."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-_REPOSITORY = re.compile(r"(?![./~])[A-Za-z0-9][\w.-]*/[\w.-]+(?:/[\w./-]+)?(?:#[\w./-]+)?$")
+_REPOSITORY = re.compile(r"(?![./~])[A-Za-z0-9][\w.-]*/[\w.-]+(?:/[\w./-]+)?(?:@[a-z0-9-]+)?(?:#[\w./-]+)?$")
 _GIT = re.compile(r"(?:git\+|git://|ssh://|git@[\w.-]+:)|\.git(?:#|$)")
 
 
@@ -64,7 +64,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def find_skill(spec: str) -> Skill:
-    """The skill a person means: name, directory, file, URL, `owner/repo[/path][#ref]`, git URL, or `-` for standard input.
+    """The skill a person means: name, directory, file, URL, `owner/repo[/path][@skill][#ref]`, git URL, `-` (standard input).
 
     The digest covers every file of a skill directory. Raises SkillError with what to try instead.
     """
@@ -110,11 +110,6 @@ def _named(name: str) -> Skill | None:
         return None
     label, document = matches[0]
     skill = read_path(document.parent if document.parent.name == name else document, f"{label}:{name}")
-    if label == "added":
-        from skillrun.skills.library import changed_since_added
-
-        drift = changed_since_added(name, skill.digest)
-        skill = replace(skill, warnings=(*skill.warnings, drift)) if drift else skill
     if len(matches) > 1:
         others = ", ".join(str(path.parent) for _, path in matches[1:])
         warning = f"{document.parent} shadows another skill of the same name: {others}"
