@@ -27,6 +27,8 @@ GROUPS = {
     "ask": ("explain", "rules", "facts", "doctor"),
 }
 """Where each verb stands on the first page."""
+BESIDES = ("update", "pin", "why")
+"""Verbs that the first page names without a line of their own, so that it fits a screen."""
 LINT = "run `skillrun lint` on it for all complaints at once"
 SPECS = "a SKILL is a name of `skillrun list`, a file, a directory, a URL, owner/repo or -"
 
@@ -59,8 +61,9 @@ class Verbs(click.Group):
         rows = [
             f"{label if place == 0 else '':<7} {verb:<10} {VERBS[verb][1]}"
             for label, verbs in GROUPS.items()
-            for place, verb in enumerate(verbs)
+            for place, verb in enumerate([verb for verb in verbs if verb not in BESIDES])
         ]
+        rows.append(f"{'besides':<7} {', '.join(BESIDES)}")
         return HEAD + "\n".join([*rows, "`skillrun VERB --help` says more; docs/cli.md has all pages; `--version`."])
 
 
