@@ -27,7 +27,7 @@ GROUPS = {
     "ask": ("explain", "rules", "facts", "doctor"),
 }
 """Where each verb stands on the first page."""
-BESIDES = ("update", "pin", "why")
+BESIDES = ("update", "pin", "why", "rules")
 """Verbs that the first page names without a line of their own, so that it fits a screen."""
 LINT = "run `skillrun lint` on it for all complaints at once"
 SPECS = "a SKILL is a name of `skillrun list`, a file, a directory, a URL, owner/repo or -"
