@@ -320,7 +320,8 @@ def state_directory() -> Path:
 
 def new_run(name: str) -> RunFolder:
     """Make the folder of a new run, mode 0700. Raises JournalError when it cannot be made."""
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    now = datetime.datetime.now(datetime.UTC)
+    stamp = f"{now:%Y%m%d-%H%M%S}{now.microsecond // 1000:03}"  # names are sorted, and two runs may begin in one second
     folder = RunFolder(state_directory() / "runs" / f"{stamp}-{name[:40]}-{secrets.token_hex(2)}")
     try:
         folder.path.mkdir(parents=True, mode=0o700)
