@@ -269,8 +269,19 @@ def guard_proc(at: str) -> None:
 
 
 def show_sys(at: str) -> None:
-    """The machine's /sys with everything mounted below it, nothing of it writable (control groups included)."""
-    if os.path.ismount("/sys"):
+    """The machine's /sys and its control groups, nothing of it writable.
+
+    What else is mounted below it (debugfs, tracefs, efivarfs, pstore ...) shows root the memory and the secrets of the
+    machine, and root inside has root's number. Where the kernel gives /sys only whole, all of it is there.
+    """
+    if not os.path.ismount("/sys"):
+        return
+    groups = "/sys/fs/cgroup"
+    try:
+        ns.mount("/sys", at, None, ns.MS_BIND)
+        if os.path.ismount(groups):
+            ns.mount(groups, at + groups.removeprefix("/sys"), None, ns.MS_BIND | ns.MS_REC)
+    except OSError:
         ns.mount("/sys", at, None, ns.MS_BIND | ns.MS_REC)
-        locked = ns.MOUNT_ATTR_RDONLY | ns.MOUNT_ATTR_NOSUID | ns.MOUNT_ATTR_NODEV | ns.MOUNT_ATTR_NOEXEC
-        ns.set_attributes(at, locked, recursive=True)
+    locked = ns.MOUNT_ATTR_RDONLY | ns.MOUNT_ATTR_NOSUID | ns.MOUNT_ATTR_NODEV | ns.MOUNT_ATTR_NOEXEC
+    ns.set_attributes(at, locked, recursive=True)

@@ -102,8 +102,9 @@ def _build(spec: Spec) -> Built:
     if spec.tier == "M":
         if spec.machine and spec.machine.joins:
             return join_container(spec)
-        private |= ns.CLONE_NEWCGROUP | (ns.CLONE_NEWNET if spec.machine and spec.machine.own_network else 0)
-        ns.unshare(private)
+        ns.unshare(private | (ns.CLONE_NEWNET if spec.machine and spec.machine.own_network else 0))
+        with contextlib.suppress(PermissionError):  # inside a view, where its filter refuses them: they are the outside's
+            ns.unshare(ns.CLONE_NEWCGROUP)
         return build_machine_view(spec)
     ns.enter_own_user_namespace(private)
     return build_user_view(spec)
