@@ -31,7 +31,8 @@ UPPERS = ("ext4", "xfs", "btrfs", "tmpfs")
 COMES_APART = "a file with several names (hard links) that is written to comes apart: the other names keep the former content"
 """True of overlays without an index, which only root over the disk can have."""
 
-UNSHOWN_PROC = ("kcore", "keys", "kpagecount", "kpageflags", "kpagecgroup", "timer_list", "sched_debug", "latency_stats")
+UNSHOWN_PROC = ("keys", "sched_debug", "latency_stats")
+"""Of /proc, besides what only root may read: others may read it too, and it tells of the whole machine."""
 
 
 @dataclass
@@ -254,16 +255,16 @@ def mount_proc(at: str) -> str:
 
 
 def guard_proc(at: str) -> None:
-    """Make every knob of the kernel in /proc read-only, and hide what shows its memory.
+    """Make every knob of the kernel in /proc read-only, and hide what only root may read: its memory, its log.
 
     Needed because root inside has the real root's number, and files in /proc ask for no more than that.
     """
     with os.scandir(at) as entries:
         for entry in entries:
-            if entry.name in UNSHOWN_PROC:
-                ns.bind("/dev/null", entry.path, read_only=True)
-            elif entry.name.isdigit() or entry.is_symlink():
+            if entry.name.isdigit() or entry.is_symlink():
                 continue
+            if not entry.is_dir() and (entry.name in UNSHOWN_PROC or not entry.stat().st_mode & 0o044):
+                ns.bind("/dev/null", entry.path, read_only=True)
             elif entry.is_dir() or entry.stat().st_mode & 0o222:
                 ns.bind(entry.path, entry.path, read_only=True)
 
