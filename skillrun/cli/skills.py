@@ -137,16 +137,23 @@ def remove_command(name: str, as_json: bool) -> int:
     examples=(
         "skillrun init my-tool",
         "skillrun init my-tool --in skills",
+        "skillrun init my-tools --plugin",
     ),
 )
 @click.argument("name")
 @click.option("--in", "folder", default=".", help="The directory to make it in.")
+@click.option("--plugin", is_flag=True, help="A plugin.json over the skills in ./skills, for clients of Agent Plugins.")
 @JSON
-def init_command(name: str, folder: str, as_json: bool) -> int:
+def init_command(name: str, folder: str, plugin: bool, as_json: bool) -> int:
     """Scaffold a skill: NAME/SKILL.md with everything a reader, a policy and a check need."""
     from pathlib import Path
 
     from skillrun.skills.library import scaffold
 
+    if plugin:
+        from skillrun.skills.plugin import scaffold_plugin
+
+        path = scaffold_plugin(name, Path(folder))
+        return told(as_json, {"name": name, "path": str(path), "state": "made"}, f"{path} made\n  skillrun lint {folder}")
     path = scaffold(name, Path(folder))
     return told(as_json, {"name": name, "path": str(path), "state": "made"}, f"{path} made\n  skillrun lint {path.parent}")

@@ -15,6 +15,7 @@ from skillrun.lint.finding import LEVELS, Finding, Rule, catalogue, rule_page
 from skillrun.skills.frontmatter import FrontMatter, split
 from skillrun.skills.index import MAX_BYTES
 from skillrun.skills.parser.read import read_files
+from skillrun.skills.plugin import MANIFEST
 from skillrun.skills.skill import Skill, SkillError, document_in
 
 __all__ = ["LEVELS", "Document", "Finding", "Rule", "catalogue", "documents_in", "lint_path", "lint_text", "rule_page"]
@@ -53,10 +54,12 @@ class Complaints:
 
 
 def documents_in(path: Path) -> list[Path]:
-    """The documents to lint at a path: a file itself; of a directory its own document, else those of skills below it."""
+    """The documents to lint at a path: a file; of a plugin manifest and skills; of a directory its own, else those below."""
     if not path.is_dir():
         return [path]
     own = document_in(path)
+    if (path / MANIFEST).is_file():
+        return [path / MANIFEST, *sorted(path.glob("skills/*/SKILL.md"))]
     if own and own.name != "README.md":
         return [own]
     below = sorted({*path.glob("*/SKILL.md"), *path.glob("*/*/SKILL.md"), *path.glob("*/*/*/SKILL.md")})
@@ -65,6 +68,10 @@ def documents_in(path: Path) -> list[Path]:
 
 def lint_path(document: Path, levels: Mapping[str, str] | None = None) -> list[Finding]:
     """Everything there is to say about a document and the files of its skill. Raises OSError when it cannot be opened."""
+    if document.name == MANIFEST:
+        from skillrun.lint.manifest import lint_manifest
+
+        return [_levelled(finding, levels or {}) for finding in lint_manifest(document)]
     with document.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     return _lint(data, str(document), document, levels or {})
