@@ -14,13 +14,14 @@ import pytest
 
 from skillrun.overlay.diff.both_sides import Both
 from skillrun.overlay.diff.changes import Changes, scan
+from skillrun.overlay.diff.deferred import read_deferred
 from skillrun.overlay.diff.entries import Entry
 from skillrun.overlay.diff.highlights import FOLDED, PERSISTENCE, PRIVATE, TRUST, gains_privilege, meaning
 from skillrun.overlay.diff.packages import apk_versions, dpkg_versions, explain_packages
 from skillrun.overlay.kernel.inode import Inode
 from skillrun.overlay.mount.layers import Layer, Layers
 from skillrun.overlay.mount.service_request import ServiceRequest
-from skillrun.overlay.transaction.deferred_services import carry_out, inverse_of, read_deferred, settle, take_back
+from skillrun.overlay.transaction.deferred_services import carry_out, inverse_of, settle, take_back
 from skillrun.overlay.transaction.package_locks import Guard, Locked, guarded
 from skillrun.overlay.transaction.selection import Choice
 from skillrun.record.changes_text import change_lines

@@ -1,5 +1,6 @@
 from skillrun.events import Decision, Effect, EffectKind, Verdict
-from skillrun.record.drift import compare, declares, keep_to_declared
+from skillrun.policy.declared import declares, keep_to_declared
+from skillrun.record.drift import compare
 from skillrun.record.report import fold
 from skillrun.skills.skill import Declared, Skill
 from tests.runs import INSTALL, call, ended, started

@@ -8,12 +8,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "skillrun"
 FLOORS = [
-    {"events", "text", "config", "secrets", "bash"},
+    {"events", "text", "secrets", "bash"},
     {"skills", "ports"},
     {"policy", "pty", "overlay", "llm", "record"},
     {"host", "sandbox", "surfaces", "lint"},
     {"targets", "models"},
-    {"undo", "run", "trials", "cli", "__main__", "pytest_plugin"},
+    {"rollback", "run", "trials", "cli", "__main__", "pytest_plugin"},
 ]
 """Lower floors first; a module imports only from its own floor and those below."""
 

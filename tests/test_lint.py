@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from skillrun.lint.__main__ import index_page
-from skillrun.lint.linter import LEVELS, catalogue, lint_path, lint_text, rule_page
+from skillrun.lint.finding import LEVELS, catalogue, rule_page
+from skillrun.lint.linter import lint_path, lint_text
 from skillrun.lint.sarif import sarif
 
 ROOT = Path(__file__).parents[1]

@@ -13,8 +13,8 @@ import pytest
 
 from skillrun.cli.group import Problem
 from skillrun.cli.model import choices, choose_model
-from skillrun.config import Config, ConfigError, config_path, load_config
 from skillrun.events import Usage
+from skillrun.host.config import Config, ConfigError, config_path, load_config
 from skillrun.llm.catalog import default_model, known_models, model_facts
 from skillrun.llm.credentials import NoCredentials, find_credentials, is_anthropic
 from skillrun.models.chain import ChainModel

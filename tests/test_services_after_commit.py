@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from skillrun.overlay.diff.changes import scan
+from skillrun.overlay.diff.deferred import write_deferred
 from skillrun.overlay.mount.layers import Layer, Layers
 from skillrun.overlay.mount.service_request import Refused, ServiceRequest, understand
 from skillrun.overlay.process.probe import probe
 from skillrun.overlay.process.supervisor import View
 from skillrun.overlay.transaction.commit import commit
-from skillrun.overlay.transaction.deferred_services import write_deferred
 from tests.dev_machine import as_dev, python
 from tests.lab import needs_overlay
 from tests.viewing import root_view, run_in
@@ -161,7 +161,7 @@ from skillrun.ports import Command
 from skillrun.targets.preview import PreviewTarget
 from skillrun.overlay.transaction.privileged import Work
 from skillrun.overlay.transaction.workspace import CommitError
-from skillrun.overlay.transaction.deferred_services import write_deferred
+from skillrun.overlay.diff.deferred import write_deferred
 from skillrun.overlay.mount.service_request import ServiceRequest
 os.chdir(Path.home())
 target = PreviewTarget.open(Path.home() / "run", cwd=str(Path.home()), tier="R")

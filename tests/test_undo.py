@@ -16,8 +16,8 @@ from skillrun.overlay.transaction.commit import commit
 from skillrun.overlay.transaction.wal import Phase, Progress
 from skillrun.ports import Command, result_of
 from skillrun.record.journal import Journal, RunFolder, all_runs, new_run, read_events
+from skillrun.rollback.recorded import inventory, prune, recorded, removal
 from skillrun.targets.local import LocalTarget
-from skillrun.undo.recorded import inventory, prune, recorded, removal
 from tests.lab import Lab, Manifest, difference, ground, manifest, needs_overlay
 
 

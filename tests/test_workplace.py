@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.overlay.transaction.wal import Folder, Kind, Op, Plan, Store
+from skillrun.overlay.diff.operations import Folder, Kind, Op, Store
+from skillrun.overlay.transaction.wal import Plan
 from skillrun.overlay.transaction.workspace import sync
 
 

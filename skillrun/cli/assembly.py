@@ -18,8 +18,8 @@ from skillrun.cli.effects import Effects, drop_view, finish_what_was_cut
 from skillrun.cli.group import Problem
 from skillrun.cli.nobody import Nobody, find_person
 from skillrun.events import SCHEMA, Decision, Event, Noted, Outcome, RunEnded, RunStarted
+from skillrun.policy.declared import keep_to_declared
 from skillrun.ports import Brief, Model, Place, Target
-from skillrun.record.drift import keep_to_declared
 from skillrun.record.journal import (
     Busy,
     Journal,
@@ -356,7 +356,7 @@ def _executor(run: Run, target: Target, place: Place) -> Executor:
 
 def _keep_file(run: Run, target: Target, path: str, data: bytes) -> None:
     """Keep what a file was before a tool writes it, for `undo`; a view keeps its own."""
-    from skillrun.undo.inventory import keep_before, note_after
+    from skillrun.rollback.inventory import keep_before, note_after
 
     if not target.contained:
         keep_before(target, path, run.folder.changes)

@@ -13,8 +13,8 @@ import click
 from skillrun.cli.group import Problem
 from skillrun.cli.model import Choice, build, choices
 from skillrun.cli.page import Page
-from skillrun.config import ConfigError, config_path, load_config
 from skillrun.events import SCHEMA
+from skillrun.host.config import ConfigError, config_path, load_config
 from skillrun.ports import ModelUnavailable
 
 Row = dict[str, Any]

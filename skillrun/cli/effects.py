@@ -172,7 +172,7 @@ class Effects:
         return outcome, summary
 
     def _record(self, name: str, target: Target) -> None:
-        from skillrun.undo.inventory import record_inventory, save
+        from skillrun.rollback.inventory import record_inventory, save
 
         save(self.folder.changes, name, record_inventory(target))
 
@@ -181,8 +181,8 @@ class Effects:
     ) -> Generator[Event, None, tuple[Outcome, str]]:
         """End everything in the view, show what it would change, and commit or discard."""
         from skillrun.overlay.transaction.privileged import Work
+        from skillrun.rollback.recorded import sudo_for
         from skillrun.targets.preview import PreviewTarget
-        from skillrun.undo.recorded import sudo_for
 
         assert isinstance(target, PreviewTarget)
         touched = target.touched_canaries()
@@ -327,7 +327,7 @@ def drop_view(run: RunFolder) -> None:
         return
     from skillrun.overlay.transaction.privileged import Work
     from skillrun.overlay.transaction.workspace import CommitError
-    from skillrun.undo.recorded import sudo_for
+    from skillrun.rollback.recorded import sudo_for
 
     sudo = sudo_for(run.changes)
     with contextlib.suppress(CommitError, OSError, ValueError):
@@ -357,7 +357,7 @@ def finish_what_was_cut() -> None:
     from skillrun.overlay.transaction.privileged import Work
     from skillrun.overlay.transaction.wal import Phase, Progress
     from skillrun.overlay.transaction.workspace import CommitError
-    from skillrun.undo.recorded import sudo_for
+    from skillrun.rollback.recorded import sudo_for
 
     for run in cut:
         try:

@@ -16,7 +16,7 @@ from skillrun.cli.page import Page
 from skillrun.events import SCHEMA
 
 if TYPE_CHECKING:
-    from skillrun.lint.linter import Finding
+    from skillrun.lint.finding import Finding
 
 CONFIGURATION = "skillrun-lint.toml"
 
@@ -59,7 +59,8 @@ def lint_command(
     as_json: bool,
 ) -> int:
     """Complaints about skills, with line numbers: format and trust. Exit 1 when one reaches the threshold."""
-    from skillrun.lint.linter import LEVELS, catalogue, documents_in, lint_path
+    from skillrun.lint.finding import LEVELS, catalogue
+    from skillrun.lint.linter import documents_in, lint_path
 
     if list_rules:
         if as_json or style == "json":
@@ -126,7 +127,7 @@ def _existing(name: str) -> Path:
 
 def _levels(config: str | None) -> dict[str, str]:
     """Levels from the configuration: a table `[rules]` of rule = off | note | warning | error."""
-    from skillrun.lint.linter import LEVELS, catalogue
+    from skillrun.lint.finding import LEVELS, catalogue
 
     path = Path(config) if config else Path(CONFIGURATION)
     if not config and not path.is_file():

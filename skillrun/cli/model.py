@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skillrun.cli.group import Problem
-from skillrun.config import Config, ConfigError, load_config
+from skillrun.host.config import Config, ConfigError, load_config
 from skillrun.llm.credentials import Credentials, NoCredentials, find_credentials, is_anthropic
 from skillrun.ports import Model, ModelUnavailable
 

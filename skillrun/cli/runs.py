@@ -36,7 +36,7 @@ def runs_command(as_json: bool, limit: int, older: int | None) -> int:
 def _prune(days: int, as_json: bool) -> int:
     """Drop what undo would need of old runs; the runs' journals stay."""
     from skillrun.overlay.transaction.workspace import CommitError
-    from skillrun.undo.recorded import prune
+    from skillrun.rollback.recorded import prune
 
     oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
     freed, pruned = 0, []

@@ -14,8 +14,8 @@ from skillrun.cli.group import Problem
 from skillrun.cli.page import Page
 from skillrun.cli.undo_run import SHOWN, UNDO_OF, Ask, Undone, as_run, copy_beside, say, tell
 from skillrun.events import Event
-from skillrun.undo.live import undo_live
-from skillrun.undo.packages import packages_way, undo_by_packages
+from skillrun.rollback.live import undo_live
+from skillrun.rollback.packages import packages_way, undo_by_packages
 
 if TYPE_CHECKING:
     from skillrun.overlay.transaction.commit import Edited
@@ -46,7 +46,7 @@ def undo_command(run: str, edited: str | None, approve: str | None, no_input: bo
     """Take back what RUN changed. Undoing an undo brings the changes back."""
     from skillrun.overlay.transaction.workspace import CommitError
     from skillrun.record.journal import Busy, JournalError, find_run, lock
-    from skillrun.undo.recorded import UndoError
+    from skillrun.rollback.recorded import UndoError
 
     ask = Ask(approve, no_input, as_json)
     try:
@@ -70,7 +70,7 @@ def _undo(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Undone]
     from skillrun.overlay.transaction.commit import phase_of
     from skillrun.overlay.transaction.privileged import Work
     from skillrun.overlay.transaction.wal import Phase
-    from skillrun.undo.recorded import is_journalled, sudo_for
+    from skillrun.rollback.recorded import is_journalled, sudo_for
 
     source = folder.changes / UNDO_OF
     if source.exists():
@@ -102,8 +102,8 @@ def _why_undone(folder: RunFolder, just_now: bool) -> tuple[str, str]:
 
 def _undo_commit(folder: RunFolder, work: Work, edited: str | None, ask: Ask) -> tuple[str, Undone]:
     from skillrun.overlay.transaction.commit import Edited
+    from skillrun.rollback.recorded import NEVER
     from skillrun.text.escape import shown
-    from skillrun.undo.recorded import NEVER
 
     edits = work.edits()
     packages = packages_way(folder, [clash.path for clash in edits], edited)
@@ -137,7 +137,7 @@ def _committed(work: Work, choice: Edited, cannot: list[str]) -> Undone:
 def _bring_back(folder: RunFolder, changes: Path, ask: Ask) -> tuple[str, Undone]:
     from skillrun.overlay.transaction.privileged import Work
     from skillrun.overlay.transaction.wal import Phase
-    from skillrun.undo.recorded import UndoError, sudo_for
+    from skillrun.rollback.recorded import UndoError, sudo_for
 
     work = Work(changes, sudo_for(changes))
     if work.recover() is not Phase.UNDONE:
@@ -154,8 +154,8 @@ def _bring_back(folder: RunFolder, changes: Path, ask: Ask) -> tuple[str, Undone
 def _undo_journalled(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Undone]:
     """Put back what was saved before each change; what is there now is saved by the same means."""
     from skillrun.overlay.record.preimages import changed_paths, later_edits
+    from skillrun.rollback.recorded import NEVER, TURNED
     from skillrun.text.escape import shown
-    from skillrun.undo.recorded import NEVER, TURNED
 
     turned = folder.changes / TURNED
     if turned.exists():

@@ -1,4 +1,4 @@
-"""`python -m skillrun.lint.linter docs/lint` writes the documentation page of every rule and their index."""
+"""`python -m skillrun.lint docs/lint` writes the documentation page of every rule and their index."""
 
 import sys
 from pathlib import Path

@@ -11,7 +11,7 @@ from skillrun.skills.skill import SkillError
 from skillrun.text.invisible import hidden_in
 
 if TYPE_CHECKING:
-    from skillrun.lint.linter import Complaints, Document
+    from skillrun.lint.finding import Complaints, Document
 
 _SHELL = re.compile(rb"#!\s*(?:/usr)?/bin/(?:env\s+)?(?:ba|z|da)?sh\b")
 _GRAVE = (EffectKind.RUN_FETCHED, EffectKind.AGENT_CONTROL, EffectKind.DEFENCE_OFF, EffectKind.SECRET_READ)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from skillrun.lint.linter import Complaints, Document
+    from skillrun.lint.finding import Complaints, Document
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*$")
 _STANDARD = ("name", "description", "license", "compatibility", "metadata", "allowed-tools")

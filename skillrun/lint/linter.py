@@ -8,49 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from skillrun.lint.finding import LEVELS, Finding, Rule, catalogue, rule_page
-from skillrun.skills.frontmatter import FrontMatter, split
+from skillrun.lint.finding import LEVELS, Complaints, Document, Finding, catalogue
+from skillrun.skills.frontmatter import split
 from skillrun.skills.index import MAX_BYTES
 from skillrun.skills.parser.read import read_files
 from skillrun.skills.plugin import MANIFEST
-from skillrun.skills.skill import Skill, SkillError, document_in
-
-__all__ = ["LEVELS", "Document", "Finding", "Rule", "catalogue", "documents_in", "lint_path", "lint_text", "rule_page"]
+from skillrun.skills.skill import SkillError, document_in
 
 _SUPPRESS = re.compile(
     r"skillrun-lint:\s*ignore\s+(?P<rule>[\w-]+)(?:\s+because\s+(?P<reason>[^\n]*?))?\s*(?:-->|$)", re.MULTILINE
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A document under complaint: its text (line ends normalised), front matter, and the Skill when it can be read."""
-
-    path: str
-    text: str
-    front: FrontMatter
-    skill: Skill
-    folder: Path | None = None
-    lines: tuple[str, ...] = ()
-    is_skill: bool = True
-    """True for a SKILL.md, which the standard's rules hold for."""
-
-
-@dataclass(slots=True)
-class Complaints:
-    """Findings on their way: rules add, the document's path and the rule's level are filled in."""
-
-    path: str
-    found: list[Finding] = field(default_factory=list)
-
-    def add(self, rule: str, message: str, line: int = 1, column: int = 1, path: str = "") -> None:
-        """Note a finding; the same one is noted once."""
-        finding = Finding(rule, message, path or self.path, max(line, 1), max(column, 1), catalogue()[rule].level)
-        if finding not in self.found:
-            self.found.append(finding)
 
 
 def documents_in(path: Path) -> list[Path]:

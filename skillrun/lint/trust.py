@@ -18,7 +18,7 @@ from skillrun.skills.skill import Declared
 from skillrun.text.invisible import hidden_in
 
 if TYPE_CHECKING:
-    from skillrun.lint.linter import Complaints, Document
+    from skillrun.lint.finding import Complaints, Document
 
 HOME = "/home/someone"
 PLACE = Place(cwd=HOME, home=HOME, user="someone")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from skillrun.config import Config
+from skillrun.host.config import Config
 
 KEYRING_SERVICE = "skillrun"
 KEYRING_USER = "anthropic-api-key"

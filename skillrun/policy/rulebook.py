@@ -20,7 +20,7 @@ PROJECT = Path(".skillrun") / "rules.toml"
 
 def rulebook_path() -> Path:
     """`rules.toml` beside the user's configuration."""
-    from skillrun.config import config_path
+    from skillrun.host.config import config_path
 
     return config_path().with_name("rules.toml")
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from skillrun.events import Decision, Effect, EffectKind, Verdict
+from skillrun.events import EffectKind
+from skillrun.policy.declared import declares
+from skillrun.policy.wording import EFFECTS, RISK
 from skillrun.record.report import Report
-from skillrun.record.wording import EFFECTS, RISK
-from skillrun.skills.skill import Declared, Skill
+from skillrun.skills.skill import Declared
 from skillrun.text.escape import shown
 
 HARMLESS = frozenset({EffectKind.READ})
@@ -68,80 +67,4 @@ def compare(before: Report | Effects, after: Report | Effects, declared: Declare
         gone_kinds=tuple(kind for kind in old if kind not in new and kind not in HARMLESS),
         new_subjects=subjects,
         undeclared=tuple(kind for kind in fresh if not declares(declared, kind, new[kind])),
-    )
-
-
-DECLARED_AS: dict[str, frozenset[str]] = {
-    EffectKind.INSTALL: frozenset({"packages", "package"}),
-    EffectKind.REMOVE: frozenset({"packages", "package"}),
-    EffectKind.SERVICE: frozenset({"service", "services"}),
-    EffectKind.PERSISTENCE: frozenset({"persistence", "path-edit"}),
-    EffectKind.ACCOUNT: frozenset({"accounts", "users"}),
-    EffectKind.CONTAINER: frozenset({"containers"}),
-}
-"""The words of `skillrun-effects` for a kind, besides the kind's own name."""
-
-
-TELLING = frozenset(
-    {
-        EffectKind.PERSISTENCE,
-        EffectKind.AGENT_CONTROL,
-        EffectKind.DEFENCE_OFF,
-        EffectKind.SECRET_READ,
-        EffectKind.DEVICE,
-        EffectKind.ACCOUNT,
-        EffectKind.SERVICE,
-        EffectKind.CONTAINER,
-        EffectKind.INSTALL,
-        EffectKind.REMOVE,
-    }
-)
-"""Kinds of effect a skill has to declare; the others follow from these or are a matter of paths and hosts."""
-
-
-def beyond(effects: Sequence[Effect], declared: Declared) -> list[Effect]:
-    """The telling effects that the skill does not declare, and hosts outside those it names."""
-    hosts = declared.hosts is not None
-    return [
-        effect
-        for effect in effects
-        if (effect.kind in TELLING or (hosts and effect.kind is EffectKind.NETWORK and "." in effect.subject))
-        and not declares(declared, effect.kind, [effect.subject])
-    ]
-
-
-def keep_to_declared(decision: Decision, skill: Skill) -> Decision:
-    """A decision that allows becomes one that asks where it goes beyond what the skill declares, naming what."""
-    if decision.verdict is not Verdict.ALLOW or decision.by == "person":
-        return decision
-    found = beyond(decision.effects, skill.declared)
-    if not found:
-        return decision
-    words = "; ".join(f"{EFFECTS[effect.kind]} {effect.subject}".strip() for effect in found[:3])
-    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-    reason = f"outside what the skill declares: {words}{more}"
-    return replace(decision, verdict=Verdict.ASK, reason=reason, rule="undeclared", by="mode")
-
-
-def declares(declared: Declared | None, kind: str, subjects: Sequence[str] = ()) -> bool:
-    """Does the skill say that it does this? By kind, or by hosts, paths and rights for the kinds that have them."""
-    if declared is None:
-        return False
-    named = set(declared.effects or ())
-    if kind in named or named & DECLARED_AS.get(kind, frozenset()):
-        return True
-    if kind == EffectKind.NETWORK:
-        managers = bool(named & DECLARED_AS[EffectKind.INSTALL])
-        return all((managers and "." not in subject) or _fits(subject, declared.hosts or ()) for subject in subjects)
-    if kind in (EffectKind.WRITE, EffectKind.DELETE) and declared.writes is not None:
-        return all(_fits(subject, declared.writes) for subject in subjects)
-    return kind == EffectKind.PRIVILEGE and declared.privilege in ("sudo", "root")
-
-
-def _fits(subject: str, patterns: Sequence[str]) -> bool:
-    names = {subject, re.sub(r"^(/root|/home/[^/]+)(?=/|$)", "~", subject)}
-    return any(
-        fnmatch.fnmatchcase(name, pattern) or name.startswith(pattern.rstrip("/") + "/")
-        for pattern in patterns
-        for name in names
     )

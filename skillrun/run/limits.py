@@ -9,7 +9,7 @@ from skillrun.cli.group import Problem
 from skillrun.run.options import Options
 
 if TYPE_CHECKING:
-    from skillrun.config import Config
+    from skillrun.host.config import Config
     from skillrun.run.budget import Budget
 
 LEAST: Mapping[str, float] = {"max_cost": 0, "max_tokens": 1, "max_turns": 1, "timeout": 1}
@@ -30,7 +30,7 @@ def budget(options: Options, config: Config | None = None) -> Budget:
 
     A limit there that cannot be understood ends the run before it begins: nobody is left without the limit they set.
     """
-    from skillrun.config import ConfigError, load_config
+    from skillrun.host.config import ConfigError, load_config
     from skillrun.run.budget import Budget
 
     try:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from skillrun.overlay.diff.deferred import write_deferred
 from skillrun.overlay.mount import hidden_credentials
 from skillrun.overlay.mount.canaries import Bait
 from skillrun.overlay.mount.layers import Layers
@@ -15,7 +16,6 @@ from skillrun.overlay.mount.spec import Account, Spec
 from skillrun.overlay.process.egress_proxy import WEB_PORTS, Contact, Egress, proxy_environment
 from skillrun.overlay.process.probe import sudo_command
 from skillrun.overlay.process.supervisor import NoRoot, View, ViewError, new_id
-from skillrun.overlay.transaction.deferred_services import write_deferred
 from skillrun.pty.environment import command_environment, login_environment
 from skillrun.pty.launch import Launched
 from skillrun.pty.session import Limits, Login, Session

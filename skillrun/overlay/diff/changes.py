@@ -11,15 +11,15 @@ from typing import Any
 
 from skillrun.overlay.diff.accounts import Account, explain_accounts
 from skillrun.overlay.diff.both_sides import Both
+from skillrun.overlay.diff.deferred import read_deferred
 from skillrun.overlay.diff.entries import Clash, Entry
 from skillrun.overlay.diff.highlights import PERSISTENCE, TRUST, gains_privilege, meaning, weighty
+from skillrun.overlay.diff.operations import Folder, Op
 from skillrun.overlay.diff.packages import Package, explain_packages
 from skillrun.overlay.diff.scan import scan_layer
 from skillrun.overlay.diff.text import Diff, explain_text
 from skillrun.overlay.mount.layers import Layers
 from skillrun.overlay.mount.service_request import Refused, ServiceRequest
-from skillrun.overlay.transaction.deferred_services import read_deferred
-from skillrun.overlay.transaction.wal import Folder, Op
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from skillrun.overlay.diff.compare import Xattrs, attributes_of
+from skillrun.overlay.diff.operations import Folder, Kind, Op
 from skillrun.overlay.kernel.dirfd import ASTRAY, Tree
 from skillrun.overlay.kernel.inode import Inode, overlay_xattr, read_xattrs
 from skillrun.overlay.kernel.walk import walk_tree
-from skillrun.overlay.transaction.wal import Folder, Kind, Op
 
 
 class Entry(NamedTuple):

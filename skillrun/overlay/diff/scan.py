@@ -8,13 +8,13 @@ import stat
 from skillrun.overlay.diff.compare import Xattrs, aspects_between, content_between
 from skillrun.overlay.diff.entries import Clash, Findings, Scan
 from skillrun.overlay.diff.hardlinks import Links
+from skillrun.overlay.diff.operations import Folder
 from skillrun.overlay.diff.origins import Origins
 from skillrun.overlay.kernel.cwd_thread import Standing, standing_apart
 from skillrun.overlay.kernel.dirfd import Tree, handle_of
 from skillrun.overlay.kernel.inode import Inode, is_whiteout, may_be_whiteout, read_xattrs
 from skillrun.overlay.kernel.walk import listing
 from skillrun.overlay.mount.layers import Layer
-from skillrun.overlay.transaction.wal import Folder
 
 TICK_NS = 10_000_000
 """The kernel's coarse clock may lag behind `time.time_ns()` by this much (HZ=100)."""

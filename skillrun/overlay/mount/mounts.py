@@ -15,10 +15,10 @@ from pathlib import Path
 
 from skillrun.overlay.kernel import syscalls as ns
 from skillrun.overlay.kernel.mountinfo import Mounted, mount_of
+from skillrun.overlay.kernel.remove import remove_tree, unnoticed
 from skillrun.overlay.mount import canaries
 from skillrun.overlay.mount.layers import Layer
 from skillrun.overlay.mount.spec import Spec
-from skillrun.overlay.transaction.retention import remove_tree, unnoticed
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx"))

@@ -144,10 +144,10 @@ def _journal_tier() -> Tier:
 
 def try_view(letter: str, folder: str, sudo: tuple[str, ...] = ()) -> str:
     """Build a view below `folder`, write in it, and take it down: empty when that worked, else why not."""
+    from skillrun.overlay.kernel.remove import remove_tree
     from skillrun.overlay.mount.spec import Account, Spec
     from skillrun.overlay.process.supervisor import View, ViewError, new_id
     from skillrun.overlay.transaction.privileged import Work
-    from skillrun.overlay.transaction.retention import remove_tree
     from skillrun.overlay.transaction.workspace import CommitError
 
     try:

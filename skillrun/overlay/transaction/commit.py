@@ -13,7 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from skillrun.overlay.diff.changes import Changes
+from skillrun.overlay.diff.deferred import read_deferred
 from skillrun.overlay.diff.entries import Clash, is_passing
+from skillrun.overlay.diff.operations import Folder, Kind, Op
 from skillrun.overlay.kernel.dirfd import ASTRAY
 from skillrun.overlay.kernel.inode import inode_at
 from skillrun.overlay.kernel.walk import walk_tree
@@ -27,7 +29,7 @@ from skillrun.overlay.transaction.merge import Agreed, go_around, replace_all
 from skillrun.overlay.transaction.selection import Choice, select
 from skillrun.overlay.transaction.staging import can_rename, stage, store_place
 from skillrun.overlay.transaction.still_running import still_running
-from skillrun.overlay.transaction.wal import Folder, Kind, Op, Phase, Plan, Progress
+from skillrun.overlay.transaction.wal import Phase, Plan, Progress
 from skillrun.overlay.transaction.workspace import Clock, CommitError, opened, set_times, store_of, sync, working
 
 
@@ -284,7 +286,7 @@ def _paths(plan: Plan) -> Iterator[str]:
 def _carry_out(folder: Path, run: services.Runner) -> tuple[services.Carried, ...]:
     """The deferred actions, once; their record is what undo reverses."""
     progress = Progress.load(folder)
-    requests = [item for item in services.read_deferred(folder) if isinstance(item, ServiceRequest)]
+    requests = [item for item in read_deferred(folder) if isinstance(item, ServiceRequest)]
     carried = services.carry_out(requests, run)
     replace(progress, pending=False, services=tuple(item.to_json() for item in carried)).save(folder)
     return carried

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import shutil
@@ -12,10 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from skillrun.overlay.mount.layers import write_durably
-from skillrun.overlay.mount.service_request import Refused, ServiceRequest, from_json
+from skillrun.overlay.mount.service_request import ServiceRequest
 
-FILE = "deferred.jsonl"
 PROGRAMS = "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where the programs that do it are looked for: not in places of the person's own, or of a package's."""
 _INVERSE = {"start": "stop", "stop": "start", "enable": "disable", "disable": "enable", "mask": "unmask", "unmask": "mask"}
@@ -67,27 +64,6 @@ def run_here(argv: Sequence[str], cwd: str, timeout_s: float = _TIMEOUT_S) -> tu
     except subprocess.TimeoutExpired:
         return 124, f"still at work after {timeout_s:.0f} seconds"
     return done.returncode, (done.stdout + done.stderr)[-2000:]
-
-
-def write_deferred(folder: Path, asked: Iterable[ServiceRequest | Refused]) -> None:
-    """Note in a run's `changes/` what is to follow its commit, durably. Raises OSError."""
-    lines = "".join(json.dumps(item.to_json()) + "\n" for item in asked)
-    if lines or (folder / FILE).exists():
-        write_durably(folder / FILE, lines.encode())
-
-
-def read_deferred(folder: Path) -> tuple[ServiceRequest | Refused, ...]:
-    """What is noted in a run's `changes/`, in order, each once. What is no request is left out. Raises OSError."""
-    path = folder / FILE
-    if not path.exists():
-        return ()
-    found: dict[ServiceRequest | Refused, None] = {}
-    for line in path.read_bytes().split(b"\n")[:-1]:
-        try:
-            found.setdefault(from_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return tuple(found)
 
 
 def of_what_stays_out(requests: Iterable[ServiceRequest], left: Iterable[str]) -> tuple[ServiceRequest, ...]:

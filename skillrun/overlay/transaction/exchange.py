@@ -12,10 +12,11 @@ import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from skillrun.overlay.diff.operations import Kind, Op, Store
 from skillrun.overlay.kernel.dirfd import ASTRAY, EXCHANGE, NOREPLACE, Tree, rename
 from skillrun.overlay.kernel.inode import Attributes, Inode, inode_at, is_whiteout, read_xattrs, set_attributes, strip_overlay
 from skillrun.overlay.kernel.walk import walk_tree
-from skillrun.overlay.transaction.wal import Kind, Op, Plan, Store
+from skillrun.overlay.transaction.wal import Plan
 
 _NO_FLAGS = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 _CHUNK = 1 << 20

@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from skillrun.overlay.diff.operations import Folder, Kind, Op
 from skillrun.overlay.kernel.inode import Inode, inode_at
 from skillrun.overlay.transaction.exchange import Side, backup_name, copy_bytes
 from skillrun.overlay.transaction.snapshot import Edit, Snapshot
-from skillrun.overlay.transaction.wal import Folder, Kind, Op, Plan
+from skillrun.overlay.transaction.wal import Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
+from skillrun.overlay.diff.deferred import FILE as DEFERRED
+from skillrun.overlay.kernel.remove import remove_tree, unnoticed
 from skillrun.overlay.mount.layers import FILE as LAYERS
 from skillrun.overlay.mount.layers import Layers
-from skillrun.overlay.transaction.deferred_services import FILE as DEFERRED
 from skillrun.overlay.transaction.wal import AFTER, PLAN, STATE, Phase, Plan, Progress
 from skillrun.overlay.transaction.workspace import CommitError
 
@@ -75,50 +73,7 @@ def remove_empty(path: Path, stop: Path) -> None:
         path = path.parent
 
 
-@contextmanager
-def unnoticed(folder: Path) -> Iterator[None]:
-    """Keep a directory's times while a name of skillrun's own comes or goes in it, where this process may."""
-    status = folder.stat()
-    yield
-    with suppress(OSError):
-        os.utime(folder, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
 def forget(folder: Path) -> None:
     """Remove the records of a view whose directories are gone."""
     for name in (PLAN, AFTER, STATE, LAYERS, DEFERRED):
         (folder / name).unlink(missing_ok=True)
-
-
-def remove_tree(top: Path) -> None:
-    """Remove a tree, its unwritable directories too (overlay's own work directory has mode 000). Raises OSError."""
-    try:
-        status = os.lstat(top)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISDIR(status.st_mode):
-        os.unlink(top)
-        return
-    try:
-        _remove_folders(top)
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        shutil.rmtree(top)  # slower, by descriptors, which a path longer than PATH_MAX needs
-
-
-def _remove_folders(top: Path) -> None:
-    pending, seen = [os.fspath(top)], []
-    while pending:
-        path = pending.pop()
-        seen.append(path)
-        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            os.chmod(path, 0o700)
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                else:
-                    os.unlink(entry.path)
-    for path in reversed(seen):
-        os.rmdir(path)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skillrun.overlay.diff.entries import Entry
-from skillrun.overlay.transaction.wal import Kind, Op
+from skillrun.overlay.diff.operations import Kind, Op
 
 
 @dataclass(frozen=True, slots=True)

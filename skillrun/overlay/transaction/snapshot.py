@@ -11,12 +11,13 @@ from fcntl import F_RDLCK, F_SETLEASE, F_UNLCK, fcntl
 from pathlib import Path
 
 from skillrun.overlay.diff.entries import Clash, Entry
+from skillrun.overlay.diff.operations import Kind, Op
 from skillrun.overlay.kernel.dirfd import ASTRAY
 from skillrun.overlay.kernel.inode import Inode, inode_at
 from skillrun.overlay.kernel.walk import walk_tree
 from skillrun.overlay.mount.layers import write_durably
 from skillrun.overlay.transaction.exchange import Side, attributes_of
-from skillrun.overlay.transaction.wal import AFTER, Kind, Op, Plan
+from skillrun.overlay.transaction.wal import AFTER, Plan
 
 Snapshot = Mapping[tuple[int, str], Inode]
 """(layer, path relative to its target) -> what is there. No entry at or below an operation's path: it must be free."""

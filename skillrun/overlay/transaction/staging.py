@@ -12,13 +12,13 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from skillrun.overlay.diff.operations import Kind, Op, Store
 from skillrun.overlay.kernel.dirfd import Tree
 from skillrun.overlay.kernel.inode import Attributes, Inode, is_whiteout, read_xattrs
 from skillrun.overlay.kernel.mountinfo import mount_of, read_mounts
 from skillrun.overlay.kernel.walk import walk_tree
 from skillrun.overlay.mount.layers import Layer
 from skillrun.overlay.transaction.exchange import copy_bytes
-from skillrun.overlay.transaction.wal import Kind, Op, Store
 
 _PARTED = ".skillrun-parted-"
 

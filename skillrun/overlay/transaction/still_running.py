@@ -7,7 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from skillrun.overlay.transaction.wal import Plan, Store
+from skillrun.overlay.diff.operations import Store
+from skillrun.overlay.transaction.wal import Plan
 
 _NAME_BYTES = 15
 """What the kernel keeps of a program's name (proc_pid_comm(5))."""

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from skillrun.overlay.diff.operations import Folder, Kind, Store
 from skillrun.overlay.kernel.dirfd import ASTRAY, sync_file_system
 from skillrun.overlay.kernel.inode import inode_at
 from skillrun.overlay.transaction.exchange import Lost, Side, set_folder_time
 from skillrun.overlay.transaction.package_locks import Locked, guarded
-from skillrun.overlay.transaction.wal import Folder, Kind, Plan, Store
+from skillrun.overlay.transaction.wal import Plan
 
 LOCK_WAIT_S = 30.0
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skillrun.overlay.kernel.remove import remove_tree
 from skillrun.overlay.mount.layers import Layers, write_durably
 from skillrun.overlay.record import preimages
 from skillrun.overlay.transaction.deferred_services import run_here
 from skillrun.overlay.transaction.privileged import Work
-from skillrun.overlay.transaction.retention import remove_tree
-from skillrun.undo import inventory
+from skillrun.rollback import inventory
 
 NEVER = (
     "what was sent over the network stays sent",

@@ -13,7 +13,7 @@ from skillrun.events import Event, Finished, Result, RunStarted, Started, State,
 
 if TYPE_CHECKING:
     from skillrun.record.journal import RunFolder
-    from skillrun.undo.recorded import Recorded
+    from skillrun.rollback.recorded import Recorded
 
 PACKAGES_S = 1800.0
 """A package manager may fetch what it puts back."""
@@ -36,8 +36,8 @@ def run_commands(commands: Sequence[str], outcome: Undone, write: Callable[[Even
 
 def inventory_now() -> dict[str, Any]:
     """What is installed at this moment."""
+    from skillrun.rollback.inventory import record_inventory
     from skillrun.targets.local import LocalTarget
-    from skillrun.undo.inventory import record_inventory
 
     with tempfile.TemporaryDirectory() as outputs:
         target = LocalTarget(Path(outputs))
@@ -49,7 +49,7 @@ def inventory_now() -> dict[str, Any]:
 
 def record(folder: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
     """Keep what packages there were, so that the undo can be undone; files have records of their own."""
-    from skillrun.undo.inventory import AFTER, BEFORE, save
+    from skillrun.rollback.inventory import AFTER, BEFORE, save
 
     for name, found in ((BEFORE, before), (AFTER, after)):
         save(folder, name, {**found, "files": {}})
@@ -57,8 +57,8 @@ def record(folder: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
 
 def undo_live(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Undone]:
     """Ask, then take back what was recorded; the id of the new run and what came of it. Raises UndoError, Problem."""
+    from skillrun.rollback.recorded import UndoError, edited_settings, recorded
     from skillrun.text.escape import shown
-    from skillrun.undo.recorded import UndoError, edited_settings, recorded
 
     found = recorded(folder.changes)
     if found.empty and _was_discarded(folder):
@@ -88,8 +88,8 @@ def _was_discarded(folder: RunFolder) -> bool:
 
 def _carry_live(found: Recorded, choice: str, write: Callable[[Event], None], name: Path) -> Undone:
     """Run the removals and put files back, each command journalled before it starts."""
-    from skillrun.undo.inventory import Here, keep_before, note_after
-    from skillrun.undo.recorded import edited_settings, put_back
+    from skillrun.rollback.inventory import Here, keep_before, note_after
+    from skillrun.rollback.recorded import edited_settings, put_back
 
     outcome = Undone(cannot=list(found.cannot))
     keep_in = name / "changes" / "later"

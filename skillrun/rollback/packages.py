@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from skillrun.cli.undo_run import SHOWN, Ask, Undone, as_run, copy_beside, say
 from skillrun.events import Changed, Event
-from skillrun.undo.live import inventory_now, record, run_commands
+from skillrun.rollback.live import inventory_now, record, run_commands
 
 if TYPE_CHECKING:
     from skillrun.overlay.diff.entries import Clash
@@ -34,7 +34,7 @@ def packages_way(folder: RunFolder, paths: Sequence[str], edited: str | None) ->
     only `edited` = replace, a person's word, goes on.
     """
     from skillrun.record.journal import read_events
-    from skillrun.undo.recorded import UndoError
+    from skillrun.rollback.recorded import UndoError
 
     if RECORDS not in paths:
         return ()
@@ -58,8 +58,8 @@ def undo_by_packages(
 ) -> tuple[str, Undone]:
     """Remove exactly the packages this run added, then put back whatever else it changed that nobody changed since."""
     from skillrun.overlay.transaction.commit import Edited
+    from skillrun.rollback.recorded import NEVER, edited_settings, removal
     from skillrun.text.escape import shown
-    from skillrun.undo.recorded import NEVER, edited_settings, removal
 
     command = removal("dpkg", "", names)
     settings = edited_settings([command])
