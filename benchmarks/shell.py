@@ -28,12 +28,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from skillrun.cli.nobody import Nobody  # noqa: E402
 from skillrun.events import ToolCall  # noqa: E402
 from skillrun.policy.judge import Judge  # noqa: E402
 from skillrun.ports import Command, Place, result_of  # noqa: E402
 from skillrun.record.journal import Journal, RunFolder  # noqa: E402
 from skillrun.run.executor import Executor  # noqa: E402
+from skillrun.run.unattended import Nobody  # noqa: E402
 from skillrun.skills.skill import Skill  # noqa: E402
 from skillrun.targets.local import LocalTarget  # noqa: E402
 

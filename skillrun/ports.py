@@ -1,4 +1,7 @@
-"""The seams: what a model, a target, a policy and a person look like to the loop.
+"""The seams: what a model, a target, a policy, a person and a surface look like to the loop.
+
+A protocol holds every member that is used of whatever stands behind it; what only some can do is a protocol of its own
+(`Attachable`, `Rehearsing`, `Pausing`, `Preflight`), asked for by `isinstance`.
 
 Whatever takes time is a generator: it yields events while it works and returns its value, so the
 loop passes everything on to the surfaces at once and nothing needs a thread or a callback to be seen.
@@ -7,10 +10,13 @@ loop passes everything on to the surfaces at once and nothing needs a thread or 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from skillrun.errors import SkillrunError
 from skillrun.events import CheckResult, Decision, Event, Reply, Result, ToolCall, Turn
+from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
 
 Stream = Generator[Event, None, Result]
@@ -51,6 +57,24 @@ class Target(Protocol):
     tier: str
     contained: bool
     """True when effects stay in a view until a commit."""
+    here: bool
+    """True when it is this very machine, as the user of this process: files may be looked at without asking its shell, and
+    what a run does is real at once, so that its way back and its plan are worth keeping."""
+
+    @property
+    def vault(self) -> Vault:
+        """The secrets its commands may name as {{secret:NAME}}; their values are masked in all that comes back."""
+        ...
+
+    @property
+    def cwd(self) -> str:
+        """The directory the next command starts in."""
+        ...
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The exported variables of its shell, as the last command left them."""
+        ...
 
     def run(self, command: Command) -> Stream:
         """Carry a command out in the target's one shell, which keeps directory and exports."""
@@ -80,9 +104,41 @@ class Target(Protocol):
         """Write a file atomically, as the user the shell runs as. Raises OSError."""
         ...
 
+    def end_background(self) -> list[str]:
+        """End what was started in the background and is not to stay, as `close` does; the names."""
+        ...
+
+    def left_running(self) -> list[tuple[int, str]]:
+        """(process id, name) of what commands left at work and `close` does not end."""
+        ...
+
     def close(self) -> None:
         """End everything that was started here and is not meant to stay."""
         ...
+
+
+@runtime_checkable
+class Attachable(Protocol):
+    """A target whose waiting command can be put on the person's own terminal."""
+
+    def attach(self, terminal: int) -> Stream:
+        """Pass keys and screen on between this open terminal and the command, until it goes on."""
+        ...
+
+
+@runtime_checkable
+class Rehearsing(Protocol):
+    """A target that carries out only what changes nothing, in front of the one that skillrun's own questions go to."""
+
+    @property
+    def underneath(self) -> Target:
+        """The target behind it."""
+        ...
+
+
+def asked(target: Target) -> Target:
+    """The target that answers skillrun's own questions, in which no model has a hand."""
+    return target.underneath if isinstance(target, Rehearsing) else target
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +213,10 @@ class Brief:
     attended: bool = True
 
 
-class ModelUnavailable(Exception):
+class ModelUnavailable(SkillrunError):
     """A model cannot reply and retrying will not help. `hint` says what the person can do."""
+
+    code = 6
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -178,4 +236,34 @@ class Model(Protocol):
 
         Raises ModelUnavailable. The calls a model may make are those of `skillrun.llm.tools`.
         """
+        ...
+
+
+@runtime_checkable
+class Preflight(Protocol):
+    """A model whose server can be asked for it before anything is spent."""
+
+    def preflight(self) -> str:
+        """The name the server knows it by. Raises ModelUnavailable."""
+        ...
+
+
+class Surface(Protocol):
+    """Whatever shows or keeps events as they come."""
+
+    def __call__(self, event: Event) -> None:
+        """Take the next event."""
+        ...
+
+    def close(self) -> None:
+        """The run is over, or nobody watches any more."""
+        ...
+
+
+@runtime_checkable
+class Pausing(Protocol):
+    """A surface that holds the terminal, and can let go of it while a person is asked something there."""
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Leave the terminal to somebody else for a while."""
         ...

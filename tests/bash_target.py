@@ -10,6 +10,7 @@ from pathlib import Path
 
 from skillrun.events import Result, State
 from skillrun.ports import Command, Stream
+from skillrun.secrets import Vault
 
 
 class BashTarget:
@@ -18,10 +19,11 @@ class BashTarget:
     `argv` is the command that starts a shell (a chroot, a namespace, another user).
     """
 
-    tier, contained = "test", True
+    tier, contained, here = "test", True, False
 
     def __init__(self, argv: tuple[str, ...] = ("bash",), env: Mapping[str, str] | None = None, name: str = "test") -> None:
         self.name = name
+        self.vault = Vault()
         self._login = (*argv, "-l")
         self._env = dict(os.environ if env is None else env)
         self._shell = subprocess.Popen(
@@ -33,6 +35,16 @@ class BashTarget:
             env=self._env,
             errors="replace",
         )
+
+    @property
+    def cwd(self) -> str:
+        """Where it was started; not followed."""
+        return os.getcwd()
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What the shell was started with."""
+        return self._env
 
     def run(self, command: Command) -> Stream:
         """Run it with standard input at its end; a login command gets a shell of its own."""
@@ -80,6 +92,14 @@ class BashTarget:
         Path(path).write_bytes(data)
         if mode is not None:
             Path(path).chmod(mode)
+
+    def end_background(self) -> list[str]:
+        """Nothing runs in the background here."""
+        return []
+
+    def left_running(self) -> list[tuple[int, str]]:
+        """Nothing runs in the background here."""
+        return []
 
     def close(self) -> None:
         """End the shell."""

@@ -68,7 +68,7 @@ class Careful:
 
 def main(point: int, how: str, command: list[str]) -> int:
     """Run the command line with a journal that kills at its point."""
-    import skillrun.cli.model
+    import skillrun.models.choose
     from skillrun import cli
 
     real, count = journal.Journal.__call__, 0
@@ -95,7 +95,7 @@ def main(point: int, how: str, command: list[str]) -> int:
         return Careful()
 
     journal.Journal.__call__ = write  # type: ignore[method-assign]
-    skillrun.cli.model.choose_model = choose
+    skillrun.models.choose.choose_model = choose
     return cli.main(command)
 
 
@@ -104,7 +104,7 @@ def serve() -> None:
 
     A line: {"argv": [point, how, command...], "env": {...}, "cwd": path, "output": file, "facts": file}.
     """
-    import skillrun.cli.assembly
+    import skillrun.cli.carry
     import skillrun.cli.install
     import skillrun.host.facts
     import skillrun.policy.rulebook

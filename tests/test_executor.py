@@ -62,7 +62,7 @@ class Hands:
         home = str(folder)
         place = Place(cwd=home, home=home, variables={"HOME": home}, contained=target.contained)
         (folder / "scripts").mkdir(exist_ok=True)
-        self.executor = Executor(skill, target, judge, person, Vault(), place, scripts=str(folder / "scripts"))
+        self.executor = Executor(skill, target, judge, person, Vault(), place, outputs=str(folder / "scripts"))
         self.executor.settle = lambda decision, where: settle(decision, mode, skill, where, judge.rules)
         self.events: list[Event] = []
         self._number = 0

@@ -8,12 +8,20 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "skillrun"
 FLOORS = [
-    {"events", "text", "secrets", "bash"},
-    {"skills", "ports"},
-    {"policy", "pty", "overlay", "llm", "record"},
-    {"host", "sandbox", "surfaces", "lint"},
+    {"errors", "events", "text", "secrets", "bash"},
+    {"skills"},
+    {"ports"},
+    {"pty"},
+    {"host"},
+    {"policy", "llm"},
+    {"record", "overlay"},
+    {"sandbox", "surfaces", "lint"},
     {"targets", "models"},
-    {"rollback", "run", "trials", "cli", "__main__", "pytest_plugin"},
+    {"rollback"},
+    {"run"},
+    {"trials"},
+    {"pytest_plugin", "cli"},
+    {"__main__"},
 ]
 """Lower floors first; a module imports only from its own floor and those below."""
 

@@ -30,7 +30,7 @@ def test_the_shell_and_the_process_agree(question: str, paths: list[str], tmp_pa
     target = LocalTarget(tmp_path / "outputs", cwd=str(tmp_path))
     try:
         quick = getattr(Looks(target), question)(paths)
-        target.own_files = False
+        target.here = False
         assert quick == getattr(Looks(target), question)(paths)
     finally:
         target.close()

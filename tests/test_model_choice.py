@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from skillrun.cli.group import Problem
-from skillrun.cli.model import choices, choose_model
+from skillrun.errors import Problem
 from skillrun.events import Usage
 from skillrun.host.config import Config, ConfigError, config_path, load_config
 from skillrun.llm.catalog import default_model, known_models, model_facts
 from skillrun.llm.credentials import NoCredentials, find_credentials, is_anthropic
 from skillrun.models.chain import ChainModel
+from skillrun.models.choose import choices, choose_model
 from tests.messages_server import Fault, MessagesServer, error, say
 
 NONE = Config(Path("/nowhere/config.toml"))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.cli.nobody import Nobody
 from skillrun.events import Decision, ToolCall, Verdict
 from skillrun.ports import Place
+from skillrun.run.unattended import Nobody
 from tests.terminal import ROOT, Terminal
 
 ASK = """
@@ -230,7 +230,7 @@ def test_standard_input_is_not_the_person() -> None:
 
 def test_no_terminal_is_nobody() -> None:
     """A process without a terminal has nobody to ask, and says no to everything."""
-    source = "from skillrun.cli.nobody import find_person; print(type(find_person(False)).__name__)"
+    source = "from skillrun.cli.terminal import find_person; print(type(find_person(False)).__name__)"
     done = subprocess.run(
         [sys.executable, "-c", source],
         stdin=subprocess.DEVNULL,

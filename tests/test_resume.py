@@ -219,7 +219,7 @@ def test_a_cut_preview_goes_on_as_a_preview(tmp_path: Path, server: Server, mode
     env = {**machine.env, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run([*argv, *approve], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == code, done.stdout + done.stderr
-    assert "begins anew" in done.stderr
+    assert "begins anew" in done.stdout
     (second,) = set(runs.iterdir()) - {first}
     events = read_events(RunFolder(second).journal)
     assert isinstance(events[0], RunStarted)

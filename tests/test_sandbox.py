@@ -153,14 +153,16 @@ def test_a_kept_output_can_be_read_though_it_lies_outside(machine: Machine) -> N
     with machine_session(machine) as target:
         result = result_of(target.run(Command("seq 20000")))
         assert "left out" in result.output
-        read = read_file(ToolCall("r", "read_file", {"path": result.output_file, "limit": 20}), target, target.vault)
+        read = read_file(
+            ToolCall("r", "read_file", {"path": result.output_file, "limit": 20}), target, target.vault, str(target.outputs)
+        )
         assert read.output.startswith("1")
         assert read.output_bytes == 20
         with pytest.raises(OSError, match="No such file"):
-            read_file(ToolCall("r", "read_file", {"path": str(Path(__file__))}), target, target.vault)
+            read_file(ToolCall("r", "read_file", {"path": str(Path(__file__))}), target, target.vault, str(target.outputs))
         above = f"{target.outputs}/../{target.outputs.name}/x"
         with pytest.raises(OSError, match="No such file"):
-            read_file(ToolCall("r", "read_file", {"path": above}), target, target.vault)
+            read_file(ToolCall("r", "read_file", {"path": above}), target, target.vault, str(target.outputs))
 
 
 @root_tests

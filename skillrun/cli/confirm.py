@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skillrun.cli.group import Problem
+from skillrun.errors import Problem
 from skillrun.events import CheckResult
 from skillrun.llm.prompt import REPORT_MARK, BadReport, read_report
 from skillrun.skills.skill import Skill

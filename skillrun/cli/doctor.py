@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from skillrun.cli.group import Problem
-from skillrun.cli.model import Choice, build, choices
 from skillrun.cli.page import Page
+from skillrun.errors import Problem
 from skillrun.events import SCHEMA
 from skillrun.host.config import ConfigError, config_path, load_config
-from skillrun.ports import ModelUnavailable
+from skillrun.models.choose import Choice, build, choices
+from skillrun.ports import ModelUnavailable, Preflight
 
 Row = dict[str, Any]
 
@@ -72,9 +72,10 @@ def _model(spec: str, online: bool) -> Row:
         else ""
     )
     row = _row("ok", text, hint, chain=names)
-    if online and chain[0].kind == "anthropic":
+    model = build(chain[0]) if online else None
+    if isinstance(model, Preflight):
         try:
-            row["text"] += f"; the server knows it as {getattr(build(chain[0]), 'preflight')()}"  # noqa: B009  only one kind has it
+            row["text"] += f"; the server knows it as {model.preflight()}"
         except ModelUnavailable as stop:
             return row | {"state": "broken", "text": f"{chain[0].name}: {stop}", "hint": stop.hint, "code": 6}
     return row

@@ -51,7 +51,7 @@ def _show(decision: Decision, about: str) -> None:
 @click.argument("command", nargs=-1, required=True)
 def explain_command(command: tuple[str, ...], as_json: bool, preview: bool) -> int:
     """Say what a command would do and what would be decided; nothing is run."""
-    from skillrun.cli.group import Problem
+    from skillrun.errors import Problem
     from skillrun.policy.judge import Judge
     from skillrun.policy.rulebook import load_rules
     from skillrun.policy.rules import BadRule
@@ -92,7 +92,7 @@ def explain_command(command: tuple[str, ...], as_json: bool, preview: bool) -> i
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def rules_command(revoke: str | None, as_json: bool) -> int:
     """What was allowed for good: list, and take back."""
-    from skillrun.cli.group import Problem
+    from skillrun.errors import Problem
     from skillrun.policy.rulebook import load_rules, revoke_rule, rulebook_path
     from skillrun.policy.rules import BadRule
 

@@ -12,6 +12,7 @@ import click
 from skillrun import __version__
 from skillrun.cli import VERBS
 from skillrun.cli.streams import flushed
+from skillrun.errors import Problem
 
 HEAD = """\
 skillrun VERB ...: install software from a piece of text, verify it, undo it.
@@ -31,14 +32,6 @@ BESIDES = ("update", "pin", "why", "rules")
 """Verbs that the first page names without a line of their own, so that it fits a screen."""
 LINT = "run `skillrun lint` on it for all complaints at once"
 SPECS = "a SKILL is a name of `skillrun list`, a file, a directory, a URL, owner/repo or -"
-
-
-class Problem(click.ClickException):
-    """Something a person can mend: what is wrong, and what to do next. Exit code 2 unless said otherwise."""
-
-    def __init__(self, message: str, hint: str = "", code: int = 2) -> None:
-        super().__init__(message)
-        self.hint, self.code = hint, code
 
 
 class Verbs(click.Group):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from skillrun.cli.group import Problem
+from skillrun.cli.carry import Reporting
 from skillrun.cli.page import Page
-from skillrun.run.limits import LEAST, check_limit
-from skillrun.run.options import Options
+from skillrun.errors import Problem
+from skillrun.run.limits import LEAST, budget, check_limit
+from skillrun.run.options import EffectOptions, Mode, Options
 
 
 def _env(name: str) -> str:
@@ -58,29 +58,45 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _run(verb: str, spec: str, values: dict[str, Any]) -> int:
+    from skillrun.cli.carry import carry_out
+
+    return carry_out(verb, spec, _options(values), _reporting(values), values["no_input"])
+
+
 def _options(values: dict[str, Any]) -> Options:
     inputs: dict[str, str] = {}
-    for pair in values.pop("inputs"):
+    for pair in values["inputs"]:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise Problem(f"--set {pair!r} is not NAME=VALUE", "for example --set PORT=8080")
         inputs[name] = value
+    effects = EffectOptions(_mode(values), *(tuple(values.get(name, ())) for name in ("hosts", "only", "except_")))
+    for name in LEAST:
+        if values[name] is not None:
+            check_limit(name, values[name])
+    via = values.get("via")
+    return Options(
+        values["approve"] or "ask",
+        f"via:{via}" if via else values["model"],
+        inputs,
+        values["secrets"],
+        effects,
+        budget({name: values[name] for name in LEAST}),
+    )
+
+
+def _mode(values: dict[str, Any]) -> Mode:
     if values.get("preview") and values.get("dry_run"):
         raise Problem("--preview and --dry-run exclude one another", "--dry-run is a preview that always discards")
     if values.get("journal") and (values.get("preview") or values.get("dry_run")):
         raise Problem("--journal runs for real, which --preview and --dry-run exclude", "give one of them")
-    if values.get("hosts") and not (values.get("preview") or values.get("dry_run")):
-        raise Problem("--host limits what a view may contact, and this is none", "add --preview or --dry-run")
-    for name in LEAST:
-        if values.get(name) is not None:
-            check_limit(name, values[name])
-    return Options(inputs=inputs, **values)
+    asked: list[Mode] = [mode for mode in ("preview", "dry-run", "journal") if values.get(mode.replace("-", "_"))]
+    return asked[0] if asked else "live"
 
 
-def _run(verb: str, spec: str, values: dict[str, Any]) -> int:
-    from skillrun.cli.assembly import carry_out
-
-    return carry_out(verb, spec, _options(values))
+def _reporting(values: dict[str, Any]) -> Reporting:
+    return Reporting(values["as_json"], values["color"], values.get("junit"), values.get("html"), values.get("report"))
 
 
 @click.command(
@@ -135,11 +151,6 @@ def uninstall_command(skill: str, **values: Any) -> int:
 @common
 def resume_command(run: str, **values: Any) -> int:
     """Go on with RUN (its id, a part of it, or `last`) where it stopped."""
-    from skillrun.cli.assembly import resume
+    from skillrun.cli.carry import resume
 
-    return resume(run, _options(values))
-
-
-def interactive(no_input: bool) -> bool:
-    """Is a person there to answer: a terminal on standard input and standard error, and not told otherwise."""
-    return not no_input and os.isatty(0) and os.isatty(2)
+    return resume(run, _options(values), _reporting(values), values["no_input"])

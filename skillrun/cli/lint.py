@@ -108,7 +108,7 @@ def _drifted(document: Path, base: str) -> list[Finding]:
 
 
 def _problem(message: str, hint: str) -> Exception:
-    from skillrun.cli.group import Problem
+    from skillrun.errors import Problem
 
     return Problem(message, hint)
 

@@ -96,7 +96,7 @@ def _take(skill: Skill, name: str, spec: str, place: Shelf, before: Locked | Non
 
 def _added(entry: Locked, skill: Skill, state: str) -> list[str]:
     """What was added, what it would do, whom it reaches."""
-    from skillrun.record.wording import EFFECTS
+    from skillrun.policy.wording import EFFECTS
     from skillrun.text.escape import shown
 
     more = ((kind, found) for kind, found in entry.effects.items() if kind != "read")
@@ -112,7 +112,7 @@ def _added(entry: Locked, skill: Skill, state: str) -> list[str]:
 
 def _agree(before: Locked, lines: list[str], more: list[str], how: _Taking) -> None:
     """Raises Problem unless a person, or the option where nothing grew, agrees to the newer version."""
-    from skillrun.cli.group import Problem
+    from skillrun.errors import Problem
 
     click.echo("\n".join(lines), err=True)
     name = before.name
@@ -145,7 +145,7 @@ def _text_diff(before: Locked | None, place: Shelf, skill: Skill) -> list[str]:
 
 def _restore(as_json: bool) -> int:
     """Every skill of the project's lock, fetched at its commit and compared before it is put in its place."""
-    from skillrun.cli.group import Problem
+    from skillrun.errors import Problem
     from skillrun.skills.library import Shelf, add
     from skillrun.skills.lock import NAME, own_files, project_lock, read_lock, refuse_what_differs
     from skillrun.skills.sources import find_skill
@@ -172,7 +172,7 @@ def address_of(entry: Locked, exact: bool = False) -> str:
 
 def _held(name: str) -> tuple[Lock, Locked]:
     """The lock that holds a name here, and its entry. Raises Problem."""
-    from skillrun.cli.group import Problem
+    from skillrun.errors import Problem
     from skillrun.skills.lock import locks
 
     for lock in locks():

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import termios
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,8 @@ from rich.table import Table
 from rich.text import Text
 
 from skillrun.events import Decision, EffectKind, Result, ToolCall
-from skillrun.ports import Approval, Place, Target, result_of
+from skillrun.ports import Approval, Attachable, Place, Target, result_of
 from skillrun.record import wording
-from skillrun.record.changes_text import Line
 from skillrun.record.report import wish
 from skillrun.text.escape import shown
 
@@ -205,17 +204,18 @@ class TerminalPerson:
 
     def hand_over(self, target: Target) -> Result | None:
         """Connect this terminal to the command that waits, until it goes on; None when the target cannot."""
-        attach = getattr(target, "attach", None)
-        if attach is None:
+        if not isinstance(target, Attachable):
             return None
         with self.pause():
             self._console.print(Text("the command talks to you now; what you type goes to it alone", style="dim"))
-            return result_of(attach(self._fd))
+            return result_of(target.attach(self._fd))
 
-    def read(self, lines: Sequence[Line]) -> None:
-        """Show lines of changes in the person's pager, or a screenful at a time where there is none."""
+    def read_changes(self, changes: Mapping[str, Any]) -> None:
+        """Show what would change in the person's pager, or a screenful at a time where there is none."""
+        from skillrun.record.changes_text import change_lines
         from skillrun.surfaces.live import drawn
 
+        lines = change_lines(changes, whole=True)
         with self.pause():
             pager = shlex.split(os.environ.get("PAGER") or "less -R")
             if not shutil.which(pager[0]):

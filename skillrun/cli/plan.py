@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from skillrun.cli.group import Problem
 from skillrun.cli.page import Page
+from skillrun.errors import Problem
 
 
 @click.command(

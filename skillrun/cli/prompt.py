@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from skillrun.cli.clipboard import NoClipboard, copy
-from skillrun.cli.group import Problem
 from skillrun.cli.page import Page
+from skillrun.errors import Problem
 from skillrun.events import SCHEMA
 from skillrun.llm.prompt import AGENTS, paste_text
 from skillrun.ports import Brief

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skillrun.cli.group import Problem
 from skillrun.cli.page import Page
+from skillrun.errors import Problem
 from skillrun.events import Event, Finished
 from skillrun.record.journal import JournalError, find_run, from_json, read_stamped
 from skillrun.record.report import Report, fold

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from skillrun.cli.group import Problem
 from skillrun.cli.page import Page
+from skillrun.errors import Problem
 from skillrun.events import SCHEMA
 
 if TYPE_CHECKING:

@@ -1,26 +1,22 @@
-"""`undo`: take back what a run changed; itself a run, so that it can be taken back too."""
+"""`undo`: take back what a run changed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from skillrun.cli.group import Problem
 from skillrun.cli.page import Page
-from skillrun.cli.undo_run import SHOWN, UNDO_OF, Ask, Undone, as_run, copy_beside, say, tell
-from skillrun.events import Event
-from skillrun.rollback.live import undo_live
-from skillrun.rollback.packages import packages_way, undo_by_packages
+from skillrun.errors import Problem
+from skillrun.events import SCHEMA
 
 if TYPE_CHECKING:
-    from skillrun.overlay.transaction.commit import Edited
-    from skillrun.overlay.transaction.privileged import Work
     from skillrun.record.journal import RunFolder
+    from skillrun.rollback.as_run import Undone
 
 
 @click.command(
@@ -44,157 +40,82 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
 def undo_command(run: str, edited: str | None, approve: str | None, no_input: bool, as_json: bool) -> int:
     """Take back what RUN changed. Undoing an undo brings the changes back."""
-    from skillrun.overlay.transaction.workspace import CommitError
-    from skillrun.record.journal import Busy, JournalError, find_run, lock
-    from skillrun.rollback.recorded import UndoError
+    from skillrun.rollback.undo import undo
 
-    ask = Ask(approve, no_input, as_json)
-    try:
-        folder = find_run(run)
-        with lock(folder.id):
-            name, outcome = _undo(folder, edited, ask)
-    except JournalError as error:
-        raise Problem(str(error), "`skillrun runs` lists what there is") from error
-    except Busy as error:
-        raise Problem(str(error), "wait for it, or end that process", code=1) from error
-    except (CommitError, UndoError) as error:
-        raise Problem(str(error), error.hint, code=3) from error
-    except (OSError, ValueError) as error:
-        raise Problem(f"the records of {run} cannot be read: {error}", "nothing was undone", code=1) from error
+    folder, name, outcome = undo(run, edited, Ask(approve, no_input, as_json))
     tell(folder, name, outcome, as_json)
     return 0 if outcome.ok else 3
 
 
-def _undo(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Undone]:
-    """Find out what kind of run it was and take it back; the id of the new run and what came of it."""
-    from skillrun.overlay.transaction.commit import phase_of
-    from skillrun.overlay.transaction.privileged import Work
-    from skillrun.overlay.transaction.wal import Phase
-    from skillrun.rollback.recorded import is_journalled, sudo_for
+@dataclass(slots=True)
+class Ask:
+    """How questions about an undo are answered: by a mode, or by a person at a terminal."""
 
-    source = folder.changes / UNDO_OF
-    if source.exists():
-        return _bring_back(folder, Path(json.loads(source.read_bytes())["changes"]), ask)
-    work = Work(folder.changes, sudo_for(folder.changes))
-    was = phase_of(folder.changes)
-    phase = work.recover()
-    if phase is Phase.COMMITTED:
-        return _undo_commit(folder, work, edited, ask)
-    if phase is Phase.UNDONE:
-        raise Problem(*_why_undone(folder, just_now=was is not Phase.UNDONE))
-    if is_journalled(folder.changes):
-        return _undo_journalled(folder, edited, ask)
-    return undo_live(folder, edited, ask)
+    approve: str | None
+    no_input: bool
+    as_json: bool
+
+    def show(self, lines: Iterable[str]) -> None:
+        """For a person only, so on standard error."""
+        for line in () if self.as_json else lines:
+            click.echo(line, err=True)
+
+    def confirm(self, question: str) -> None:
+        """Raises Problem (exit code 4) when nobody says yes."""
+        if self.approve == "all":
+            return
+        if self.no_input or not sys.stdin.isatty() or self.approve not in (None, "ask"):
+            raise Problem("undoing needs a person's word", "run it at a terminal, or add --approve all", code=4)
+        if not click.confirm(question, default=False, err=True):
+            raise Problem("nothing was undone", code=4)
+
+    def about_edits(self, paths: Sequence[str]) -> str:
+        """`leave` or `replace`. Raises Problem (exit code 4) when nobody can say."""
+        if self.no_input or not sys.stdin.isatty():
+            raise Problem(
+                f"{len(paths)} paths were changed after the run, first {paths[0]}",
+                "add --edited leave to keep them as they are, or --edited replace to put the former ones back"
+                " (the later ones are kept beside the run)",
+                code=4,
+            )
+        choice: str = click.prompt(
+            "Leave them as they are, or put the former ones back and keep the later ones beside the run?",
+            type=click.Choice(["leave", "replace", "stop"]),
+            default="stop",
+            err=True,
+        )
+        if choice == "stop":
+            raise Problem("nothing was undone", code=4)
+        return choice
 
 
-def _why_undone(folder: RunFolder, just_now: bool) -> tuple[str, str]:
-    """What became of a run that has nothing left to take back, and what to do."""
-    from skillrun.record.journal import all_runs
-
-    for run in all_runs():
-        with suppress(OSError, ValueError):
-            if json.loads((run.changes / UNDO_OF).read_bytes())["run"] == folder.id:
-                return f"{folder.id} is undone already, by {run.id}", f"`skillrun undo {run.id}` brings it back"
-    when = "just now" if just_now else "by skillrun itself, afterwards"
-    told = f"the commit of {folder.id} was cut off and taken back {when}: there is nothing to undo"
-    return told, "run the installation again if you still want it"
-
-
-def _undo_commit(folder: RunFolder, work: Work, edited: str | None, ask: Ask) -> tuple[str, Undone]:
-    from skillrun.overlay.transaction.commit import Edited
-    from skillrun.rollback.recorded import NEVER
+def tell(folder: RunFolder, name: str, outcome: Undone, as_json: bool) -> None:
+    """Say what came of it, as text or as one JSON object."""
     from skillrun.text.escape import shown
 
-    edits = work.edits()
-    packages = packages_way(folder, [clash.path for clash in edits], edited)
-    if packages:
-        return undo_by_packages(folder, work, packages, edits, edited, ask)
-    if not ask.as_json:
-        say(f"{folder.id}: puts the machine back as it was before this run")
-        for line in _what(work):
-            say(f"  {line}")
-        for clash in edits[:SHOWN]:
-            say(f"  changed since: {shown(clash.path)} {clash.reason}")
-    choice = edited or (ask.about_edits([clash.path for clash in edits]) if edits else "refuse")
-    ask.confirm("Undo this run?")
-    return as_run(folder, "undone", lambda: _committed(work, Edited(choice), list(NEVER)))
-
-
-def _what(work: Work) -> list[str]:
-    from skillrun.text.escape import shown
-
-    paths = work.ways_back()
-    lines = [f"{word} {shown(path)}" for word, path in paths[:SHOWN]]
-    return [*lines, f"and {len(paths) - SHOWN} more paths"] if len(paths) > SHOWN else lines
-
-
-def _committed(work: Work, choice: Edited, cannot: list[str]) -> Undone:
-    done = work.undo(choice)
-    services = [item.to_json() for item in done.services]
-    return Undone(done.operations, list(done.left), dict(done.kept), services, cannot=[*done.warnings, *cannot])
-
-
-def _bring_back(folder: RunFolder, changes: Path, ask: Ask) -> tuple[str, Undone]:
-    from skillrun.overlay.transaction.privileged import Work
-    from skillrun.overlay.transaction.wal import Phase
-    from skillrun.rollback.recorded import UndoError, sudo_for
-
-    work = Work(changes, sudo_for(changes))
-    if work.recover() is not Phase.UNDONE:
-        raise UndoError("there is no committed view behind this run to bring back", "install the skill again")
-    ask.confirm("Bring the undone changes back?")
-
-    def redo() -> Undone:
-        done = work.redo()
-        return Undone(done.operations, list(done.left), services=[item.to_json() for item in done.services])
-
-    return as_run(folder, "committed", redo, undo_of=changes)
-
-
-def _undo_journalled(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Undone]:
-    """Put back what was saved before each change; what is there now is saved by the same means."""
-    from skillrun.overlay.record.preimages import changed_paths, later_edits
-    from skillrun.rollback.recorded import NEVER, TURNED
-    from skillrun.text.escape import shown
-
-    turned = folder.changes / TURNED
-    if turned.exists():
-        by = turned.read_text()
-        raise Problem(f"{folder.id} was turned back already, by {by}", f"`skillrun undo {by}` turns it round again")
-    paths = changed_paths(folder.changes)
-    cut = not (folder.changes / "preimages.json").exists()
-    edits = [] if cut else list(later_edits(folder.changes))
-    if not ask.as_json:
-        say(f"{folder.id}: puts every file back as it was before this run")
-        for word, path in paths[:SHOWN]:
-            say(f"  {word} {shown(path)}")
-        if len(paths) > SHOWN:
-            say(f"  and {len(paths) - SHOWN} more paths")
-        for path in edits[:SHOWN]:
-            say(f"  changed since: {shown(path)}")
-        if cut:
-            say("  the run was cut off: what was changed later cannot be told from what it changed itself; all of it is kept")
-    choice = edited or (ask.about_edits(edits) if edits else "replace")
-    ask.confirm("Undo this run?")
-
-    def carry(write: Callable[[Event], None], name: Path) -> Undone:
-        outcome = _put_back(folder.changes, name / "changes", edits, choice)
-        outcome.cannot += [*NEVER, "programs and services that the run started keep running"]
-        turned.write_text(name.name)
-        return outcome
-
-    return as_run(folder, "undone", lambda: Undone(), live=carry)
-
-
-def _put_back(changes: Path, into: Path, edits: Sequence[str], choice: str) -> Undone:
-    from skillrun.overlay.record.preimages import Preimages, changed_paths, put_back
-
-    outcome = Undone(left=list(edits) if choice == "leave" else [])
-    if choice == "replace":
-        files = [path for path in edits if Path(path).is_file()]
-        outcome.kept = {path: copy_beside(Path(path), into / "later") for path in files}
-    present = Preimages(into)
-    outcome.failed += put_back(changes, outcome.left, present)
-    present.finish(0, 0, [])
-    outcome.paths = len(changed_paths(changes)) - len(outcome.left)
-    return outcome
+    if as_json:
+        data = {
+            "run": folder.id,
+            "as_run": name,
+            "paths": outcome.paths,
+            "left": outcome.left,
+            "kept": outcome.kept,
+            "services": outcome.services,
+            "commands": outcome.commands,
+            "cannot": outcome.cannot,
+            "failed": outcome.failed,
+        }
+        print(json.dumps({"schema": SCHEMA, "undo": data}))
+        return
+    print(f"undone: {outcome.paths} paths, {len(outcome.commands)} commands (as run {name})")
+    for item in (*outcome.services, *outcome.commands):
+        if item["exit_code"] != 0:
+            print(f"  failed ({item['exit_code']}): {shown(item.get('command') or ' '.join(item['argv']))}")
+    for text in outcome.failed:
+        print(f"  could not be put back: {shown(text)}")
+    for path in outcome.left:
+        print(f"  left as it is: {shown(path)}")
+    for path, place in outcome.kept.items():
+        print(f"  the later {shown(path)} is kept: {shown(place)}")
+    for text in outcome.cannot:
+        print(f"  stays: {shown(text)}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from skillrun.events import State
-from skillrun.ports import Command, Target, result_of
+from skillrun.ports import Command, Target, asked, result_of
 
 MAX_PATHS = 16
 """Paths in one question; more are not asked about."""
@@ -52,7 +52,7 @@ class Looks:
     @property
     def _ours(self) -> bool:
         """Are the target's files this process's own, so that a shell need not be asked?"""
-        return bool(getattr(self.target, "own_files", False))
+        return self.target.here
 
     def programs(self, names: Iterable[str]) -> dict[str, str]:
         """Name -> which file the shell would start, with what tells it from another in its place; "" when there is none."""
@@ -137,7 +137,7 @@ class Looks:
         if not lines:
             return ""
         text = "\n".join(["(", "set +efu; unset IFS; export LC_ALL=C", *lines, ") 2>/dev/null </dev/null"])
-        target: Target = getattr(self.target, "underneath", self.target)
+        target = asked(self.target)
         result = result_of(target.run(Command(text, id=f"look-{next(_NUMBERS)}", quiet_s=10)))
         if result.state in (State.WAITING, State.QUIET):
             result_of(target.interrupt())

@@ -70,7 +70,7 @@ def place(run: RunStarted) -> str:
     if run.tier == "J":
         return "for real on this machine, every file saved before it changes (tier J)"
     if run.mode == "live":
-        return "on this machine" if run.target in ("", "local") else f"on {shown(run.target)}"
+        return "on this machine" if run.tier in ("", "live") else f"on {shown(run.target)}"
     if run.tier == "S" or "simulat" in run.tier.lower():
         return "dry run, only simulated (tier S)"
     what = "dry run" if run.mode == "dry-run" else "preview"

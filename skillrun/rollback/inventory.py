@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,9 +67,9 @@ def _read_look(text: str, data: dict[str, Any]) -> str:
 def _look(target: Target) -> str:
     """What the script lists. Where the target is this very machine, a process of its own runs it, and no terminal is needed."""
     look = Path(__file__).with_name("inventory.bash").read_text(encoding="utf-8")
-    if getattr(target, "own_files", False):
+    if target.here:
         argv = ["bash", "--noprofile", "--norc", "-c", f"{look}\nlist"]
-        env = dict(getattr(target, "variables", os.environ))
+        env = dict(target.variables)
         nothing = subprocess.DEVNULL
         listed = subprocess.run(argv, env=env, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing, check=False)
         return listed.stdout.decode("utf-8", "surrogateescape")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skillrun.cli.undo_run import Ask, Undone, as_run, copy_beside, say
 from skillrun.events import Event, Finished, Result, RunStarted, Started, State, ToolCall
+from skillrun.rollback.as_run import Consent, Undone, as_run, copy_beside
 
 if TYPE_CHECKING:
     from skillrun.record.journal import RunFolder
@@ -55,7 +55,7 @@ def record(folder: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
         save(folder, name, {**found, "files": {}})
 
 
-def undo_live(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Undone]:
+def undo_live(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str, Undone]:
     """Ask, then take back what was recorded; the id of the new run and what came of it. Raises UndoError, Problem."""
     from skillrun.rollback.recorded import UndoError, edited_settings, recorded
     from skillrun.text.escape import shown
@@ -66,14 +66,10 @@ def undo_live(folder: RunFolder, edited: str | None, ask: Ask) -> tuple[str, Und
     if found.empty:
         raise UndoError(f"{folder.id} recorded nothing that can be taken back: {found.cannot[0]}", "see `skillrun report`")
     edits = [item.path for item in found.files if item.edited] + edited_settings(found.commands)
-    if not ask.as_json:
-        say(f"{folder.id} ran directly on this machine; what it recorded is taken back:")
-        for line in (*found.commands, *(f"put back {item.path}" for item in found.files)):
-            say(f"  {shown(line)}")
-        for path in edits:
-            say(f"  changed since: {shown(path)}")
-        for text in found.cannot:
-            say(f"  stays: {shown(text)}")
+    lines = [f"{folder.id} ran directly on this machine; what it recorded is taken back:"]
+    lines += [f"  {shown(line)}" for line in (*found.commands, *(f"put back {item.path}" for item in found.files))]
+    lines += [f"  changed since: {shown(path)}" for path in edits]
+    ask.show([*lines, *(f"  stays: {shown(text)}" for text in found.cannot)])
     choice = edited or (ask.about_edits(edits) if edits else "replace")
     ask.confirm("Undo this run?")
     return as_run(folder, "undone", lambda: Undone(), live=lambda journal, name: _carry_live(found, choice, journal, name))

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skillrun.cli.undo_run import SHOWN, Ask, Undone, as_run, copy_beside, say
 from skillrun.events import Changed, Event
+from skillrun.rollback.as_run import SHOWN, Consent, Undone, as_run, copy_beside
 from skillrun.rollback.live import inventory_now, record, run_commands
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def packages_way(folder: RunFolder, paths: Sequence[str], edited: str | None) ->
 
 
 def undo_by_packages(
-    folder: RunFolder, work: Work, names: Sequence[str], edits: Sequence[Clash], edited: str | None, ask: Ask
+    folder: RunFolder, work: Work, names: Sequence[str], edits: Sequence[Clash], edited: str | None, ask: Consent
 ) -> tuple[str, Undone]:
     """Remove exactly the packages this run added, then put back whatever else it changed that nobody changed since."""
     from skillrun.overlay.transaction.commit import Edited
@@ -64,14 +64,10 @@ def undo_by_packages(
     command = removal("dpkg", "", names)
     settings = edited_settings([command])
     own = [path for clash in edits if not _is_shared(path := clash.path) and path not in settings]
-    if not ask.as_json:
-        say(f"{folder.id}: other packages were installed or removed since, so dpkg takes these back itself:")
-        say(f"  {command}")
-        say("  then every other path of this run that nobody changed since is put back")
-        for path in own[:SHOWN]:
-            say(f"  changed since, and left as it is: {shown(path)}")
-        for path in settings[:SHOWN]:
-            say(f"  changed since: {shown(path)}")
+    lines = [f"{folder.id}: other packages were installed or removed since, so dpkg takes these back itself:", f"  {command}"]
+    lines.append("  then every other path of this run that nobody changed since is put back")
+    lines += [f"  changed since, and left as it is: {shown(path)}" for path in own[:SHOWN]]
+    ask.show([*lines, *(f"  changed since: {shown(path)}" for path in settings[:SHOWN])])
     choice = edited or (ask.about_edits(settings) if settings else "leave")
     ask.confirm("Undo this run?")
 

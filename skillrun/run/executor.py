@@ -29,7 +29,7 @@ from skillrun.policy.approvals import binding
 from skillrun.policy.fetched import FetchedScript, unpack
 from skillrun.policy.judge import Judge
 from skillrun.policy.licence import accepts_terms
-from skillrun.ports import Approval, Person, Place, Policy, Target
+from skillrun.ports import Approval, Person, Place, Policy, Rehearsing, Target
 from skillrun.run.fetched_script import Fetched
 from skillrun.run.ownership import absent, counted, strays
 from skillrun.run.supervisor import CHECK, Attendant, RunTerminated
@@ -56,12 +56,19 @@ class Stopped(Exception):
         self.outcome, self.summary = outcome, summary
 
 
-class _Edited(Exception):
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A call, as it was made, edited or unpacked, and the decision on it."""
+
+    call: ToolCall
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
     """The person wants another command instead."""
 
-    def __init__(self, command: str) -> None:
-        super().__init__(command)
-        self.command = command
+    command: str
 
 
 def _settle_nothing(decision: Decision, place: Place) -> Decision:
@@ -83,8 +90,10 @@ class Executor:
     """Called with a path and what `write_file` is about to write there, so that its pre-image can be kept."""
     remember: Callable[[ToolCall, Decision, Place], str] | None = None
     """Keeps an approval for good; returns the rule in words."""
-    scripts: str = ""
-    """The folder for scripts that are looked at before they run; empty: a temporary one on the target."""
+    reader: Judge = field(default_factory=Judge)
+    """Reads commands and scripts for what they name and do; the policy decides."""
+    outputs: str = ""
+    """The run's own folder of outputs. Scripts that are looked at before they run are kept there, where the target sees it."""
     agreed: frozenset[str] = frozenset()
     """Checks that the person agreed to with the commit: they are not asked about again."""
     proven: Callable[[], Mapping[str, str]] = dict
@@ -112,8 +121,7 @@ class Executor:
 
     def end_background(self) -> list[str]:
         """End what was started in the background and is not to stay, as the end of the run does; the names."""
-        end = getattr(self.target, "end_background", None)
-        return list(end()) if end is not None else []
+        return self.target.end_background()
 
     def carry_out(self, call: ToolCall, own: bool = False) -> Generator[Event, None, Result]:
         """Decide on a call and, if it may, carry it out. Raises Stopped when the run must end instead.
@@ -134,9 +142,10 @@ class Executor:
             yield Started(call, self.place.cwd)
             return (yield from self._finish(call, (yield from ask_user(call, self.person, self.vault))))
         self._fetched = None
-        call, decision, refusal = yield from self._decide(call)
-        if refusal is not None:
-            return refusal
+        permit = yield from self._decide(call)
+        if isinstance(permit, Result):
+            return permit
+        call, decision = permit.call, permit.decision
         if self._fetched is not None and not self._fetched.unchanged(self.target):
             changed = Decision(Verdict.DENY, "the saved script is no longer the one that was looked at", "fetched-changed")
             return (yield from self._refuse(call, changed))
@@ -188,31 +197,34 @@ class Executor:
 
     # --- deciding ------------------------------------------------------------------------------
 
-    def _decide(self, call: ToolCall) -> Generator[Event, None, tuple[ToolCall, Decision, Result | None]]:
-        """The call to carry out (edited or unpacked), the decision on it, and the result instead where it may not be."""
+    def _decide(self, call: ToolCall) -> Generator[Event, None, Judged | Result]:
+        """Leave to carry the call out, as it is, edited or unpacked; or the result instead, where it may not be."""
         while True:
-            try:
-                script = unpack(call.command) if call.name in ("shell", CHECK) else None
-                if script is None or hasattr(self.target, "underneath"):  # a simulated dry run fetches nothing
-                    decision = self._judge(call)
-                else:
-                    found = yield from self._fetch(call, script)
-                    if isinstance(found, Result):
-                        return call, Decision(Verdict.DENY, found.output), found
-                    call, decision = found
-                decision = yield from self._consent(call, decision)
-            except _Edited as edited:
-                self._fetched = None
-                call = dataclasses.replace(call, input={**call.input, "command": edited.command})
-                call = dataclasses.replace(call, input={k: v for k, v in call.input.items() if k != "unpacked"})
-                continue
-            if decision.verdict is Verdict.ALLOW:
-                yield Decided(call, decision)
-                return call, decision, None
-            return call, decision, (yield from self._refuse(call, decision))
+            found: Judged | Edited | Decision | Result = yield from self._look_into(call)
+            if isinstance(found, Judged):
+                call = found.call
+                found = yield from self._consent(call, found.decision)
+            if isinstance(found, Result):
+                return found
+            if isinstance(found, Decision):
+                if found.verdict is not Verdict.ALLOW:
+                    return (yield from self._refuse(call, found))
+                yield Decided(call, found)
+                return Judged(call, found)
+            assert isinstance(found, Edited)
+            self._fetched = None
+            kept = {name: value for name, value in call.input.items() if name != "unpacked"}
+            call = dataclasses.replace(call, input={**kept, "command": found.command})
 
-    def _consent(self, call: ToolCall, decision: Decision) -> Generator[Event, None, Decision]:
-        """Ask the person where the decision asks. Raises _Edited for another command, Stopped when it ends the run."""
+    def _look_into(self, call: ToolCall) -> Generator[Event, None, Judged | Edited | Result]:
+        """The policy's decision on a call; one that runs what it fetches is fetched first, and its script is judged."""
+        script = unpack(call.command) if call.name in ("shell", CHECK) else None
+        if script is None or isinstance(self.target, Rehearsing):  # a simulated dry run fetches nothing
+            return Judged(call, self._judge(call))
+        return (yield from self._fetch(call, script))
+
+    def _consent(self, call: ToolCall, decision: Decision) -> Generator[Event, None, Decision | Edited]:
+        """Ask the person where the decision asks: the decision, or another command instead. Raises Stopped."""
         if decision.verdict is not Verdict.ASK:
             return decision
         bound = self._binding(call)
@@ -237,7 +249,7 @@ class Executor:
         if licence:
             yield Answered("accepted" if word.how in ("once", "run", "always") else "not accepted")
         if word.how == "edit":
-            raise _Edited(word.command)
+            return Edited(word.command)
         decision = self._heed(call, decision, word, bound)
         if word.how == "stop":
             yield Decided(call, decision)
@@ -250,14 +262,16 @@ class Executor:
         self.denied.append((call, decision))
         return (yield from self._finish(call, Result(State.DENIED, output=f"not carried out: {decision.reason}")))
 
-    def _fetch(self, call: ToolCall, script: FetchedScript) -> Generator[Event, None, tuple[ToolCall, Decision] | Result]:
-        """Save and describe a script: the call that runs the saved file and the decision on it, or a result instead."""
+    def _fetch(self, call: ToolCall, script: FetchedScript) -> Generator[Event, None, Judged | Edited | Result]:
+        """Save and describe a script: the call that runs the saved file and the decision on it, or what comes instead."""
         whole = self.policy(dataclasses.replace(call, name="shell"), self.place)
         if whole.verdict is Verdict.DENY:
             return (yield from self._refuse(call, whole))
         yield from self._hands.end(call)
         found = Fetched(call, script, self._script_path(script))
         decision = yield from self._consent(found.fetch, self._judge(found.question))
+        if isinstance(decision, Edited):
+            return decision
         if decision.verdict is Verdict.ALLOW:
             yield Decided(found.fetch, decision)
             yield Started(found.fetch, self.place.cwd)
@@ -271,16 +285,12 @@ class Executor:
             note = "the script was not fetched, so nothing of it ran"
             return (yield from self._finish(call, dataclasses.replace(result, note=note)))
         try:
-            found = found.read(self.target, self.place, self._reader)
+            found = found.read(self.target, self.place, self.reader)
         except OSError as error:
             unread = Result(State.ERROR, output=f"{error.filename or found.path}: {error.strerror or error}")
             return (yield from self._finish(call, unread))
         self._fetched = found
-        return found.run, found.shown(self.settle(found.judged(whole), self.place))
-
-    @property
-    def _reader(self) -> Judge:
-        return self.policy if isinstance(self.policy, Judge) else Judge()
+        return Judged(found.run, found.shown(self.settle(found.judged(whole), self.place)))
 
     @property
     def _looks(self) -> Looks:
@@ -288,7 +298,7 @@ class Executor:
 
     def _script_path(self, script: FetchedScript) -> str:
         if not self._folder:
-            self._folder = self.scripts if self.scripts and not self.place.contained else self._looks.folder()
+            self._folder = self.outputs if self.outputs and self.target.here else self._looks.folder()
         self._saved += 1
         # without a folder of our own the download fails, and nothing runs
         return f"{self._folder or '/dev/null'}/{self._saved}-{script.interpreter.rsplit('/', 1)[-1].strip('.') or 'script'}"
@@ -346,7 +356,7 @@ class Executor:
         return binding(call, self.place, self.skill.digest, programs)
 
     def _programs(self, command: str) -> dict[str, str]:
-        names = self._reader.command(command, self.place).executables
+        names = self.reader.command(command, self.place).executables
         return self._looks.programs(names) if self._hands.alive is None else dict.fromkeys(names, "")
 
     # --- carrying out --------------------------------------------------------------------------
@@ -358,7 +368,7 @@ class Executor:
             if call.name == "shell_input":
                 return (yield from self._hands.type_or_wait(call))
             if call.name == "read_file":
-                return read_file(call, self.target, self.vault)
+                return read_file(call, self.target, self.vault, self.outputs)
             if call.name == "write_file":
                 return write_file(call, self.target, self.before_write)
         except OSError as error:

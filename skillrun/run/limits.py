@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from skillrun.cli.group import Problem
-from skillrun.run.options import Options
+from skillrun.errors import Problem
 
 if TYPE_CHECKING:
     from skillrun.host.config import Config
@@ -25,8 +25,8 @@ def check_limit(name: str, value: Any, where: str = "") -> None:
         raise Problem(f"{what} is not a limit", f"give {least:g} or more, or leave it out")
 
 
-def budget(options: Options, config: Config | None = None) -> Budget:
-    """The limits of this run: an option wins over `[budget]` in the configuration. Raises Problem.
+def budget(given: Mapping[str, Any] = MappingProxyType({}), config: Config | None = None) -> Budget:
+    """The limits of a run: what is given (by the names of `LEAST`) wins over `[budget]` in the configuration. Raises Problem.
 
     A limit there that cannot be understood ends the run before it begins: nobody is left without the limit they set.
     """
@@ -44,7 +44,7 @@ def budget(options: Options, config: Config | None = None) -> Budget:
         if name not in LEAST:
             raise Problem(f"{found.path}: there is no limit budget.{name}", f"there are {', '.join(LEAST)}")
         check_limit(name, table[name], str(found.path))
-    chosen = {name: table.get(name) if (given := getattr(options, name)) is None else given for name in LEAST}
+    chosen: dict[str, Any] = {name: table.get(name) if given.get(name) is None else given[name] for name in LEAST}
     return Budget(
         max_cost=chosen["max_cost"],
         max_turns=chosen["max_turns"],

@@ -1,40 +1,55 @@
-"""What a person asked for on the command line, as one value."""
+"""What was asked of a run, as values: where its effects go, what it may use up, and the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal
+
+from skillrun.errors import Problem
+from skillrun.ports import Model
+from skillrun.run.budget import Budget
+
+Mode = Literal["live", "preview", "dry-run", "journal"]
+"""live: on the machine, at once · preview: in a view, to be committed or discarded · dry-run: in a view that is discarded ·
+journal: on the machine, at once, every file saved before it changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectOptions:
+    """Where a run's effects go. Raises Problem for what contradicts itself."""
+
+    mode: Mode = "live"
+    hosts: tuple[str, ...] = ()
+    """What a view may contact besides registries, `declared` for what the skill declares; empty: whatever this machine can."""
+    only: tuple[str, ...] = ()
+    """Globs of paths; of a preview only these are committed."""
+    excluded: tuple[str, ...] = ()
+    """Globs of paths that a preview's commit leaves out."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in Mode.__args__:  # type: ignore[attr-defined]
+            raise Problem(f"there is no {self.mode!r} way for effects to go", "live, preview, dry-run or journal")
+        if self.hosts and not self.in_view:
+            raise Problem("--host limits what a view may contact, and this is none", "add --preview or --dry-run")
+
+    @property
+    def in_view(self) -> bool:
+        """True when a copy-on-write view is asked for."""
+        return self.mode in ("preview", "dry-run")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of a run. `approve` None: ask on a terminal; without one, whatever needs approval ends the run."""
+    """What was asked of a run, whoever asked."""
 
-    approve: str | None = None
-    model: str = "auto"
+    approve: str = "ask"
+    """ask | safe | declared | all: what answers the questions the rules leave, before the person does."""
+    model: str | Model = "auto"
+    """A model, or the words of `skillrun.models.choose.choose_model` for one."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
-    max_cost: float | None = None
-    """US dollars."""
-    max_tokens: int | None = None
-    """Tokens in and out, cached ones too."""
-    max_turns: int | None = None
-    timeout: float | None = None
-    """Seconds for the whole run."""
-    as_json: bool = False
-    no_input: bool = False
-    color: str = "auto"
-    dry_run: bool = False
-    preview: bool = False
-    journal: bool = False
-    """For real, every file saved before it changes."""
-    hosts: tuple[str, ...] = ()
-    """What a view may contact, `declared` for what the skill declares; empty: whatever this machine can."""
-    only: tuple[str, ...] = ()
-    except_: tuple[str, ...] = ()
-    via: str | None = None
-    junit: str | None = None
-    html: str | None = None
-    report: Mapping[str, Any] | None = None
-    """Another agent's report, which `verify` holds against the checks."""
+    """Names of secrets besides those the skill declares."""
+    effects: EffectOptions = EffectOptions()
+    budget: Budget | None = None
+    """None: the limits of the person's configuration."""

@@ -9,11 +9,61 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from skillrun.events import Event, Finished, Noted, Result, State, Turn
+from skillrun.errors import Problem
+from skillrun.events import Event, Finished, Noted, Result, RunEnded, RunStarted, State, Turn
 from skillrun.ports import Command, Place, Target
-from skillrun.record.journal import shell_left
+from skillrun.record.journal import JournalError, RunFolder, find_run, read_events, shell_left
+from skillrun.run.options import Mode, Options
+from skillrun.skills.skill import Skill
 
 _NEVER = ("PWD", "OLDPWD", "SHLVL", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A run that can be gone on with: what was asked of it then, and what happened."""
+
+    verb: str
+    skill: Skill
+    """Exactly as it was reviewed."""
+    options: Options
+    folder: RunFolder
+    events: Sequence[Event]
+    mode: str
+
+    @property
+    def begins_anew(self) -> bool:
+        """What it did was in a view that ended with it, so in the same mode nothing of it is taken for done."""
+        return self.mode != "live"
+
+
+def find_unfinished(word: str, options: Options) -> Unfinished:
+    """The unfinished run that `word` names; `options` as they are now win over those it had. Raises Problem."""
+    from skillrun.skills.parser.read import read_skill
+
+    try:
+        old = find_run(word)
+        events = read_events(old.journal)
+    except (JournalError, OSError) as error:
+        raise Problem(str(error), "`skillrun runs` lists what there is") from error
+    started = next((event for event in events if isinstance(event, RunStarted)), None)
+    ended = next((event for event in events if isinstance(event, RunEnded)), None)
+    if started is None:
+        raise Problem(f"run {old.id} never started", "install the skill again")
+    if ended is not None and ended.exit_code == 0:
+        raise Problem(f"run {old.id} is finished: {ended.outcome}", f"`skillrun report {old.id}` shows it")
+    kept = sorted(old.skill.glob("*.md"))
+    if not kept:
+        raise Problem(f"run {old.id} did not keep its skill: {old.skill} has no document", "install the skill again")
+    skill = replace(read_skill(kept[0]), digest=started.digest, source=started.source)
+    model = options.model
+    if model == "auto" and started.model.startswith(("via:", "claude-")):
+        model = started.model  # what the person chose then, unless told otherwise now
+    mode: Mode = "journal" if started.tier == "J" else "dry-run" if started.mode == "dry-run" else "live"
+    effects = replace(options.effects, mode="preview" if started.mode == "preview" else mode)
+    inputs = {**started.inputs, **options.inputs}
+    options = replace(options, model=model, inputs=inputs, effects=effects)
+    return Unfinished(started.verb, skill, options, old, events, started.mode)
 
 
 @dataclass(frozen=True, slots=True)

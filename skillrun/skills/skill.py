@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skillrun.errors import SkillrunError
 from skillrun.skills import index
 
 
-class SkillError(Exception):
+class SkillError(SkillrunError):
     """A document that cannot be read as a skill: what is wrong, in which file, on which line."""
 
     def __init__(self, message: str, path: str = "", line: int = 0) -> None:

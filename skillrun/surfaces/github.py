@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from skillrun.events import Event, Finished, RunEnded, Started
+from skillrun.ports import Surface
 from skillrun.record import wording
 from skillrun.record.report import Report
 from skillrun.skills.skill import Skill
@@ -149,7 +149,7 @@ class Stream:
 class Grouped:
     """Folds each call of a run into a group of the log. `inner` writes the lines, to the same `stream`."""
 
-    def __init__(self, stream: Stream, inner: Callable[[Event], None]) -> None:
+    def __init__(self, stream: Stream, inner: Surface) -> None:
         self._stream = stream
         self._inner = inner
         self._open = False
@@ -174,6 +174,6 @@ class Grouped:
 
     def close(self) -> None:
         """End the open group, and let the log obey commands again."""
-        getattr(self._inner, "close", lambda: None)()
+        self._inner.close()
         self._end()
         self._stream.command()

@@ -28,6 +28,7 @@ class JournalledTarget(Session):
     name = "journalled"
     tier = "J"
     contained = False
+    here = True
 
     def __init__(
         self,

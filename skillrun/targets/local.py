@@ -22,8 +22,7 @@ class LocalTarget(Session):
     name = "local"
     tier = "live"
     contained = False
-    own_files = True
-    """Its shell sees the files this process sees, as the same user."""
+    here = True
 
     def __init__(
         self,

@@ -21,13 +21,12 @@ class MachineTarget(Session):
     tier = "M"
     contained = False
     """Judged like a real machine: what is tested is what a person's machine would be asked."""
+    here = False
 
     def __init__(self, machine: Machine, outputs: Path, *, vault: Vault | None = None) -> None:
         self.machine = machine
         account = machine.account
         own = {"PATH": PATH, "HOME": account.home, "USER": account.name, "LOGNAME": account.name, **machine.env}
-        self.environment: Mapping[str, str] = own
-        """What its shell starts with, which is not what this process has."""
         login = Login("/bin/bash", account.home, login_environment(own, account.name, account.home, "/bin/bash"))
         super().__init__(outputs, command_environment(own), account.home, login, launcher=self._launch, vault=vault)
 

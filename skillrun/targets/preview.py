@@ -37,6 +37,7 @@ class PreviewTarget(Session):
 
     name = "preview"
     contained = True
+    here = False
 
     def __init__(
         self,

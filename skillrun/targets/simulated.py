@@ -26,6 +26,7 @@ from skillrun.bash.nodes import AndOr, Lit, Node, Redirect, Seq, Simple, Word
 from skillrun.bash.syntax import parse
 from skillrun.events import EffectKind, Output, Result, State, ToolCall, Verdict
 from skillrun.ports import Command, Place, Policy, Stream, Target
+from skillrun.secrets import Vault
 
 _PREFIX = "skillrun-rehearsal-"
 _NEW_S = 60.0
@@ -99,13 +100,12 @@ class SimulatedTarget:
     """Implements `skillrun.ports.Target` in front of another one, of which it only lets harmless commands through."""
 
     contained = True
+    here = False
     tier = "S"
 
     def __init__(self, inner: Target, policy: Policy, place: Place) -> None:
         self.name = inner.name
         self._inner = inner
-        self.underneath = inner
-        """The real target, for skillrun's own looks (the facts), which no model has a hand in."""
         self._policy = policy
         self._place = dataclasses.replace(place, contained=False)
         self._written: dict[str, bytes] = {}
@@ -113,6 +113,26 @@ class SimulatedTarget:
         clear_dead(Path(tempfile.gettempdir()))
         self._scratch = tempfile.mkdtemp(prefix=_PREFIX)
         self._alive = _lock(self._scratch)
+
+    @property
+    def underneath(self) -> Target:
+        """The real target, for skillrun's own questions (the facts), which no model has a hand in."""
+        return self._inner
+
+    @property
+    def vault(self) -> Vault:
+        """The secrets of the target behind it."""
+        return self._inner.vault
+
+    @property
+    def cwd(self) -> str:
+        """Where the shell behind it stands."""
+        return self._inner.cwd
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Those of the shell behind it: what only reads really runs there."""
+        return self._inner.variables
 
     # --- running -------------------------------------------------------------------------------
 
@@ -241,6 +261,14 @@ class SimulatedTarget:
         """Remember the file; nothing is written."""
         self._written[path] = data
         self._listed += 1
+
+    def end_background(self) -> list[str]:
+        """Background jobs are only listed, so there is none."""
+        return self._inner.end_background()
+
+    def left_running(self) -> list[tuple[int, str]]:
+        """What the target behind it has left at work."""
+        return self._inner.left_running()
 
     def close(self) -> None:
         """Close the target behind this one, and remove what rehearsals wrote for themselves."""

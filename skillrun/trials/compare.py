@@ -25,17 +25,16 @@ PLAN = "plan"
 
 def install_in(machine: Machine, skill: Skill, model: str, folder: RunFolder) -> RunEnded:
     """Install a skill in a machine, unattended and with every question answered by yes. Raises Problem, ViewError."""
-    from skillrun.cli.assembly import Run, drive
-    from skillrun.cli.nobody import Nobody
+    from skillrun.run.api import begin
     from skillrun.run.options import Options
-    from skillrun.secrets import Vault
+    from skillrun.run.session import pull
+    from skillrun.run.unattended import Nobody
     from skillrun.targets.machine import MachineTarget
 
-    vault = Vault()
-    run = Run("install", skill, Options(approve="all", model=model, no_input=True), folder, vault, Nobody())
-    target = MachineTarget(machine, folder.outputs, vault=vault)
+    target = MachineTarget(machine, folder.outputs)
     try:
-        return drive(run, target, None, [])
+        execution = begin("install", skill, Options("all", model), Nobody(), target, folder=folder)
+        return pull(execution.events, (), lambda error: None)
     finally:
         target.close()
 
@@ -82,7 +81,7 @@ def attempt(
         spoken = f"plan:{file}"
 
     def deed(machine: Machine) -> tuple[int, str]:
-        from skillrun.cli.group import Problem
+        from skillrun.errors import Problem
 
         try:
             end = install_in(machine, skill, spoken, folder)

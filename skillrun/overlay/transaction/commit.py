@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from skillrun.overlay.diff.changes import Changes
-from skillrun.overlay.diff.deferred import read_deferred
+from skillrun.overlay.diff.deferred import read_deferred, write_deferred
 from skillrun.overlay.diff.entries import Clash, is_passing
 from skillrun.overlay.diff.operations import Folder, Kind, Op
 from skillrun.overlay.kernel.dirfd import ASTRAY
@@ -107,7 +107,7 @@ def commit(
         overtaken = [f"{bases[changes.ops[n].layer]}/{changes.ops[n].path}" for n in sorted(passed | late)]
         left = (*chosen.left, *overtaken)
         kept_back = services.of_what_stays_out(changes.deferred, left)
-        services.write_deferred(folder, [request for request in changes.deferred if request not in kept_back])
+        write_deferred(folder, [request for request in changes.deferred if request not in kept_back])
         progress.at(Phase.PREPARED).save(folder)
         clock.lap("stage")
         with opened(plan.stores, plan.folders) as sides:

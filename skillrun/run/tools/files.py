@@ -13,21 +13,22 @@ READ_LIMIT = 48_000
 """Bytes of a file a model reads at once."""
 
 
-def read_file(call: ToolCall, target: Target, vault: Vault) -> Result:
-    """The part of a file a model asked for, with secrets masked. Raises OSError."""
+def read_file(call: ToolCall, target: Target, vault: Vault, outputs: str = "") -> Result:
+    """The part of a file a model asked for, with secrets masked. Raises OSError.
+
+    `outputs`: this run's own folder of whole outputs, which lies here, also when the target is another machine.
+    """
     path, offset = str(call.input["path"]), int(call.input.get("offset") or 0)
     limit = min(int(call.input.get("limit") or READ_LIMIT), READ_LIMIT)
-    data = _bytes(target, path, offset + limit + 1)
+    data = _bytes(target, path, offset + limit + 1, outputs)
     part = data[offset : offset + limit]
     note = f"more follows: read on from offset {offset + limit}" if len(data) > offset + limit else ""
     text = vault.mask(part.decode("utf-8", "replace"))
     return Result(State.EXITED, 0, output=text, output_bytes=len(part), note=note)
 
 
-def _bytes(target: Target, path: str, limit: int) -> bytes:
-    """A file of the target, or a kept output of this run: those lie here, also when the target is another machine."""
-    outputs = getattr(target, "outputs", None)
-    if outputs is None or os.path.dirname(path) != str(outputs):
+def _bytes(target: Target, path: str, limit: int, outputs: str) -> bytes:
+    if not outputs or os.path.dirname(path) != outputs:
         return target.get(path, limit)
     with open(path, "rb") as file:
         return file.read(limit)

@@ -1,16 +1,11 @@
-"""Who may be asked: the person at this process's terminal, or nobody."""
+"""Nobody: what an unattended run has in place of a person."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from skillrun.events import Decision, Result, ToolCall
 from skillrun.ports import Approval, Place, Target
-
-if TYPE_CHECKING:
-    from skillrun.cli.person import TerminalPerson
 
 
 class Nobody:
@@ -33,19 +28,3 @@ class Nobody:
     def hand_over(self, target: Target) -> Result | None:
         """No terminal to hand anything to."""
         return None
-
-
-def find_person(no_input: bool) -> TerminalPerson | Nobody:
-    """The person at this process's terminal, or nobody: none there, told not to ask, or in the background."""
-    if no_input or not (os.isatty(0) or os.isatty(2)):
-        return Nobody()
-    from skillrun.cli.person import TerminalPerson
-
-    try:
-        person = TerminalPerson()
-    except OSError:
-        return Nobody()
-    if os.tcgetpgrp(person._fd) != os.getpgrp():
-        person.close()
-        return Nobody()
-    return person

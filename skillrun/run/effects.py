@@ -6,16 +6,13 @@ import contextlib
 import dataclasses
 import importlib
 import os
-import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from skillrun.cli.group import Problem
-from skillrun.cli.nobody import Nobody
+from skillrun.errors import Problem
 from skillrun.events import Answered, Asked, Changed, Event, Noted, Outcome, Verdict
-from skillrun.ports import Place, Target
-from skillrun.record.changes_text import change_lines
+from skillrun.ports import Person, Place, Target
 from skillrun.record.journal import RunFolder, all_runs
 from skillrun.run.options import Options
 from skillrun.run.session import Conclude, Session
@@ -24,7 +21,6 @@ from skillrun.skills.skill import Skill
 from skillrun.text.escape import shown, size
 
 if TYPE_CHECKING:
-    from skillrun.cli.person import TerminalPerson
     from skillrun.overlay.transaction.privileged import Work
     from skillrun.targets.preview import PreviewTarget
 
@@ -32,26 +28,40 @@ COMMIT, DISCARD, DETAILS, EXPLORE = "commit", "discard", "details", "explore"
 FINE = (Outcome.VERIFIED, Outcome.REMOVED)
 
 
+@runtime_checkable
+class Explorer(Protocol):
+    """A person who can look at what a view would change before they decide."""
+
+    def read_changes(self, changes: Mapping[str, Any]) -> None:
+        """Show a Changed event's data whole, for as long as they wish."""
+        ...
+
+    def look_around(self, target: PreviewTarget) -> None:
+        """Let them work in a shell inside. Raises OSError, ViewError."""
+        ...
+
+
 @dataclasses.dataclass(slots=True)
-class Effects:
+class Destination:
     """Opens the target that an install's options ask for, and ends its run as they say."""
 
     options: Options
     folder: RunFolder
     skill: Skill
     vault: Vault
-    person: TerminalPerson | Nobody
+    person: Person
     verb: str = "install"
     notes: list[Noted] = dataclasses.field(default_factory=list)
     """What the person must know before anything is done; filled by `open`."""
 
     def open(self) -> tuple[Target, Conclude]:
         """The target and what concludes its run. Raises Problem when the machine cannot do what was asked."""
-        if self.options.journal:
+        mode = self.options.effects.mode
+        if mode == "journal":
             return self._journalled()
-        if self.options.preview:
+        if mode == "preview":
             return self._view()
-        if self.options.dry_run:
+        if mode == "dry-run":
             try:
                 return self._view()
             except Problem as problem:
@@ -60,6 +70,10 @@ class Effects:
         if self.verb != "verify":
             self._record("before.json", target)
         return target, self._conclude_live
+
+    @property
+    def _dry(self) -> bool:
+        return self.options.effects.mode == "dry-run"
 
     def _local(self) -> Target:
         from skillrun.targets.local import LocalTarget
@@ -77,9 +91,9 @@ class Effects:
                 vault=self.vault,
                 keep=self.skill.keep,
                 password=lambda why: self.person.secret("sudo", why),
-                canaries=self.options.dry_run,
+                canaries=self._dry,
                 hosts=self._hosts(),
-                ask=not isinstance(self.person, Nobody),
+                ask=self.person.attended,
             )
         except (ViewError, OSError) as error:
             raise Problem(
@@ -100,12 +114,13 @@ class Effects:
 
     def _hosts(self) -> tuple[str, ...] | None:
         """What the view may contact; None: whatever this machine can."""
-        if not self.options.hosts:
+        hosts = self.options.effects.hosts
+        if not hosts:
             return None
         from skillrun.sandbox.registries import registry_hosts
 
-        declared = self.skill.declared.hosts or () if "declared" in self.options.hosts else ()
-        given = (host for host in self.options.hosts if host != "declared")
+        declared = self.skill.declared.hosts or () if "declared" in hosts else ()
+        given = (host for host in hosts if host != "declared")
         return (*registry_hosts([Path("/")]), *declared, *given)
 
     def _note_foreign(self, home: str) -> None:
@@ -166,8 +181,7 @@ class Effects:
         if self.verb != "verify" and outcome is not Outcome.ALREADY:
             target = session.executor.target
             self._record("after.json", target)
-            left: list[tuple[int, str]] = getattr(target, "left_running", list)()
-            if left:
+            if left := target.left_running():
                 yield Noted(f"still running, and not ended with this run: {', '.join(f'{name} ({pid})' for pid, name in left)}")
         return outcome, summary
 
@@ -177,28 +191,26 @@ class Effects:
         save(self.folder.changes, name, record_inventory(target))
 
     def _conclude_view(
-        self, target: Target, session: Session, outcome: Outcome, summary: str
+        self, target: PreviewTarget, session: Session, outcome: Outcome, summary: str
     ) -> Generator[Event, None, tuple[Outcome, str]]:
         """End everything in the view, show what it would change, and commit or discard."""
         from skillrun.overlay.transaction.privileged import Work
         from skillrun.rollback.recorded import sudo_for
-        from skillrun.targets.preview import PreviewTarget
 
-        assert isinstance(target, PreviewTarget)
         touched = target.touched_canaries()
         if touched:
             yield Noted(f"bait was touched: {', '.join(str(bait) for bait in touched)}", "warning")
         for host, contacts in target.contacted().items():
             if any(contact.allowed for contact in contacts):
-                sent, received = (sum(getattr(one, name) for one in contacts) for name in ("sent", "received"))
+                sent, received = sum(one.sent for one in contacts), sum(one.received for one in contacts)
                 yield Noted(f"contacted {host}: {size(sent)} sent, {size(received)} received")
             else:
                 yield Noted(f"{host} was asked for {len(contacts)} times and not reached: --host {host} allows it", "warning")
         work = Work(self.folder.changes, sudo_for(self.folder.changes))
         waiting = bool(target.deferred()) and outcome is Outcome.CHECKS_FAILED
-        keepable = not self.options.dry_run and (waiting or outcome in FINE) and outcome is not Outcome.ALREADY
+        keepable = not self._dry and (waiting or outcome in FINE) and outcome is not Outcome.ALREADY
         wanted, seen = None, None
-        if keepable and not isinstance(self.person, Nobody) and self.options.approve not in ("all", "declared"):
+        if keepable and isinstance(self.person, Explorer) and self.options.approve not in ("all", "declared"):
             yield from self._announce_checks(session)
             try:
                 wanted, seen = yield from self._explored(target, work, self.person, waiting)
@@ -218,7 +230,7 @@ class Effects:
         if not keepable:
             work.drop()
             yield Changed(changes, "discarded")
-            if self.options.dry_run and outcome in FINE:
+            if self._dry and outcome in FINE:
                 return Outcome.DRY_RUN_OK, f"{summary} (in a copy-on-write view; nothing of it was kept)"
             return outcome, f"{summary}; nothing was changed on the machine"
         if wanted is None:
@@ -236,7 +248,7 @@ class Effects:
             yield Noted(f"after a commit this runs on the machine itself: {commands}")
 
     def _explored(
-        self, target: PreviewTarget, work: Work, person: TerminalPerson, waiting: bool
+        self, target: PreviewTarget, work: Work, person: Explorer, waiting: bool
     ) -> Generator[Event, None, tuple[bool, dict[str, object]]]:
         """The question while the view is still there to be looked at; the answer, and the changes it was about."""
         from skillrun.targets.preview import ViewError
@@ -252,7 +264,7 @@ class Effects:
             if answer in (COMMIT, DISCARD):
                 return answer == COMMIT, changes
             if answer == DETAILS:
-                person.read(change_lines(changes, whole=True))
+                person.read_changes(changes)
                 continue
             try:
                 person.look_around(target)
@@ -285,7 +297,7 @@ class Effects:
 
         assert isinstance(work, Work)
         try:
-            done = work.commit(self.options.only, self.options.except_)
+            done = work.commit(self.options.effects.only, self.options.effects.excluded)
         except CommitError as error:
             return Outcome.ERROR, f"not committed, nothing was changed: {error}. {error.hint}"
         except OSError as error:
@@ -312,7 +324,7 @@ class Effects:
         """What a commit did not carry over, and why; what lies in a directory that is left out is not named again."""
         from skillrun.overlay.transaction.selection import Choice
 
-        chosen, known = Choice(self.options.only, self.options.except_), set(left)
+        chosen, known = Choice(self.options.effects.only, self.options.effects.excluded), set(left)
         tops = [path for path in left if os.path.dirname(path) not in known]
         later = "the machine has a later version of its own"
         return [{"path": shown(path), "reason": later if chosen(path) else "not chosen"} for path in tops]
@@ -341,8 +353,8 @@ def _or_journal() -> str:
     return "" if try_notifications() else "; --journal runs for real, but saves every file first so that undo is whole"
 
 
-def finish_what_was_cut() -> None:
-    """Finish or take back commits that a crash cut, whichever run they belong to. Raises Problem when that fails.
+def finish_what_was_cut() -> list[str]:
+    """Finish or take back commits that a crash cut, whichever run they belong to; a sentence on each. Raises Problem.
 
     A view that was never to be committed any more, since its run was cut, is removed.
     """
@@ -353,19 +365,21 @@ def finish_what_was_cut() -> None:
         elif os.path.exists(f"{run.path}/changes/layers.json"):
             drop_view(run)
     if not cut:
-        return
+        return []
     from skillrun.overlay.transaction.privileged import Work
     from skillrun.overlay.transaction.wal import Phase, Progress
     from skillrun.overlay.transaction.workspace import CommitError
     from skillrun.rollback.recorded import sudo_for
 
+    told = []
     for run in cut:
         try:
             progress = Progress.load(run.changes)
             if progress.pending or progress.phase in (Phase.PREPARED, Phase.COMMITTING, Phase.UNDOING):
                 phase = Work(run.changes, sudo_for(run.changes)).recover()
-                print(f"skillrun: run {run.id} was cut in mid-commit; it is now {phase.value}", file=sys.stderr)
+                told.append(f"run {run.id} was cut in mid-commit; it is now {phase.value}")
         except (CommitError, OSError, ValueError) as error:
             raise Problem(
                 f"run {run.id} was cut in mid-commit and cannot be mended: {error}", f"see {run.changes}", 1
             ) from error
+    return told

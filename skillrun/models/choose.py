@@ -9,14 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skillrun.cli.group import Problem
+from skillrun.errors import Problem
 from skillrun.host.config import Config, ConfigError, load_config
 from skillrun.llm.credentials import Credentials, NoCredentials, find_credentials, is_anthropic
 from skillrun.ports import Model, ModelUnavailable
 
 if TYPE_CHECKING:
     from skillrun.record.plan import Plan
-    from skillrun.run.options import Options
 
 NO_KEY = "set ANTHROPIC_API_KEY, or use --model builtin, or --via claude if you have Claude Code"
 
@@ -47,7 +46,7 @@ def choose_model(spec: str = "auto", config: Config | None = None, environ: Mapp
     return ChainModel([build(first), *behind])
 
 
-def speaker(options: Options, verb: str, digest: str, facts: Mapping[str, Any]) -> Model:
+def speaker(spec: str | Model, verb: str, digest: str, facts: Mapping[str, Any], inputs: Mapping[str, str]) -> Model:
     """Who decides this run: what was asked for; with `auto`, a plan proven for these bytes on such a machine before it.
 
     Whoever stands behind a plan is chosen only if the plan cannot go on, so that a replay needs no key and no server.
@@ -55,17 +54,17 @@ def speaker(options: Options, verb: str, digest: str, facts: Mapping[str, Any]) 
     """
     if verb == "verify":  # only the checks run
         return choose_model("builtin")
-    if options.via:
-        return choose_model(f"via:{options.via}")
-    if options.model == "auto" and verb == "install":
+    if not isinstance(spec, str):
+        return spec
+    if spec == "auto" and verb == "install":
         from skillrun.record.plan import known_plan
 
-        if plan := known_plan(digest, facts, options.inputs):
+        if plan := known_plan(digest, facts, inputs):
             from skillrun.models.chain import ChainModel, Later
             from skillrun.models.plan import PlanModel
 
             return ChainModel([PlanModel(plan), Later(_chosen_late)])
-    return choose_model(options.model)
+    return choose_model(spec)
 
 
 def _chosen_late() -> Model:

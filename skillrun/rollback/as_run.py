@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import click
-
-from skillrun.cli.group import Problem
-from skillrun.events import SCHEMA, Changed, Event, Outcome, RunEnded, RunStarted
+from skillrun.events import Changed, Event, Outcome, RunEnded, RunStarted
 
 if TYPE_CHECKING:
     from skillrun.record.journal import RunFolder
@@ -23,41 +19,20 @@ SHOWN = 30
 """How many paths are listed before the rest is counted."""
 
 
-@dataclass(slots=True)
-class Ask:
-    """How questions are answered: a mode, or a person at a terminal."""
+class Consent(Protocol):
+    """Who says whether a run is undone, and is shown before what that means."""
 
-    approve: str | None
-    no_input: bool
-    as_json: bool
+    def show(self, lines: Iterable[str]) -> None:
+        """What would be done, one line each, safe to print."""
+        ...
 
     def confirm(self, question: str) -> None:
         """Raises Problem (exit code 4) when nobody says yes."""
-        if self.approve == "all":
-            return
-        if self.no_input or not sys.stdin.isatty() or self.approve not in (None, "ask"):
-            raise Problem("undoing needs a person's word", "run it at a terminal, or add --approve all", code=4)
-        if not click.confirm(question, default=False, err=True):
-            raise Problem("nothing was undone", code=4)
+        ...
 
     def about_edits(self, paths: Sequence[str]) -> str:
-        """`leave` or `replace`. Raises Problem (exit code 4) when nobody can say."""
-        if self.no_input or not sys.stdin.isatty():
-            raise Problem(
-                f"{len(paths)} paths were changed after the run, first {paths[0]}",
-                "add --edited leave to keep them as they are, or --edited replace to put the former ones back"
-                " (the later ones are kept beside the run)",
-                code=4,
-            )
-        choice: str = click.prompt(
-            "Leave them as they are, or put the former ones back and keep the later ones beside the run?",
-            type=click.Choice(["leave", "replace", "stop"]),
-            default="stop",
-            err=True,
-        )
-        if choice == "stop":
-            raise Problem("nothing was undone", code=4)
-        return choice
+        """`leave` or `replace` for what was changed after the run. Raises Problem (exit code 4) when nobody can say."""
+        ...
 
 
 @dataclass(slots=True)
@@ -112,43 +87,6 @@ def as_run(
     if undo_of is not None:
         (of.changes / UNDO_OF).unlink(missing_ok=True)
     return run.id, outcome
-
-
-def tell(folder: RunFolder, name: str, outcome: Undone, as_json: bool) -> None:
-    """Say what came of it, as text or as one JSON object."""
-    from skillrun.text.escape import shown
-
-    if as_json:
-        data = {
-            "run": folder.id,
-            "as_run": name,
-            "paths": outcome.paths,
-            "left": outcome.left,
-            "kept": outcome.kept,
-            "services": outcome.services,
-            "commands": outcome.commands,
-            "cannot": outcome.cannot,
-            "failed": outcome.failed,
-        }
-        print(json.dumps({"schema": SCHEMA, "undo": data}))
-        return
-    print(f"undone: {outcome.paths} paths, {len(outcome.commands)} commands (as run {name})")
-    for item in (*outcome.services, *outcome.commands):
-        if item["exit_code"] != 0:
-            print(f"  failed ({item['exit_code']}): {shown(item.get('command') or ' '.join(item['argv']))}")
-    for text in outcome.failed:
-        print(f"  could not be put back: {shown(text)}")
-    for path in outcome.left:
-        print(f"  left as it is: {shown(path)}")
-    for path, place in outcome.kept.items():
-        print(f"  the later {shown(path)} is kept: {shown(place)}")
-    for text in outcome.cannot:
-        print(f"  stays: {shown(text)}")
-
-
-def say(text: str) -> None:
-    """For a person only, so on standard error."""
-    click.echo(text, err=True)
 
 
 def copy_beside(path: Path, folder: Path) -> str:

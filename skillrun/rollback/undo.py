@@ -1,0 +1,171 @@
+"""Takes back what a run changed, whichever kind of run it was; itself a run, so that it can be taken back too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skillrun.errors import Problem
+from skillrun.events import Event
+from skillrun.rollback.as_run import SHOWN, UNDO_OF, Consent, Undone, as_run, copy_beside
+from skillrun.rollback.live import undo_live
+from skillrun.rollback.packages import packages_way, undo_by_packages
+
+if TYPE_CHECKING:
+    from skillrun.overlay.transaction.commit import Edited
+    from skillrun.overlay.transaction.privileged import Work
+    from skillrun.record.journal import RunFolder
+
+
+def undo(word: str, edited: str | None, ask: Consent) -> tuple[RunFolder, str, Undone]:
+    """Take back the run that `word` names: its folder, the id of the run that did it, what came of it. Raises Problem.
+
+    `edited`: leave | replace, for what was changed after the run; None asks where there is such a thing.
+    """
+    from skillrun.overlay.transaction.workspace import CommitError
+    from skillrun.record.journal import Busy, JournalError, find_run, lock
+    from skillrun.rollback.recorded import UndoError
+
+    try:
+        folder = find_run(word)
+        with lock(folder.id):
+            return folder, *_undo(folder, edited, ask)
+    except JournalError as error:
+        raise Problem(str(error), "`skillrun runs` lists what there is") from error
+    except Busy as error:
+        raise Problem(str(error), "wait for it, or end that process", code=1) from error
+    except (CommitError, UndoError) as error:
+        raise Problem(str(error), error.hint, code=3) from error
+    except (OSError, ValueError) as error:
+        raise Problem(f"the records of {word} cannot be read: {error}", "nothing was undone", code=1) from error
+
+
+def _undo(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str, Undone]:
+    """Find out what kind of run it was and take it back; the id of the new run and what came of it."""
+    from skillrun.overlay.transaction.commit import phase_of
+    from skillrun.overlay.transaction.privileged import Work
+    from skillrun.overlay.transaction.wal import Phase
+    from skillrun.rollback.recorded import is_journalled, sudo_for
+
+    source = folder.changes / UNDO_OF
+    if source.exists():
+        return _bring_back(folder, Path(json.loads(source.read_bytes())["changes"]), ask)
+    work = Work(folder.changes, sudo_for(folder.changes))
+    was = phase_of(folder.changes)
+    phase = work.recover()
+    if phase is Phase.COMMITTED:
+        return _undo_commit(folder, work, edited, ask)
+    if phase is Phase.UNDONE:
+        raise Problem(*_why_undone(folder, just_now=was is not Phase.UNDONE))
+    if is_journalled(folder.changes):
+        return _undo_journalled(folder, edited, ask)
+    return undo_live(folder, edited, ask)
+
+
+def _why_undone(folder: RunFolder, just_now: bool) -> tuple[str, str]:
+    """What became of a run that has nothing left to take back, and what to do."""
+    from skillrun.record.journal import all_runs
+
+    for run in all_runs():
+        with suppress(OSError, ValueError):
+            if json.loads((run.changes / UNDO_OF).read_bytes())["run"] == folder.id:
+                return f"{folder.id} is undone already, by {run.id}", f"`skillrun undo {run.id}` brings it back"
+    when = "just now" if just_now else "by skillrun itself, afterwards"
+    told = f"the commit of {folder.id} was cut off and taken back {when}: there is nothing to undo"
+    return told, "run the installation again if you still want it"
+
+
+def _undo_commit(folder: RunFolder, work: Work, edited: str | None, ask: Consent) -> tuple[str, Undone]:
+    from skillrun.overlay.transaction.commit import Edited
+    from skillrun.rollback.recorded import NEVER
+    from skillrun.text.escape import shown
+
+    edits = work.edits()
+    packages = packages_way(folder, [clash.path for clash in edits], edited)
+    if packages:
+        return undo_by_packages(folder, work, packages, edits, edited, ask)
+    lines = [f"{folder.id}: puts the machine back as it was before this run", *(f"  {line}" for line in _what(work))]
+    ask.show([*lines, *(f"  changed since: {shown(clash.path)} {clash.reason}" for clash in edits[:SHOWN])])
+    choice = edited or (ask.about_edits([clash.path for clash in edits]) if edits else "refuse")
+    ask.confirm("Undo this run?")
+    return as_run(folder, "undone", lambda: _committed(work, Edited(choice), list(NEVER)))
+
+
+def _what(work: Work) -> list[str]:
+    from skillrun.text.escape import shown
+
+    paths = work.ways_back()
+    lines = [f"{word} {shown(path)}" for word, path in paths[:SHOWN]]
+    return [*lines, f"and {len(paths) - SHOWN} more paths"] if len(paths) > SHOWN else lines
+
+
+def _committed(work: Work, choice: Edited, cannot: list[str]) -> Undone:
+    done = work.undo(choice)
+    services = [item.to_json() for item in done.services]
+    return Undone(done.operations, list(done.left), dict(done.kept), services, cannot=[*done.warnings, *cannot])
+
+
+def _bring_back(folder: RunFolder, changes: Path, ask: Consent) -> tuple[str, Undone]:
+    from skillrun.overlay.transaction.privileged import Work
+    from skillrun.overlay.transaction.wal import Phase
+    from skillrun.rollback.recorded import UndoError, sudo_for
+
+    work = Work(changes, sudo_for(changes))
+    if work.recover() is not Phase.UNDONE:
+        raise UndoError("there is no committed view behind this run to bring back", "install the skill again")
+    ask.confirm("Bring the undone changes back?")
+
+    def redo() -> Undone:
+        done = work.redo()
+        return Undone(done.operations, list(done.left), services=[item.to_json() for item in done.services])
+
+    return as_run(folder, "committed", redo, undo_of=changes)
+
+
+def _undo_journalled(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str, Undone]:
+    """Put back what was saved before each change; what is there now is saved by the same means."""
+    from skillrun.overlay.record.preimages import changed_paths, later_edits
+    from skillrun.rollback.recorded import NEVER, TURNED
+    from skillrun.text.escape import shown
+
+    turned = folder.changes / TURNED
+    if turned.exists():
+        by = turned.read_text()
+        raise Problem(f"{folder.id} was turned back already, by {by}", f"`skillrun undo {by}` turns it round again")
+    paths = changed_paths(folder.changes)
+    cut = not (folder.changes / "preimages.json").exists()
+    edits = [] if cut else list(later_edits(folder.changes))
+    lines = [f"{folder.id}: puts every file back as it was before this run"]
+    lines += [f"  {word} {shown(path)}" for word, path in paths[:SHOWN]]
+    lines += [f"  and {len(paths) - SHOWN} more paths"] if len(paths) > SHOWN else []
+    lines += [f"  changed since: {shown(path)}" for path in edits[:SHOWN]]
+    if cut:
+        lines.append("  the run was cut off: later changes cannot be told from what it changed itself; all of it is kept")
+    ask.show(lines)
+    choice = edited or (ask.about_edits(edits) if edits else "replace")
+    ask.confirm("Undo this run?")
+
+    def carry(write: Callable[[Event], None], name: Path) -> Undone:
+        outcome = _put_back(folder.changes, name / "changes", edits, choice)
+        outcome.cannot += [*NEVER, "programs and services that the run started keep running"]
+        turned.write_text(name.name)
+        return outcome
+
+    return as_run(folder, "undone", lambda: Undone(), live=carry)
+
+
+def _put_back(changes: Path, into: Path, edits: Sequence[str], choice: str) -> Undone:
+    from skillrun.overlay.record.preimages import Preimages, changed_paths, put_back
+
+    outcome = Undone(left=list(edits) if choice == "leave" else [])
+    if choice == "replace":
+        files = [path for path in edits if Path(path).is_file()]
+        outcome.kept = {path: copy_beside(Path(path), into / "later") for path in files}
+    present = Preimages(into)
+    outcome.failed += put_back(changes, outcome.left, present)
+    present.finish(0, 0, [])
+    outcome.paths = len(changed_paths(changes)) - len(outcome.left)
+    return outcome

@@ -1,0 +1,274 @@
+"""Puts a run together from its parts (skill, facts, model, policy, target, person) and carries it to its end."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from skillrun import __version__
+from skillrun.errors import Problem
+from skillrun.events import Decision, Event, Noted, Outcome, RunEnded, RunStarted
+from skillrun.policy.declared import keep_to_declared
+from skillrun.ports import Brief, Model, Person, Place, Target, asked
+from skillrun.record.journal import Busy, Journal, JournalError, RunFolder, lock, read_stamped, turns
+from skillrun.record.plan import keep_plan
+from skillrun.run.effects import Destination, drop_view, finish_what_was_cut
+from skillrun.run.executor import Executor
+from skillrun.run.options import Options
+from skillrun.run.session import Conclude, Session, ended_by_time, journalled
+from skillrun.run.trusted_checks import proven_checks
+from skillrun.secrets import Vault, stored
+from skillrun.skills.skill import Check, Skill
+
+NEEDS_JOURNAL = "a run needs its journal on disk; make room or check the rights"
+
+
+@dataclass(slots=True)
+class Run:
+    """One run being put together; what every part needs to know of the others."""
+
+    verb: str
+    skill: Skill
+    options: Options
+    folder: RunFolder
+    person: Person
+    target: Target | None = None
+    """A target of the caller's own, which stays open; None: this machine, as the options say."""
+    earlier: Sequence[Event] = ()
+    """What happened already, when an unfinished run is gone on with."""
+    notes: tuple[Noted, ...] = ()
+    """What the person must know before anything is done."""
+    alarmed: bool = False
+    """The time limit also ends what is going on (by SIGALRM, so in the main thread alone), not only the next turn."""
+    vault: Vault = field(default_factory=Vault)
+    replays: bool = False
+    """A plan decides, whose steps are not counted by the skill's. Known once the run has started."""
+
+
+def prepared(verb: str, skill: Skill) -> Skill:
+    """The skill as this verb carries it out. Raises Problem when it says nothing that the verb could do."""
+    if verb == "uninstall":
+        if not skill.uninstall:
+            raise Problem(
+                f"{skill.name} says nothing about uninstalling", "`skillrun runs` and `skillrun undo RUN` take a run back"
+            )
+        return replace(skill, steps=skill.uninstall)
+    if verb == "verify" and not skill.checks:
+        raise Problem(f"{skill.name} has no check and none can be derived", "declare `skillrun-verify` in its metadata")
+    return skill
+
+
+def carry(run: Run) -> Generator[Event, None, RunEnded]:
+    """Carry a run out: each event after it is in the journal; in the end what it came to. Raises Problem.
+
+    Closing it earlier, or throwing KeyboardInterrupt into it, ends the run as interrupted.
+    """
+    try:
+        with lock(run.folder.id):
+            _check_inputs(run.skill, run.options)
+            notes = [*run.notes, *(Noted(text, "warning") for text in (finish_what_was_cut() if run.target is None else ()))]
+            _fill(run.vault, run)
+            if run.target is not None:
+                return (yield from _drive(run, run.target, None, notes))
+            destination = Destination(run.options, run.folder, run.skill, run.vault, run.person, run.verb)
+            target, conclude = destination.open()
+            try:
+                return (yield from _drive(run, target, conclude, [*notes, *destination.notes]))
+            finally:
+                target.close()
+                drop_view(run.folder)
+    except Busy as busy:
+        raise Problem(str(busy), "wait for it, or end that process", code=1) from busy
+    except JournalError as error:
+        raise Problem(str(error), NEEDS_JOURNAL, code=1) from error
+    finally:
+        if not run.folder.began:
+            shutil.rmtree(run.folder.path, ignore_errors=True)
+
+
+def _check_inputs(skill: Skill, options: Options) -> None:
+    """Raises Problem for a value nothing asks for: a name typed wrong would be ignored in silence."""
+    known = [value.name for value in skill.inputs] if options.inputs else []
+    for name in options.inputs:
+        if name not in known:
+            hint = f"its inputs: {', '.join(known)}" if known else "it has no inputs; leave --set out"
+            raise Problem(f"{skill.name} has no input {name!r}", hint)
+
+
+def _fill(vault: Vault, run: Run) -> None:
+    """Secrets by name, from the environment or the keyring, else typed: only what the skill declares or the options name."""
+    wanted = {secret.name: secret.optional for secret in run.skill.secrets} | dict.fromkeys(run.options.secrets, False)
+    for name, optional in wanted.items():
+        if name in vault.names:
+            continue
+        value = stored(name, os.environ)
+        if value is None and not optional:
+            value = run.person.secret(name, f"{run.skill.name} needs it")
+            if value is None:
+                raise Problem(f"the secret {name} is needed", f"set it in the environment and name it: --secret {name}", code=4)
+        if value is not None:
+            vault.add(name, value)
+
+
+def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[Noted]) -> Generator[Event, None, RunEnded]:
+    """Put the parts together and pull the loop to its end. `notes`: what the person must know before anything is done."""
+    from skillrun.models.choose import speaker
+    from skillrun.run.limits import budget
+    from skillrun.run.resume import pick_up
+
+    facts = _facts(run, target)
+    model = speaker(run.options.model, run.verb, run.skill.digest, facts, run.options.inputs)
+    run.replays = model.name.startswith("plan:")
+    picked = pick_up(target, run.earlier, read_stamped(run.folder.journal)[-1][0] if run.earlier else "")
+    started = _started(run, model, target, facts)
+    limits = run.options.budget or budget()
+    session = Session(
+        started,
+        _brief(run, facts, started.mode),
+        model,
+        _executor(run, target, picked.at(_place(facts, target))),
+        _checks(run.skill),
+        limits,
+        turns=picked.told(turns(run.earlier)),
+        conclude=conclude,
+        resumed=bool(run.earlier),
+        notes=(*notes, *picked.notes),
+    )
+    journal = Journal(run.folder)
+    try:
+        with ended_by_time(limits.max_seconds) if run.alarmed else nullcontext(lambda: None) as session.stop_clock:
+            end = yield from journalled(session.run(), journal)
+    finally:
+        journal.close()
+    if end.outcome is Outcome.VERIFIED and target.here:
+        keep_plan([*run.earlier, *journal.written])
+    return end
+
+
+def _facts(run: Run, target: Target) -> Mapping[str, Any]:
+    """What is true of the machine; what no plan needs is found out when a model asks for it."""
+    from skillrun.host.facts import gather, here
+    from skillrun.host.lazy_facts import OnDemand, essential
+
+    if target.here:
+        return OnDemand(essential(), lambda: here(_programs(run.skill)))
+    return gather(asked(target), versions=_programs(run.skill))
+
+
+def _started(run: Run, model: Model, target: Target, facts: Mapping[str, Any]) -> RunStarted:
+    """The first event: what runs where, decided by whom, in which mode."""
+    return RunStarted(
+        run_id=run.folder.id,
+        verb=run.verb,
+        skill=run.skill.name,
+        source=run.skill.source,
+        digest=run.skill.digest,
+        model=model.name,
+        target=target.name,
+        mode=run.options.effects.mode if run.options.effects.in_view else "live",
+        tier=target.tier,
+        approve=run.options.approve,
+        facts=_recorded(facts, run),
+        inputs=dict(run.options.inputs),
+        skillrun=__version__,
+    )
+
+
+def _recorded(facts: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
+    """The facts as the journal has them: all that is known to whoever decides, which for a plan and for checks is little."""
+    from skillrun.host.lazy_facts import OnDemand
+
+    if not isinstance(facts, OnDemand):
+        return facts
+    return facts.known if run.verb == "verify" or run.replays else facts.whole
+
+
+def _brief(run: Run, facts: Mapping[str, Any], mode: str) -> Brief:
+    """What a model is told before anything is done."""
+    return Brief(
+        skill=run.skill,
+        verb=run.verb,
+        facts=facts,
+        inputs=dict(run.options.inputs),
+        secrets=tuple(run.vault.names),
+        checks=tuple(check.command for check in _checks(run.skill)),
+        mode=mode,
+        attended=run.person.attended,
+    )
+
+
+def _programs(skill: Skill) -> list[str]:
+    """The programs whose versions matter: those a skill requires, the runtimes its text names, and what these need."""
+    from skillrun.host.facts import NEEDED, RUNTIMES
+
+    required = [re.split(r"[<>=!~]", word)[0] for word in skill.declared.requires or ()]
+    named = [name for name in (*RUNTIMES, *NEEDED) if re.search(rf"\b{name}\b", skill.text, re.IGNORECASE)]
+    return list(dict.fromkeys([*required, *(NEEDED.get(name, name) for name in named), *named]))
+
+
+def _checks(skill: Skill) -> tuple[Check, ...]:
+    """Declared checks alone where there are any; else those the text states; else derived ones."""
+    for origin in ("declared", "stated", "derived"):
+        found = tuple(check for check in skill.checks if check.origin == origin)
+        if found:
+            return found
+    return ()
+
+
+def _executor(run: Run, target: Target, place: Place) -> Executor:
+    from skillrun.policy.modes import settle
+    from skillrun.policy.rulebook import open_judge, remember_always
+    from skillrun.policy.rules import BadRule
+
+    try:
+        judge = open_judge(run.skill)
+    except BadRule as error:
+        raise Problem(str(error), "mend the rule, or take it out with `skillrun rules --revoke NAME`") from None
+
+    def held(decision: Decision, where: Place) -> Decision:
+        """With `declared` a skill is held to its word in a view too, where the policy would let it do more."""
+        return keep_to_declared(decision, run.skill) if where.contained and run.options.approve == "declared" else decision
+
+    return Executor(
+        skill=run.skill,
+        target=target,
+        policy=judge,
+        reader=judge,
+        person=run.person,
+        vault=run.vault,
+        place=place,
+        settle=lambda decision, where: held(settle(decision, run.options.approve, run.skill, where, judge.rules), where),
+        before_write=lambda path, data: _keep_file(run, target, path, data),
+        proven=lambda: proven_checks(run.skill),
+        outputs=str(run.folder.outputs),
+        remember=lambda call, decision, where: remember_always(judge, call, where) or decision.rule,
+    )
+
+
+def _keep_file(run: Run, target: Target, path: str, data: bytes) -> None:
+    """Keep what a file was before a tool writes it, for `undo`; a view keeps its own."""
+    from skillrun.rollback.inventory import keep_before, note_after
+
+    if target.here:
+        keep_before(target, path, run.folder.changes)
+        note_after(path, data, run.folder.changes)
+
+
+def _place(facts: Mapping[str, Any], target: Target) -> Place:
+    user = facts.get("user") or {}
+    return Place(
+        cwd=target.cwd,
+        home=str(user.get("home") or os.path.expanduser("~")),
+        user=str(user.get("name") or ""),
+        variables={name: value for name, value in target.variables.items() if name in _INHERITED},
+        contained=target.contained,
+    )
+
+
+_INHERITED = frozenset(("HOME", "PATH", "USER", "LOGNAME", "SHELL", "LANG", "TMPDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"))
+"""Variables the run's shell is known to inherit unchanged, so that the policy may rely on their values."""
