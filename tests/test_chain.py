@@ -66,11 +66,11 @@ def test_the_next_one_takes_over_with_everything_so_far() -> None:
 
 
 def test_a_model_that_is_stuck_hands_over_and_the_last_one_may_say_so() -> None:
-    """finish(stuck) goes to the next model instead of ending the run; from the last one it is the answer."""
+    """finish(stuck) goes to the next model, with what it said, instead of ending the run; from the last it is the answer."""
     model = ChainModel([ScriptedModel([finish("stuck")], "rules"), ScriptedModel([finish("stuck")], "claude")])
     reply, notes = ask(model)
     assert reply.calls[0].input["outcome"] == "stuck"
-    assert notes == ["rules cannot go on (it is stuck); claude takes over"]
+    assert notes == ["rules cannot go on (s); claude takes over"]
 
 
 @pytest.mark.parametrize("outcome", ["done", "refused", "needs_person", "unsupported"])

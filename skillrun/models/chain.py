@@ -34,9 +34,9 @@ class ChainModel:
                     raise
                 reason = str(stop)
             else:
-                if last or not _stuck(reply):
+                reason = _stuck(reply)
+                if last or not reason:
                     return reply
-                reason = "it is stuck"
             self.position += 1
             self.name = self.models[self.position].name
             yield Noted(f"{model.name} cannot go on ({reason}); {self.name} takes over", "warning")
@@ -66,5 +66,7 @@ class Later:
         return (yield from self.model.reply(brief, turns))
 
 
-def _stuck(reply: Reply) -> bool:
-    return any(call.name == "finish" and call.input.get("outcome") == "stuck" for call in reply.calls)
+def _stuck(reply: Reply) -> str:
+    """What a model says that it is stuck with; empty when it is not."""
+    found = (call.input for call in reply.calls if call.name == "finish" and call.input.get("outcome") == "stuck")
+    return next((str(given.get("summary") or "it is stuck") for given in found), "")

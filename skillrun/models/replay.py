@@ -1,0 +1,188 @@
+"""Replays a plan: looks first, runs what is not done yet, looks again after each step, and stops where reality differs."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from skillrun.events import Event, Noted, Reply, Result, State, ToolCall, Turn
+from skillrun.plans.conditions import SOFT, in_words, met, probe, unmet_facts
+from skillrun.plans.looking import guard, read_survey, survey, to_do
+from skillrun.plans.plan import Condition, Plan, PlanError, Step, filled, values_for
+from skillrun.plans.rendering import setting
+from skillrun.plans.store import identity_of
+from skillrun.policy.fetched import unpack
+from skillrun.ports import Brief, ModelUnavailable
+
+_PATIENCE = 3
+"""How often a step that makes no progress is waited for."""
+
+Flow = Generator[Reply | Noted, Result | None, None]
+Asking = Generator[Reply | Noted, Result | None, Result | None]
+
+
+class Diverged(Exception):
+    """Reality differs from the plan: how."""
+
+
+class PlanModel:
+    """Speaks the plan. What differs is said, and is for the next model of the chain; it never guesses.
+
+    `named`: the person named this very plan, so it is also tried on a release it was not proven on. `locked`: packages have
+    to come at exactly the plan's versions.
+    """
+
+    def __init__(self, plan: Plan, *, named: bool = False, locked: bool = False) -> None:
+        self.plan, self.named, self.locked = plan, named, locked
+        self.name = f"plan:{plan.skill}"
+        self.changed = 0
+        """Steps that were carried out."""
+        self.outside: list[tuple[Condition, str]] = []
+        """Conditions that are not met here and were tried all the same, and what there is instead."""
+        self._flow: Flow | None = None
+        self._calls = 0
+
+    def reply(self, brief: Brief, turns: Sequence[Turn]) -> Generator[Event, None, Reply]:
+        """The next call; `finish` when it is through, or (outcome `stuck`) where reality differs.
+
+        Raises ModelUnavailable when the plan cannot begin at all, or the checks do not pass after it.
+        """
+        if self._flow is None:
+            self._flow = self._begin(brief, turns)
+        result = turns[-1].results[-1][1] if self._calls and turns and turns[-1].results else None
+        try:
+            said = self._flow.send(result)
+            while isinstance(said, Noted):
+                yield said
+                said = self._flow.send(None)
+            return said
+        except Diverged as differs:
+            return self._finish("stuck", f"reality differs from the plan: {differs}")
+        except PlanError as error:
+            raise ModelUnavailable(str(error), "a model can go on from here") from error
+        except StopIteration:
+            raise ModelUnavailable("the plan is through and the checks do not pass", "run it with a model once more") from None
+
+    def _begin(self, brief: Brief, turns: Sequence[Turn]) -> Flow:
+        if identity_of(brief.skill) != self.plan.digest:
+            raise ModelUnavailable("the plan was proven for another version of the skill", "run it with a model once more")
+        if any(not turn.reply.model.startswith("plan:") for turn in turns):
+            raise ModelUnavailable("another model has begun here", "it can go on")
+        return self._speak(brief)
+
+    # --- the conversation ------------------------------------------------------------------------
+
+    def _speak(self, brief: Brief) -> Flow:
+        plan = self.plan
+        yield from self._judged(unmet_facts(plan, brief.facts))
+        account = brief.facts.get("user") or {}
+        values = values_for(plan, brief.inputs, str(account.get("home") or ""), str(account.get("name") or ""))
+        told = yield self._shell(survey(plan, values, self.locked), "what is there already, and what the plan depends on")
+        if told is None or told.state is not State.EXITED:
+            raise Diverged("looking at the machine did not end")
+        there, done, strange = read_survey(told.output)
+        values["here"] = there.get(-1, values["here"])
+        asked = [(condition, there.get(i, "")) for i, condition in enumerate(plan.conditions) if probe(condition)]
+        yield from self._judged([(condition, found) for condition, found in asked if not met(condition, found)])
+        wanted = to_do(plan.steps, done)
+        for number in wanted:
+            for index in strange.get(number, []):
+                path = filled(plan.steps[number].leaves[index].subject, values)
+                raise Diverged(f"{path} is there with other content than step {number + 1} of the plan gives it")
+        before: Step | None = None
+        for number in wanted:
+            step = plan.steps[number]
+            yield from self._carry_out(number, step, values, before)
+            before = before if step.writes_file else step
+            self.changed += 1
+        words = "all of its steps" if self.changed == len(plan.steps) else f"{self.changed} of its {len(plan.steps)} steps"
+        yield self._finish("done", f"the plan: {words} (changed: {'yes' if self.changed else 'no'})")
+
+    def _judged(self, unmet: Sequence[tuple[Condition, str]]) -> Flow:
+        hard = [pair for pair in unmet if not (self.named and pair[0].about in SOFT)]
+        if hard:
+            raise Diverged("; ".join(in_words(*pair) for pair in hard))
+        for pair in unmet:
+            self.outside.append(pair)
+            yield Noted(f"{in_words(*pair)}; it is tried all the same, since you named the plan", "warning")
+
+    def _carry_out(self, number: int, step: Step, values: dict[str, str], before: Step | None) -> Flow:
+        place = f"step {number + 1} of {len(self.plan.steps)}"
+        if step.writes_file:
+            given = {"path": filled(step.path, values), "content": filled(step.content, values)}
+            result = yield self._call("write_file", {**given, **({"mode": step.mode} if step.mode else {})}, step)
+            if result is None or not result.ok:
+                raise Diverged(f"{place} could not write {given['path']}: {result.output[-200:] if result else ''}")
+            return
+        test = guard(step, values, self.locked)
+        text = self._text(step, values)
+        apart = bool(test) and (step.ends != 0 or bool(step.answers) or unpack(text) is not None)
+        whole = "\n".join([*setting(step, values, before), text])
+        result = yield self._shell(_guarded(whole, test) if test and not apart else whole, step.why or place, step)
+        result = yield from self._answered(place, step, values, result)
+        if result is None or result.state is not State.EXITED or result.exit_code != step.ends:
+            self._tell_apart(place, step, result)
+        if apart:
+            looked = yield self._shell(test, f"what {place} was to leave")
+            if looked is None or not looked.ok:
+                raise Diverged(f"{place}, `{step.words}`, did not leave what it left when the plan was proven")
+
+    def _text(self, step: Step, values: dict[str, str]) -> str:
+        if not self.locked:
+            return filled(step.run, values)
+        from skillrun.plans.locked import locked_command
+
+        return locked_command(step, self.plan, values)
+
+    def _tell_apart(self, place: str, step: Step, result: Result | None) -> None:
+        """Raises Diverged, saying whether a version is gone or the step ended otherwise."""
+        from skillrun.plans.locked import gone
+
+        missing = gone(result.output, self.plan) if result is not None else ""
+        raise Diverged(
+            f"{place}: {missing}" if missing else f"{place}, `{step.words}`, {_ended(result)} and not with {step.ends}"
+        )
+
+    def _answered(self, place: str, step: Step, values: dict[str, str], result: Result | None) -> Asking:
+        """Type the plan's answers at the questions it knows, and wait for what is slow."""
+        left, waited = list(step.answers), 0
+        while result is not None and result.state in (State.WAITING, State.QUIET):
+            if result.state is State.QUIET and waited < _PATIENCE:
+                waited += 1
+                result = yield self._call("shell_input", {"action": "wait"}, step)
+                continue
+            screen = f"{result.output}\n{result.screen}"
+            answer = next((answer for answer in left if answer.question and answer.question in screen), None)
+            if answer is None:
+                lines = [line.strip() for line in screen.splitlines() if line.strip()]
+                yield self._call("shell_input", {"action": "interrupt"}, step)
+                raise Diverged(f"{place}, `{step.words}`, asks something new: {lines[-1][-200:] if lines else 'it waits'}")
+            left.remove(answer)
+            result = yield self._call("shell_input", {"action": "type", "text": filled(answer.text, values)}, step)
+        return result
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def _shell(self, command: str, why: str, step: Step | None = None) -> Reply:
+        return self._call("shell", {"command": command, "why": why}, step)
+
+    def _call(self, name: str, given: dict[str, str], step: Step | None = None) -> Reply:
+        self._calls += 1
+        return Reply(calls=(ToolCall(f"plan-{self._calls}", name, given, step.number if step else None),), model=self.name)
+
+    def _finish(self, outcome: str, summary: str) -> Reply:
+        self._calls += 1
+        call = ToolCall(f"plan-{self._calls}", "finish", {"outcome": outcome, "summary": summary})
+        return Reply(calls=(call,), model=self.name)
+
+
+def _guarded(command: str, test: str) -> str:
+    """A command, and behind it a look at what it was to leave; the command's own end counts where it fails."""
+    return f"{{ {command}\n}} && {{ {test} || {{ echo 'plan: this did not leave what it should' >&2; false; }}; }}"
+
+
+def _ended(result: Result | None) -> str:
+    if result is None:
+        return "did not end"
+    lines = [line.strip() for line in result.output.splitlines() if line.strip()]
+    end = f"ended with {result.exit_code}" if result.exit_code is not None else f"ended as {result.state}"
+    return f"{end} ({lines[-1][-200:]})" if lines else end

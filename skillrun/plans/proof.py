@@ -1,0 +1,194 @@
+"""Proving a plan: from the same start its steps are run again, and taken away one by one while nothing is missed.
+
+A step is not needed when, without it, every other step still ends as expected, the checks pass, and the same paths are
+changed (logs and caches apart, and what differs between two runs of the whole plan anyway). What a place cannot decide,
+because it starts no services, is kept and marked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from skillrun.events import Result
+from skillrun.plans.lab import Lab, Room
+from skillrun.plans.observed import Seen, described, look_at
+from skillrun.plans.plan import Plan, PlanError, Proof, Step, filled, values_for
+from skillrun.plans.rendering import shell_of
+
+Changes = Mapping[str, tuple[int, int, int]]
+Tell = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Trial:
+    """One run of some steps in a fresh place."""
+
+    ok: bool
+    reason: str = ""
+    changes: list[Changes] = field(default_factory=list)
+    """What was changed up to the end of each step."""
+    seen: Seen | None = None
+
+    @property
+    def paths(self) -> frozenset[str]:
+        return frozenset(self.changes[-1]) if self.changes else frozenset()
+
+
+@dataclass(slots=True)
+class Prover:
+    """Proves plans in one lab, for at most `budget_s` seconds of searching; what was found until then counts."""
+
+    lab: Lab
+    where: str
+    budget_s: float | None = None
+    tell: Tell = lambda text: None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    runs: int = 0
+    _begun: float = field(default_factory=time.monotonic)
+
+    def prove(self, candidates: Sequence[Plan]) -> Plan:
+        """The smallest plan found of the first candidate that works, with its proof. Raises PlanError when none does.
+
+        Candidates are given from the one hoped for to the one that does all the run did. Raises what the lab raises.
+        """
+        reasons = []
+        for plan in candidates:
+            first = self._try(plan, look=True)
+            if first.ok:
+                return self._proven(plan, first)
+            reasons.append(first.reason)
+        raise PlanError(f"it could not be proven again: {reasons[-1] if reasons else 'there is nothing to try'}")
+
+    def confirm(self, plan: Plan) -> str:
+        """Run a plan once in a fresh place: empty when it holds, with all it says it leaves, else what differs."""
+        return self._try(plan, whole=True).reason
+
+    def _proven(self, plan: Plan, first: _Trial) -> Plan:
+        second = self._try(plan, look=True)
+        if not second.ok:
+            raise PlanError(f"it worked once and not a second time: {second.reason}")
+        unsteady = first.paths ^ second.paths
+        steady = second.paths - unsteady
+        kept, away, undecided = self._fewest(plan, second, steady, unsteady)
+        last, before = second, first
+        if away:
+            plan = dataclasses.replace(plan, steps=tuple(plan.steps[i] for i in kept))
+            last, before = self._try(plan, look=True), second
+            if not last.ok:
+                raise PlanError(f"without the steps nothing needs it does not work: {last.reason}")
+        assert last.seen is not None
+        plan = described(plan, last.changes, last.seen, before.seen)
+        proof = Proof(
+            when=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+            where=self.where,
+            runs=self.runs,
+            taken_away=tuple(away),
+            seconds=round(time.monotonic() - self._begun, 1),
+            files=len(steady),
+            undecided=tuple(undecided),
+        )
+        return dataclasses.replace(plan, proof=proof, made=proof.when)
+
+    def _fewest(
+        self, plan: Plan, whole: _Trial, steady: frozenset[str], unsteady: frozenset[str]
+    ) -> tuple[list[int], list[str], list[str]]:
+        """The numbers of the steps that are needed, the words of those that are not, and what could not be decided.
+
+        Delta debugging, cheapest first: all that changed nothing together, then each alone, from the last to the first.
+        """
+        kept = list(range(len(plan.steps)))
+        undecided = [i for i in kept if self._is_service(plan.steps[i]) and not self._services]
+        idle = [i for i in kept if i not in undecided and not _own(whole.changes, i)]
+        tries: list[list[int]] = [idle] if len(idle) > 1 else []
+        tries += [[i] for i in sorted(idle, reverse=True)]
+        tries += [[i] for i in reversed(kept) if i not in undecided and i not in idle]
+        words: list[str] = []
+        unsure = [f"{plan.steps[i].words} (services are not started there)" for i in undecided]
+        for number, group in enumerate(tries):
+            if not set(group) <= set(kept) or len(kept) == len(group):
+                continue
+            if self._over():
+                unsure += [plan.steps[i].words for rest in tries[number:] for i in rest if i in kept and len(rest) == 1]
+                break
+            self.tell(f"without {', '.join(plan.steps[i].words for i in group)}")
+            smaller = [i for i in kept if i not in group]
+            trial = self._try(dataclasses.replace(plan, steps=tuple(plan.steps[i] for i in smaller)))
+            if trial.ok and (trial.paths - unsteady) == steady:
+                kept = smaller
+                words += [plan.steps[i].words for i in group]
+        return kept, words, list(dict.fromkeys(unsure))
+
+    _services: bool = True
+
+    def _is_service(self, step: Step) -> bool:
+        return any(effect.startswith("service") for effect in step.effects)
+
+    def _over(self) -> bool:
+        return self.budget_s is not None and time.monotonic() - self._begun > self.budget_s
+
+    def _try(self, plan: Plan, look: bool = False, whole: bool = False) -> _Trial:
+        """Run the steps and the checks in a fresh place. `look`: find out what they leave. `whole`: see that it is there."""
+        self.runs += 1
+        with self.lab() as room:
+            self._services = room.services
+            if not any(self._fails(room, check) for check in plan.checks):
+                raise PlanError("the checks pass there before anything is done, so nothing can be proven")
+            try:
+                values = values_for(plan, self.inputs, room.home, room.user, room.home)
+                trial, before = _Trial(ok=False), look_at(room) if look else None
+                for number, step in enumerate(plan.steps, 1):
+                    trial.reason = self._step(room, step, values, plan.steps[number - 2] if number > 1 else None, number, whole)
+                    if trial.reason:
+                        return trial
+                    if look:
+                        trial.changes.append(room.changed())
+            except PlanError as error:
+                return _Trial(ok=False, reason=str(error))
+            if not look:
+                trial.changes.append(room.changed())
+            trial.reason = self._checked(room, plan)
+            trial.ok = not trial.reason
+            if look and trial.ok:
+                trial.seen = look_at(room, before, [*trial.changes[-1]])
+            return trial
+
+    def _step(self, room: Room, step: Step, values: Mapping[str, str], before: Step | None, number: int, whole: bool) -> str:
+        """Carry one step out; what went wrong, or nothing."""
+        from skillrun.plans.looking import guard
+
+        answers = [(answer.question, filled(answer.text, values)) for answer in step.answers]
+        result = room.run(shell_of(step, values, before), answers)
+        if result.exit_code != step.ends:
+            return f"step {number}, `{step.words}`, ended with {_end(result)}, and not with {step.ends}: {_last(result)}"
+        if whole and (test := guard(step, values)) and not room.run(test).ok:
+            return f"step {number}, `{step.words}`, did not leave what it should"
+        return ""
+
+    def _checked(self, room: Room, plan: Plan) -> str:
+        needs_service = not room.services and any(self._is_service(step) for step in plan.steps)
+        for check in plan.checks:
+            result = room.check(check)
+            if not result.ok and not needs_service:
+                return f"the check `{check}` ended with {_end(result)}: {_last(result)}"
+        return ""
+
+    def _fails(self, room: Room, check: str) -> bool:
+        return not room.check(check).ok
+
+
+def _own(changes: Sequence[Changes], number: int) -> bool:
+    """Did a step change anything that is more than noise?"""
+    return changes[number] != (changes[number - 1] if number else {})
+
+
+def _end(result: Result) -> str:
+    return str(result.exit_code) if result.exit_code is not None else str(result.state)
+
+
+def _last(result: Result) -> str:
+    lines = [line.strip() for line in result.output.splitlines() if line.strip()]
+    return " / ".join(lines[-2:])[-300:]

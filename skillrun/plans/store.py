@@ -1,0 +1,112 @@
+"""Where plans lie: beside a skill (`plans/debian-12.toml`), and in the person's own store, by the skill's digest."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skillrun.plans.conditions import in_words, unmet_facts
+from skillrun.plans.file import read_plan, to_toml
+from skillrun.plans.plan import Plan, PlanError, fingerprint, values_for
+from skillrun.record.journal import state_directory
+from skillrun.skills.skill import Skill, digest_of
+
+BESIDE = "plans"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A plan that was looked at for a machine. `reason` says why it is not used; empty: it fits."""
+
+    file: Path
+    plan: Plan | None
+    reason: str = ""
+
+
+def identity_of(skill: Skill) -> str:
+    """The digest of a skill without the plans beside it: they come from it, and it does not change with them."""
+    if skill.path is None or not (skill.path.parent / BESIDE).is_dir():
+        return skill.digest
+    from skillrun.skills.sources import files_of
+
+    files = files_of(skill.path.parent)
+    return digest_of({path: data for path, data in files.items() if not path.startswith(f"{BESIDE}/")})
+
+
+def file_name(plan: Plan) -> str:
+    """`debian-12.toml`: the machine a plan is for, as a file is called after it."""
+    words = [plan.needs("distribution"), plan.needs("release").partition("|")[0]]
+    arch = plan.needs("architecture")
+    words += [arch] if arch not in ("", "x86_64") else []
+    return re.sub(r"[^a-z0-9.-]+", "-", "-".join(word for word in words if word).lower()) + ".toml"
+
+
+def keep(plan: Plan) -> Path:
+    """Keep a plan among this user's own; one that is proven is not overwritten by one that is not. Raises OSError."""
+    file = _folder(plan.digest) / file_name(plan)
+    if plan.proof is None and file.exists():
+        try:
+            before, given = read_plan(file)
+            if before.proof is not None and given == fingerprint(before):
+                return file
+        except PlanError:
+            pass
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = file.with_suffix(f".{os.getpid()}")
+    beside.write_text(to_toml(plan), encoding="utf-8")
+    beside.replace(file)
+    return file
+
+
+def _folder(digest: str) -> Path:
+    return state_directory() / "plans" / digest.removeprefix("sha256:")
+
+
+def files_for(skill: Skill, identity: str) -> Iterator[Path]:
+    """Every plan file for a skill: the person's own first, then those that came with it."""
+    places = [_folder(identity)]
+    if skill.path is not None:
+        places.append(skill.path.parent / BESIDE)
+    for place in places:
+        if place.is_dir():
+            yield from sorted(place.glob("*.toml"))
+
+
+def known_plan(skill: Skill, facts: Mapping[str, Any], inputs: Mapping[str, str]) -> tuple[Plan | None, tuple[Found, ...]]:
+    """The plan for this skill on a machine with these essential facts, and what was looked at and is not used."""
+    identity = identity_of(skill)
+    rejected: list[Found] = []
+    for file in files_for(skill, identity):
+        found = examined(file, identity, facts, inputs)
+        if found.plan is not None and not found.reason:
+            return found.plan, tuple(rejected)
+        rejected.append(found)
+    return None, tuple(rejected)
+
+
+def examined(file: Path, identity: str, facts: Mapping[str, Any], inputs: Mapping[str, str]) -> Found:
+    """One plan file, and whether it is for this skill, these inputs and such a machine. Never raises."""
+    try:
+        plan, given = read_plan(file)
+    except PlanError as error:
+        return Found(file, None, str(error))
+    if given != fingerprint(plan):
+        return Found(file, plan, EDITED)
+    if plan.digest != identity:
+        return Found(file, plan, "it was made for another version of the skill")
+    unmet = unmet_facts(plan, facts)
+    if unmet:
+        return Found(file, plan, "; ".join(in_words(*pair) for pair in unmet))
+    account = facts.get("user") or {}
+    try:
+        values_for(plan, inputs, str(account.get("home") or ""), str(account.get("name") or ""))
+    except PlanError as error:
+        return Found(file, plan, str(error))
+    return Found(file, plan)
+
+
+EDITED = "it was edited since it was made, so nothing is proven of it"

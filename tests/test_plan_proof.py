@@ -1,0 +1,121 @@
+"""A plan is proven in fresh places: what nothing needs goes, what is left is seen to work, and what it leaves is named."""
+
+import os
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from skillrun.plans.lab import Lab, machine_lab, view_lab
+from skillrun.plans.plan import Condition, Plan, PlanError, Postcondition, Step
+from skillrun.plans.proof import Prover
+from skillrun.sandbox.recipes import machine
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.overlay,
+    pytest.mark.skipif(os.geteuid() != 0, reason="a view of the whole machine and a machine of its own need root"),
+]
+needs_base = pytest.mark.skipif(shutil.which("debootstrap") is None, reason="a base machine is made with debootstrap")
+
+
+def plan(*commands: str | Step, checks: tuple[str, ...] = ("test -e ~/made/x",)) -> Plan:
+    """A plan of these commands."""
+    steps = tuple(Step(run=command, directory="{{home}}") if isinstance(command, str) else command for command in commands)
+    return Plan("made", "sha256:1", (Condition("distribution", "debian", "as proven"),), steps, checks)
+
+
+def commands(proven: Plan) -> list[str]:
+    """The commands of a plan."""
+    return [step.run for step in proven.steps]
+
+
+@pytest.fixture
+def lab() -> Lab:
+    """Views of this machine as it is."""
+    return view_lab(cwd="/")
+
+
+def test_what_nothing_needs_is_taken_away_and_each_step_left_is_needed(lab: Lab) -> None:
+    """A step that changes nothing, one that is done again later, and one that only fills a cache go; the others stay."""
+    wanted = ["mkdir -p ~/made", "touch ~/made/x", "ln -s x ~/made/y"]
+    whole = plan(
+        "true", wanted[0], "mkdir -p ~/.cache/odd && touch ~/.cache/odd/1", "rm -f ~/none", *wanted[1:], "touch ~/made"
+    )
+    prover = Prover(lab, "here")
+    proven = prover.prove([whole])
+    assert commands(proven) == wanted
+    assert proven.proof is not None
+    assert len(proven.proof.taken_away) == 4
+    assert proven.proof.runs == prover.runs
+    home = "{{home}}/made"
+    assert [step.leaves for step in proven.steps] == [
+        (Postcondition("directory", home),),
+        (Postcondition("file", f"{home}/x", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),),
+        (Postcondition("link", f"{home}/y", "x"),),
+    ]
+    for number in range(len(wanted)):
+        fewer = replace(proven, steps=(*proven.steps[:number], *proven.steps[number + 1 :]))
+        again = Prover(lab, "here")
+        assert again.confirm(fewer) or number == 2, "without any one of them a check fails, or (the link) a path is missing"
+
+
+def test_a_failure_that_did_what_was_needed_stays(lab: Lab) -> None:
+    """The candidate without failures does not work, so the one with them is proven, its expected end kept."""
+    made = Step(run="mkdir ~/made && touch ~/made/x && false", ends=1, directory="{{home}}")
+    proven = Prover(lab, "here").prove([plan("touch ~/other"), plan(made, "touch ~/other")])
+    assert [(step.run, step.ends) for step in proven.steps] == [(made.run, 1), ("touch ~/other", 0)]
+
+
+def test_what_does_not_work_again_is_not_proven(lab: Lab) -> None:
+    """The reason names the step, its end and what it said."""
+    with pytest.raises(PlanError, match=r"step 2, `cat /nowhere/x`, ended with 1, and not with 0: .*No such file"):
+        Prover(lab, "here").prove([plan("mkdir ~/made", "cat /nowhere/x")])
+    with pytest.raises(PlanError, match=r"the check `test -e ~/made/x` ended with 1"):
+        Prover(lab, "here").prove([plan("mkdir ~/made")])
+
+
+def test_where_the_checks_pass_already_nothing_can_be_proven(lab: Lab) -> None:
+    """A machine that has it is no start to prove from."""
+    with pytest.raises(PlanError, match="before anything is done"):
+        Prover(lab, "here").prove([plan("true", checks=("true",))])
+
+
+def test_what_a_view_cannot_decide_is_kept_and_said(lab: Lab) -> None:
+    """A view starts no services, so a step that does stays, with the reason in the proof."""
+    service = Step(run="service made start || true", directory="{{home}}", effects=("service made",))
+    proven = Prover(lab, "here").prove([plan("mkdir ~/made", "touch ~/made/x", service)])
+    assert commands(proven)[-1] == service.run
+    assert proven.proof is not None
+    assert "services" in proven.proof.undecided[0]
+
+
+def test_a_budget_ends_the_search_and_not_the_proof(lab: Lab) -> None:
+    """With no time left the plan is proven as it is, and what was not tried is said."""
+    proven = Prover(lab, "here", budget_s=0).prove([plan("mkdir ~/made", "true", "touch ~/made/x")])
+    assert len(proven.steps) == 3
+    assert proven.proof is not None
+    assert len(proven.proof.undecided) == 3
+
+
+def test_content_that_differs_each_time_is_no_postcondition(lab: Lab) -> None:
+    """A file with the time in it is there or not; its digest would never fit again."""
+    proven = Prover(lab, "here").prove([plan("mkdir ~/made", "date +%s%N > ~/made/x")])
+    assert proven.steps[1].leaves == (Postcondition("file", "{{home}}/made/x", ""),)
+
+
+@needs_base
+@pytest.mark.network
+@pytest.mark.slow
+def test_packages_are_named_with_versions_and_where_from() -> None:
+    """On a throw-away machine as images come, the lists are fetched because the install needs them; a second fetch goes."""
+    steps = ["sudo apt-get update", "sudo apt-get update", "sudo apt-get install -y --no-install-recommends bc"]
+    proven = Prover(machine_lab("debian-12"), machine("debian-12").title).prove([plan(*steps, checks=("echo 1 | bc",))])
+    assert commands(proven) == [steps[0], steps[2]]
+    (package,) = [entry for entry in proven.installed if entry.name == "bc"]
+    assert package.manager == "apt"
+    assert package.version.startswith("1.07")
+    assert package.origin == "bookworm/main"
+    assert proven.steps[0].leaves == ()
+    assert proven.steps[0].complete
+    assert proven.steps[1].leaves == (Postcondition("package", "apt:bc", package.version),)
