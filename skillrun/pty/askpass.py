@@ -1,7 +1,8 @@
 """How sudo gets the person's password without anybody else seeing it.
 
 sudo starts a helper (`SUDO_ASKPASS`, sudo(8)); the helper asks over a socket in a folder that only this user can
-open; the answer goes to sudo and is kept nowhere. How long it holds is sudo's own rule.
+open; the answer goes to sudo and is kept nowhere. How long it holds is sudo's own rule. Any program of the user's can
+connect to the socket, so who asks is looked up (`skillrun.pty.sudo`), and nothing it says is believed or shown.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import struct
 import sys
 import tempfile
 import weakref
+from collections import Counter
 from pathlib import Path
 
+from skillrun.pty.sudo import Sudo, asked_by_shell
+
 _HELPER = """#!{python} -IS
-import socket, sys
+import ctypes, socket, sys
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: others of this user do not look into it
 with socket.socket(socket.AF_UNIX) as asking:
     asking.connect({path!r})
-    asking.sendall((sys.argv[1] if len(sys.argv) > 1 else "Password:").encode() + b"\\0")
     answer = b""
     while piece := asking.recv(4096):
         answer += piece
@@ -29,11 +33,8 @@ if not answer:
 sys.stdout.buffer.write(answer)
 """
 
-FUNCTION = """sudo() { case "$1" in -S|--stdin|-n|--non-interactive|-A|--askpass) command sudo "$@";;
-*) command sudo -A "$@";; esac; }"""
-"""Makes sudo use the helper although there is a terminal. Scripts that call sudo ask on the terminal instead."""
-
-PROMPT_LIMIT = 1000
+TRIES = 3
+"""How often one sudo is answered: it asks again when a password was wrong (sudoers(5), passwd_tries)."""
 
 
 class Askpass:
@@ -52,36 +53,54 @@ class Askpass:
         self._socket.listen(4)
         self._socket.setblocking(False)
         self._asking: socket.socket | None = None
+        self._for: Sudo | None = None
+        self._shell, self._since = 0, 0.0
+        self._answered: Counter[Sudo] = Counter()
+
+    @property
+    def function(self) -> str:
+        """Makes sudo use the helper although there is a terminal. Scripts that call sudo ask on the terminal instead.
+
+        The helper is named for sudo alone, so that no script finds it in its environment.
+        """
+        ask = f"SUDO_ASKPASS={self.helper} command sudo"
+        return (
+            f'sudo() {{ case "$1" in -S|--stdin|-n|--non-interactive) command sudo "$@";;\n'
+            f'-A|--askpass) {ask} "$@";; *) {ask} -A "$@";; esac; }}'
+        )
 
     def fileno(self) -> int:
         """For poll: readable when somebody asks."""
         return self._socket.fileno()
 
-    def prompt(self) -> str | None:
-        """The prompt of whoever asks, None when it is nobody who may."""
+    def asking(self, shell: int, since: float) -> Sudo | None:
+        """The sudo that asks; None, and no answer, when it is anybody else or none that `shell` started after `since`."""
         try:
             asking, _ = self._socket.accept()
         except OSError:
             return None
         self._asking = asking
         asking.settimeout(2.0)
-        asked = b""
-        with contextlib.suppress(OSError):
-            if _peer(asking) in (os.getuid(), 0):
-                while not asked.endswith(b"\0") and len(asked) < PROMPT_LIMIT and (piece := asking.recv(1024)):
-                    asked += piece
-        if not asked.endswith(b"\0"):
+        self._shell, self._since = shell, since
+        self._for = self._who()
+        if self._for is None or self._answered[self._for] >= TRIES:
             self.answer(None)
             return None
-        return asked[:-1].decode("utf-8", "replace")
+        return self._for
+
+    def _who(self) -> Sudo | None:
+        uid, pid = _peer(self._asking) if self._asking is not None else (-1, 0)
+        return asked_by_shell(pid, sys.executable, self._shell, self._since) if uid == os.getuid() else None
 
     def answer(self, password: str | None) -> None:
-        """Give the password, or refuse with None: then sudo fails."""
-        asking, self._asking = self._asking, None
+        """Give the password to who asked, when it still is who it was; refuse with None: then sudo fails."""
+        asking, asked = self._asking, self._for
         if asking is not None:
             with asking, contextlib.suppress(OSError):
-                if password is not None:
+                if password is not None and asked is not None and self._who() == asked:
+                    self._answered[asked] += 1
                     asking.sendall(password.encode("utf-8", "surrogateescape") + b"\n")
+        self._asking = self._for = None
 
     def close(self) -> None:
         """Stop answering and take the folder away."""
@@ -90,9 +109,9 @@ class Askpass:
         self._tidy()
 
 
-def _peer(connection: socket.socket) -> int:
-    """The user on the other end; our own where the system does not say (the folder is closed to others anyway)."""
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """User and process on the other end, as the kernel says (unix(7), SO_PEERCRED; LOCAL_PEERPID on macOS)."""
     if hasattr(socket, "SO_PEERCRED"):
-        _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return int(uid)
-    return os.getuid()
+        pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return int(uid), int(pid)
+    return os.getuid(), struct.unpack("i", connection.getsockopt(0, 2, 4))[0]

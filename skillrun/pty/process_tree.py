@@ -151,16 +151,6 @@ def name_of(pid: int) -> str:
     return ""
 
 
-def is_sudo(pid: int) -> bool:
-    """Is it the real sudo? One that a person's own program only pretends to be does not run as root."""
-    import psutil
-
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        return bool(process.name() == "sudo" and process.uids().effective == 0)
-    return False
-
-
 def alive(pids: Iterable[int]) -> list[int]:
     """Those that still run; a zombie does not."""
     return [pid for pid in pids if _runs(pid)]

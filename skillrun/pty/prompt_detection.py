@@ -22,6 +22,7 @@ from enum import Enum
 from functools import cache
 
 from skillrun.pty import process_tree
+from skillrun.pty.sudo import sudo_among
 from skillrun.pty.terminal import Terminal
 
 
@@ -255,8 +256,8 @@ def _by_elimination(
     if not asleep or not prepared:
         return Look(Sight.BUSY)
     pids = frozenset(hidden or [terminal.foreground()])
-    sudo = any(process_tree.is_sudo(pid) for pid in hidden)
-    return Look(Sight.HIDDEN, pids, _is_secret(echo, by_line, open_line), "sudo" if sudo else process_tree.name_of(min(pids)))
+    name = "sudo" if sudo_among(hidden) else process_tree.name_of(min(pids))
+    return Look(Sight.HIDDEN, pids, _is_secret(echo, by_line, open_line), name)
 
 
 def _is_secret(echo: bool, by_line: bool, open_line: str) -> bool:

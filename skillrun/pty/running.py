@@ -46,7 +46,7 @@ class Knock:
 
 @dataclass(slots=True)
 class Running:
-    """What is known of the command that is alive. All times are of the monotonic clock."""
+    """What is known of the command that is alive. Times are of the monotonic clock."""
 
     command: Command
     shell: Bash | Once
@@ -54,6 +54,8 @@ class Running:
     quiet_s: float
     size: tuple[int, int]
     began: float = field(default_factory=time.monotonic)
+    began_at: float = field(default_factory=time.time)
+    """The same moment by the clock of the day."""
     last_output: float = field(default_factory=time.monotonic)
     last_progress: float = field(default_factory=time.monotonic)
     known: Look | None = None

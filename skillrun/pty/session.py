@@ -18,14 +18,14 @@ from secrets import token_hex
 from skillrun.events import Answered, Asked, Event, Noted, Result, State
 from skillrun.ports import Command, Stream
 from skillrun.pty import process_tree, protocol
-from skillrun.pty.askpass import FUNCTION, Askpass
+from skillrun.pty.askpass import Askpass
 from skillrun.pty.jobs import Jobs
 from skillrun.pty.launch import Launcher, launch_local
-from skillrun.pty.lines import strip
 from skillrun.pty.process import Bash, Once
 from skillrun.pty.prompt_detection import Look
 from skillrun.pty.running import Knock, Running
 from skillrun.pty.secret_handles import MisplacedSecret, resolve
+from skillrun.pty.sudo import Sudo, sudo_among, who_asks
 from skillrun.pty.transcript import Transcript
 from skillrun.secrets import UnknownSecret, Vault
 
@@ -64,7 +64,7 @@ class Login:
 class Session:
     """One shell that keeps directory and exports, on a terminal. Nothing starts before the first command.
 
-    `password` is asked when sudo wants the person's password: prompt in, password or None out.
+    `password` is asked when sudo wants the person's password: what for in, password or None out.
     """
 
     def __init__(
@@ -92,8 +92,6 @@ class Session:
         self._askpass = Askpass() if password is not None and os.getuid() != 0 else None
         self._mark = token_hex(8)
         self._env = {**env, process_tree.MARK: self._mark}
-        if self._askpass is not None:
-            self._env["SUDO_ASKPASS"] = str(self._askpass.helper)
         self._state = protocol.State(cwd, {})
         self._bash: Bash | None = None
         self._running: Running | None = None
@@ -236,7 +234,7 @@ class Session:
         """A shell that is where the last one was."""
         if self._bash is None:
             self._bash = Bash(self._launcher, self._env, "/", self._size)
-            self._bash.send(self._state.restoring() + (f"\n{FUNCTION}" if self._askpass else ""))
+            self._bash.send(self._state.restoring() + (f"\n{self._askpass.function}" if self._askpass else ""))
             deadline = time.monotonic() + START_S
             said = b""
             while self._bash.report is None and not self._bash.dead and time.monotonic() < deadline:
@@ -272,8 +270,8 @@ class Session:
 
     def _pump(self, running: Running, seconds: float) -> Generator[Event, None, bool]:
         knock = None
-        if self._askpass is not None:
-            knock = Knock(self._askpass.fileno(), lambda: self._sudo_asks(running))
+        if (askpass := self._askpass) is not None:
+            knock = Knock(askpass.fileno(), lambda: self._sudo_asks(running, askpass))
         return (yield from running.pump(time.monotonic() + seconds, knock))
 
     def _watch(self, running: Running) -> Stream:
@@ -285,33 +283,34 @@ class Session:
             if self.limits.command_s is not None and time.monotonic() - running.began > self.limits.command_s:
                 return (yield from self._end(running, State.TIMEOUT))
             if (look := running.look()) is not None:
-                if look.secret and look.name == "sudo" and (yield from self._sudo_asks_here(running)):
+                sudo = sudo_among(look.pids) if look.secret and self._password is not None else None
+                if sudo is not None and (yield from self._sudo_asks_here(running, sudo)):
                     continue
                 running.known = look
                 return (yield from self._pause(running, State.WAITING, look))
             if running.stalled:
                 return (yield from self._pause(running, State.QUIET, None))
 
-    def _sudo_asks(self, running: Running) -> Generator[Event, None, None]:
+    def _sudo_asks(self, running: Running, askpass: Askpass) -> Generator[Event, None, None]:
         """Somebody asks for the person's password on the private socket."""
-        if self._askpass is None or (prompt := self._askpass.prompt()) is None:
-            return
-        self._askpass.answer((yield from self._persons_password(running, prompt)))
+        sudo = askpass.asking(running.shell.pid if running.shell is self._bash else 0, running.began_at)
+        if sudo is None:
+            yield Noted("something other than sudo asked for your sudo password, and was told nothing", "warning")
+        else:
+            askpass.answer((yield from self._persons_password(running, sudo)))
 
-    def _sudo_asks_here(self, running: Running) -> Generator[Event, None, bool]:
+    def _sudo_asks_here(self, running: Running, sudo: Sudo) -> Generator[Event, None, bool]:
         """A sudo deep in a script asks on the terminal, with echo off: True when it was answered."""
-        if self._password is None:
-            return False
-        value = yield from self._persons_password(running, running.transcript.open_line)
-        if value is None or running.shell.terminal.echo:
+        value = yield from self._persons_password(running, sudo)
+        if value is None or running.shell.terminal.echo or sudo_among([sudo.pid]) != sudo:
             return False
         running.shell.type(running.shell.terminal.keys(f"{value}\n"))
         return True
 
-    def _persons_password(self, running: Running, prompt: str) -> Generator[Event, None, str | None]:
-        prompt = self.vault.mask(strip(prompt)).strip()
-        yield Asked(prompt, about="secret")
-        value = self._password(prompt) if self._password is not None else None
+    def _persons_password(self, running: Running, sudo: Sudo) -> Generator[Event, None, str | None]:
+        wish = self.vault.mask(sudo.wish)
+        yield Asked(wish, about="secret")
+        value = self._password(wish) if self._password is not None else None
         if value:
             self.vault.hide(value)
         yield Answered("", by="person" if value else "nobody")
@@ -348,7 +347,7 @@ class Session:
         running.transcript.settle()
         yield from running.output()
         secret = look is not None and look.secret
-        note = "echo is off: only a person may type here" if secret else ""
+        note = who_asks(look.pids, look.name) if look is not None and secret else ""
         if state is State.QUIET:
             note = running.stalled_for
         screen = running.transcript.seen(self._size[0])

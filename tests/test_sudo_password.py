@@ -1,0 +1,124 @@
+"""Attacks on the person's sudo password: whatever runs in a run, only the sudo that was approved is given it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.throwaway import run_in_view
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.overlay,
+    pytest.mark.skipif(shutil.which("sudo") is None, reason="sudo is not installed"),
+]
+
+PASSWORD = "Trüb-sal 9'x"
+SETUP = f"""
+useradd -m -s /bin/bash asker
+chpasswd <<'EOF'
+asker:{PASSWORD}
+EOF
+echo 'asker ALL=(ALL) ALL' > /etc/sudoers.d/asker
+"""
+
+THIEVES = r"""
+# What a script tries that found the helper (`$1`) and its socket (`$2`); whatever it gets goes to a file.
+cat > /tmp/ask.py <<'END'
+import socket, sys
+with socket.socket(socket.AF_UNIX) as one:
+    one.connect(sys.argv[1])
+    one.sendall(b"[sudo] password for asker:\\0")
+    one.settimeout(3)
+    try: sys.stdout.buffer.write(one.recv(4096))
+    except OSError: pass
+END
+printf '#!/bin/sh\nexec "%s" "$@" | tee -a /tmp/stolen\n' "$1" > /tmp/relay; chmod +x /tmp/relay
+cp -L "$(command -v python3)" /tmp/sudo
+"$1" "[sudo] password for asker:" >> /tmp/stolen                        # the helper, called by hand
+python3 /tmp/ask.py "$2" >> /tmp/stolen                                  # its socket
+/tmp/sudo /tmp/ask.py "$2" >> /tmp/stolen                                # from a program called sudo
+/tmp/sudo -c "import subprocess, sys; subprocess.run([sys.argv[1], 'x'])" "$1" >> /tmp/stolen
+SUDO_ASKPASS="$1" sudo -A true >> /tmp/stolen                            # a real sudo, but the script's
+SUDO_ASKPASS=/tmp/relay sudo -A true >> /tmp/stolen                      # and a helper of its own before ours
+( exec -a bash bash --noprofile --norc -c 'SUDO_ASKPASS=/tmp/relay sudo -A true; true' bash ) >> /tmp/stolen
+true
+"""
+
+
+def test_no_script_gets_the_password_by_the_helper(tmp_path: Path) -> None:
+    """A script that knows the helper and the socket asks in seven ways; the person is never asked and nothing is given."""
+    program = f"""
+asked = []
+def password(wish):
+    asked.append(wish)
+    return {PASSWORD!r}
+target = LocalTarget(outputs, password=password)
+helper = str(target._askpass.helper)
+Path("thieves.sh").write_text({THIEVES!r})
+play(target.run(Command(f"bash thieves.sh {{helper}} {{Path(helper).parent}}/ask 2>&1")))
+play(target.run(Command("cat /tmp/stolen")))
+play(target.run(Command("env | grep -i askpass; sh -c 'echo $SUDO_ASKPASS'; bash -c 'type sudo'")))
+said.append(dict(asked=asked, disk=on_disk({PASSWORD!r})))
+"""
+    thieves, stolen, environment, last = run_in_view(tmp_path, program, setup=SETUP, user="asker")
+    assert last["asked"] == [], thieves
+    assert PASSWORD not in repr([thieves, stolen])
+    assert stolen["output"] == ""
+    assert "askpass" not in environment["output"].lower()
+    assert thieves["events"].count("Noted") == 7, thieves  # each attempt is told
+    assert not last["disk"]
+
+
+def test_the_words_of_the_prompt_are_ours(tmp_path: Path) -> None:
+    """The person reads which command sudo is to run, never the prompt a script or a `-p` made up."""
+    program = f"""
+asked = []
+def password(wish):
+    asked.append(wish)
+    return {PASSWORD!r}
+target = LocalTarget(outputs, password=password)
+play(target.run(Command("sudo -k; sudo -p 'Your bank PIN:' id -un")))
+play(target.run(Command("export SUDO_PROMPT='Your bank PIN:'; sudo -k; true | sudo id -un")))
+play(target.run(Command("printf 'sudo -k; sudo touch /root/evil; id -un' >s.sh; sh s.sh")))
+said.append(dict(asked=asked))
+"""
+    *commands, last = run_in_view(tmp_path, program, setup=SETUP, user="asker")
+    assert [command["output"].split()[-1] for command in commands] == ["root", "root", "asker"]
+    assert last["asked"] == ["to run: -p 'Your bank PIN:' id -un", "to run: id -un", "to run: touch /root/evil"]
+
+
+def test_a_program_that_imitates_sudo_is_told_apart(tmp_path: Path) -> None:
+    """A password prompt by anything else, under sudo's name too, is the person's to answer, with a warning who asks."""
+    program = f"""
+asked = []
+target = LocalTarget(outputs, password=lambda wish: asked.append(wish) or {PASSWORD!r})
+fake = "printf '[sudo] password for asker: '; stty -echo; read line; stty echo"
+play(target.run(Command(f"sh -c \\"{{fake}}\\"")))
+play(target.interrupt())
+play(target.run(Command(f"cp /bin/bash /tmp/sudo; /tmp/sudo -c \\"{{fake}}\\"")))
+play(target.interrupt())
+said.append(dict(asked=asked))
+"""
+    first, _, second, _, last = run_in_view(tmp_path, program, setup=SETUP, user="asker")
+    assert last["asked"] == []
+    for waiting, name in ((first, "sh"), (second, "sudo")):
+        assert (waiting["state"], waiting["secret"]) == ("waiting", True)
+        assert f"{name} asks, which is not sudo" in waiting["note"]
+
+
+def test_a_sudo_is_answered_as_often_as_it_asks_and_no_more(tmp_path: Path) -> None:
+    """Three wrong answers are three tries of one sudo; each command's sudo is another one, asked for anew."""
+    program = """
+asked = []
+target = LocalTarget(outputs, password=lambda wish: asked.append(wish) or "wrong")
+play(target.run(Command("sudo true; echo code $?")))
+play(target.run(Command("sudo id; echo code $?")))
+said.append(dict(asked=asked))
+"""
+    first, second, last = run_in_view(tmp_path, program, setup=SETUP, user="asker")
+    assert first["output"].endswith("code 1")
+    assert second["output"].endswith("code 1")
+    assert last["asked"] == ["to run: true"] * 3 + ["to run: id"] * 3
