@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 import pytest
 
-from skillrun.cli import VERBS
 from skillrun.cli.group import GROUPS, group
 from skillrun.cli.manual import help_page, manual
+from skillrun.cli.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"anthropic", "httpx2", "rich", "tree_sitter", "tree_sitter_bash", "psutil", "pyte", "jinja2"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from skillrun.cli import VERBS
+from skillrun.cli.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 SKILL = """---

@@ -32,6 +32,7 @@ from skillrun.sandbox.machine import Machine, account_in
 from skillrun.targets.machine import MachineTarget
 from skillrun.trials import compare, matrix, trial
 from skillrun.trials.trial import Outcome
+from tests.contracts.target import TargetContract
 from tests.lab import apart
 
 pytestmark = pytest.mark.timeout(900)  # whichever test comes first builds the base, on a busy machine in minutes
@@ -62,6 +63,17 @@ def machine_session(machine: Machine) -> Iterator[MachineTarget]:
             yield target
         finally:
             target.close()
+
+
+@pytest.mark.root
+@pytest.mark.overlay
+@pytest.mark.slow
+class TestMachineTarget(TargetContract):
+    @pytest.fixture
+    def target(self, machine: Machine) -> Iterator[MachineTarget]:
+        """A shell in a throw-away machine."""
+        with machine_session(machine) as target:
+            yield target
 
 
 def root_tests(test: Callable[..., None]) -> Callable[..., None]:

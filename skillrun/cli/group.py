@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from skillrun import __version__
-from skillrun.cli import VERBS
 from skillrun.cli.streams import flushed
+from skillrun.cli.verbs import VERBS
 from skillrun.errors import Problem
 
 HEAD = """\

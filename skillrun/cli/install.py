@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from skillrun.cli.carry import Reporting
 from skillrun.cli.page import Page
 from skillrun.errors import Problem
-from skillrun.run.limits import LEAST, budget, check_limit
-from skillrun.run.options import EffectOptions, Mode, Options
+
+if TYPE_CHECKING:
+    from skillrun.cli.carry import Reporting
+    from skillrun.run.options import Mode, Options
 
 
 def _env(name: str) -> str:
@@ -65,6 +66,9 @@ def _run(verb: str, spec: str, values: dict[str, Any]) -> int:
 
 
 def _options(values: dict[str, Any]) -> Options:
+    from skillrun.run.limits import LEAST, budget, check_limit
+    from skillrun.run.options import EffectOptions, Options
+
     inputs: dict[str, str] = {}
     for pair in values["inputs"]:
         name, equals, value = pair.partition("=")
@@ -96,6 +100,8 @@ def _mode(values: dict[str, Any]) -> Mode:
 
 
 def _reporting(values: dict[str, Any]) -> Reporting:
+    from skillrun.cli.carry import Reporting
+
     return Reporting(values["as_json"], values["color"], values.get("junit"), values.get("html"), values.get("report"))
 
 

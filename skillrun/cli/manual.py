@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from skillrun.cli import VERBS
 from skillrun.cli.group import group
+from skillrun.cli.verbs import VERBS
 
 HEAD = """# The command line
 

@@ -165,7 +165,7 @@ def _options(how: How) -> tuple[Options, Person, Mapping[str, str]]:
         EffectOptions(effects) if isinstance(effects, str) else effects,
         how.get("budget"),
     )
-    return options, _person(approve, how.get("person")), secrets if isinstance(secrets, Mapping) else {}
+    return options, person_of(approve, how.get("person")), secrets if isinstance(secrets, Mapping) else {}
 
 
 def _through(execution: Execution, on_event: OnEvent | None) -> Report:
@@ -242,7 +242,8 @@ class _Answering(Nobody):
         return Approval("once") if word else Approval("no", reason="the program that started this run said no")
 
 
-def _person(approve: Approve, person: Person | None) -> Person:
+def person_of(approve: Approve, person: Person | None) -> Person:
+    """Whoever is asked: the person given in one place or the other, a function in their place, or nobody. Raises Problem."""
     if isinstance(approve, str):
         return person or Nobody()
     if person is not None:

@@ -23,13 +23,46 @@ def played(stream: Stream) -> tuple[list[Event], Result]:
             return events, end.value
 
 
-class TargetContract:
-    """The promises. `target` is a fixture of the class that inherits."""
+class LookingContract:
+    """The promises that also a target keeps which carries out only what reads. `target` is a fixture of the class."""
 
     @pytest.fixture
     def do(self, target: Target) -> Callable[..., Result]:
         """Run a command to its end or halt."""
         return lambda text, **more: result_of(target.run(Command(text, id="c1", **more)))
+
+    def test_it_says_what_it_is(self, target: Target) -> None:
+        """Name and tier for the record; only what is this machine itself, at once, calls itself here."""
+        assert target.name
+        assert target.tier
+        assert not (target.here and target.contained)
+
+    def test_it_says_where_its_shell_stands(self, target: Target, do: Callable[..., Result]) -> None:
+        """Directory and exported variables are those of the shell, before and after its first command."""
+        assert os.path.isabs(target.cwd)
+        assert target.variables["PATH"]
+        do("cd /usr/bin")
+        assert target.cwd == "/usr/bin"
+
+    def test_secrets_are_masked(self, target: Target, do: Callable[..., Result]) -> None:
+        """Whatever is in its vault is not in what comes back."""
+        target.vault.add("TOKEN", "hunter2-hunter2")
+        assert "hunter2" not in do("echo hunter2-hunter2").output
+
+    def test_nothing_is_left_of_a_look(self, target: Target, do: Callable[..., Result]) -> None:
+        """What only reads leaves nothing at work, in the background or beside it."""
+        do("true")
+        assert target.end_background() == []
+        assert target.left_running() == []
+
+    def test_an_unknown_job_is_said(self, target: Target) -> None:
+        """A job that was never started is a KeyError."""
+        with pytest.raises(KeyError):
+            target.output_of("never-started")
+
+
+class TargetContract(LookingContract):
+    """All promises. `target` is a fixture of the class that inherits."""
 
     def test_a_command_gives_its_exit_code_and_output(self, do: Callable[..., Result]) -> None:
         """Exit code and output are the command's own; only 0 is ok."""
