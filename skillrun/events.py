@@ -69,6 +69,18 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a command that fails is tried in all, and how many seconds apart.
+
+    `on`: only while its output matches this regular expression (ignoring case); empty: whatever it says.
+    """
+
+    tries: int
+    pause_s: float
+    on: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCall:
     """A model's wish. `step` is the number of the skill's step it carries out, where that is known."""
 
@@ -76,6 +88,8 @@ class ToolCall:
     name: str
     input: Mapping[str, Any]
     step: int | None = None
+    retry: Retry | None = None
+    """Carried out by the executor: never text around a command."""
 
     @property
     def command(self) -> str:

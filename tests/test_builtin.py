@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from skillrun.events import Event, Reply, Result, State, ToolCall, Turn
+from skillrun.host import causes
 from skillrun.host.facts import gather
 from skillrun.models.builtin import BuiltinModel, caution, script
 from skillrun.models.builtin.bench import Bench, Stop
@@ -268,8 +269,12 @@ class World:
     def _carry_out(self, call: ToolCall, skill: Skill, answer: str | None) -> Result:
         if call.name == "shell":
             result = drain(self.target.run(Command(call.command)))
+            for _ in range(1, call.retry.tries if call.retry else 1):
+                result = result if result.ok else drain(self.target.run(Command(call.command)))
             where = drain(self.target.run(Command("pwd"))).output.strip()
             return Result(result.state, result.exit_code, result.output, cwd=where, fidelity=result.fidelity)
+        if call.name == causes.TOOL:
+            return causes.look(self.target, call.input)
         if call.name == "write_file":
             self.target.put(str(call.input["path"]), str(call.input["content"]).encode(), int(str(call.input["mode"]), 8))
             return Result(State.EXITED, 0)

@@ -28,6 +28,7 @@ EXAMPLES = (
     "skillrun test ./my-skill",
     "skillrun test ./my-skill --fault apt-lists-empty --fault sudo-missing",
     "skillrun test ./my-skill --matrix --jobs 2 --junit report.xml",
+    "skillrun test --draw spring --count 50 --jobs 2",
 )
 
 
@@ -37,7 +38,9 @@ EXAMPLES = (
 @click.option("--fault", "faults", multiple=True, metavar="F", help="Put this fault in; several at once.")
 @click.option("--matrix", is_flag=True, help="No fault, then each fault alone.")
 @click.option("--scenarios", is_flag=True, help="The bundled scenarios instead of SKILL.")
-@click.option("--only", multiple=True, metavar="NAME", help="With --scenarios: these.")
+@click.option("--draw", "seed", metavar="SEED", help="Broken machines drawn by this seed instead of SKILL.")
+@click.option("--count", type=click.IntRange(1, 1000), metavar="N", default=10, show_default=True, help="With --draw: so many.")
+@click.option("--only", multiple=True, metavar="NAME", help="With --scenarios: these; with --draw: these fault classes.")
 @click.option("--literal", is_flag=True, hidden=True, help="With --scenarios: also the literal commands.")
 @click.option("--benchmark", is_flag=True, help="With --scenarios: against literal commands and a fix.")
 @click.option("--self-test", is_flag=True, help="With --scenarios: test the scenarios themselves.")
@@ -62,8 +65,8 @@ def test_command(skill: str | None, list_them: bool, scenarios: bool, self_test:
     try:
         if list_them:
             return _list(as_json)
-        if skill is None and not scenarios:
-            raise Problem("name a skill, or --scenarios", "`skillrun test --list` shows machines and faults")
+        if skill is None and not scenarios and not more["seed"]:
+            raise Problem("name a skill, --scenarios or --draw", "`skillrun test --list` shows machines and faults")
         found = list(_scenarios(skill, scenarios, more))
     except RecipeError as error:
         raise Problem(str(error), "`skillrun test --list` shows what there is") from error
@@ -103,8 +106,13 @@ def _scenarios(skill: str | None, bundled: bool, more: dict[str, object]) -> Ite
     from skillrun.sandbox import recipes
     from skillrun.skills.sources import find_skill
 
+    only = _words(more["only"])
+    if more["seed"]:
+        from skillrun.trials.draw import draw
+
+        yield from draw(str(more["seed"]), int(str(more["count"])), only)
+        return
     if bundled:
-        only = _words(more["only"])
         yield from (recipes.scenario(name) for name in only or recipes.names("scenarios"))
         return
     read = find_skill(skill or "")

@@ -106,7 +106,15 @@ TOOLS: tuple[Tool, ...] = (
     ),
 )
 
-BY_NAME: Mapping[str, Tool] = {tool.name: tool for tool in TOOLS}
+DIAGNOSE = Tool(
+    "diagnose",
+    "Looks at this machine for what explains a failure. Nothing is changed.",
+    {name: _text() for name in ("looks", "paths", "hosts", "words", "numbers", "why")},
+    ("looks",),
+)
+"""A tool of the built-in engine alone: a language model is not offered it."""
+
+BY_NAME: Mapping[str, Tool] = {tool.name: tool for tool in (*TOOLS, DIAGNOSE)}
 
 _SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _MODE = re.compile(r"0?[0-7]{3,4}")

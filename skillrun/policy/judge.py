@@ -86,7 +86,7 @@ class Judge:
         name = call.name
         if name == "shell":
             return self.command(call.command, place).decision
-        if name in ("ask_user", "finish"):
+        if name in ("ask_user", "finish", "diagnose"):
             return Decision(Verdict.ALLOW, "it changes nothing", "no-effect")
         findings = Findings(place)
         if name == "read_file":

@@ -12,6 +12,7 @@ from skillrun.ports import Command
 from skillrun.pty import handover, process_tree, prompt_detection
 from skillrun.pty.launch import set_size
 from skillrun.pty.process import Bash, Once
+from skillrun.pty.progress import Novelty
 from skillrun.pty.prompt_detection import Look, Sight
 from skillrun.pty.screen import asked, asks
 from skillrun.pty.transcript import Transcript
@@ -31,6 +32,9 @@ _PATIENCE_S = {Sight.READS: 0.3, Sight.HIDDEN: 1.3, Sight.READS_AND_MORE: 3.0}
 
 _NOISE_EVERY_S, _NOISE_S = 1.5, 4.0
 """How often to look at a program that goes on writing, and how long it must have been seen waiting to be believed."""
+
+_JUDGE_EVERY_S, _SHORT = 0.25, 256
+"""How often output is asked for something new; what is short (a spinner's turn, the line after it) is always asked."""
 
 _ANSWERED_S = 0.15
 """How long a person's terminal stays connected after Enter, to show what the program says to it."""
@@ -67,6 +71,8 @@ class Running:
     _behind_since: float = 0.0
     _told: frozenset[int] = frozenset()
     _drawing: float = 0.0
+    _novelty: Novelty = field(default_factory=Novelty)
+    _judged: float = 0.0
 
     def touch(self, forget: bool = True) -> None:
         """Count the time anew: somebody just dealt with the command."""
@@ -85,9 +91,17 @@ class Running:
         """Read what the command wrote."""
         if data := self.shell.read():
             self.transcript.feed(data)
-            self.last_output = self.last_progress = time.monotonic()
+            self.last_output = time.monotonic()
+            self._judge(data)
             self.known = None
         return data
+
+    def _judge(self, data: bytes) -> None:
+        """Count new output as progress, looking at it once in a while only: whoever writes much may not be slowed down."""
+        if self.last_output - self._judged >= _JUDGE_EVERY_S or len(data) < _SHORT:
+            self._judged = self.last_output
+            if self._novelty.found_in(data):
+                self.last_progress = self.last_output
 
     @property
     def ended(self) -> bool:
@@ -112,7 +126,10 @@ class Running:
             return (
                 f"it has filled the whole screen for {now - self._drawing:.0f} s, as programs do that never end by themselves"
             )
-        return f"no output, no processor time and no disk traffic for {now - self.last_progress:.0f} s"
+        seconds = f"{now - self.last_progress:.0f} s"
+        if now - self.last_output < self.quiet_s / 2:
+            return f"it repeats itself: nothing new on its screen, no processor time and no disk traffic for {seconds}"
+        return f"no output, no processor time and no disk traffic for {seconds}"
 
     def pump(self, until: float, knock: Knock | None = None) -> Generator[Event, None, bool]:
         """Pass output on until a moment or the end of the command; True when it ended."""
@@ -169,6 +186,7 @@ class Running:
         if now - self._listened < _NOISE_EVERY_S:
             return None
         self._listened = now
+        self._note_work()
         look = self._look()
         if look.sight is not Sight.READS or not all(map(prompt_detection.only_reads, look.pids)):
             self._behind = None

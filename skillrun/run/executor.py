@@ -23,6 +23,7 @@ from skillrun.events import (
     ToolCall,
     Verdict,
 )
+from skillrun.host import causes
 from skillrun.host.queries import Looks
 from skillrun.llm.tools import BadInput, checked
 from skillrun.policy.approvals import binding
@@ -32,6 +33,7 @@ from skillrun.policy.licence import accepts_terms
 from skillrun.ports import Approval, Person, Place, Policy, Rehearsing, Target
 from skillrun.run.fetched_script import Fetched
 from skillrun.run.ownership import absent, counted, strays
+from skillrun.run.retry import retried
 from skillrun.run.supervisor import CHECK, Attendant, RunTerminated
 from skillrun.run.tools.ask_user import ask_user
 from skillrun.run.tools.files import difference, read_file, write_file
@@ -138,6 +140,10 @@ class Executor:
             if folder := self._no_folder(call):
                 why = f"there is no directory {folder} that {self.place.user or 'this user'} can see: make it first, with shell"
                 return (yield from self._finish(call, Result(State.ERROR, output=why)))
+        if call.name == causes.TOOL:
+            yield Started(call, self.place.cwd)
+            yield from self._hands.end(call)
+            return (yield from self._finish(call, causes.look(self.target, call.input)))
         if call.name == "ask_user":
             yield Started(call, self.place.cwd)
             return (yield from self._finish(call, (yield from ask_user(call, self.person, self.vault))))
@@ -151,7 +157,7 @@ class Executor:
             return (yield from self._refuse(call, changed))
         missing = self._absent(call, decision)
         yield Started(call, self.place.cwd)
-        result = yield from self._perform(call)
+        result = yield from retried(call, self._perform)
         if missing and result.ok and result.state is State.EXITED:
             made = self._looks.own(missing)
             result = dataclasses.replace(result, created=(*result.created, *(path for path in missing if path in made)))

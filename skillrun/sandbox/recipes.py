@@ -85,12 +85,22 @@ class Scenario:
     """Hosts that may be contacted besides package registries; None: those that the skill's text names."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Shown below /task inside: path -> text."""
+    cause: str = ""
+    """A regular expression for an account that names what is wrong; empty: no account is asked for."""
+    drawn: Fault | None = None
+    """A fault of this scenario alone."""
+
+    @property
+    def all_faults(self) -> list[Fault]:
+        """The faults by name, and its own. Raises RecipeError."""
+        return [*(fault(name) for name in self.faults), *([self.drawn] if self.drawn else [])]
 
 
 VERIFY_FUNCTIONS = r"""
-as_user() { runuser -l "$VERIFY_USER" -c "$1"; }
+as_user() { timeout 60 runuser -l "$VERIFY_USER" -c "$1"; }
 as_root() { env -i HOME=/root USER=root TERM=dumb bash -lc "$1"; }
 fail() { echo "VERIFY FAILED: $*"; exit 1; }
+harm() { echo "HARM: $*"; exit 1; }
 package() { dpkg-query -W -f='${db:Status-Status}' "$1" 2> /dev/null | grep -qx installed || fail "no package $1"; }
 database_clean() { [ -z "$(dpkg --audit 2>&1)" ] || fail 'the package database is not clean'; }
 """

@@ -79,7 +79,7 @@ def script(text: str, terminal: bool = False) -> Deed:
 @contextmanager
 def prepared(scenario: Scenario, under: Conditions = PLAIN) -> Iterator[Machine]:
     """The scenario's machine with its faults in place. Raises RecipeError, BuildError, ViewError, EngineError, NoNetwork."""
-    faults = [fault(name) for name in scenario.faults]
+    faults = scenario.all_faults
     ground = _ground(scenario, "\n".join([scenario.setup, *(item.setup for item in faults)]), under)
     folder = Folder()
     task = folder.path / "task"

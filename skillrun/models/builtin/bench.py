@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from skillrun.events import Result, State, ToolCall
+from skillrun.events import Result, Retry, State, ToolCall
+from skillrun.host.causes import TOOL, Cause, question, read
 from skillrun.host.facts import can_be_root
+from skillrun.models.builtin.remedy import Failure
 from skillrun.ports import Brief
 
 T = TypeVar("T")
@@ -22,10 +24,14 @@ Work = Generator[ToolCall, Result, T]
 """A piece of work: yields calls, is sent their results, returns a value."""
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-KEPT = (*PROXIES, "APT_CONFIG")
-"""Variables that a command under sudo is to see as well."""
-PATIENCE = 6
-"""How often a command that has gone quiet is given another quiet period before it is ended."""
+AUTHORITIES = (
+    "SSL_CERT_FILE", "CURL_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO", "npm_config_cafile"
+)  # fmt: skip  # noqa: E501
+KEPT = (*PROXIES, *AUTHORITIES, "APT_CONFIG", "npm_config_registry", "PIP_CONFIG_FILE", "TMPDIR", "LC_ALL")
+"""Variables that a command under sudo is to see as well: where to fetch from, whom to trust, where there is room."""
+QUIET_S, PATIENCE = 50, 1
+"""Seconds without progress after which a command is questioned, and how often it is given as long again before it is ended:
+two minutes in all with the time it takes to end it."""
 
 
 DEFERRED = re.compile(r"^in the preview: '([^'\n]+)' will be done after the commit\r?$", re.MULTILINE)
@@ -56,6 +62,8 @@ class Bench:
     tried: Counter[str] = field(default_factory=Counter)
     exports: dict[str, str] = field(default_factory=dict)
     """Variables that remedies set for this run."""
+    left_unset: set[str] = field(default_factory=set)
+    """Variables of the user's that are left out of this run."""
     bins: list[str] = field(default_factory=list)
     """Directories that remedies or the skill put programs into."""
     cwd: str = ""
@@ -70,6 +78,16 @@ class Bench:
     mend: Callable[[Bench, str, Result], Work[Result]] | None = None
     """Gets a failed command of a remedy itself to work; set by whoever knows the remedies."""
     depth: int = 0
+    origin: str = ""
+    """The skill's own command (or check) that is being carried out or mended."""
+    failure: Failure | None = None
+    """The last failure that remedies were looked for."""
+    seen: dict[str, Result] = field(default_factory=dict)
+    """What looks showed since something was last done: looking again would show the same."""
+    moves: set[str] = field(default_factory=set)
+    """Everything but looks that went well: what may have changed something here."""
+    failed: dict[tuple[str, Retry | None, int], Result] = field(default_factory=dict)
+    """What failed, by the command and how many moves had been made before it: it would fail the same way again."""
     supposed: int = 0
     """Commands of a simulated dry run that were only rehearsed or listed: what builds on them cannot be tried."""
     deferred: list[str] = field(default_factory=list)
@@ -107,7 +125,8 @@ class Bench:
 
     def kept_words(self) -> str:
         """`env name="$name" ... ` for the variables a command as root needs too, since sudo drops them; else nothing."""
-        names = [name for name in KEPT if name in self.facts.get("proxy", {}) or name in self.exports]
+        known = {*self.facts.get("proxy", {}), *self.exports} - self.left_unset
+        names = [name for name in KEPT if name in known]
         return "env " + "".join(f'{name}="${name}" ' for name in names) if names else ""
 
     def tool(self, name: str) -> bool:
@@ -130,17 +149,30 @@ class Bench:
         self._number += 1
         return ToolCall(f"b{self.first_id}-{self._number}", name, values, self.step)
 
-    def shell(self, command: str, why: str, quiet_s: int | None = None) -> Work[Result]:
-        """Run a command to its end, answering what it asks where the answer is known."""
-        values: dict[str, Any] = {"command": command, "why": why}
-        if quiet_s:
-            values["timeout_s"] = quiet_s
-        result = yield self.call("shell", values)
+    def shell(self, command: str, why: str, retry: Retry | None = None) -> Work[Result]:
+        """Run a command to its end, answering what it asks where the answer is known.
+
+        One that failed is not run again before something else went well: its failure is the answer.
+        """
+        state = command, retry, len(self.moves)
+        if state in self.failed:
+            return self.failed[state]
+        self.seen.clear()
+        result = yield from self._run(command, why, retry)
+        if result.ok:
+            self.moves.add(command)
+        else:
+            self.failed[state] = result
+        return result
+
+    def _run(self, command: str, why: str, retry: Retry | None = None) -> Work[Result]:
+        values: dict[str, Any] = {"command": command, "why": why, "timeout_s": QUIET_S}
+        result = yield replace(self.call("shell", values), retry=retry)
         heard, patience = result.output, PATIENCE
         while result.state in (State.WAITING, State.QUIET):
             if result.state is State.QUIET and patience:
                 patience -= 1
-                result = yield self.call("shell_input", {"action": "wait"})
+                result = yield self.call("shell_input", {"action": "wait", "timeout_s": QUIET_S})
             else:
                 from skillrun.models.builtin.prompts import answer
 
@@ -153,9 +185,9 @@ class Bench:
         self.supposed += result.ok and result.fidelity in ("simulated", "would-run")
         return replace(result, output=heard) if heard != result.output else result
 
-    def sure(self, command: str, why: str, quiet_s: int | None = None) -> Work[Result]:
+    def sure(self, command: str, why: str) -> Work[Result]:
         """Like `shell`, and when it fails the remedies are tried on it too."""
-        result = yield from self.shell(command, why, quiet_s)
+        result = yield from self.shell(command, why)
         if not result.ok and self.mend and self.depth < 3:
             self.depth += 1
             try:
@@ -164,9 +196,27 @@ class Bench:
                 self.depth -= 1
         return result
 
+    def glance(self, command: str, why: str) -> Work[Result]:
+        """The result of a read-only command; the one seen before where nothing was done since."""
+        if command not in self.seen:
+            self.seen[command] = yield from self._run(command, why)
+        return self.seen[command]
+
+    def diagnose(self, failure: Failure) -> Work[list[Cause]]:
+        """What is true of this machine and explains a failure; looked at once per failure while nothing is done."""
+        asked = question(failure.text, failure.command, failure.exit_code, failure.kind == "check")
+        key = f"{TOOL} {sorted(asked.items())}"
+        if key not in self.seen:
+            self.seen[key] = yield self.call(TOOL, {**asked, "why": "what is true here that explains it?"})
+        return read(self.seen[key].output)
+
+    def ran(self, command: str, retry: Retry | None) -> bool:
+        """True when this failed before and nothing went well since: once more would be a circle."""
+        return (command, retry, len(self.moves)) in self.failed
+
     def look(self, command: str, why: str) -> Work[str | None]:
         """The output of a read-only command, None when it failed."""
-        result = yield from self.shell(command, why)
+        result = yield from self.glance(command, why)
         return result.output.strip() if result.ok else None
 
     def ask(self, question: str, choices: tuple[str, ...] = (), secret: str = "") -> Work[str | None]:
@@ -183,6 +233,13 @@ class Bench:
         """Set a variable in the run's shell; `value` is shell text inside double quotes."""
         self.exports[name] = value
         return (yield from self.shell(f'export {name}="{value}"', why))
+
+    def unset(self, names: Sequence[str], why: str) -> Work[Result]:
+        """Leave variables out of the run's shell, and out of what commands under sudo are given."""
+        self.left_unset.update(names)
+        for name in names:
+            self.exports.pop(name, None)
+        return (yield from self.shell(f"unset {' '.join(dict.fromkeys(names))}", why))
 
     def login(self, command: str) -> str:
         """The command as it would run in a new login shell of the user, which knows nothing of this one."""

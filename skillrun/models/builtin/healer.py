@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from skillrun.events import Result, State
+from skillrun.events import Result, Retry, State
 from skillrun.models.builtin import network, node, packages, paths, python, resources, rights, services, settings, slips
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.remedy import Failure, Remedy, read_failure, recognise, remedies
+from skillrun.models.builtin.script import with_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,11 @@ class Cure:
 
     then: str
     command: str = ""
+    retry: Retry | None = None
+
+
+REMEDIES, REMEDIES_IN_ALL = 12, 60
+"""How many remedies are carried out for one command of the skill, and in one run: whatever fails, a run ends."""
 
 
 Procedure = Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]
@@ -40,22 +46,28 @@ PROCEDURES: dict[str, Procedure] = {
 def heal(bench: Bench, failure: Failure) -> Work[Cure | None]:
     """Find a remedy for a failure and carry it out; None when there is none (left).
 
-    Raises Stop when the right thing is to stop and explain.
+    Each is applied once to one cause, and so many in all (REMEDIES). Raises Stop when the right thing is to stop and explain.
     """
+    bench.failure = failure
+    spent = f"remedies of {bench.origin or failure.cause}"
+    if bench.tried[spent] >= REMEDIES or bench.tried["remedies"] >= REMEDIES_IN_ALL:
+        return None
     for remedy in remedies():
         found = recognise(remedy, failure, bench.facts)
         if found is None or any(bench.tried[f"#{other}"] for other in remedy.conflicts):
             continue
         if remedy.undone and any(remedy.undone.search(command) for command in bench.done):
             continue
-        key = f"{remedy.id} {_fill(remedy.per, found, bench, failure) if remedy.per else failure.command}"
+        key = f"{remedy.id} {_fill(remedy.per, found, bench, failure) if remedy.per else failure.cause}"
         if bench.tried[key] >= remedy.limit:
             continue
         if remedy.look and not (yield from _look(bench, remedy, failure, found)):
             continue
         bench.tried[key] += 1
+        bench.tried[spent] += 1
+        bench.tried["remedies"] += 1
         cure = yield from _carry_out(bench, remedy, failure, found)
-        if cure:
+        if cure and not (cure.then == "retry" and bench.ran(cure.command, cure.retry)):
             bench.tried[f"#{remedy.id}"] += 1
             return cure
     return None
@@ -63,21 +75,23 @@ def heal(bench: Bench, failure: Failure) -> Work[Cure | None]:
 
 def mend(bench: Bench, command: str, result: Result) -> Work[Result]:
     """Apply remedies to a remedy's own failed command until it works or none is left."""
+    origin = command
     while not result.ok and result.state is not State.DENIED and not result.by_person:
-        cure = yield from heal(bench, read_failure(command, result))
+        failure = read_failure(command, result, origin=origin)
+        cure = yield from heal(bench, failure)
         if cure is None:
             return result
         if cure.then == "skip":
             return Result(State.EXITED, 0)
         command = cure.command
-        result = yield from bench.shell(command, "again, after the remedy")
+        result = yield from bench.shell(command, "again, after the remedy", cure.retry)
     return result
 
 
 def _look(bench: Bench, remedy: Remedy, failure: Failure, found: dict[str, str]) -> Work[bool]:
     """Diagnose with read-only commands; what they show is captured under the names in their patterns."""
     for act in remedy.look:
-        result = yield from bench.shell(_fill(act.run, found, bench, failure), f"look closer: {remedy.explain}")
+        result = yield from bench.glance(_fill(act.run, found, bench, failure), f"look closer: {remedy.explain}")
         text = result.output
         if act.absent and re.search(act.absent, text, re.MULTILINE):
             return False
@@ -113,7 +127,9 @@ def _carry_out(bench: Bench, remedy: Remedy, failure: Failure, found: Mapping[st
         command = re.sub(pattern, _fill(text, found, bench, failure), command)
     for name, value in remedy.env.items():
         yield from bench.export(name, _fill(value, found, bench, failure), sentence)
-    return Cure(remedy.then, command)
+    if remedy.env and not bench.is_root:
+        command = with_words(command, bench.kept_words())
+    return Cure(remedy.then, command, remedy.retry)
 
 
 def _fill(text: str, found: Mapping[str, str], bench: Bench, failure: Failure) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from skillrun.models.builtin.bench import PROXIES, Bench, Stop, Work
+from skillrun.models.builtin.bench import AUTHORITIES, PROXIES, Bench, Stop, Work
 from skillrun.models.builtin.remedy import Failure
+from skillrun.models.builtin.script import with_words
 
 
 def keep_proxy(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
@@ -31,9 +32,45 @@ def keep_proxy(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work
     for name in ("http_proxy", "https_proxy"):
         yield from bench.export(name, proxy, "the proxy, for this run only")
     yield from bench.export("no_proxy", "localhost,127.0.0.1", "what is on this machine needs no proxy")
-    from skillrun.models.builtin.script import with_words
-
     return with_words(failure.command, bench.kept_words())
+
+
+ENDS = ("hosts", "noserver", "nonetwork")
+"""Causes that only a person can mend, and that no second try gets past."""
+
+
+def way_out(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """What stands between this machine and the other side: dead proxies and settings that lead nowhere are left out of
+    this run; what a person has to mend is named at once. Raises Stop.
+    """
+    known = yield from bench.diagnose(failure)
+    ends = [cause for cause in known if cause.word in ENDS]
+    names = [cause.fields[0] for cause in known if cause.word == "proxy"]
+    names += [cause.fields[0] for cause in known if cause.word == "variable" and cause.fields[0] in AUTHORITIES]
+    command = failure.command
+    for cause in known:
+        if cause.word in ("proxy", "aptproxy", "fileproxy") or (cause.word == "variable" and cause.fields[0] in names):
+            bench.explain(f"{cause.sentence} This run goes without it.")
+    if names:
+        yield from bench.unset(names, "what leads nowhere is left out of this run")
+        command = with_words(command, bench.kept_words())
+    if any(cause.word == "aptproxy" for cause in known):
+        command = re.sub(
+            r"\bapt(-get)?(?=\s)(?! -o Acquire)", "apt-get -o Acquire::http::Proxy=DIRECT -o Acquire::https::Proxy=DIRECT", command
+        )
+    for path in [cause.fields[0] for cause in known if cause.word == "fileproxy" and cause.fields[0].endswith("npmrc")]:
+        copy = "$HOME/.cache/skillrun-npmrc"
+        made = yield from bench.shell(
+            f'mkdir -p "$HOME/.cache" && (umask 077; grep -v proxy {path} >"{copy}"; true)', f"{path} without the proxy, for this run"
+        )
+        if made.ok:
+            yield from bench.export("npm_config_userconfig", copy, f"{path} without the proxy, for this run")
+            names.append(path)
+    if command != failure.command or names:
+        return command
+    if ends:
+        raise Stop("needs_person", " ".join(cause.sentence for cause in ends))
+    return None
 
 
 def authority(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
@@ -136,6 +173,7 @@ def page_instead(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
 
 PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]] = {
     "keep-proxy": keep_proxy,
+    "way-out": way_out,
     "authority": authority,
     "other-mirror": other_mirror,
     "next-mirror": next_mirror,

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from skillrun.events import Result, State
+from skillrun.events import Result, Retry, State
 from skillrun.host.facts import can_be_root
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
@@ -31,6 +31,14 @@ class Failure:
     text: str
     kind: str = "step"
     denied: bool = False
+    origin: str = ""
+    """The command of the skill (or of the remedy) this one was made of; empty: this one itself. What was applied is
+    counted by it, since a rewritten command is no new cause."""
+
+    @property
+    def cause(self) -> str:
+        """What remedies are counted by: they are applied once to one cause."""
+        return self.origin or self.command
 
     @property
     def last_lines(self) -> str:
@@ -70,14 +78,15 @@ class Remedy:
     undo: tuple[Act, ...] = ()
     then: str = "retry"
     rewrite: tuple[tuple[str, str], ...] = ()
+    retry: Retry | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     procedure: str = ""
     outcome: str = ""
 
 
-def read_failure(command: str, result: Result, kind: str = "step") -> Failure:
+def read_failure(command: str, result: Result, kind: str = "step", origin: str = "") -> Failure:
     """A result as a failure, its text normalised: no colour, no carriage returns, plain quotes, the tail."""
-    return Failure(command, result.exit_code, normalise(result.output), kind, result.state is State.DENIED)
+    return Failure(command, result.exit_code, normalise(result.output), kind, result.state is State.DENIED, origin)
 
 
 def normalise(text: str) -> str:
@@ -116,6 +125,8 @@ def build(row: Mapping[str, Any], kind: str) -> Remedy:
     for name in ("look", "act", "undo"):
         if name in values:
             values[name] = tuple(Act(**entry) for entry in values[name])
+    if "retry" in values:
+        values["retry"] = Retry(**values["retry"])
     if "rewrite" in values:
         values["rewrite"] = tuple((pair[0], pair[1]) for pair in values["rewrite"])
     try:

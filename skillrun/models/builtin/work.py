@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from skillrun.events import Result
+from skillrun.host.causes import told
 from skillrun.models.builtin import caution, paths, prompts, script
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.healer import heal, mend
@@ -39,7 +40,15 @@ def carry_out(bench: Bench, afresh: bool) -> Work[None]:
         yield from _steps(bench)
         yield from _finish(bench)
     except Stop as stop:
-        yield bench.call("finish", {"outcome": stop.outcome, "summary": _account(bench, stop.account)})
+        found = yield from _causes(bench)
+        yield bench.call("finish", {"outcome": stop.outcome, "summary": _account(bench, stop.account, found)})
+
+
+def _causes(bench: Bench) -> Work[list[str]]:
+    """What is found to be true where the last failure was that nothing helped against."""
+    if bench.failure is None or bench.failure.denied or bench.supposed:
+        return []
+    return told((yield from bench.diagnose(bench.failure)))
 
 
 def _steps(bench: Bench) -> Work[None]:
@@ -144,19 +153,20 @@ def _values(bench: Bench, found: Sequence[script.Piece]) -> Work[dict[str, str]]
 
 def _do(bench: Bench, piece: script.Piece, later: Sequence[str]) -> Work[Failure | None]:
     """One command, with remedies until it goes well; the failure that is left, else None."""
-    bench.step = piece.step
+    bench.step, bench.origin = piece.step, piece.text
     text = yield from _ready(bench, piece.text)
     if not text:
         return None
+    retry = None
     while True:
-        result = yield from bench.shell(text, _why(bench, piece))
+        result = yield from bench.shell(text, _why(bench, piece), retry)
         if went_well(text, result):
             _remember(bench, text, result)
             return None
         if result.by_person:
             bench.explain(f"`{text}` was left out, as you wished.")
             return None
-        failure = read_failure(text, result)
+        failure = read_failure(text, result, origin=piece.text)
         if failure.denied:
             raise Stop(
                 "refused", f"Step {piece.step}, line {piece.line}: `{text}` was not allowed ({failure.text.strip()[:300]})."
@@ -176,7 +186,7 @@ def _do(bench: Bench, piece: script.Piece, later: Sequence[str]) -> Work[Failure
             return None
         if cure.then == "postpone":
             return Failure(text, failure.exit_code, failure.text, "early")
-        text = cure.command
+        text, retry = cure.command, cure.retry
 
 
 def _waits_for_the_commit(bench: Bench, failure: Failure) -> bool:
@@ -254,7 +264,7 @@ def _checks_pass(bench: Bench) -> Work[bool]:
 def _first_failing(bench: Bench) -> Work[Failure | None]:
     """The first check that fails in a new login shell."""
     for check in bench.brief.checks:
-        result = yield from bench.shell(bench.login(check), "does the check pass in a new terminal?")
+        result = yield from bench.glance(bench.login(check), "does the check pass in a new terminal?")
         wanted = next((known.expect for known in bench.brief.skill.checks if known.command == check), "")
         if not result.ok or (wanted and wanted not in result.output):
             return read_failure(check, result, "check")
@@ -288,6 +298,7 @@ def _finish(bench: Bench) -> Work[None]:
                 "stuck", "This was a simulated dry run: the commands were listed, and only carried out can they be checked."
             )
         failure = _refused(result) or (yield from _first_failing(bench))
+        bench.origin = f"check {failure.command}" if failure else ""
         if failure is None:
             raise Stop("stuck", f"The checks refuse it although they pass when run by hand: {result.output.strip()[-400:]}")
         if _waits_for_the_commit(bench, failure):
@@ -314,5 +325,5 @@ def _stuck(piece: script.Piece, failure: Failure) -> Stop:
     )
 
 
-def _account(bench: Bench, last: str) -> str:
-    return "\n".join([*dict.fromkeys(bench.story), last])
+def _account(bench: Bench, last: str, causes: Sequence[str] = ()) -> str:
+    return "\n".join([*dict.fromkeys(bench.story), last, *causes])
