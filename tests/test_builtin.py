@@ -78,6 +78,7 @@ def test_a_failure_is_recognised(path: Path) -> None:
 
 
 LOOKS_FIRST = {
+    "way-out",
     "example-settings", "socket-stale", "time-limit-short", "settings-odd", "page-instead",
     "mirror-gone", "setting-names-nothing", "installed-unreadable-now", "link-dangling",
     "program-shadowed", "venv-half-made", "venv-of-removed-python", "home-parts-foreign", "apt-proxy-dead", "apt-dead-source",

@@ -14,9 +14,7 @@ from skillrun.models.builtin.remedy import remedies
 from skillrun.ports import Brief
 from skillrun.skills.parser.read import read_skill
 
-CASES = [
-    tomllib.loads(path.read_text()) for path in sorted((Path(__file__).parent / "cases" / "remedies").glob("*.toml"))
-]
+CASES = [tomllib.loads(path.read_text()) for path in sorted((Path(__file__).parent / "cases" / "remedies").glob("*.toml"))]
 OUTPUTS = [case["output"] for case in CASES] + [
     "curl: (28) Connection timed out", "E: Could not get lock /var/lib/dpkg/lock-frontend", "Killed", "Permission denied",
     "No space left on device", "503 Service Unavailable", "bind: Address already in use", "d: already running (pid 77)",

@@ -1,4 +1,4 @@
-"""Is what a program writes something new? A spinner, a redraw, a percentage that stands still, one line over and over are not."""
+"""Is what a program writes something new? A spinner, a redraw, one line again and again are not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ REMEMBERED = 2_000
 
 _CUT = re.compile(r"[\r\n\b\f\v]+")
 _CLOCKS = re.compile(
-    r"\d+:\d\d(?::\d\d)?(?:[.,]\d+)?|\b\d+(?:[.,]\d+)?\s*(?:ms|s|sec|secs|seconds?|m|min|mins|minutes?|h|hours?)\b", re.IGNORECASE
+    r"\d+:\d\d(?::\d\d)?(?:[.,]\d+)?|\b\d+(?:[.,]\d+)?\s*(?:ms|s|sec|secs|seconds?|m|min|mins|minutes?|h|hours?)\b",
+    re.IGNORECASE,
 )
 _SPINNING = re.compile(r"[\u2800-\u28ff\u25a0-\u25ff|/\\\-.\s]+")
 

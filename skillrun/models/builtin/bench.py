@@ -24,9 +24,8 @@ Work = Generator[ToolCall, Result, T]
 """A piece of work: yields calls, is sent their results, returns a value."""
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-AUTHORITIES = (
-    "SSL_CERT_FILE", "CURL_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO", "npm_config_cafile"
-)  # fmt: skip  # noqa: E501
+AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
+               "GIT_SSL_CAINFO", "npm_config_cafile")  # fmt: skip
 KEPT = (*PROXIES, *AUTHORITIES, "APT_CONFIG", "npm_config_registry", "PIP_CONFIG_FILE", "TMPDIR", "LC_ALL")
 """Variables that a command under sudo is to see as well: where to fetch from, whom to trust, where there is room."""
 QUIET_S, PATIENCE = 50, 1

@@ -56,12 +56,15 @@ def way_out(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[st
         command = with_words(command, bench.kept_words())
     if any(cause.word == "aptproxy" for cause in known):
         command = re.sub(
-            r"\bapt(-get)?(?=\s)(?! -o Acquire)", "apt-get -o Acquire::http::Proxy=DIRECT -o Acquire::https::Proxy=DIRECT", command
+            r"\bapt(-get)?(?=\s)(?! -o Acquire)",
+            "apt-get -o Acquire::http::Proxy=DIRECT -o Acquire::https::Proxy=DIRECT",
+            command,
         )
     for path in [cause.fields[0] for cause in known if cause.word == "fileproxy" and cause.fields[0].endswith("npmrc")]:
         copy = "$HOME/.cache/skillrun-npmrc"
         made = yield from bench.shell(
-            f'mkdir -p "$HOME/.cache" && (umask 077; grep -v proxy {path} >"{copy}"; true)', f"{path} without the proxy, for this run"
+            f'mkdir -p "$HOME/.cache" && (umask 077; grep -v proxy {path} >"{copy}"; true)',
+            f"{path} without the proxy, for this run",
         )
         if made.ok:
             yield from bench.export("npm_config_userconfig", copy, f"{path} without the proxy, for this run")

@@ -142,7 +142,7 @@ def without_sudo(text: str) -> str:
 
 
 def with_words(text: str, words: str) -> str:
-    """The command with words put after each `sudo` (an `env ...` that keeps variables for that command), in place of such ones."""
+    """The command with words put after each `sudo` (an `env ...` that keeps variables), in place of earlier ones."""
     text = re.sub(r'(?<![\w./-])(sudo\s+(?:-[nEHSk]+\s+)*)env (?:\w+="\$\w+" )+', r"\g<1>", text)
     return re.sub(r"(?<![\w./-])(sudo\s+(?:-[nEHSk]+\s+)*)(?!env\b)(?=[\w./$\"'-])", rf"\g<1>{words}", text) if words else text
 
