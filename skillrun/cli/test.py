@@ -28,7 +28,6 @@ EXAMPLES = (
     "skillrun test ./my-skill",
     "skillrun test ./my-skill --fault apt-lists-empty --fault sudo-missing",
     "skillrun test ./my-skill --matrix --jobs 2 --junit report.xml",
-    "skillrun test --draw spring --count 50 --jobs 2",
 )
 
 
@@ -38,12 +37,12 @@ EXAMPLES = (
 @click.option("--fault", "faults", multiple=True, metavar="F", help="Put this fault in; several at once.")
 @click.option("--matrix", is_flag=True, help="No fault, then each fault alone.")
 @click.option("--scenarios", is_flag=True, help="The bundled scenarios instead of SKILL.")
-@click.option("--draw", "seed", metavar="SEED", help="Broken machines drawn by this seed instead of SKILL.")
-@click.option("--count", type=click.IntRange(1, 1000), metavar="N", default=10, show_default=True, help="With --draw: so many.")
+@click.option("--draw", "seed", metavar="SEED", help="Machines drawn by this seed instead of SKILL (--count N).")
+@click.option("--count", type=click.IntRange(1, 1000), metavar="N", default=10, hidden=True, help="With --draw: so many.")
 @click.option("--only", multiple=True, metavar="NAME", help="With --scenarios: these; with --draw: these fault classes.")
 @click.option("--literal", is_flag=True, hidden=True, help="With --scenarios: also the literal commands.")
 @click.option("--benchmark", is_flag=True, help="With --scenarios: against literal commands and a fix.")
-@click.option("--self-test", is_flag=True, help="With --scenarios: test the scenarios themselves.")
+@click.option("--self-test", is_flag=True, hidden=True, help="With --scenarios: test the scenarios themselves.")
 @click.option("--model", default="builtin", show_default=True, envvar="SKILLRUN_MODEL", help="Who decides.")
 @click.option("--jobs", type=click.IntRange(1, 16), metavar="N", default=1, show_default=True, help="Machines at a time.")
 @click.option("--user", default=None, metavar="NAME", help="Who runs it inside: the machine's own user, or root.")
