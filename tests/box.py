@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ import pytest
 from skillrun.overlay.process.probe import probe
 from skillrun.sandbox.base import BuildError, layers_of
 from tests.lab import Manifest, manifest
+from tests.terminal import Terminal
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_ON_DISK = ("proc", "sys", "dev", "run")
@@ -29,6 +30,7 @@ ENTER = """
 set -e
 cd "$1"; shift
 mount --bind . .; cd "$PWD"
+while [ "$1" != -- ]; do mkdir -p ".$2"; mount --bind -o ro "$1" ".$2"; mount -o remount,bind,ro ".$2"; shift 2; done; shift
 mount -t proc proc proc; mount -t sysfs -o ro sysfs sys; mount --rbind /dev dev; mount -t tmpfs -o mode=755 tmpfs run
 mkdir -p run/old; pivot_root . run/old; umount -l /run/old; rmdir /run/old
 user=$1; shift
@@ -44,10 +46,14 @@ def roomy() -> str:
 class Box:
     """One machine. `root` is where its files lie; they are removed by `close`."""
 
-    def __init__(self, name: str = "debian-12-node") -> None:
-        """Raises BuildError when the machine it is a copy of cannot be built."""
+    def __init__(self, name: str = "debian-12-node", binds: Sequence[tuple[str, str]] = (), place: str = "") -> None:
+        """`binds`: directories shown inside, read-only: (outside, inside). `place`: on which disk; empty: the roomiest.
+
+        Raises BuildError when the machine it is a copy of cannot be built.
+        """
+        self.binds = tuple(binds)
         lowers = ":".join(map(str, layers_of(name)))
-        self.folder = Path(tempfile.mkdtemp(prefix="skillrun-box-", dir=roomy()))
+        self.folder = Path(tempfile.mkdtemp(prefix="skillrun-box-", dir=place or roomy()))
         self.root, stage = self.folder / "root", self.folder / "stage"
         for folder in (self.root, stage):
             folder.mkdir()
@@ -68,12 +74,9 @@ class Box:
         timeout_s: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         """Run a program as a user, without standard input; both outputs together. What it leaves running is ended."""
-        home = "/root" if user == "root" else f"/home/{user}"
-        given = {"PATH": PATH, "HOME": home, "USER": user, "LOGNAME": user, "LC_ALL": "C.UTF-8", **(env or {})}
-        go = ["sh", "-c", f'cd {shlex.quote(cwd or home)} && exec "$@"', "sh", *words]
-        apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+        given, argv = self.entered(words, user, env, cwd)
         return subprocess.run(
-            [*apart, "sh", "-c", ENTER, "sh", str(self.root), user, *go],
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -82,6 +85,22 @@ class Box:
             env=given,
             check=False,
         )
+
+    def entered(
+        self, words: Sequence[str], user: str, env: Mapping[str, str] | None = None, cwd: str = ""
+    ) -> tuple[dict[str, str], list[str]]:
+        """Environment and command line, for a process of this machine, that run a program inside as a user."""
+        home = "/root" if user == "root" else f"/home/{user}"
+        given = {"PATH": PATH, "HOME": home, "USER": user, "LOGNAME": user, "LC_ALL": "C.UTF-8", **(env or {})}
+        go = ["sh", "-c", f'cd {shlex.quote(cwd or home)} && exec "$@"', "sh", *words]
+        apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+        binds = [place for pair in self.binds for place in pair]
+        return given, [*apart, "sh", "-c", ENTER, "sh", str(self.root), *binds, "--", user, *go]
+
+    def terminal(self, words: Sequence[str], user: str = "dev", env: Mapping[str, str] | None = None, **size: int) -> Terminal:
+        """Run a program inside as a user, on a terminal of its own."""
+        given, argv = self.entered(words, user, env)
+        return Terminal(argv, environment={"TERM": "xterm-256color", **given}, **size)
 
     def manifest(self, skip: tuple[str, ...] = ()) -> Manifest:
         """Every file on its disk: type, mode, owner, size, time, content, link target, attributes, hard links."""
@@ -102,11 +121,11 @@ class Box:
         shutil.rmtree(self.folder)
 
 
-def box_or_skip(name: str = "debian-12-node") -> Box:
+def box_or_skip(name: str = "debian-12-node", binds: Sequence[tuple[str, str]] = (), place: str = "") -> Box:
     """A machine, or why there can be none here."""
     if probe().tier != "R":
         pytest.skip(f"a machine of its own needs root and overlayfs: {'; '.join(probe().reasons)}")
     try:
-        return Box(name)
+        return Box(name, binds, place)
     except BuildError as error:
         pytest.skip(f"the machine cannot be built: {error}")

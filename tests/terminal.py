@@ -11,6 +11,7 @@ import struct
 import sys
 import termios
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -20,9 +21,14 @@ ROOT = Path(__file__).parents[1]
 
 
 class Terminal:
-    """Runs Python source on a terminal of its own. `screen` is what is visible now, `seen` every byte it wrote."""
+    """Runs Python source on a terminal of its own. `screen` is what is visible now, `seen` every byte it wrote.
 
-    def __init__(self, source: str, rows: int = 24, columns: int = 80, environment: dict[str, str] | None = None) -> None:
+    Instead of source it may be a command line, which then has only the environment that is given.
+    """
+
+    def __init__(
+        self, source: str | Sequence[str], rows: int = 24, columns: int = 80, environment: dict[str, str] | None = None
+    ) -> None:
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.seen = b""
@@ -34,6 +40,8 @@ class Terminal:
                 signal.signal(number, signal.SIG_DFL)
             given = {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "EDITOR": "", "VISUAL": "", **(environment or {})}
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            if not isinstance(source, str):
+                os.execvpe(source[0], list(source), dict(environment or {}))
             os.execve(sys.executable, [sys.executable, "-c", source], {**clean, **given})
 
     def __enter__(self) -> Terminal:
@@ -82,6 +90,14 @@ class Terminal:
             left = until - time.monotonic()
             assert left > 0, f"{text!r} did not appear; the screen shows:\n{self.screen}"
             self._read(min(left, 0.2))
+        return self.screen
+
+    def wait_for_count(self, text: str, count: int, patience_s: float = 15) -> str:
+        """Read until the screen shows the text so many times; the screen."""
+        until = time.monotonic() + patience_s
+        while self.screen.count(text) < count:
+            assert time.monotonic() < until, f"{text!r} did not appear {count} times; the screen shows:\n{self.screen}"
+            self._read(0.2)
         return self.screen
 
     def answer(self, question: str, keys: str, patience_s: float = 15) -> str:

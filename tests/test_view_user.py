@@ -40,7 +40,7 @@ def do(text):
 
 END = """
 target.close()
-Work(Path("run/changes"), target.sudo).drop()
+Work(Path("run/changes"), target.root).drop()
 """
 
 
@@ -103,7 +103,7 @@ def test_a_discarded_user_view_leaves_nothing() -> None:
         """
 do("echo x >~/x; echo y >/tmp/skillrun-y")
 target.close()
-Work(Path("run/changes"), target.sudo).drop()
+Work(Path("run/changes"), target.root).drop()
 print("left:", sorted(str(p) for p in Path("run").rglob("*") if p.is_file() and "outputs" not in str(p)))
 print("home:", sorted(os.listdir()), os.path.exists("/tmp/skillrun-y"))
 print("places:", list(Path("/tmp").glob(f".skillrun-*/{target.view.spec.id}")))
@@ -202,21 +202,22 @@ os.environ["SUDO_ASKPASS"] = str(asker)
 
 
 def test_where_sudo_does_not_give_root_the_home_is_shown_instead() -> None:
-    """A wrong password, or an account that may not use sudo: the view is the user's own, and says so."""
+    """An account that may not use sudo: the view is the user's own and says so, and no password is asked for in vain."""
     code = (
         ASKED + START.format(tier="") + "do('touch ~/x && echo fine'); print(target.tier, target.notes, Path('asked').exists())"
     )
     done = as_dev(code + END)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "[0] fine" in done.stdout
-    assert "U ('sudo did not give root" in done.stdout
-    assert done.stdout.rstrip().endswith("True")
+    assert "U ('shown is only what you can change without root" in done.stdout
+    assert "dev may not run sudo" in done.stdout
+    assert done.stdout.rstrip().endswith("False")
 
 
 def test_a_root_view_that_was_asked_for_is_no_other() -> None:
     """Where the root view was named, a sudo that does not give root is an error."""
     done = as_dev(ASKED + START.format(tier="R"))
-    assert "NoRoot: sudo did not give root" in done.stderr
+    assert "a view of the whole machine needs root: Sorry, user dev may not run sudo" in done.stderr
 
 
 def test_sudo_asks_nothing_where_nobody_may_be_asked() -> None:

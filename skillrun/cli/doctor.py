@@ -120,8 +120,11 @@ def _preview() -> Row:
 
     found = probe()
     tiers = {tier.letter: tier.available for tier in found.tiers}
-    state = "ok" if found.tier in ("R", "U") else "note"
-    return _row(state, f"{found.tier}: {NAMES[found.tier]}", "; ".join(found.reasons), tier=found.tier, tiers=tiers)
+    best = next(tier for tier in found.tiers if tier.available)
+    if best.untried:
+        return _row("note", f"{best.name}: not tried, since {best.how}", "", tier=found.tier, tiers=tiers)
+    state = "ok" if found.tier == "R" else "note"
+    return _row(state, NAMES[found.tier], "; ".join(found.reasons), tier=found.tier, tiers=tiers)
 
 
 def _terminal() -> Row:

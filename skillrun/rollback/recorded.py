@@ -16,6 +16,7 @@ from skillrun.overlay.mount.layers import Layers, write_durably
 from skillrun.overlay.record import preimages
 from skillrun.overlay.transaction.deferred_services import run_here
 from skillrun.overlay.transaction.privileged import Work
+from skillrun.overlay.transaction.root import Root
 from skillrun.rollback import inventory
 
 NEVER = (
@@ -201,7 +202,7 @@ def prune(run_folder: Path) -> int:
     """Give up the way back of a run: bytes freed. Raises CommitError while a transaction is unfinished, OSError."""
     changes = run_folder / "changes"
     (changes / TURNED).unlink(missing_ok=True)
-    freed = preimages.forget_preimages(changes) + Work(changes, sudo_for(changes)).drop()
+    freed = preimages.forget_preimages(changes) + Work(changes, root_for(changes)).drop()
     pre = changes / inventory.PRE
     if pre.is_dir():
         freed += sum(path.stat().st_size for path in pre.iterdir())
@@ -211,13 +212,18 @@ def prune(run_folder: Path) -> int:
     return freed
 
 
-def sudo_for(folder: Path) -> tuple[str, ...]:
-    """The command that gives the rights to work on this run's view: ("sudo",) for a root view of an ordinary user."""
+def root_for(folder: Path, ask: bool = True) -> Root | None:
+    """Who has the rights to work on this run's view: a process of root's for the root view of an ordinary user, else None.
+
+    `ask`: sudo may ask for a password.
+    """
     try:
         layers = Layers.load(folder)
     except (OSError, ValueError):
-        return ()
-    return ("sudo",) if layers.tier == "R" and os.geteuid() != 0 else ()
+        return None
+    why = "What this run changed is kept where only root may write; password of %p: "
+    words = ("sudo", "-p", why, "--") if ask else ("sudo", "-n", "--")
+    return Root(words) if layers.tier == "R" and os.geteuid() != 0 else None
 
 
 def _read(path: str) -> bytes | None:

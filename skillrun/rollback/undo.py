@@ -48,12 +48,12 @@ def _undo(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str, Und
     from skillrun.overlay.transaction.commit import phase_of
     from skillrun.overlay.transaction.privileged import Work
     from skillrun.overlay.transaction.wal import Phase
-    from skillrun.rollback.recorded import is_journalled, sudo_for
+    from skillrun.rollback.recorded import is_journalled, root_for
 
     source = folder.changes / UNDO_OF
     if source.exists():
         return _bring_back(folder, Path(json.loads(source.read_bytes())["changes"]), ask)
-    work = Work(folder.changes, sudo_for(folder.changes))
+    work = Work(folder.changes, root_for(folder.changes))
     was = phase_of(folder.changes)
     phase = work.recover()
     if phase is Phase.COMMITTED:
@@ -111,9 +111,9 @@ def _committed(work: Work, choice: Edited, cannot: list[str]) -> Undone:
 def _bring_back(folder: RunFolder, changes: Path, ask: Consent) -> tuple[str, Undone]:
     from skillrun.overlay.transaction.privileged import Work
     from skillrun.overlay.transaction.wal import Phase
-    from skillrun.rollback.recorded import UndoError, sudo_for
+    from skillrun.rollback.recorded import UndoError, root_for
 
-    work = Work(changes, sudo_for(changes))
+    work = Work(changes, root_for(changes))
     if work.recover() is not Phase.UNDONE:
         raise UndoError("there is no committed view behind this run to bring back", "install the skill again")
     ask.confirm("Bring the undone changes back?")

@@ -195,7 +195,6 @@ class Destination:
     ) -> Generator[Event, None, tuple[Outcome, str]]:
         """End everything in the view, show what it would change, and commit or discard."""
         from skillrun.overlay.transaction.privileged import Work
-        from skillrun.rollback.recorded import sudo_for
 
         touched = target.touched_canaries()
         if touched:
@@ -206,7 +205,7 @@ class Destination:
                 yield Noted(f"contacted {host}: {size(sent)} sent, {size(received)} received")
             else:
                 yield Noted(f"{host} was asked for {len(contacts)} times and not reached: --host {host} allows it", "warning")
-        work = Work(self.folder.changes, sudo_for(self.folder.changes))
+        work = Work(self.folder.changes, target.root)
         waiting = bool(target.deferred()) and outcome is Outcome.CHECKS_FAILED
         keepable = not self._dry and (waiting or outcome in FINE) and outcome is not Outcome.ALREADY
         wanted, seen = None, None
@@ -339,11 +338,10 @@ def drop_view(run: RunFolder) -> None:
         return
     from skillrun.overlay.transaction.privileged import Work
     from skillrun.overlay.transaction.workspace import CommitError
-    from skillrun.rollback.recorded import sudo_for
+    from skillrun.rollback.recorded import root_for
 
-    sudo = sudo_for(run.changes)
     with contextlib.suppress(CommitError, OSError, ValueError):
-        Work(run.changes, (*sudo, "-n") if sudo else ()).drop()
+        Work(run.changes, root_for(run.changes, ask=False)).drop()
 
 
 def _or_journal() -> str:
@@ -369,14 +367,14 @@ def finish_what_was_cut() -> list[str]:
     from skillrun.overlay.transaction.privileged import Work
     from skillrun.overlay.transaction.wal import Phase, Progress
     from skillrun.overlay.transaction.workspace import CommitError
-    from skillrun.rollback.recorded import sudo_for
+    from skillrun.rollback.recorded import root_for
 
     told = []
     for run in cut:
         try:
             progress = Progress.load(run.changes)
             if progress.pending or progress.phase in (Phase.PREPARED, Phase.COMMITTING, Phase.UNDOING):
-                phase = Work(run.changes, sudo_for(run.changes)).recover()
+                phase = Work(run.changes, root_for(run.changes)).recover()
                 told.append(f"run {run.id} was cut in mid-commit; it is now {phase.value}")
         except (CommitError, OSError, ValueError) as error:
             raise Problem(

@@ -14,8 +14,10 @@ from skillrun.overlay.mount.layers import Layers
 from skillrun.overlay.mount.service_request import Refused, ServiceRequest
 from skillrun.overlay.mount.spec import Account, Spec
 from skillrun.overlay.process.egress_proxy import WEB_PORTS, Contact, Egress, proxy_environment
-from skillrun.overlay.process.probe import sudo_command
+from skillrun.overlay.process.probe import Sudo, find_sudo
 from skillrun.overlay.process.supervisor import NoRoot, View, ViewError, new_id
+from skillrun.overlay.transaction.root import Root
+from skillrun.pty.askpass import Askpass
 from skillrun.pty.environment import command_environment, login_environment
 from skillrun.pty.launch import Launched
 from skillrun.pty.session import Limits, Login, Session
@@ -27,6 +29,7 @@ LIMITS_OF_A_VIEW = (
     "services are not started inside; what they were told is done after the commit",
     "what was sent over the network is real and cannot be discarded",
 )
+WITHOUT_ROOT = "shown is only what you can change without root, and sudo does not work inside"
 
 
 class PreviewTarget(Session):
@@ -106,19 +109,21 @@ class PreviewTarget(Session):
         changes = folder / "changes"
         changes.mkdir(mode=0o700, parents=True, exist_ok=True)
         changes.chmod(0o700)
-        sudo, reason = sudo_command(ask) if tier != "U" and account.uid != 0 else ((), "")
-        if tier == "R" and reason and not sudo:
-            raise ViewError(f"a view of the whole machine needs root: {reason}")
-
+        sudo = find_sudo(ask, password is not None) if tier != "U" and account.uid != 0 else Sudo()
+        if tier == "R" and sudo.why_not:
+            raise ViewError(f"a view of the whole machine needs root: {sudo.why_not}")
         about = (folder, account, tuple(grants), canaries, hosts is not None)
-        try:
-            wanted = tier or ("R" if sudo or account.uid == 0 else "U")
-            view = _build(wanted, sudo, *about)
-        except NoRoot:
-            if tier:
-                raise
-            view = _build("U", (), *about)
-            view.notes += ("sudo did not give root: this is a view of what you can change without it",)
+        if sudo.words or account.uid == 0:
+            try:
+                view = _build("R", _root(sudo, password, account), *about)
+            except NoRoot as error:
+                if tier:
+                    raise
+                view = _build("U", None, *about)
+                view.notes += (f"{WITHOUT_ROOT} (sudo did not give root: {error})",)
+        else:
+            view = _build("U", None, *about)
+            view.notes += (f"{WITHOUT_ROOT} ({sudo.why_not})",) if sudo.why_not else ()
         more = {"vault": vault, "limits": limits, "keep": keep, "password": password}
         try:
             environment = command_environment(env, granted)
@@ -133,9 +138,9 @@ class PreviewTarget(Session):
         return self.view.layers
 
     @property
-    def sudo(self) -> tuple[str, ...]:
-        """The command that gives root, where the view needed it: its layers belong to root (see `view.deputy.Work`)."""
-        return self.view.sudo
+    def root(self) -> Root | None:
+        """Root's process, where the view needed one: its layers belong to root (see `overlay.transaction.privileged.Work`)."""
+        return self.view.root
 
     def get(self, path: str, limit: int | None = None) -> bytes:
         """A file's bytes as it is inside, the first `limit` of them. Raises OSError."""
@@ -201,7 +206,7 @@ class PreviewTarget(Session):
 
 def _build(
     tier: str,
-    sudo: tuple[str, ...],
+    root: Root | None,
     folder: Path,
     account: Account,
     grants: tuple[str, ...],
@@ -219,10 +224,37 @@ def _build(
         hide_files=files,
         canaries=canaries,
         closed_network=closed_network,
-        elevated=bool(sudo),
+        elevated=root is not None,
         umask=_umask(),
     )
-    return View(spec, sudo)
+    return View(spec, root)
+
+
+class _AskedFor(Askpass):
+    """sudo's helper, with the person behind it."""
+
+    def __init__(self, password: Callable[[str], str | None], account: Account) -> None:
+        super().__init__()
+        self._password = password
+        self._why = f"password of {account.name}, to show the whole machine; empty: only what is yours"
+        self._again = ""
+
+    def serve(self) -> None:
+        """Ask the person, saying why; an empty answer means no."""
+        if self.prompt() is None:
+            return
+        answer = None
+        try:
+            answer = self._password(self._again + self._why)
+        finally:
+            self.answer(answer)
+            self._again = "sudo did not take that: "
+
+
+def _root(sudo: Sudo, password: Callable[[str], str | None] | None, account: Account) -> Root | None:
+    if not sudo.words:
+        return None
+    return Root(sudo.words, _AskedFor(password, account) if sudo.asks and password is not None else None)
 
 
 def _umask() -> int:

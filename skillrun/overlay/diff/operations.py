@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from skillrun.overlay.kernel.inode import Attributes, Inode
+from skillrun.overlay.kernel.mountinfo import mount_of, read_mounts
 
 
 class Kind(StrEnum):
@@ -80,3 +82,13 @@ class Store:
     dev: int
     ino: int
     store: str
+
+    @property
+    def is_forgotten(self) -> bool:
+        """The tree lay in memory, and the machine was started anew since."""
+        try:
+            status = os.stat(self.target)
+        except OSError:
+            return False
+        there = (status.st_dev, status.st_ino) == (self.dev, self.ino) and os.path.isdir(self.store)
+        return not there and mount_of(os.path.realpath(self.target), read_mounts()).fstype in ("tmpfs", "ramfs")

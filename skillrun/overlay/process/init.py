@@ -14,6 +14,7 @@ import socket
 import struct
 
 from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.kernel.channel import Gone, receive, send
 from skillrun.overlay.kernel.landlock import confine
 from skillrun.overlay.mount import canaries
 from skillrun.overlay.mount.container import join_container
@@ -23,7 +24,6 @@ from skillrun.overlay.mount.root import build_root_view, stage_folder
 from skillrun.overlay.mount.shims import ASKED
 from skillrun.overlay.mount.spec import Spec
 from skillrun.overlay.mount.user import build_user_view
-from skillrun.overlay.process.channel import Gone, receive, send
 from skillrun.overlay.process.server import Server
 
 PROXY_PORT = 3128

@@ -17,14 +17,15 @@ from functools import cache
 from pathlib import Path
 
 from skillrun.overlay.kernel.mountinfo import mount_of, read_mounts
+from skillrun.overlay.transaction.root import Root
 
 NAMES = {
-    "R": "root view: the whole machine, copy-on-write",
-    "P": "view of sudo installs without sudo",
-    "U": "user view: your home directory, copy-on-write",
-    "J": "journal: runs for real, and can be undone; not a dry run",
-    "S": "simulation: commands are listed, package managers' own simulators run",
+    "R": "the whole machine, copy-on-write",
+    "U": "your home directory, copy-on-write",
+    "J": "none: with --journal it runs for real, and can be undone",
+    "S": "none: commands are listed, package managers' own simulators run",
 }
+_SHORT = {"R": "view of the whole machine", "U": "view of your home directory", "J": "run that saves every file first"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Tier:
     """Empty when it is available."""
     how: str = ""
     """What a person can do to get it, or what it will ask of them."""
+    untried: bool = False
+    """Trying it would have asked for a password, so it was not."""
 
     @property
     def name(self) -> str:
@@ -62,7 +65,7 @@ class Probe:
         for tier in self.tiers:
             if tier.available:
                 break
-            missing.append(f"no {tier.name}: {tier.why_not}" + (f" ({tier.how})" if tier.how else ""))
+            missing.append(f"no {_SHORT[tier.letter]}: {tier.why_not}" + (f" ({tier.how})" if tier.how else ""))
         return tuple(missing)
 
 
@@ -75,8 +78,7 @@ def explain(folder: str | None = None) -> list[tuple[str, bool, str, str]]:
 def probe(folder: str | None = None) -> Probe:
     """Try every tier once per process. `folder`: where run folders live (the upper directories go there)."""
     place = folder or default_folder()
-    unbuilt = Tier("P", False, "skillrun cannot do that yet", "let sudo be asked for once, or install below your home")
-    return Probe((_root_tier(place), unbuilt, _user_tier(place), _journal_tier(), Tier("S", True)))
+    return Probe((_root_tier(place), _user_tier(place), _journal_tier(), Tier("S", True)))
 
 
 def default_folder() -> str:
@@ -89,21 +91,49 @@ def default_folder() -> str:
     return str(path) if os.access(path, os.W_OK) else tempfile.gettempdir()
 
 
-def sudo_command(ask: bool = True) -> tuple[tuple[str, ...], str]:
-    """How to become root without being asked, or (with a remark, if one may `ask`) by being asked once; () if not at all."""
+@dataclass(frozen=True, slots=True)
+class Sudo:
+    """How this person becomes root."""
+
+    words: tuple[str, ...] = ()
+    """The command, as far as the program to run; empty when there is no way."""
+    asks: bool = False
+    """A password will be asked for."""
+    why_not: str = ""
+    """Why there is no way, as sudo says it where sudo was asked."""
+
+
+def find_sudo(ask: bool = True, asking: bool = False) -> Sudo:
+    """How to become root, found out without asking anybody anything.
+
+    `ask`: a password may be asked for; `asking`: by a helper of ours, else by sudo on the terminal.
+    """
     if not shutil.which("sudo"):
-        return (), "sudo is not installed"
-    if subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
-        return ("sudo", "-n", "--"), ""
+        return Sudo(why_not="sudo is not installed")
+    if _sudo("true").returncode == 0:
+        return Sudo(("sudo", "-n", "--"))
+    # Of a command sudo tells nobody whether it would be allowed before it has the password; of `-v` it does.
+    said = _sudo("-v").stderr.strip()
+    if said and not any(word in said.lower() for word in ("password is required", "authentication is required")):
+        return Sudo(why_not=said.splitlines()[-1].removeprefix("sudo: "))
     if not ask:
-        return (), "sudo would ask for a password"
-    if os.environ.get("SUDO_ASKPASS"):
-        return ("sudo", "-A", "--"), "sudo will ask for your password once"
+        return Sudo(why_not="sudo would ask for a password")
+    if asking or os.environ.get("SUDO_ASKPASS"):
+        return Sudo(("sudo", "-A", "--"), asks=True)
     try:
         with open("/dev/tty", "rb"):
-            return ("sudo", "--"), "sudo will ask for your password once"
+            return Sudo(
+                ("sudo", "-p", "The preview shows the whole machine, which only root can; password of %p: ", "--"), asks=True
+            )
     except OSError:
-        return (), "sudo would ask for a password, and there is no terminal to ask on"
+        return Sudo(why_not="sudo would ask for a password, and there is no terminal to ask on")
+
+
+def _sudo(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LC_ALL": "C"}
+    return subprocess.run(
+        ["sudo", "-n", *words], capture_output=True, text=True, errors="replace", env=environment, stdin=subprocess.DEVNULL
+    )
 
 
 def _root_tier(folder: str) -> Tier:
@@ -112,13 +142,13 @@ def _root_tier(folder: str) -> Tier:
     if os.geteuid() == 0:
         reason = try_view("R", folder)
         return Tier("R", not reason, reason, _advice(reason))
-    sudo, remark = sudo_command()
-    if sudo and remark:
-        return Tier("R", True, "", f"{remark}; not tried until then")
-    if sudo:
-        reason = try_view("R", folder, sudo)
+    sudo = find_sudo()
+    if sudo.asks:
+        return Tier("R", True, "", "sudo will ask for your password", untried=True)
+    if sudo.words:
+        reason = try_view("R", folder, Root(sudo.words))
         return Tier("R", not reason, reason, _advice(reason))
-    return Tier("R", False, remark, "give your user sudo rights, or run skillrun as root")
+    return Tier("R", False, sudo.why_not, "an administrator can give your user sudo rights; or run skillrun as root")
 
 
 def _user_tier(folder: str) -> Tier:
@@ -142,7 +172,7 @@ def _journal_tier() -> Tier:
     return Tier("J", not reason, reason)
 
 
-def try_view(letter: str, folder: str, sudo: tuple[str, ...] = ()) -> str:
+def try_view(letter: str, folder: str, root: Root | None = None) -> str:
     """Build a view below `folder`, write in it, and take it down: empty when that worked, else why not."""
     from skillrun.overlay.kernel.remove import remove_tree
     from skillrun.overlay.mount.spec import Account, Spec
@@ -156,13 +186,15 @@ def try_view(letter: str, folder: str, sudo: tuple[str, ...] = ()) -> str:
         return f"{folder} cannot be written to ({error.strerror})"
     account = Account.current()
     try:
-        with View(Spec(letter, new_id(), changes, account, elevated=bool(sudo)), sudo) as view:
+        with View(Spec(letter, new_id(), changes, account, elevated=root is not None), root) as view:
             view.write(os.path.join(account.home, ".skillrun-probe"), b"")
-        Work(Path(changes), sudo).drop()
+        Work(Path(changes), root).drop()
     except (ViewError, CommitError, OSError) as error:
         return str(error)
     finally:
         remove_tree(Path(changes))
+        if root is not None:
+            root.close()
     return ""
 
 

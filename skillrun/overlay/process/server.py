@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.kernel.channel import Gone, receive, send
 from skillrun.overlay.mount.root import TERMINAL_GROUP
 from skillrun.overlay.mount.shims import read_asked
 from skillrun.overlay.mount.spec import Spec
-from skillrun.overlay.process.channel import Gone, receive, send
 from skillrun.overlay.process.exec import execute, take_files
 
 _SIGNALFD_FLAGS = 0o2000000 | 0o4000  # SFD_CLOEXEC | SFD_NONBLOCK

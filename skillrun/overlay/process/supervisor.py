@@ -7,8 +7,6 @@ import secrets
 import select
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -18,20 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from skillrun.overlay.kernel import syscalls as ns
+from skillrun.overlay.kernel.channel import Gone, receive, send
 from skillrun.overlay.mount.canaries import Bait, read_touched
 from skillrun.overlay.mount.layers import Layer, Layers
 from skillrun.overlay.mount.service_request import Refused, ServiceRequest, from_json
 from skillrun.overlay.mount.spec import Spec
-from skillrun.overlay.process.channel import Gone, receive, send
+from skillrun.overlay.transaction.root import Root, RootError, RootRefused
 
 GONE = 0x7FFFFFFF
 """Stands for a process that had ended before its number was read. No process has it (proc(5): pid_max is 4194304 at most), so
 a signal to it is refused; the -1 the kernel gives would send that signal to every process there is."""
-
-_REFUSED = 1
-"""What sudo exits with when it does not run the command (sudo(8), "Exit Value")."""
-
-_PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 
 
 class ViewError(Exception):
@@ -43,7 +37,7 @@ class ViewError(Exception):
 
 
 class NoRoot(ViewError):
-    """sudo was asked for root and did not give it."""
+    """sudo was asked for root and did not give it; the message is sudo's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +55,28 @@ class Spawned:
 class View:
     """A running view. Not to be shared between threads without care: requests are answered one at a time."""
 
-    def __init__(self, spec: Spec, sudo: Sequence[str] = ()) -> None:
-        """Build it. `sudo`: command that gives root, when this process is not. Raises ViewError, NoRoot."""
+    def __init__(self, spec: Spec, root: Root | None = None) -> None:
+        """Build it. `root`: who builds it, when this process may not. Raises ViewError, NoRoot."""
         self.spec = spec
-        self.sudo = tuple(sudo)
+        self.root = root
         self._lock = threading.Lock()
         self.started_ns = time.time_ns()
         self._channel, theirs = socket.socketpair()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._roots: int | None = None
+        """The builder where it is root's: readable when it has ended."""
         self._child = 0
         try:
-            if sudo:
-                self._process = _start_elevated(theirs, sudo)
+            if root is not None:
+                self._roots = _have_built(root, theirs)
             else:
                 self._child = _fork_builder(theirs)
             theirs.close()
             built, _ = self._ask(spec.to_json())
             self.layers = self._record(built)
             ready, files = self._answer()
-        except ViewError as error:
+        except ViewError:
             theirs.close()
-            builder = self._process
             self.close()
-            if builder is not None and builder.returncode == _REFUSED and not error.errno:
-                raise NoRoot("sudo did not give root") from error
             raise
         self.notes: tuple[str, ...] = tuple(ready["notes"])
         self.confined_by: tuple[str, ...] = tuple(ready["confined_by"])
@@ -185,9 +177,10 @@ class View:
         if self._child:
             _end_child(self._child)
             self._child = 0
-        if self._process is not None:
-            self._process.wait()
-            self._process = None
+        if self._roots is not None:
+            select.select([self._roots], [], [])
+            os.close(self._roots)
+            self._roots = None
         stage = Path(self.spec.changes) / "stage"
         if stage.is_dir():
             stage.rmdir()
@@ -238,14 +231,14 @@ def _fork_builder(channel: socket.socket) -> int:
     return pid
 
 
-def _start_elevated(channel: socket.socket, sudo: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start the builder as root. sudo closes all files but the standard ones, so the channel is standard input."""
-    code = f"import sys; sys.path.insert(0, {str(_PACKAGE_ROOT)!r}); from skillrun.overlay.process.elevated import main; main()"
-    command = [*sudo, sys.executable, "-I", "-B", "-c", code]
+def _have_built(root: Root, channel: socket.socket) -> int:
+    """Let root's process build it; the builder's pidfd. Raises ViewError, NoRoot."""
     try:
-        return subprocess.Popen(command, stdin=channel.fileno(), stdout=subprocess.DEVNULL)
-    except OSError as error:
-        raise ViewError(f"cannot start {sudo[0]}: {error.strerror}", error.errno or 0) from None
+        return root.ask({"verb": "view"}, [channel.fileno()])[1][0]
+    except RootRefused as error:
+        raise NoRoot(str(error)) from error
+    except RootError as error:
+        raise ViewError(str(error), error.errno) from error
 
 
 def _pid_of(handle: int) -> int:

@@ -1,4 +1,4 @@
-"""Scan, commit, undo and recovery of a run, as whoever may: in this process, or in one started through sudo.
+"""Scan, commit, undo and recovery of a run, as whoever may: in this process, or in root's process beside it (`root`).
 
 A root view made through sudo keeps its uppers and its records where only root writes. The deputy
 takes the layers from the caller but touches nothing that others than root could have put there.
@@ -10,8 +10,6 @@ import hashlib
 import json
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -25,24 +23,24 @@ from skillrun.overlay.transaction import commit
 from skillrun.overlay.transaction.commit import Conflict, Done, Edited, Unfinished
 from skillrun.overlay.transaction.deferred_services import Carried
 from skillrun.overlay.transaction.retention import drop, forget, kept_bytes, remove_empty
+from skillrun.overlay.transaction.root import Root, RootError, RootRefused
 from skillrun.overlay.transaction.wal import Phase, Plan, Progress
 from skillrun.overlay.transaction.workspace import CommitError
 
-_PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 _KINDS: dict[str, type[CommitError]] = {"CommitError": CommitError, "Unfinished": Unfinished}
 
 
 class Work:
-    """The transaction of one run. `folder` is its `changes/`; `sudo` the command that gives root, where the view needed it."""
+    """The transaction of one run. `folder` is its `changes/`; `root` does it where root made the view for somebody else."""
 
-    def __init__(self, folder: Path, sudo: Sequence[str] = ()) -> None:
-        self.folder, self.sudo = folder, tuple(sudo)
+    def __init__(self, folder: Path, root: Root | None = None) -> None:
+        self.folder, self.root = folder, root
         self._changes: Changes | None = None
         self._digest = ""
 
     def scan(self) -> dict[str, Any]:
         """What would change, as a Changed event tells it. Raises OSError, CommitError."""
-        if self.sudo:
+        if self.root is not None:
             reply = self._ask("scan")
             self._digest = reply["digest"]
             return dict(reply["summary"])
@@ -51,7 +49,7 @@ class Work:
 
     def commit(self, only: Sequence[str] = (), except_: Sequence[str] = ()) -> Done:
         """Commit what was scanned, or a part of it. Raises as `transaction.commit`; Conflict also when the view changed."""
-        if self.sudo:
+        if self.root is not None:
             Progress(Phase.PREPARED).save(self.folder)
             return self._transition("commit", only=list(only), except_=list(except_), digest=self._digest)
         changes = self._changes or scan(Layers.load(self.folder), self.folder)
@@ -59,15 +57,15 @@ class Work:
 
     def undo(self, edited: Edited = Edited.REFUSE) -> Done:
         """Take the commit back. Raises as `transaction.undo`."""
-        return self._transition("undo", edited=edited.value) if self.sudo else commit.undo(self.folder, edited)
+        return self._transition("undo", edited=edited.value) if self.root is not None else commit.undo(self.folder, edited)
 
     def redo(self) -> Done:
         """Commit again. Raises as `transaction.redo`."""
-        return self._transition("redo") if self.sudo else commit.redo(self.folder)
+        return self._transition("redo") if self.root is not None else commit.redo(self.folder)
 
     def recover(self) -> Phase:
         """Finish what a crash left unfinished. Raises as `transaction.recover`."""
-        if not self.sudo:
+        if self.root is None:
             return commit.recover(self.folder)
         phase = Phase(self._ask("recover")["phase"])
         Progress(phase).save(self.folder)
@@ -75,19 +73,19 @@ class Work:
 
     def edits(self) -> tuple[Clash, ...]:
         """What was edited since the commit. Raises as `transaction.edits_since`."""
-        if self.sudo:
+        if self.root is not None:
             return tuple(Clash(*item) for item in self._ask("edits")["edits"])
         return commit.edits_since(self.folder)
 
     def ways_back(self) -> list[tuple[str, str]]:
         """What undo would do, as `Plan.ways_back` tells it. Raises OSError, ValueError, CommitError."""
-        if self.sudo:
+        if self.root is not None:
             return [(word, path) for word, path in self._ask("ways")["ways"]]
         return Plan.load(self.folder).ways_back()
 
     def drop(self) -> int:
         """Remove all that is kept for the way back: bytes freed. Raises CommitError."""
-        if not self.sudo:
+        if self.root is None:
             return drop(self.folder)
         freed = int(self._ask("drop")["freed"])
         forget(self.folder)
@@ -102,16 +100,13 @@ class Work:
         return done
 
     def _ask(self, verb: str, **request: Any) -> dict[str, Any]:
-        code = f"import sys; sys.path.insert(0, {str(_PACKAGE_ROOT)!r}); from {__name__} import main; main()"
-        command = [*self.sudo, sys.executable, "-I", "-B", "-c", code]
-        text = json.dumps({"verb": verb, "folder": str(self.folder), **request})
+        assert self.root is not None
         try:
-            answer = subprocess.run(command, input=text, stdout=subprocess.PIPE, text=True, check=False)
-            reply: dict[str, Any] = json.loads(answer.stdout)
-        except OSError as error:
-            raise CommitError(f"cannot start {self.sudo[0]}: {error.strerror}") from error
-        except ValueError:
-            raise Unfinished("the part that runs as root ended without an answer", "run any skillrun command") from None
+            reply, _ = self.root.ask({"verb": verb, "folder": str(self.folder.absolute()), **request})
+        except RootRefused as error:
+            raise CommitError(f"this needs root, and sudo did not give it: {error}", "run it again, or as root") from error
+        except RootError as error:
+            raise Unfinished(str(error), "run any skillrun command") from error
         if "error" in reply:
             if reply["error"] == "Conflict":
                 raise Conflict([Clash(*item) for item in reply["clashes"]], reply["hint"])
@@ -147,25 +142,24 @@ def done_from_json(data: Mapping[str, Any]) -> Done:
 # --- the other side, running as root ----------------------------------------------------------------
 
 
-def main() -> None:
-    """Answer one request on standard input with one JSON object on standard output."""
-    request = json.load(sys.stdin)
+def answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What root's process says to one request: plain data; what went wrong under `error`."""
     try:
-        reply = _answer(request)
+        return _answer(request)
     except Conflict as conflict:
         clashes = [[clash.path, clash.reason, clash.op] for clash in conflict.clashes]
-        reply = {"error": "Conflict", "clashes": clashes, "message": str(conflict), "hint": conflict.hint}
+        return {"error": "Conflict", "clashes": clashes, "message": str(conflict), "hint": conflict.hint}
     except CommitError as error:
-        reply = {"error": type(error).__name__, "message": str(error), "hint": error.hint}
+        return {"error": type(error).__name__, "message": str(error), "hint": error.hint}
     except (OSError, ValueError, KeyError) as error:
-        reply = {"error": "CommitError", "message": str(error)}
-    json.dump(reply, sys.stdout)
+        return {"error": "CommitError", "message": str(error)}
 
 
 def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     layers = Layers.load(Path(request["folder"]))
     for layer in layers.items:
-        refuse_foreign(Path(layer.upper))
+        if os.path.lexists(layer.upper):  # what lay in memory is gone after a restart
+            refuse_foreign(Path(layer.upper))
     records = Path(layers.items[0].upper).parents[1] / "records"
     records.mkdir(mode=0o700, exist_ok=True)
     verb = request["verb"]

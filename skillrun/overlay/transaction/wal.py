@@ -61,8 +61,24 @@ class Plan:
                     folders.append(Folder(*data["folder"]))
                 else:
                     ops.append(Op.from_json(data))
-        return cls(
-            tuple(Store(*item) for item in head["stores"]), tuple(ops), tuple(folders), tuple((n, p) for n, p in head["leave"])
+        stores = tuple(Store(*item) for item in head["stores"])
+        return cls(stores, tuple(ops), tuple(folders), tuple((n, p) for n, p in head["leave"]))._since_a_restart()
+
+    def _since_a_restart(self) -> Plan:
+        """Without the layers that lay in memory and went with a restart: what was committed there is gone by itself.
+
+        Their numbers stand for a layer that is there, so that all others keep theirs.
+        """
+        gone = {number for number, store in enumerate(self.stores) if store.is_forgotten}
+        there = next((store for number, store in enumerate(self.stores) if number not in gone), None)
+        if not gone or there is None:
+            return self
+        return replace(
+            self,
+            stores=tuple(there if number in gone else store for number, store in enumerate(self.stores)),
+            ops=tuple(op for op in self.ops if op.layer not in gone),
+            folders=tuple(item for item in self.folders if item.layer not in gone),
+            leave=tuple((number, path) for number, path in self.leave if number not in gone),
         )
 
 
