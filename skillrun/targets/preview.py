@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from skillrun.overlay.mount.layers import Layers
 from skillrun.overlay.mount.service_request import Refused, ServiceRequest
 from skillrun.overlay.mount.spec import Account, Spec
 from skillrun.overlay.process.egress_proxy import WEB_PORTS, Contact, Egress, proxy_environment
-from skillrun.overlay.process.probe import Sudo, find_sudo
+from skillrun.overlay.process.probe import Elevation, find_elevation
 from skillrun.overlay.process.supervisor import NoRoot, View, ViewError, new_id
 from skillrun.overlay.transaction.root import Root
 from skillrun.pty.askpass import Askpass
@@ -109,7 +110,7 @@ class PreviewTarget(Session):
         changes = folder / "changes"
         changes.mkdir(mode=0o700, parents=True, exist_ok=True)
         changes.chmod(0o700)
-        sudo = find_sudo(ask, password is not None) if tier != "U" and account.uid != 0 else Sudo()
+        sudo = find_elevation(ask, password is not None) if tier != "U" and account.uid != 0 else Elevation()
         if tier == "R" and sudo.why_not:
             raise ViewError(f"a view of the whole machine needs root: {sudo.why_not}")
         about = (folder, account, tuple(grants), canaries, hosts is not None)
@@ -237,11 +238,11 @@ class _AskedFor(Askpass):
         super().__init__()
         self._password = password
         self._why = f"password of {account.name}, to show the whole machine; empty: only what is yours"
-        self._again = ""
+        self._again, self._since = "", time.time()
 
     def serve(self) -> None:
         """Ask the person, saying why; an empty answer means no."""
-        if self.prompt() is None:
+        if self.asking(os.getpid(), self._since) is None:
             return
         answer = None
         try:
@@ -251,7 +252,7 @@ class _AskedFor(Askpass):
             self._again = "sudo did not take that: "
 
 
-def _root(sudo: Sudo, password: Callable[[str], str | None] | None, account: Account) -> Root | None:
+def _root(sudo: Elevation, password: Callable[[str], str | None] | None, account: Account) -> Root | None:
     if not sudo.words:
         return None
     return Root(sudo.words, _AskedFor(password, account) if sudo.asks and password is not None else None)

@@ -92,7 +92,7 @@ def default_folder() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Sudo:
+class Elevation:
     """How this person becomes root."""
 
     words: tuple[str, ...] = ()
@@ -103,30 +103,30 @@ class Sudo:
     """Why there is no way, as sudo says it where sudo was asked."""
 
 
-def find_sudo(ask: bool = True, asking: bool = False) -> Sudo:
+def find_elevation(ask: bool = True, asking: bool = False) -> Elevation:
     """How to become root, found out without asking anybody anything.
 
     `ask`: a password may be asked for; `asking`: by a helper of ours, else by sudo on the terminal.
     """
     if not shutil.which("sudo"):
-        return Sudo(why_not="sudo is not installed")
+        return Elevation(why_not="sudo is not installed")
     if _sudo("true").returncode == 0:
-        return Sudo(("sudo", "-n", "--"))
+        return Elevation(("sudo", "-n", "--"))
     # Of a command sudo tells nobody whether it would be allowed before it has the password; of `-v` it does.
     said = _sudo("-v").stderr.strip()
     if said and not any(word in said.lower() for word in ("password is required", "authentication is required")):
-        return Sudo(why_not=said.splitlines()[-1].removeprefix("sudo: "))
+        return Elevation(why_not=said.splitlines()[-1].removeprefix("sudo: "))
     if not ask:
-        return Sudo(why_not="sudo would ask for a password")
+        return Elevation(why_not="sudo would ask for a password")
     if asking or os.environ.get("SUDO_ASKPASS"):
-        return Sudo(("sudo", "-A", "--"), asks=True)
+        return Elevation(("sudo", "-A", "--"), asks=True)
     try:
         with open("/dev/tty", "rb"):
-            return Sudo(
+            return Elevation(
                 ("sudo", "-p", "The preview shows the whole machine, which only root can; password of %p: ", "--"), asks=True
             )
     except OSError:
-        return Sudo(why_not="sudo would ask for a password, and there is no terminal to ask on")
+        return Elevation(why_not="sudo would ask for a password, and there is no terminal to ask on")
 
 
 def _sudo(*words: str) -> subprocess.CompletedProcess[str]:
@@ -142,7 +142,7 @@ def _root_tier(folder: str) -> Tier:
     if os.geteuid() == 0:
         reason = try_view("R", folder)
         return Tier("R", not reason, reason, _advice(reason))
-    sudo = find_sudo()
+    sudo = find_elevation()
     if sudo.asks:
         return Tier("R", True, "", "sudo will ask for your password", untried=True)
     if sudo.words:
