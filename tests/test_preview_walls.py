@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 SKILL = """---
 name: nosy
-description: Looks where it should not.
+description: Queries where it should not.
 metadata:
   skillrun-verify: 'test -e "$HOME/done"'
   skillrun-hosts: "declared.invalid"

@@ -31,7 +31,7 @@ from skillrun.sandbox.base import layers_of
 from skillrun.sandbox.machine import Machine, account_in
 from skillrun.targets.machine import MachineTarget
 from skillrun.trials import compare, matrix, trial
-from skillrun.trials.trial import Outcome
+from skillrun.trials.trial import TrialResult
 from tests.contracts.target import TargetContract
 from tests.lab import apart
 
@@ -565,7 +565,7 @@ def _row(name: str, code: int, passed: bool, **more: object) -> matrix.Row:
     scenario = recipes.Scenario(
         name=name, klass=str(more.pop("klass", "rights")), refusal=bool(more.pop("refusal", False)), **known
     )  # type: ignore[arg-type]
-    return matrix.Row(scenario, Outcome(name, "builtin", code, passed, **more))  # type: ignore[arg-type]
+    return matrix.Row(scenario, TrialResult(name, "builtin", code, passed, **more))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,7 @@ def test_a_state_is_what_bash_prints_of_itself() -> None:
     state = read_state(b'/tmp\n0022\ndeclare -x A="1"\n')
     assert state is not None
     assert (state.cwd, state.umask, dict(state.exports)) == ("/tmp", "0022", {"A": "1"})
-    assert read_state(b"/a\nb\n022\n") == protocol.State("/a\nb", {}, "022")
+    assert read_state(b"/a\nb\n022\n") == protocol.ShellState("/a\nb", {}, "022")
     assert read_state(b"not a state") is None
 
 

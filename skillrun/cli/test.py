@@ -21,7 +21,7 @@ from skillrun.events import SCHEMA
 if TYPE_CHECKING:
     from skillrun.sandbox.recipes import Scenario
     from skillrun.trials.matrix import Row
-    from skillrun.trials.trial import Conditions, Outcome
+    from skillrun.trials.trial import Conditions, TrialResult
 
 T = TypeVar("T")
 EXAMPLES = (
@@ -145,7 +145,7 @@ def _all(found: list[Scenario], more: dict[str, object], as_json: bool) -> list[
     model = str(more["model"])
 
     def one(scenario: Scenario) -> list[Row]:
-        outcomes: list[Outcome] = []
+        outcomes: list[TrialResult] = []
         if more["benchmark"] and scenario.naive:
             outcomes += compared(scenario, model, under)
         else:

@@ -44,7 +44,7 @@ def concrete(path: str, glob: bool = False) -> bool:
 
 
 @dataclass(slots=True)
-class Looks:
+class Queries:
     """Questions to one target. None may be asked while a command is alive."""
 
     target: Target

@@ -18,7 +18,7 @@ from secrets import token_hex
 
 from skillrun.pty import protocol
 from skillrun.pty.launch import Launcher
-from skillrun.pty.protocol import Report, State
+from skillrun.pty.protocol import Report, ShellState
 from skillrun.pty.terminal import Terminal
 
 DRAIN_EVERY_S, DRAIN_AGAIN_S = 0.1, 0.01
@@ -207,7 +207,7 @@ class Bash(Watched):
         self._token = ""
         self._end_mark = protocol.end_mark("")
         self._last_words = b""
-        self._state = State(cwd)
+        self._state = ShellState(cwd)
         self._text_size = 0
         self._text, self._stdin = _text_file(), _text_file()
         go, self._go = os.pipe()
@@ -306,7 +306,7 @@ class Bash(Watched):
             self._last_words = self._last_words[: end + 1]
         return data
 
-    def last_report(self, before: State) -> Report:
+    def last_report(self, before: ShellState) -> Report:
         """What is known of a shell that died: its own last words, else its exit status and the state before."""
         code = self._exit_code()
         words = self._last_words.removeprefix(self._exit_mark).rpartition(b"\7")[0].replace(b"\r\n", b"\n")
@@ -339,7 +339,7 @@ class Once(Watched):
         """Output of the program; sets `report` or `dead`."""
         data = super().read()
         if self.report is None and self._received.endswith(b"\n"):
-            self.report = Report(int(self._received), State(self._cwd))
+            self.report = Report(int(self._received), ShellState(self._cwd))
             deadline = time.monotonic() + SETTLE_S
             while not self.terminal.hung_up and not self.dead and time.monotonic() < deadline:
                 select.select([self.terminal.master], [], [], 0.02)
@@ -348,7 +348,7 @@ class Once(Watched):
             data += self.terminal.drain()
         return data
 
-    def last_report(self, before: State) -> Report:
+    def last_report(self, before: ShellState) -> Report:
         """What is known of a program whose sh was killed around it."""
         code = self._exit_code()
         return Report(255 if code is None else code, before)

@@ -57,7 +57,7 @@ until builtin cd -- "${{__text:-/}}" 2>/dev/null || [[ -z $__text ]]; do __text=
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ShellState:
     """What outlives a shell: where it was and what it exported."""
 
     cwd: str
@@ -75,7 +75,7 @@ class Report:
     """How a command ended, and the state it left the shell in."""
 
     exit_code: int
-    state: State
+    state: ShellState
 
 
 _EXPORT = re.compile(
@@ -118,10 +118,10 @@ def read_exports(text: str) -> Mapping[str, str]:
 _STATE = re.compile(r"(.*?)\n([0-7]{3,4})\n((?:declare |export |\Z).*)", re.DOTALL)
 
 
-def read_state(text: bytes) -> State | None:
+def read_state(text: bytes) -> ShellState | None:
     """A state from what `pwd`, `umask` and `export -p` print; None when it is not one."""
     match = _STATE.fullmatch(text.decode("utf-8", "surrogateescape"))
-    return State(match[1], read_exports(match[3]), match[2]) if match else None
+    return ShellState(match[1], read_exports(match[3]), match[2]) if match else None
 
 
 def read_last_words(words: bytes) -> Report | None:

@@ -92,7 +92,7 @@ class Session:
         self._askpass = Askpass() if password is not None and os.getuid() != 0 else None
         self._mark = token_hex(8)
         self._env = {**env, process_tree.MARK: self._mark}
-        self._state = protocol.State(cwd, {})
+        self._state = protocol.ShellState(cwd, {})
         self._bash: Bash | None = None
         self._running: Running | None = None
         self._numbers = itertools.count(1)

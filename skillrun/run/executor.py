@@ -24,7 +24,7 @@ from skillrun.events import (
     Verdict,
 )
 from skillrun.host import causes
-from skillrun.host.queries import Looks
+from skillrun.host.queries import Queries
 from skillrun.llm.tools import BadInput, checked
 from skillrun.policy.approvals import binding
 from skillrun.policy.fetched import FetchedScript, unpack
@@ -34,7 +34,7 @@ from skillrun.ports import Approval, Person, Place, Policy, Rehearsing, Target
 from skillrun.run.fetched_script import Fetched
 from skillrun.run.ownership import absent, counted, strays
 from skillrun.run.retry import retried
-from skillrun.run.supervisor import CHECK, Attendant, RunTerminated
+from skillrun.run.supervisor import CHECK, RunTerminated, Supervisor
 from skillrun.run.tools.ask_user import ask_user
 from skillrun.run.tools.files import difference, read_file, write_file
 from skillrun.secrets import Vault
@@ -102,14 +102,14 @@ class Executor:
     """Checks that passed in an earlier verified run of this very skill, and its id: what they run is what it installed."""
     denied: list[tuple[ToolCall, Decision]] = field(default_factory=list)
     _approved: set[str] = field(default_factory=set)
-    _hands: Attendant = field(init=False)
+    _hands: Supervisor = field(init=False)
     _fetched: Fetched | None = None
     """The script the call at hand was unpacked into."""
     _saved: int = 0
     _folder: str = ""
 
     def __post_init__(self) -> None:
-        self._hands = Attendant(self.skill, self.target, self.person)
+        self._hands = Supervisor(self.skill, self.target, self.person)
 
     @property
     def commands(self) -> int:
@@ -159,7 +159,7 @@ class Executor:
         yield Started(call, self.place.cwd)
         result = yield from retried(call, self._perform)
         if missing and result.ok and result.state is State.EXITED:
-            made = self._looks.own(missing)
+            made = self._queries.own(missing)
             result = dataclasses.replace(result, created=(*result.created, *(path for path in missing if path in made)))
         result = yield from self._finish(call, result)
         if result.by_person:
@@ -178,7 +178,7 @@ class Executor:
         if call.name != "write_file" or self._hands.alive is not None:
             return ""
         folder = os.path.dirname(os.path.join(self.place.cwd, str(call.input["path"])))
-        return "" if self._looks.there([folder]) else folder
+        return "" if self._queries.there([folder]) else folder
 
     def _finish(self, call: ToolCall, result: Result) -> Generator[Event, None, Result]:
         if result.cwd:
@@ -299,12 +299,12 @@ class Executor:
         return Judged(found.run, found.shown(self.settle(found.judged(whole), self.place)))
 
     @property
-    def _looks(self) -> Looks:
-        return Looks(self.target)
+    def _queries(self) -> Queries:
+        return Queries(self.target)
 
     def _script_path(self, script: FetchedScript) -> str:
         if not self._folder:
-            self._folder = self.outputs if self.outputs and self.target.here else self._looks.folder()
+            self._folder = self.outputs if self.outputs and self.target.here else self._queries.folder()
         self._saved += 1
         # without a folder of our own the download fails, and nothing runs
         return f"{self._folder or '/dev/null'}/{self._saved}-{script.interpreter.rsplit('/', 1)[-1].strip('.') or 'script'}"
@@ -313,7 +313,7 @@ class Executor:
         judged = dataclasses.replace(call, name="shell") if call.name == CHECK else call
         place = self.place
         decision = self.policy(judged, place)
-        if decision.verdict is Verdict.ALLOW and strays(decision.effects, place, self._looks):
+        if decision.verdict is Verdict.ALLOW and strays(decision.effects, place, self._queries):
             place = dataclasses.replace(place, created=frozenset())
             decision = self.policy(judged, place)
         decision = self.settle(decision, place)
@@ -330,13 +330,13 @@ class Executor:
     def _counted(self, decision: Decision) -> Decision:
         if self._hands.alive is not None or self.place.contained:
             return decision
-        return dataclasses.replace(decision, effects=counted(decision.effects, self.place, self._looks))
+        return dataclasses.replace(decision, effects=counted(decision.effects, self.place, self._queries))
 
     def _absent(self, call: ToolCall, decision: Decision) -> list[str]:
         """What a command is about to make: paths it would write that are not there yet."""
         if call.name != "shell" or self.place.contained or self._hands.alive is not None or call.input.get("background"):
             return []
-        return absent(decision.effects, self.place, self._looks)
+        return absent(decision.effects, self.place, self._queries)
 
     def _heed(self, call: ToolCall, decision: Decision, word: Approval, bound: str) -> Decision:
         if word.how in ("once", "run", "always"):
@@ -363,7 +363,7 @@ class Executor:
 
     def _programs(self, command: str) -> dict[str, str]:
         names = self.reader.command(command, self.place).executables
-        return self._looks.programs(names) if self._hands.alive is None else dict.fromkeys(names, "")
+        return self._queries.programs(names) if self._hands.alive is None else dict.fromkeys(names, "")
 
     # --- carrying out --------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from skillrun.events import Effect, EffectKind
-from skillrun.host.queries import Looks, concrete
+from skillrun.host.queries import Queries, concrete
 from skillrun.policy.rules import owned
 from skillrun.ports import Place
 from skillrun.text.escape import size
@@ -14,7 +14,7 @@ from skillrun.text.escape import size
 _TOUCHES = frozenset({EffectKind.WRITE, EffectKind.DELETE})
 
 
-def counted(effects: Sequence[Effect], place: Place, looks: Looks) -> tuple[Effect, ...]:
+def counted(effects: Sequence[Effect], place: Place, queries: Queries) -> tuple[Effect, ...]:
     """The effects, with how many files and bytes are there now where something foreign is deleted or overwritten."""
     foreign = [
         effect
@@ -24,7 +24,7 @@ def counted(effects: Sequence[Effect], place: Place, looks: Looks) -> tuple[Effe
     foreign.sort(key=lambda effect: effect.kind is not EffectKind.DELETE)
     deleted = {effect.subject for effect in foreign if effect.kind is EffectKind.DELETE}
     subjects = list(dict.fromkeys(effect.subject for effect in foreign))
-    amounts = looks.amounts(subjects, [subject for subject in subjects if subject not in deleted])
+    amounts = queries.amounts(subjects, [subject for subject in subjects if subject not in deleted])
     found = []
     for effect in effects:
         amount = amounts.get(effect.subject) if effect in foreign else None
@@ -36,15 +36,15 @@ def counted(effects: Sequence[Effect], place: Place, looks: Looks) -> tuple[Effe
     return tuple(found)
 
 
-def absent(effects: Sequence[Effect], place: Place, looks: Looks) -> list[str]:
+def absent(effects: Sequence[Effect], place: Place, queries: Queries) -> list[str]:
     """The paths that would be written, are nobody's yet and do not exist."""
     writes = [effect for effect in effects if effect.kind is EffectKind.WRITE and not owned(effect, place)]
     paths = list(dict.fromkeys(effect.subject for effect in writes if concrete(effect.subject)))
-    there = looks.there(paths)
-    return [path for path in looks.first(paths) if path not in there]
+    there = queries.there(paths)
+    return [path for path in queries.first(paths) if path not in there]
 
 
-def strays(effects: Sequence[Effect], place: Place, looks: Looks) -> bool:
+def strays(effects: Sequence[Effect], place: Place, queries: Queries) -> bool:
     """Does anything that counts as the run's own, for it lies in a directory of its own, lead out through a link?"""
     if not place.created or place.contained:
         return False
@@ -57,4 +57,4 @@ def strays(effects: Sequence[Effect], place: Place, looks: Looks) -> bool:
         return True  # what was made by this very command may be a link
     if not all(concrete(subject, glob=True) and concrete(subject.rpartition("/")[0] or "/") for subject in own):
         return True
-    return len(looks.straight(own)) < len(set(own))
+    return len(queries.straight(own)) < len(set(own))

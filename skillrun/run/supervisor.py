@@ -23,7 +23,7 @@ class RunTerminated(KeyboardInterrupt):
 
 
 @dataclass(slots=True)
-class Attendant:
+class Supervisor:
     """Whoever stands beside the command that runs."""
 
     skill: Skill

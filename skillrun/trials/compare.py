@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from skillrun.sandbox.machine import Machine
     from skillrun.sandbox.recipes import Scenario
     from skillrun.skills.skill import Skill
-    from skillrun.trials.trial import Conditions, Outcome
+    from skillrun.trials.trial import Conditions, TrialResult
 
 BUILTIN = "builtin"
 PLAN = "plan"
@@ -39,7 +39,7 @@ def install_in(machine: Machine, skill: Skill, model: str, folder: RunFolder) ->
         target.close()
 
 
-def compared(scenario: Scenario, model: str, under: Conditions) -> Iterator[Outcome]:
+def compared(scenario: Scenario, model: str, under: Conditions) -> Iterator[TrialResult]:
     """A benchmark of one scenario: the literal commands, the built-in engine, the plan it proves, a model if it is another.
 
     The reference fix is carried out too, to count what the others write beyond it.
@@ -60,7 +60,7 @@ def compared(scenario: Scenario, model: str, under: Conditions) -> Iterator[Outc
 
 def attempt(
     scenario: Scenario, model: str, under: Conditions | None = None, plan: Plan | None = None
-) -> tuple[Outcome, Plan | None]:
+) -> tuple[TrialResult, Plan | None]:
     """One trial with a model (or a plan), and the plan it proves; the run folder of what did not come out right is kept.
 
     Raises what `trial.run` raises.
@@ -115,5 +115,5 @@ def _events(folder: RunFolder) -> list[Event]:
     return read_events(folder.journal) if folder.journal.exists() else []
 
 
-def _beyond(outcome: Outcome, fix: Outcome | None) -> Outcome:
+def _beyond(outcome: TrialResult, fix: TrialResult | None) -> TrialResult:
     return replace(outcome, beyond=max(0, outcome.changed - fix.changed)) if fix is not None and fix.passed else outcome

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from skillrun.sandbox.recipes import Scenario
-from skillrun.trials.trial import Outcome
+from skillrun.trials.trial import TrialResult
 
 SOON_S = 60.0
 """Seconds in which a drawn trial that is not solved has to stop."""
@@ -24,7 +24,7 @@ class Row:
     """A trial and what it was a trial of."""
 
     scenario: Scenario
-    outcome: Outcome
+    outcome: TrialResult
 
     @property
     def verdict(self) -> str:

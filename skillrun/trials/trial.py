@@ -20,7 +20,7 @@ from skillrun.sandbox.registries import hosts_in, registry_hosts
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrialResult:
     """What came of one trial. `passed`: the verifier's word; `exit_code` is that of what was done."""
 
     scenario: str
@@ -97,7 +97,7 @@ def prepared(scenario: Scenario, under: Conditions = PLAIN) -> Iterator[Machine]
         folder.close()
 
 
-def run(scenario: Scenario, what: str, deed: Deed, under: Conditions = PLAIN) -> Outcome:
+def run(scenario: Scenario, what: str, deed: Deed, under: Conditions = PLAIN) -> TrialResult:
     """Prepare, do, verify. Raises what `prepared` raises."""
     with prepared(scenario, under) as made:
         before, begun = time.time(), time.monotonic()
@@ -109,7 +109,7 @@ def run(scenario: Scenario, what: str, deed: Deed, under: Conditions = PLAIN) ->
             f"{VERIFY_FUNCTIONS}\n{scenario.verify}", root=True, timeout=120, env={"VERIFY_USER": made.account.name}
         )
     last = verified.stdout.strip().splitlines()[-1:] or [""]
-    return Outcome(
+    return TrialResult(
         scenario.name,
         what,
         code,

@@ -9,7 +9,7 @@ from skillrun.overlay.diff.both_sides import Both
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountChange:
     """A user or a group. `change`: added | changed | removed; `detail`: what a person wants to know of it."""
 
     kind: str
@@ -19,9 +19,9 @@ class Account:
     detail: str = ""
 
 
-def explain_accounts(paths: Container[str], both: Both) -> tuple[Account, ...]:
+def explain_accounts(paths: Container[str], both: Both) -> tuple[AccountChange, ...]:
     """Accounts that differ between the two sides. Password hashes are never looked at."""
-    found: list[Account] = []
+    found: list[AccountChange] = []
     for kind, path in (("user", "/etc/passwd"), ("group", "/etc/group")):
         if path in paths:
             old, new = _lines(both.old(path)), _lines(both.new(path))
@@ -35,7 +35,7 @@ def _lines(data: bytes | None) -> dict[str, list[str]]:
     return {line.partition(":")[0]: line.split(":") for line in lines if ":" in line}
 
 
-def _account(kind: str, name: str, old: list[str] | None, new: list[str] | None) -> Account:
+def _account(kind: str, name: str, old: list[str] | None, new: list[str] | None) -> AccountChange:
     fields = new or old or []
     number = fields[2] if len(fields) > 2 else ""
     change = "added" if old is None else "removed" if new is None else "changed"
@@ -50,4 +50,4 @@ def _account(kind: str, name: str, old: list[str] | None, new: list[str] | None)
         detail = "; ".join(parts)
     else:
         detail = f"members {fields[-1]}" if fields and fields[-1] and kind == "group" else ""
-    return Account(kind, name, number, change, detail)
+    return AccountChange(kind, name, number, change, detail)

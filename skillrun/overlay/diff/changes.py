@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skillrun.overlay.diff.accounts import Account, explain_accounts
+from skillrun.overlay.diff.accounts import AccountChange, explain_accounts
 from skillrun.overlay.diff.both_sides import Both
 from skillrun.overlay.diff.deferred import read_deferred
 from skillrun.overlay.diff.entries import Clash, Entry
@@ -44,7 +44,7 @@ class Changes:
     touched: int = 0
     tier: str = ""
     packages: tuple[Package, ...] = ()
-    accounts: tuple[Account, ...] = ()
+    accounts: tuple[AccountChange, ...] = ()
     deferred: tuple[ServiceRequest, ...] = ()
     """What services are told after the commit."""
     refused: tuple[Refused, ...] = ()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.host.queries import Looks
+from skillrun.host.queries import Queries
 from skillrun.targets.local import LocalTarget
 
 ASKED = ["file", "folder", "link", "dangling", "folder/inside", "link/inside", "missing", "missing/below", "a b\n'c"]
@@ -29,9 +29,9 @@ def test_the_shell_and_the_process_agree(question: str, paths: list[str], tmp_pa
     """Where the target's files are this process's own, asking without the shell changes no answer."""
     target = LocalTarget(tmp_path / "outputs", cwd=str(tmp_path))
     try:
-        quick = getattr(Looks(target), question)(paths)
+        quick = getattr(Queries(target), question)(paths)
         target.here = False
-        assert quick == getattr(Looks(target), question)(paths)
+        assert quick == getattr(Queries(target), question)(paths)
     finally:
         target.close()
     assert 0 < len(quick) < len(paths)
