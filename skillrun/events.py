@@ -38,6 +38,8 @@ class EffectKind(StrEnum):
     ACCOUNT = "account"
     CONTAINER = "container"
     UNKNOWN = "unknown"
+    UNPROVEN = "unproven"
+    """Nothing in it is known to change anything, and nothing says that it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,11 @@ class Effect:
 
 
 class Verdict(StrEnum):
-    """May a call be carried out? The strictest part of a command wins: deny > ask > allow."""
+    """May a call be carried out? The strictest part of a command wins: deny > ask > look > allow."""
 
     ALLOW = "allow"
+    LOOK = "look"
+    """Yes, where the kernel lets it do nothing but look; what it was kept from is then asked."""
     ASK = "ask"
     DENY = "deny"
 
@@ -66,6 +70,8 @@ class Decision:
     rule: str = ""
     effects: tuple[Effect, ...] = ()
     by: str = "policy"
+    confined: bool = False
+    """Whether the shell that only looks is the place for it: nothing in it is to change anything, the acting shell included."""
 
 
 @dataclass(frozen=True, slots=True)

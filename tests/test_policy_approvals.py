@@ -84,10 +84,10 @@ DECLARED = [
 def test_declared_mode_allows_what_is_declared_and_names_the_rest(
     command: str, declared: dict[str, object], inside: bool
 ) -> None:
-    """Inside the declaration it runs; outside it is asked, and the reason says what is outside."""
+    """Inside the declaration it runs; outside it is asked, and the reason says what is outside; unread code is looked at."""
     settled = settle(judged(command), "declared", skill(**declared), PLACE)
     assert (settled.verdict is Verdict.ALLOW) == inside, settled.reason
-    if not inside:
+    if not inside and settled.verdict is not Verdict.LOOK:
         assert settled.verdict is Verdict.ASK
         assert settled.reason.startswith("outside what the skill declares: ")
 
@@ -271,7 +271,7 @@ def test_a_judge_remembers_at_once_or_says_it_cannot(tmp_path: Path, monkeypatch
     assert judged("mkdir ~/.local/share/y", judge=judge).verdict is Verdict.ALLOW
     assert judged("mkdir ~/.local/share/y", judge=Judge(load_rules(project=tmp_path))).verdict is Verdict.ALLOW
     assert remember_always(judge, ToolCall("2", "shell", {"command": "python3 -c x"}), PLACE) == ""
-    assert judged("python3 -c x", judge=judge).verdict is Verdict.ASK
+    assert judged("python3 -c x", judge=judge).verdict is Verdict.LOOK
 
 
 @pytest.mark.parametrize(

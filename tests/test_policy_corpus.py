@@ -36,8 +36,10 @@ def test_no_attack_is_allowed() -> None:
 
 
 def test_what_only_looks_is_never_asked() -> None:
-    """Every probe of the corpus runs without a question."""
+    """Every probe of the corpus runs without a question: at once, or where the kernel lets it only look."""
     judge = Judge()
-    probes = [case for case in CASES if case.verdict == "allow"]
-    assert len(probes) >= 150
-    assert not [case.command for case in probes if judge.command(case.command, PLACE).decision.verdict is not Verdict.ALLOW]
+    probes = [case for case in CASES if case.file == "probes"]
+    assert len(probes) >= 350
+    unasked = (Verdict.ALLOW, Verdict.LOOK)
+    assert not [case.command for case in probes if judge.command(case.command, PLACE).decision.verdict not in unasked]
+    assert sum(case.verdict == "allow" for case in probes) >= 280

@@ -47,6 +47,21 @@ def test_explain_reads_a_script_as_a_whole(config: Path, tmp_path: Path) -> None
     assert "/opt/x" in {effect["subject"] for effect in told["effects"]}
 
 
+def test_a_file_of_commands_is_judged_in_one_process(config: Path, tmp_path: Path) -> None:
+    """One answer a line in the order of the file, for plain text and for JSON objects; a line that is neither is named."""
+    lines = tmp_path / "commands"
+    lines.write_text('ls -la\nrm -rf /\n\n{"command": "sort --unheard-of f", "want": "not-allow"}\ncat <<E⏎x⏎E\n')
+    told = [json.loads(line) for line in skillrun("explain", "--json", "--file", str(lines)).stdout.splitlines()]
+    assert [each["verdict"] for each in told] == ["allow", "deny", "look", "allow"]
+    assert told[3]["command"] == "cat <<E\nx\nE"
+    assert skillrun("explain", "--file", str(lines)).stdout.splitlines()[-1] == "2 allow, 1 deny, 1 look"
+    lines.write_text("{not json\n")
+    done = skillrun("explain", "--file", str(lines))
+    assert done.returncode == 2
+    assert "line 1" in done.stderr
+    assert skillrun("explain", "--file", str(lines), "ls").returncode == 2
+
+
 def test_nothing_hidden_reaches_the_terminal(config: Path) -> None:
     """A terminal escape in a command is denied and shown as a code, never sent on."""
     done = skillrun("explain", "echo \x1b]0;x\x07 > /etc/\x1bx")

@@ -13,7 +13,7 @@ from skillrun.policy.judge import Judge
 from skillrun.ports import Place
 from tests.policy_corpus import PLACE, Case, cases
 
-STRICTNESS = {Verdict.ALLOW: 0, Verdict.ASK: 1, Verdict.DENY: 2}
+STRICTNESS = {Verdict.ALLOW: 0, Verdict.LOOK: 1, Verdict.ASK: 2, Verdict.DENY: 3}
 VIEW = Place(PLACE.cwd, PLACE.home, PLACE.user, PLACE.variables, contained=True)
 
 
@@ -81,7 +81,15 @@ WRAPPERS: dict[str, Callable[[str], str]] = {
     "assignment": lambda c: f"zz=$({c}\n)",
     "test": lambda c: f"[[ -n $({c}\n) ]]",
 }
-REFUSED = [case for case in cases() if case.verdict != "allow"]
+
+
+def rule(command: str) -> str:
+    """The rule that decides on a command."""
+    return Judge().command(command, PLACE).decision.rule
+
+
+REFUSED = [case for case in cases() if case.verdict != "allow" and rule(case.command) != "changes-shell"]
+"""What is asked only because of what it leaves in the shell leaves nothing there out of a wrapper."""
 
 
 def verdict(command: str, place: Place = PLACE) -> Verdict:

@@ -6,12 +6,16 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from skillrun.cli.page import Page
 from skillrun.events import SCHEMA, Decision
 from skillrun.ports import Place
+
+if TYPE_CHECKING:
+    from skillrun.policy.judge import Judge
 
 
 def here(contained: bool = False) -> Place:
@@ -44,18 +48,28 @@ def _show(decision: Decision, about: str) -> None:
         "skillrun explain 'curl -fsSL https://example.org/x.sh | sh'",
         "skillrun explain --json -- 'rm -rf \"$DIR\"'",
         "skillrun explain ./install.sh      a script file is read as a whole",
+        "skillrun explain --file commands.txt --json      one answer a line",
     ),
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--preview", is_flag=True, help="As it would be decided inside a copy-on-write view.")
-@click.argument("command", nargs=-1, required=True)
-def explain_command(command: tuple[str, ...], as_json: bool, preview: bool) -> int:
+@click.option(
+    "--file",
+    "lines",
+    metavar="LINES",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Judge a file, one command a line: plain text (a newline inside a command is ⏎) or JSON objects with `command`.",
+)
+@click.argument("command", nargs=-1)
+def explain_command(command: tuple[str, ...], as_json: bool, preview: bool, lines: str | None) -> int:
     """Say what a command would do and what would be decided; nothing is run."""
     from skillrun.errors import Problem
     from skillrun.policy.judge import Judge
     from skillrun.policy.rulebook import load_rules
     from skillrun.policy.rules import BadRule
 
+    if (lines is None) == (not command):
+        raise click.UsageError("give a command, a script file, or --file with a file of commands")
     text, script = " ".join(command), ""
     if len(command) == 1 and "\n" not in text and len(text) < 4096 and Path(text).is_file() and (" " not in text):
         try:
@@ -67,19 +81,52 @@ def explain_command(command: tuple[str, ...], as_json: bool, preview: bool) -> i
     except BadRule as error:
         raise Problem(str(error), "mend the rule, or take it out with `skillrun rules --revoke NAME`") from None
     judge = Judge(rules)
+    if lines is not None:
+        return _explain_lines(judge, lines, here(preview), as_json)
     decision = (judge.script if script else judge.command)(text, here(preview)).decision
     if as_json:
-        effects = [{"kind": str(e.kind), "subject": e.subject, "detail": e.detail} for e in decision.effects]
-        answer = {
-            "schema": SCHEMA,
-            "verdict": str(decision.verdict),
-            "reason": decision.reason,
-            "rule": decision.rule,
-            "effects": effects,
-        }
-        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.write(json.dumps(_answer(decision)) + "\n")
     else:
         _show(decision, f"({script}, {len(text.encode())} bytes, read as a script)" if script else "")
+    return 0
+
+
+def _answer(decision: Decision) -> dict[str, Any]:
+    effects = [{"kind": str(e.kind), "subject": e.subject, "detail": e.detail} for e in decision.effects]
+    return {
+        "schema": SCHEMA,
+        "verdict": str(decision.verdict),
+        "reason": decision.reason,
+        "rule": decision.rule,
+        "effects": effects,
+    }
+
+
+def _explain_lines(judge: Judge, lines: str, place: Place, as_json: bool) -> int:
+    """One answer a line, in the order of the file. Raises Problem for a line that is no command."""
+    from skillrun.cli.group import Problem
+    from skillrun.text.escape import shown as visible
+
+    counts: dict[str, int] = {}
+    with click.open_file(lines, encoding="utf-8", errors="surrogateescape") as file:
+        for number, line in enumerate(file, 1):
+            if not (line := line.rstrip("\n")):
+                continue
+            command = line
+            if line.startswith("{"):
+                try:
+                    command = json.loads(line)["command"]
+                except (ValueError, KeyError, TypeError):
+                    raise Problem(f"{lines}, line {number}: no object with a `command`", "one JSON object a line") from None
+            command = str(command).replace("⏎", "\n")
+            decision = judge.command(command, place).decision
+            counts[str(decision.verdict)] = counts.get(str(decision.verdict), 0) + 1
+            if as_json:
+                sys.stdout.write(json.dumps({"command": command, **_answer(decision)}) + "\n")
+            else:
+                click.echo(f"{decision.verdict.upper():5}  {visible(command)}  ({visible(decision.reason)})")
+    if not as_json:
+        click.echo(", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "no command in it")
     return 0
 
 

@@ -20,7 +20,7 @@ def judge_call(call: Invocation) -> None:
     program, rest = call.program, call.argv[1:]
     while True:
         operands = _options(call, program, rest)
-        if not program.sub or call.quiet:
+        if not program.sub:
             break
         if not operands:
             break
@@ -36,8 +36,7 @@ def judge_call(call: Invocation) -> None:
             rest = operands[1:]
         program = call.program = child
     call.operands = operands
-    if call.quiet:
-        return
+    call.quiet = call.quiet or bool(operands and operands[0] in program.looks)
     operands = _option_roles(call, program)
     for role in program.always:
         apply(call, role, "", f"by {program.manager}" if program.manager else "")
@@ -80,6 +79,7 @@ def _options(call: Invocation, program: Program, rest: list[str]) -> list[str]:
             continue
         if argument.startswith("--") or program.single:
             name, equals, value = argument.partition("=")
+            name = _whole_name(program, name)
             if not equals and name in program.value and i < n:
                 value = rest[i]
                 i += 1
@@ -106,6 +106,15 @@ def _options(call: Invocation, program: Program, rest: list[str]) -> list[str]:
     return operands
 
 
+def _whole_name(program: Program, name: str) -> str:
+    """GNU getopt_long(3) takes any beginning of a long option that fits only one."""
+    if not name.startswith("--") or name in program.value or name in program.flag or name in program.quiet:
+        return name
+    known = {*program.value, *program.flag, *program.quiet, "--help", "--version"}
+    fitting = [each for each in known if each.startswith(name) and (program.value.get(each, "x") or each in program.flag)]
+    return fitting[0] if len(fitting) == 1 else name
+
+
 def _option(call: Invocation, program: Program, name: str, value: str) -> None:
     if name in ("--help", "--version") or name in program.quiet:
         call.quiet = True
@@ -128,6 +137,8 @@ def _option(call: Invocation, program: Program, name: str, value: str) -> None:
 
 def _operands(call: Invocation, program: Program, operands: list[str]) -> None:
     roles, repeat = program.operands, program.repeat
+    if "reference" in call.notes and roles[:1] == ("plain",):
+        roles, repeat = roles[1:], repeat - 1  # taken from another file, so no operand says it
     if not roles:
         return
     if repeat < 0:

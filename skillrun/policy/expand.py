@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from skillrun.bash.nodes import Arith, Lit, Part, Sub, Var, Word
 from skillrun.policy.state import SECRET_NAME, Shell
@@ -16,6 +16,7 @@ from skillrun.policy.unknown import SPLIT, Unknown, Unknowns, certain, globbed, 
 
 MAX_CHOICES = 12
 MAX_TEXT = 100_000
+_NAME = re.compile(r"\b[A-Za-z_]\w*\b")
 _BRACE = re.compile(r"\{[^{}]*(?:,|\.\.)[^{}]*\}")
 _RANGE = re.compile(r"(-?\d{1,4})\.\.(-?\d{1,4})\Z|([A-Za-z])\.\.([A-Za-z])\Z")
 _SUM = re.compile(r"[\d\s()+*-]{1,40}\Z")
@@ -31,7 +32,7 @@ class Expander:
         self,
         unknowns: Unknowns,
         run: Callable[[Sub, Shell], str],
-        calculates: Callable[[Shell], None],
+        calculates: Callable[[Shell, Sequence[str]], None],
         evaluates: Callable[[str, Shell], object],
     ) -> None:
         self.unknowns = unknowns
@@ -158,8 +159,9 @@ class Expander:
     def arithmetic(self, part: Arith, shell: Shell) -> str:
         """The number, where it is plain arithmetic on known numbers."""
         text = self.joined(part.parts, shell)
-        if re.search(r"[A-Za-z_]", text):
-            self.calculates(shell)
+        if not known(text) or re.search(r"[A-Za-z_]", text):
+            named = [value for name in _NAME.findall(text) for value in shell.variables.get(name, ())]
+            self.calculates(shell, [text, *named])
         if known(text):
             text = re.sub(r"\b[A-Za-z_]\w*\b", lambda m: next(iter(shell.variables.get(m[0], ("?",)))), text)
             if _SUM.match(text) and "**" not in text and not re.search(r"\b0\d", text):
@@ -173,10 +175,10 @@ class Expander:
 
     def variable(self, var: Var, shell: Shell) -> list[str]:
         """The possible values of `$x` and `${x...}`."""
-        if var.index and self.joined(var.index, shell) not in ("@", "*"):
-            self.calculates(shell)
+        if var.index and (index := self.joined(var.index, shell)) not in ("@", "*"):
+            self.calculates(shell, [index])
         if var.prefix == "!" or var.op in (":", "@"):
-            self.calculates(shell)
+            self.calculates(shell, ())
         values = self._plain_value(var, shell)
         if var.op == "@" and any(isinstance(part, Lit) and part.text == "P" for part in var.word):
             for value in values or [self.unset(var.name)]:
@@ -188,10 +190,10 @@ class Expander:
             return [self.unknowns.new(Unknown("number", f"${{#{var.name}}}", guarded=True))]
         if var.prefix == "!":
             names = values or []
-            found = [value for name in names for value in shell.variables.get(name, ())]
+            found = [v for name in names for v in shell.variables.get(name, (self.unset(name),) if certain(name) else ())]
             if var.op and var.op != "@":
                 return self._operated(var, found or None, shell)
-            return found or [self.unknowns.new(Unknown("variable", f"${{!{var.name}}}"))]
+            return found or [self.unknowns.new(Unknown("variable", f"${{!{var.name}}}", secret=not var.word))]
         if var.op:
             return self._operated(var, values, shell)
         if values is None:

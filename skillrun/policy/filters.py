@@ -173,6 +173,8 @@ def harmless_awk(program: str) -> bool:
     if len(program) > 4000:
         return False
     bare = _AWK_QUOTED.sub("@", program)
-    if re.search(r"\bsystem\b|\bgetline\b|\|(?!\|)(?<!\|\|)|\bclose\b|@(?:load|include)|@\w+\s*\(", bare):
+    if re.search(
+        r"\bENVIRON\b|\bSYMTAB\b|\bsystem\b|\bgetline\b|\|(?!\|)(?<!\|\|)|\bclose\b|@(?:load|include)|@\w+\s*\(", bare
+    ):
         return False
     return not re.search(r"\bprintf?\b[^;}\n]*>", bare)

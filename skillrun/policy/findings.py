@@ -18,7 +18,10 @@ MAX_SHOWN = 400
 MAX_PATH = 4096
 TEMPORARY = "temporary, made by this command"
 _LAST_GLOBS = re.compile(f"(?:/[.{STAR}{QUESTION}{BRACKET}]*[{STAR}{QUESTION}{BRACKET}][.{STAR}{QUESTION}{BRACKET}]*)+\\Z")
-_SYSTEM = re.compile(r"/(?:bin|boot|dev|etc|home|lib|lib64|proc|sbin|sys|usr|var)?\Z")
+_SYSTEM = re.compile(
+    r"/(?:bin|boot|dev|etc|home|lib|lib32|lib64|libx32|proc|root|run|sbin|sys|usr|var|Users|System|Library|Applications|nix|gnu)?\Z"
+    r"|/usr/(?:s?bin|lib\w*|share|include|src)\Z|/var/lib(?:/(?:dpkg|rpm|apt|pacman|docker))?\Z|/etc/(?:ssh|systemd|apt|pam\.d|ssl|sudoers\.d)\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,19 @@ class Floor:
 class Findings:
     """Effects in the order they were met, each once, and the floor rules that were reached."""
 
-    __slots__ = ("effects", "executables", "floors", "fresh", "place", "unknowns")
+    __slots__ = (
+        "effects",
+        "executables",
+        "external",
+        "floors",
+        "fresh",
+        "leaves",
+        "place",
+        "services",
+        "settings",
+        "state",
+        "unknowns",
+    )
 
     def __init__(self, place: Place, budget: int = BUDGET) -> None:
         self.place = place
@@ -40,6 +55,16 @@ class Findings:
         self.effects: dict[Effect, None] = {}
         self.floors: dict[Floor, None] = {}
         self.executables: dict[str, None] = {}
+        self.external = False
+        """A program was run, not only what the shell does itself."""
+        self.settings: dict[str, None] = {}
+        """Exported variables that were set and may mean anything to a program."""
+        self.state: dict[str, None] = {}
+        """What it leaves behind in the shell itself: functions, options, variables, what a sourced file did."""
+        self.leaves = False
+        """The last thing it does is to change the shell: that is then what it is for."""
+        self.services = False
+        """It asks a service of this machine over a socket."""
         self.fresh = False
         """A process of its own runs this: a variable that it does not set is empty, not left over from a command before."""
 
@@ -49,6 +74,21 @@ class Findings:
             self.effects[Effect(kind, self._short(subject), self._short(detail))] = None
         else:
             self.unknowns.spend(10)
+
+    def leave(self, what: str) -> None:
+        """The shell the command was typed into is changed."""
+        self.state[what] = None
+        self.leaves = True
+
+    def unproven(self, what: str) -> None:
+        """Nothing says that this only looks."""
+        self.add(EffectKind.UNPROVEN, what)
+
+    def close(self) -> None:
+        """The command is read to its end: variables it exported count where it also runs programs."""
+        if self.external:
+            for name in self.settings:
+                self.unproven(f"{name} may mean anything to a program")
 
     def _short(self, text: str) -> str:
         shown = self.unknowns.show(text[:MAX_SHOWN])
@@ -175,8 +215,12 @@ class Findings:
             return paths.glob_hits_root(base, place)
         return False
 
+    def vital(self, base: str) -> bool:
+        """Is this a tree the machine cannot do without, whatever of it is picked?"""
+        return _SYSTEM.match(base) is not None
+
     def change_tree(self, path: str, verb: str) -> None:
         """Changing owner or mode of a whole tree."""
         self.write(path, verb)
-        if len(path) <= MAX_PATH and _SYSTEM.match(_LAST_GLOBS.sub("", path) or "/"):
+        if len(path) <= MAX_PATH and self.vital(_LAST_GLOBS.sub("", path) or "/"):
             self.floor("whole-tree", f"{verb} of all of {self.unknowns.show(path)} leaves a machine that does not work")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skillrun.bash.cursor import MAX_PARTS
 from skillrun.events import Decision, Effect, EffectKind, ToolCall, Verdict
@@ -38,8 +38,11 @@ _WORDS = {
     EffectKind.ACCOUNT: "changes accounts: {s}",
     EffectKind.CONTAINER: "starts or changes containers: {s}",
     EffectKind.UNKNOWN: "cannot be told: {s}",
+    EffectKind.UNPROVEN: "is not known only to look: {s}",
 }
 _GRAVITY = list(EffectKind)
+_LOOKING = frozenset((EffectKind.READ, EffectKind.NETWORK))
+"""Kinds of effect an allowed command may have and still be carried out by the shell that only looks."""
 
 
 def in_words(effect: Effect) -> str:
@@ -98,7 +101,8 @@ class Judge:
             self._typed(call, findings)
         else:
             return Decision(Verdict.DENY, f"there is no tool called {name!r}", "no-such-tool")
-        return self.decide(findings)
+        decision = self.decide(findings)
+        return replace(decision, verdict=Verdict.ASK, confined=False) if decision.verdict is Verdict.LOOK else decision
 
     def _typed(self, call: ToolCall, findings: Findings) -> None:
         text = str(call.input.get("text", ""))
@@ -139,6 +143,7 @@ class Judge:
             reading.findings.floor("too-large", f"it is too large or too deep to be judged or reviewed ({error}); split it")
         except RecursionError:
             reading.findings.floor("too-large", "it is nested too deep to be judged or reviewed; split it")
+        reading.findings.close()
         return reading.findings
 
     def command(self, command: str, place: Place) -> Reviewed:
@@ -151,7 +156,7 @@ class Judge:
         effects = tuple(findings.effects)
         if findings.floors:
             floor = next(iter(findings.floors))
-            return Decision(Verdict.DENY, floor.reason, f"floor:{floor.rule}", effects)
+            return Decision(Verdict.DENY, floor.reason, f"floor:{floor.rule}", _proven(effects))
         kinds = frozenset(effect.kind for effect in effects)
         verdict, rule, reasons = Verdict.ALLOW, "", list[str]()
         programs = tuple(findings.executables)
@@ -165,12 +170,25 @@ class Judge:
                 verdict, rule, reasons = ruling.verdict, ruling.rule, []
             if ruling.verdict is verdict:
                 reasons.append(ruling.reason or in_words(effect))
+        confined = not findings.state and not findings.services and kinds <= _LOOKING
         if verdict is Verdict.ALLOW:
             kind = {"read-only": "it only reads", "": "it changes nothing"}
-            return Decision(verdict, kind.get(allowed, "the rules allow it"), allowed or "no-effect", effects)
+            return Decision(
+                verdict, kind.get(allowed, "the rules allow it"), allowed or "no-effect", effects, confined=confined
+            )
+        if verdict is Verdict.LOOK and findings.leaves:
+            verdict, rule = Verdict.ASK, "changes-shell"
+            reasons.insert(0, f"it is there for what it leaves in the shell ({', '.join(sorted(findings.state))})")
+        if verdict is not Verdict.LOOK:
+            effects = _proven(effects)
         distinct = list(dict.fromkeys(reasons))
         text = "; ".join(distinct[:3]) + (f"; and {len(distinct) - 3} more" if len(distinct) > 3 else "")
-        return Decision(verdict, text, rule, effects)
+        return Decision(verdict, text, rule, effects, confined=verdict is Verdict.LOOK)
+
+
+def _proven(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+    """What is known to happen: beside that, what is merely not known to be harmless is no news."""
+    return tuple(effect for effect in effects if effect.kind is not EffectKind.UNPROVEN)
 
 
 def _mode(mode: object) -> str:

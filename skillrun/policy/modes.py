@@ -24,14 +24,29 @@ def by_manager(effect: Effect) -> bool:
     return _BY_MANAGER.search(effect.detail) is not None
 
 
+def without_wall(decision: Decision) -> Decision:
+    """The decision where there is no shell that can only look: judging alone decides, and unread code is a question."""
+    if decision.verdict is not Verdict.LOOK:
+        return decision
+    harmless = (EffectKind.UNPROVEN, EffectKind.READ)
+    verdict = Verdict.ALLOW if all(effect.kind in harmless for effect in decision.effects) else Verdict.ASK
+    return replace(decision, verdict=verdict, confined=False)
+
+
 def settle(decision: Decision, mode: str, skill: Skill | None, place: Place, rules: Rules | None = None) -> Decision:
-    """Apply an approval mode to a decision. Only ASK is ever changed: the floor and denials stand in every mode.
+    """Apply an approval mode to a decision. Only ASK and LOOK are ever changed: the floor and denials stand in every mode.
 
     `ask` leaves it; `safe` denies; `declared` allows what the skill declares or the rules allow and asks for the
-    difference, naming it; `all` allows. Raises ValueError for another mode.
+    difference, naming it; `all` allows. What would only be looked at is carried out
+    at once where the mode allows it. Raises ValueError for another mode.
     """
     if mode not in MODES:
         raise ValueError(f"no approval mode {mode!r}: it is one of {', '.join(MODES)}")
+    if decision.verdict is Verdict.LOOK and mode in ("declared", "all"):
+        agreed = mode == "all" or not undeclared(decision.effects, skill, place, rules)
+        reason = "the skill declares it" if mode == "declared" else f"--approve all: {decision.reason}"
+        how = replace(decision, verdict=Verdict.ALLOW, by="mode", reason=reason, confined=False)
+        return how if agreed else decision
     if decision.verdict is not Verdict.ASK or mode == "ask":
         return decision
     if mode == "all":

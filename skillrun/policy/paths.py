@@ -16,11 +16,15 @@ HARMLESS = re.compile(r"/dev/(?:null|zero|full|u?random|tty|stdin|stdout|stderr|
 _VAGUE = re.compile(f"[{GLOBS}]|{ANY.pattern}")
 _SET = re.compile(BRACKET + r"[!^]?\]?[^\]/]*\]")
 _RUNS = re.compile(f"[{STAR}{QUESTION}]*{STAR}[{STAR}{QUESTION}]*")
+_THROUGH_PROC = re.compile(r"\A//?proc/(?:self|thread-self|\d+)(?:/task/\d+)?/(root|cwd)(?=/|\Z)")
+"""Another way to say `/`, or the directory a program stands in (proc_pid_root(5))."""
 _SLOW = re.compile(r"//|/\.|\A[^/]")
 
 
 def absolute(path: str, cwd: str, place: Place) -> str:
     """The path without `.`, `..` and known symbolic links. Unknown parts stay where they are."""
+    if "/proc/" in path and path.startswith(("/proc/", "//", "/.")):
+        path = _THROUGH_PROC.sub(lambda match: "" if match[1] == "root" else cwd, posixpath.normpath(path)) or "/"
     if not path.startswith("/") and not (path and ANY.match(path[0])):
         path = cwd.rstrip("/") + "/" + path if path else cwd
     if _SLOW.search(path):

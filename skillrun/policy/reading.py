@@ -18,11 +18,12 @@ from skillrun.events import EffectKind
 from skillrun.policy import paths
 from skillrun.policy.arguments import judge_call
 from skillrun.policy.findings import BUDGET
+from skillrun.policy.harmless import BUILTINS, RUNNERS, vouch
 from skillrun.policy.invocation import Invocation
 from skillrun.policy.knowledge import Program, lookup
 from skillrun.policy.state import Shell
 from skillrun.policy.unknown import Unknown, certain, known, plain
-from skillrun.policy.variables import judge_variable
+from skillrun.policy.variables import HARMLESS_VARIABLE, judge_variable
 from skillrun.policy.walking import Walker
 from skillrun.ports import Place
 
@@ -59,6 +60,8 @@ _NAMING = frozenset(
         *("let", "mapfile", "readarray", "wait", "getopts"),
     )
 )
+_LOOKED_AT = frozenset((EffectKind.READ, EffectKind.SECRET_READ, EffectKind.UNPROVEN))
+_SECRET = frozenset((EffectKind.SECRET_READ, EffectKind.UNPROVEN))
 _HISTORY = re.compile(r"!(?:[!$*^-]|\d)")
 
 Special = Callable[["Reading", list[str], Shell], str]
@@ -92,6 +95,9 @@ class Reading(Walker):
         for assign in node.assigns:
             if prefix:
                 saved[assign.name] = shell.variables.get(assign.name)
+                self.unlisted(assign.name)
+            elif shell.top:
+                self.findings.leave("variables")
             self.assign(assign, shell, exported=prefix)
         for assign in node.declares:
             self.assign(assign, shell, exported=True)
@@ -151,7 +157,7 @@ class Reading(Walker):
                 continue
             if value.startswith(("/dev/tcp/", "/dev/udp/")):
                 host = value.split("/")[3] if value.count("/") > 3 else value
-                self.findings.add(EffectKind.NETWORK, host, "send, a raw connection")
+                self.findings.add(EffectKind.NETWORK, host, "receive" if operator == "<" else "send, a raw connection")
                 shell.stdin = self.unknowns.new(Unknown("fetched", value, source=value))
                 continue
             path = paths.absolute(plain(value) if certain(plain(value)) else value, shell.cwd, self.place)
@@ -185,6 +191,8 @@ class Reading(Walker):
     def run(self, argv: list[str], shell: Shell) -> str:
         """Judge one argument list; its output."""
         name = argv[0]
+        if shell.top:
+            self.findings.leaves = False
         if not certain(name):
             return self.unknown_program(argv, shell)
         if any("{{secret:" in argument for argument in argv):
@@ -206,14 +214,55 @@ class Reading(Walker):
             if bare in _NAMING:
                 self.subscripts(argv[1:], bare)
             special = self.specials.get(bare)
-            if special is not None:
+            program = None if special is not None else lookup(bare)
+            if special is not None or program is not None:
                 self.findings.executables[bare] = None
-                return special(self, [bare, *argv[1:]], shell)
-            program = lookup(bare)
-            if program is not None:
-                self.findings.executables[bare] = None
-                return self.known_program(program, [bare, *argv[1:]], shell)
+                told = self.vouched(bare, argv, shell)
+                if special is not None:
+                    return special(self, [bare, *argv[1:]], shell)
+                assert program is not None  # one of the two is
+                return self.known_program(program, [bare, *argv[1:]], shell, told)
         return self.run_file(name, argv, shell)
+
+    def vouched(self, bare: str, argv: list[str], shell: Shell) -> bool:
+        """Is this call in a form that is known to be harmless? What it reads is noted; where it is not, that is noted too."""
+        self.findings.external = self.findings.external or bare not in BUILTINS
+        if bare in RUNNERS:
+            return False
+        told = vouch([bare, *argv[1:]])
+        for path in told.reads:
+            if path != "-":
+                self.findings.read(self.path(path, shell))
+        for path in told.names:
+            self.findings.add(EffectKind.READ, self.path(path, shell))
+        known = not (told.why or told.runs or "ACTS" in told.marks)
+        if not told.why and "OWN" in told.marks and not told.whole:
+            where = self.path(told.directory, shell) if told.directory else shell.cwd
+            if not paths.is_kind(where, "packaged", self.place.home):
+                told.why = f"{bare}: the settings of {where} may name programs"
+        if told.why:
+            self.findings.unproven(told.why)
+        elif "SOCKET" in told.marks:
+            self.findings.services = True
+        if not known:
+            self.given(argv, shell, bare)
+        return known
+
+    def given(self, argv: list[str], shell: Shell, by: str) -> None:
+        """The floor under what nobody knows: what protects is never handed to it, and a raw disk not to a stranger."""
+        stranger = lookup(by) is None and by not in self.specials
+        for word in argv[1:]:
+            for part in {word, word.partition("=")[2]} - {""}:
+                path = self.path(part, shell) if known(part) else ""
+                if path and paths.is_kind(path, "protection", self.place.home):
+                    self.findings.floor("protection", f"{path} belongs to the protection that is asking")
+                elif stranger and path.startswith("/dev/") and paths.is_kind(path, "disk", self.place.home):
+                    self.findings.floor("raw-disk", f"{path} is a raw disk, and nobody here knows what {by} does to it")
+
+    def unlisted(self, name: str) -> None:
+        """A variable is set for a program: only a short list of them is known to mean nothing dangerous."""
+        if not HARMLESS_VARIABLE.fullmatch(name):
+            self.findings.unproven(f"{name} may mean anything to a program")
 
     def bare(self, name: str, shell: Shell) -> tuple[str, bool]:
         """The name without a directory programs are expected in; whether it may be taken at its word."""
@@ -225,17 +274,25 @@ class Reading(Walker):
         trusted = directory in _BIN or (home != "/" and directory.startswith(home) and directory[len(home) :] in _HOME_BIN)
         return base, trusted and path not in shell.files
 
-    def known_program(self, program: Program, argv: list[str], shell: Shell) -> str:
-        """A program with a table."""
+    def known_program(self, program: Program, argv: list[str], shell: Shell, told: bool = False) -> str:
+        """A program with a table. `told`: the call is known to be harmless, so that only what it reads and asks counts."""
+        before, floors = dict(self.findings.effects), dict(self.findings.floors)
         run = Invocation(argv, program, self.findings, shell.cwd, shell.stdin, shell.elsewhere)
         run.evaluate = lambda rest: self.run(rest, shell) if rest else ""
         run.shell = lambda text: self.code(text, shell.fork(), argv[0])
         run.script = lambda path, by: self.run_script(path, by, shell)
         judge_call(run)
+        if told or run.quiet:
+            # What claims to change nothing is looked at, unless the floor says what it would do if the claim is not true.
+            seen = _LOOKED_AT if told else _SECRET
+            self.findings.effects = {e: None for e in self.findings.effects if e in before or e.kind in seen}
+            self.findings.floors = floors if told else self.findings.floors
         output = run.program.output
         if output == "read":
             return shell.stdin
         label = f"$({argv[0]} …)" if len(argv) > 1 else f"$({argv[0]})"
+        if argv[0] in ("pgrep", "pidof"):
+            label = f"$({' '.join(plain(each) for each in argv)})"  # whom they find is whom `kill` ends
         if output == "temporary":
             made = self.unknowns.new(Unknown("temporary", label, guarded=True))
             if not run.quiet:
@@ -247,7 +304,8 @@ class Reading(Walker):
         """A program that has a table, whatever else is known of it."""
         program = lookup(argv[0])
         assert program is not None  # only programs with a table are read this way
-        return self.known_program(program, argv, shell)
+        told = vouch(argv)
+        return self.known_program(program, argv, shell, not (told.why or told.runs or "ACTS" in told.marks))
 
     def unknown_program(self, argv: list[str], shell: Shell) -> str:
         """The name of the program itself is not known."""
@@ -272,6 +330,8 @@ class Reading(Walker):
         else:
             path = name
         self.findings.executables[name] = None
+        self.findings.external = True
+        self.given(argv, shell, name)
         self.findings.add(EffectKind.RUN_CODE, path, "a program this policy does not know")
         return self.unknowns.new(Unknown("output", f"$({name} …)"))
 

@@ -1,6 +1,6 @@
-"""Rules as data: which effect is allowed, asked or denied, and why, in the words a person is shown.
+"""Rules as data: which effect is allowed, looked at, asked or denied, and why, in the words a person is shown.
 
-A tier is a list of rules; inside a tier deny > ask > allow. The user's tier decides before the built-in
+A tier is a list of rules; inside a tier deny > ask > look > allow. The user's tier decides before the built-in
 one; a project's or a skill's tier can only make the outcome stricter. What no rule names is asked.
 """
 
@@ -18,7 +18,7 @@ from skillrun.events import Effect, EffectKind, Verdict
 from skillrun.policy.paths import pattern
 from skillrun.ports import Place
 
-_STRICTNESS = {Verdict.ALLOW: 0, Verdict.ASK: 1, Verdict.DENY: 2}
+_STRICTNESS = {Verdict.ALLOW: 0, Verdict.LOOK: 1, Verdict.ASK: 2, Verdict.DENY: 3}
 _LISTS = ("effects", "subjects", "details", "programs", "with", "match", "not_match")
 _KEYS = frozenset((*_LISTS, "name", "verdict", "contained", "owned", "reason"))
 
@@ -112,7 +112,9 @@ class Rules:
         if base is None and place.contained:
             base = _tier([r for r in self.builtin if r.contained or r.with_], effect, place, programs, kinds)
         if base is None:
-            base = _tier(self.builtin, effect, place, programs, kinds)
+            base = _tier([r for r in self.builtin if r.verdict is not Verdict.LOOK], effect, place, programs, kinds)
+        if base is None:  # to look first is what is left where no rule says more
+            base = _tier([r for r in self.builtin if r.verdict is Verdict.LOOK], effect, place, programs, kinds)
         if base is None:
             base = Ruling(Verdict.ASK, f"ask-{effect.kind}", "")
         tighter = _tier(self.project, effect, place, programs, kinds)
@@ -152,7 +154,7 @@ def _rule(table: dict[str, Any], where: str) -> Rule:
     try:
         verdict = Verdict(table.get("verdict", ""))
     except ValueError:
-        raise BadRule(f"{where}: verdict must be allow, ask or deny") from None
+        raise BadRule(f"{where}: verdict must be allow, look, ask or deny") from None
     lists: dict[str, tuple[str, ...]] = {}
     for key in _LISTS:
         value = table.get(key, [])

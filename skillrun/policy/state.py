@@ -33,6 +33,8 @@ class Shell:
     """Identities of the function bodies being read, innermost last: a name may be defined anew on the way."""
     concurrent: int = 0
     """How many of them were left through a pipe or `&`."""
+    top: bool = False
+    """The shell the command was typed into: what is set here outlives the command."""
     conditional: int = 0
     """Greater than zero where a command may not be reached: assignments then add a value instead of replacing."""
 
@@ -47,7 +49,7 @@ class Shell:
         if place.user:
             variables.setdefault("USER", (place.user,))
             variables.setdefault("LOGNAME", (place.user,))
-        return cls(place.cwd, variables)
+        return cls(place.cwd, variables, top=True)
 
     def fork(self) -> Shell:
         """A subshell: it sees everything and changes nothing but files."""
@@ -64,6 +66,7 @@ class Shell:
             self.elsewhere,
             self.calls,
             self.concurrent,
+            False,
             self.conditional,
         )
 

@@ -70,6 +70,14 @@ _PLAIN_TOOLS = frozenset(
 )
 
 
+HARMLESS_VARIABLE = re.compile(
+    r"LANG|LANGUAGE|LC_\w+|TZ|COLUMNS|LINES|NO_COLOR|CLICOLOR\w*|FORCE_COLOR|TERM|DEBIAN_FRONTEND|(?:GIT_|SYSTEMD_|MAN)?PAGER|PATH|IFS"
+    r"|PYTHONUNBUFFERED|PYTHONDONTWRITEBYTECODE|CI|SYSTEMD_COLORS|APT_LISTCHANGES_FRONTEND|GIT_OPTIONAL_LOCKS|GIT_TERMINAL_PROMPT"
+)
+"""Variables that change words, colours, widths and waiting, and nothing else; paths and programs in them are judged above."""
+_ZONE = re.compile(r"[A-Za-z0-9_+/-]*")
+
+
 def judge_variable(findings: Findings, name: str, values: tuple[str, ...], exported: bool) -> None:
     """Setting a variable: nothing, unless programs take orders from it. `exported`: programs will see it."""
     if name == "PATH":
@@ -86,6 +94,10 @@ def judge_variable(findings: Findings, name: str, values: tuple[str, ...], expor
     ):
         return
     shown = findings.unknowns.show(values[0]) if values else ""
+    if name == "TZ" and not all(_ZONE.fullmatch(value) and ".." not in value and value[:1] != "/" for value in values):
+        findings.unproven(f"TZ={shown} names a file")
+    if not HARMLESS_VARIABLE.fullmatch(name):
+        findings.settings[name] = None
     if name == "IFS":
         return
     if _TRUST.fullmatch(name):

@@ -8,7 +8,7 @@ is known, because what `echo ... | base64 -d | sh` runs is what matters.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from skillrun.bash.cursor import MAX_PARTS
@@ -178,6 +178,9 @@ class Walker(ABC):
             self.expander.joined(node.parts, shell)
         if node.condition is not None:
             self.sequence(node.condition, shell)
+        endless = node.kind == "arith" or (node.condition is not None and _always(node.condition))
+        if endless and node.body.background and not any(_waits(item) for item in node.body.items):
+            self.findings.floor("fork-bomb", "an endless loop starts programs beside itself and waits for none")
         shell.conditional += 1
         if node.var:
             if node.words is not None:
@@ -215,6 +218,8 @@ class Walker(ABC):
     def function(self, node: Function, shell: Shell) -> str:
         """A definition counts as if it were called, and again when it is."""
         shell.functions[node.name] = node.body
+        if shell.top:
+            self.findings.leave("functions")
         if self.is_known(node.name):
             self.findings.add(EffectKind.UNKNOWN, node.name, "a function takes the place of a known program")
         inner = shell.fork()
@@ -225,13 +230,13 @@ class Walker(ABC):
     def call_function(self, name: str, body: Node, shell: Shell) -> str:
         """Read a function's body; one that starts itself again beside itself is a fork bomb."""
         if id(body) in shell.calls:
-            if shell.concurrent:
+            if shell.concurrent or not shell.conditional:
                 self.findings.floor("fork-bomb", f"{name} starts itself again and again, beside itself")
             return ""
-        outer = shell.calls, shell.concurrent
-        shell.calls, shell.concurrent = (*shell.calls, id(body)), 0
+        outer = shell.calls, shell.concurrent, shell.conditional
+        shell.calls, shell.concurrent, shell.conditional = (*shell.calls, id(body)), 0, 0
         output = self.node(body, shell)
-        shell.calls, shell.concurrent = outer
+        shell.calls, shell.concurrent, shell.conditional = outer
         return output
 
     def test(self, node: Test, shell: Shell) -> str:
@@ -239,7 +244,7 @@ class Walker(ABC):
         for word in node.words:
             self.subscripts([self.expander.joined(word, shell)], "[[")
         if node.arithmetic or any(len(w) == 1 and getattr(w[0], "text", "") in _NUMERIC for w in node.words):
-            self.hidden_arithmetic(shell)
+            self.hidden_arithmetic(shell, [self.expander.joined(word, shell) for word in node.words])
         return ""
 
     def subscripts(self, words: list[str], by: str) -> None:
@@ -248,8 +253,11 @@ class Walker(ABC):
             if "[" in plain(word) and ("$(" in word or "`" in word):
                 self.findings.add(EffectKind.RUN_CODE, by, f"the subscript in {plain(word)[:80]} is evaluated")
 
-    def hidden_arithmetic(self, shell: Shell) -> None:
-        """Arithmetic evaluates the *text* of variables, substitutions in it included."""
+    def hidden_arithmetic(self, shell: Shell, texts: Sequence[str] = ()) -> None:
+        """Arithmetic evaluates the *text* of variables, substitutions in it included. `texts`: what it is about."""
+        for text in texts:
+            if any(item.kind in ("output", "any", "fetched") for item in self.unknowns.of(text)):
+                self.findings.unproven("arithmetic on a text that is not known, which may hold commands")
         for name, values in shell.variables.items():
             if any("$(" in value or "`" in value for value in values):
                 self.findings.add(EffectKind.RUN_CODE, f"${name}", "arithmetic runs the commands inside it")
@@ -288,6 +296,21 @@ class Walker(ABC):
         Redirected: redirected,
         Coproc: coproc,
     }
+
+
+def _always(condition: Seq) -> bool:
+    """Is this condition one that never ends a loop?"""
+    last = condition.items[-1] if condition.items else None
+    if not isinstance(last, Simple) or len(last.words) != 1 or len(last.words[0]) != 1:
+        return False
+    return getattr(last.words[0][0], "text", "") in ("true", ":")
+
+
+def _waits(node: Node) -> bool:
+    """Does this hold a loop up or end it?"""
+    if not isinstance(node, Simple) or not node.words or len(node.words[0]) != 1:
+        return isinstance(node, AndOr | If | Case)
+    return getattr(node.words[0][0], "text", "") in ("wait", "sleep", "break", "return", "exit", "read")
 
 
 def _leaves(node: Node) -> bool:

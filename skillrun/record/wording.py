@@ -125,7 +125,9 @@ def shortened(result: Result) -> bool:
 
 def decided(decision: Decision) -> str:
     """Who allowed or refused it, and why."""
-    verb = {Verdict.ALLOW: "allowed", Verdict.ASK: "needs approval", Verdict.DENY: "denied"}[decision.verdict]
+    verb = {Verdict.ALLOW: "allowed", Verdict.LOOK: "only looks", Verdict.ASK: "needs approval", Verdict.DENY: "denied"}[
+        decision.verdict
+    ]
     rule = f" [{shown(decision.rule)}]" if decision.rule else ""
     return f"{verb} by {shown(decision.by)}: {one_line(shown(decision.reason), 300)}{rule}"
 

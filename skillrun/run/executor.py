@@ -30,6 +30,7 @@ from skillrun.policy.approvals import binding
 from skillrun.policy.fetched import FetchedScript, unpack
 from skillrun.policy.judge import Judge
 from skillrun.policy.licence import accepts_terms
+from skillrun.policy.modes import without_wall
 from skillrun.ports import Approval, Person, Place, Policy, Rehearsing, Target
 from skillrun.run.fetched_script import Fetched
 from skillrun.run.ownership import absent, counted, strays
@@ -316,7 +317,7 @@ class Executor:
         if decision.verdict is Verdict.ALLOW and strays(decision.effects, place, self._queries):
             place = dataclasses.replace(place, created=frozenset())
             decision = self.policy(judged, place)
-        decision = self.settle(decision, place)
+        decision = self.settle(without_wall(decision), place)
         if call.name == "write_file":
             shown = Effect(EffectKind.WRITE, str(call.input["path"]), difference(call, self.target))
             others = tuple(e for e in decision.effects if e.kind is not EffectKind.WRITE)
@@ -384,8 +385,8 @@ class Executor:
 
 def only_runs_code(decision: Decision) -> bool:
     """Whether all that is asked about is code nobody has read, and nothing that is known to change something."""
-    harmless = {EffectKind.RUN_CODE, EffectKind.READ}
-    return decision.rule == "ask-run-code" and all(effect.kind in harmless for effect in decision.effects)
+    harmless = {EffectKind.RUN_CODE, EffectKind.READ, EffectKind.UNPROVEN}
+    return decision.rule in ("ask-run-code", "look-first") and all(effect.kind in harmless for effect in decision.effects)
 
 
 def describe(call: ToolCall) -> str:

@@ -8,7 +8,8 @@ A program is a table:
     takes = "-S --suffix"                options with a value that means nothing here
     value = { "-t --target-directory" = "write" }    options whose value has a role
     flag = { "-R -r" = "note recursive" }            options without a value that mean something
-    quiet = "--dry-run -n"               options that take every effect away
+    quiet = "--dry-run -n"               options that claim to change nothing: then it is looked at (the floor stands)
+    looks = "check show"                 first operands that claim the same
     strict = true                        an option not named here makes the call unknown (`plain` names harmless ones)
     style = "single"                     `-name` is one option, not a cluster (find, java, openssl)
     stop = true                          options end at the first operand (wrappers)
@@ -47,6 +48,7 @@ class Program:
     flag: dict[str, str] = field(default_factory=dict)
     plain: frozenset[str] = frozenset()
     quiet: frozenset[str] = frozenset()
+    looks: frozenset[str] = frozenset()
     strict: bool = False
     single: bool = False
     stop: bool = False
@@ -63,7 +65,7 @@ class Program:
 _KEYS = frozenset(
     (
         *("names", "operands", "always", "takes", "value", "flag", "plain", "quiet", "strict", "style", "stop", "manager"),
-        *("output", "sub", "bare", "match", "not_match", "about"),
+        *("output", "sub", "bare", "looks", "match", "not_match", "about"),
     )
 )
 
@@ -93,6 +95,7 @@ def _program(name: str, raw: dict[str, Any], family: str, parent: Program | None
         flag=flag,
         plain=frozenset(raw.get("plain", "").split()) | (parent.plain if parent else frozenset()),
         quiet=frozenset(raw.get("quiet", "").split()) | (parent.quiet if parent else frozenset()),
+        looks=frozenset(raw.get("looks", "").split()),
         strict=raw.get("strict", parent.strict if parent else False),
         single=raw.get("style", "single" if parent and parent.single else "") == "single",
         stop=raw.get("stop", False),

@@ -11,6 +11,11 @@ from skillrun.policy.invocation import Invocation, Role
 from skillrun.policy.unknown import STAR, certain, plain
 
 
+def _names(call: Invocation, value: str, _argument: str) -> None:
+    """Only names and properties are shown, not what is in it."""
+    call.findings.add(EffectKind.READ, call.path(value))
+
+
 def _read(call: Invocation, value: str, argument: str) -> None:
     call.reads(value, argument)
 
@@ -45,6 +50,8 @@ def _delete(call: Invocation, value: str, _argument: str) -> None:
     if not value:
         return
     recursive = "recursive" in call.notes
+    if recursive and value.startswith("/proc/"):
+        call.findings.floor("whole-tree", f"{plain(value)} is another way to say a directory nobody sees named here")
     call.findings.delete(call.path(value), recursive, slash=value.endswith("/"))
     if recursive and not value.startswith("/"):
         for directory in call.elsewhere:
@@ -88,9 +95,9 @@ def _chmod(call: Invocation, _value: str, _argument: str) -> None:
     words = [
         word for word in call.argv[1:] if word not in ("--", "-v", "-f", "-c", "--verbose", "--changes", "--quiet", "--silent")
     ]
-    if any(re.fullmatch(r"-\w*R\w*|--recursive", word) for word in words):
+    if any(re.fullmatch(r"-\w*R\w*|--rec\w*", word) for word in words):
         call.notes.add("recursive")
-    words = [word for word in words if not re.fullmatch(r"-\w*R\w*|--recursive|--(?:no-)?preserve-root", word)]
+    words = [word for word in words if not re.fullmatch(r"-\w*R\w*|--rec\w*|--(?:no-)?preserve-root", word)]
     mode = words.pop(0) if words and not any(word.startswith("--reference") for word in words) else ""
     for word in words:
         if word.startswith("--"):
@@ -137,6 +144,7 @@ def _unpack(call: Invocation, _value: str, _argument: str) -> None:
 
 ROLES: dict[str, Role] = {
     "read": _read,
+    "names": _names,
     "write": _write,
     "link": _link,
     "append": _write,

@@ -115,13 +115,62 @@ def _crontab(call: Invocation, _value: str, _argument: str) -> None:
 def _kill(call: Invocation, _value: str, _argument: str) -> None:
     """kill, pkill, killall: whom; ending skillrun itself, or everything, is the floor."""
     words = call.argv[1:]
+    if call.name != "kill":
+        _kill_by_name(call, words)
     for position, word in enumerate(words):
         text = plain(word)
         shown = call.findings.unknowns.show(word)
-        if "skillrun" in text or shown == "$PPID" or (text == "-1" and position > 0):
+        everything = text == "-1" and (position > 0 or len(words) == 1)
+        if "skillrun" in shown or shown == "$PPID" or everything or (text == "1" and call.name == "kill" and position > 0):
             call.findings.floor("protection", f"{call.name} {shown} would end the protection that is asking, or everything")
         if not text.startswith("-") or text == "-1":
             call.findings.add(EffectKind.KILL, word)
+
+
+_NEEDED = ("skillrun", "python3", "python", "systemd", "init", "bash", "sshd", "login", "launchd", "python3 -m skillrun")
+"""Names of programs that a pattern may not hit: the one that asks, its shell, and what keeps a person logged in."""
+
+
+def _kill_by_name(call: Invocation, words: list[str]) -> None:
+    """pkill, killall: everything of a user, or a pattern that fits what must go on."""
+    whose = [value for name, value in call.options if name in ("-u", "--user", "-U", "--uid", "-g", "-G", "-t", "-s")]
+    patterns = [word for word in call.operands if not word.startswith("-")]
+    if whose and not patterns and "-l" not in words:
+        call.findings.floor("protection", f"{call.argv[0]} would end everything of {', '.join(map(plain, whose))}")
+    for pattern in patterns:
+        try:
+            shape = re.compile(plain(pattern) if call.argv[0] == "pkill" else re.escape(plain(pattern)) + r"\Z")
+        except re.error:
+            continue
+        hit = next((name for name in _NEEDED if (shape.search if call.argv[0] == "pkill" else shape.match)(name)), "")
+        if hit and not ("-f" in words and hit == "python" and " " in pattern):
+            call.findings.floor(
+                "protection", f"{call.argv[0]} {plain(pattern)} would end {hit}, on which this run or the person stands"
+            )
+
+
+def _session(call: Invocation, value: str, _argument: str) -> None:
+    """loginctl: ending a session ends everything of a person in it."""
+    call.findings.floor("protection", f"{call.argv[0]} {plain(value)} would end a person's whole session")
+
+
+def _removed_account(call: Invocation, value: str, _argument: str) -> None:
+    """userdel, deluser: the account, and with the option its home."""
+    place = call.findings.place
+    call.findings.add(EffectKind.ACCOUNT, value)
+    if plain(value) in (place.user, "root"):
+        call.findings.floor("whole-tree", f"{plain(value)} is the account this machine is used with")
+    elif "removes-home" in call.notes:
+        call.findings.delete(f"/home/{value}", False, "the home of the account")
+
+
+def _mounted(call: Invocation, value: str, _argument: str) -> None:
+    """mount, umount: a device or a directory; the whole system made read-only or taken away is the floor."""
+    options = " ".join(value for name, value in call.options if name in ("-o", "--options"))
+    path = call.path(value) if value.startswith(("/", ".", "~")) else value
+    if (("remount" in options and re.search(r"\bro\b", options)) or call.argv[0] == "umount") and call.findings.vital(path):
+        call.findings.floor("whole-tree", f"{call.argv[0]} would take {plain(path)} from the running machine")
+    call.findings.add(EffectKind.DEVICE, value)
 
 
 ROLES: dict[str, Role] = {
@@ -130,6 +179,9 @@ ROLES: dict[str, Role] = {
     "shell": _shell,
     "command": _command,
     "killing": _kill,
+    "session": _session,
+    "removed-account": _removed_account,
+    "mounted": _mounted,
     "module": _module,
     "pager-command": _pager_command,
     "ssh-option": _ssh_option,

@@ -37,6 +37,9 @@ def _cd(reading: Reading, argv: list[str], shell: Shell) -> str:
 
 def _export(reading: Reading, argv: list[str], shell: Shell) -> str:
     bare = not any(not word.startswith("-") for word in argv[1:])
+    shows = any(re.fullmatch(r"-\w*p\w*", word) for word in argv[1:])
+    if argv[0] != "local" and shell.top and not shows and not bare:
+        reading.findings.leave("variables")
     if bare and not re.fullmatch(r"-\w*[fFgaAirl]\w*", argv[-1]):
         reading.findings.add(EffectKind.SECRET_READ, "the environment", "all variables are shown")
     for word in argv[1:]:
@@ -47,7 +50,9 @@ def _export(reading: Reading, argv: list[str], shell: Shell) -> str:
             judge_variable(reading.findings, name, (value,), True)
             if certain(name):
                 shell.assign(name, (value,), reading.expander.unset(name))
-        else:
+        elif shows and (not certain(name) or SECRET_NAME.search(name.upper())):
+            reading.findings.add(EffectKind.SECRET_READ, name, "shown")
+        elif argv[0] == "export":
             judge_variable(reading.findings, name, shell.variables.get(name, ()), True)
     if argv[0] != "export" and any(word.startswith("-") and "i" in word for word in argv[1:]):
         reading.hidden_arithmetic(shell)
@@ -65,6 +70,8 @@ def _unset(reading: Reading, argv: list[str], shell: Shell) -> str:
 
 
 def _read(reading: Reading, argv: list[str], shell: Shell) -> str:
+    if shell.top:
+        reading.findings.leave("variables")
     names: list[str] = []
     takes = False
     for word in argv[1:]:
@@ -100,6 +107,8 @@ def _read(reading: Reading, argv: list[str], shell: Shell) -> str:
 
 def _mapfile(reading: Reading, argv: list[str], shell: Shell) -> str:
     """mapfile, readarray: each line of the input is one item."""
+    if shell.top:
+        reading.findings.leave("variables")
     names: list[str] = []
     delimiter, takes = "\n", ""
     for word in argv[1:]:
@@ -160,6 +169,8 @@ def _set(reading: Reading, argv: list[str], shell: Shell) -> str:
     words = argv[1:]
     if not words:
         reading.findings.add(EffectKind.SECRET_READ, "the environment", "all variables are shown")
+    if any(re.fullmatch(r"-[A-Za-z]*a[A-Za-z]*|allexport|-[A-Za-z]*[kP]", word) for word in words):
+        reading.findings.unproven("set: what is assigned later is seen by every program")
     while words and re.match(r"[-+][A-Za-z]", words[0]):
         words = words[2:] if words[0][1:].endswith("o") else words[1:]
     if words:
@@ -177,6 +188,8 @@ def _shift(_reading: Reading, argv: list[str], shell: Shell) -> str:
 
 
 def _alias(reading: Reading, argv: list[str], shell: Shell) -> str:
+    if shell.top and any("=" in word for word in argv[1:]):
+        reading.findings.leave("aliases")
     for word in argv[1:]:
         name, equals, value = word.partition("=")
         if equals:
@@ -195,6 +208,8 @@ def _alias(reading: Reading, argv: list[str], shell: Shell) -> str:
 
 def _trap(reading: Reading, argv: list[str], shell: Shell) -> str:
     words = [word for word in argv[1:] if word != "--"]
+    if shell.top and len(words) > 1:
+        reading.findings.leave("traps")
     if len(words) > 1 and words[0] not in ("-", "") and not words[0].startswith("-"):
         reading.code(words[0], shell.fork(), "trap")
     return ""

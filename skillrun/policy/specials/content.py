@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import posixpath
 import re
 from urllib.parse import urlsplit
@@ -68,6 +69,9 @@ def _copy(reading: Reading, argv: list[str], shell: Shell) -> str:
 
     reading.by_table(argv, shell)
     operands = [reading.path(word, shell) for word in argv[1:] if not word.startswith("-")]
+    if len(operands) == 2 and argv[0] == "ln":
+        links = {**reading.place.links, operands[1]: operands[0]}
+        reading.place = reading.findings.place = dataclasses.replace(reading.place, links=links)
     if len(operands) >= 2:
         _into_directory(reading, operands)
         for source in operands[:-1]:
@@ -128,6 +132,8 @@ def _fetch(reading: Reading, argv: list[str], shell: Shell) -> str:
         return ""
     if saves and output != "-":
         base = posixpath.basename(urlsplit(plain(url)).path) if known(url) else ""
+        if argv[0] == "wget" and url and "--spider" not in argv:
+            reading.findings.write(paths.absolute(base or "index.html", options.get("-P", run.cwd) or run.cwd, reading.place))
         if base:
             shell.files[paths.absolute(base, options.get("-P", run.cwd) or run.cwd, reading.place)] = fetched
         return ""

@@ -8,6 +8,7 @@ import shlex
 from skillrun.bash.quoting import unescape
 from skillrun.events import EffectKind
 from skillrun.policy import filters
+from skillrun.policy.harmless import RUNNERS, form, vouch
 from skillrun.policy.reading import Reading, Special
 from skillrun.policy.state import Shell
 from skillrun.policy.unknown import ANY, STAR, Unknown, certain, globbed, known, plain
@@ -46,21 +47,35 @@ _XARGS_TAKES = frozenset(
     ]
 )
 
+_ITSELF = re.compile(r"-c\s+['\"]?\$\{?0\}?")
 _NARROWS = frozenset(["-name", "-iname", "-path", "-regex", "-newer", "-mtime", "-empty", "-size", "-user", "-wholename"])
+_BY_NAME = frozenset(
+    ["-name", "-iname", "-path", "-ipath", "-regex", "-iregex", "-wholename", "-samefile", "-inum", "-maxdepth"]
+)
 
 
 def _eval(reading: Reading, argv: list[str], shell: Shell) -> str:
-    return reading.code(" ".join(argv[1:]), shell, "eval")
+    text = " ".join(argv[1:])
+    output = reading.code(text, shell, "eval")
+    if shell.top and not known(text):
+        reading.findings.leave("what it evaluates")
+    return output
 
 
 def _command(reading: Reading, argv: list[str], shell: Shell) -> str:
     words = argv[1:]
     while words and words[0].startswith("-") and len(words[0]) > 1:
-        if words[0] in ("-v", "-V"):
+        letters, words = words[0][1:], words[1:]
+        if letters == "-":
+            break
+        if argv[0] == "command" and re.fullmatch(r"p*[vV][pvV]*", letters):
             return reading.unknowns.new(Unknown("machine", "$(command -v …)"))
-        if words[0] == "-a" and argv[0] == "exec":
-            words = words[1:]
-        words = words[1:]
+        if argv[0] == "exec" and letters.endswith("a"):
+            words = words[1:]  # the name it goes by, as the next word; glued to the letter it is part of this one
+        if not re.fullmatch({"exec": r"[cl]*(a.*)?", "command": "p+"}.get(argv[0], "(?!)"), letters):
+            reading.findings.unproven(f"{argv[0]} -{letters}")
+    if argv[0] == "exec" and words:
+        reading.findings.external = True
     return reading.run(words, shell) if words else ""
 
 
@@ -70,7 +85,7 @@ def _env(reading: Reading, argv: list[str], shell: Shell) -> str:
     options = True
     while words:
         word = words[0]
-        if options and word in ("-u", "--unset", "-C", "--chdir"):
+        if options and word in ("-u", "--unset", "-C", "--chdir", "-a", "--argv0"):
             if word in ("-C", "--chdir") and len(words) > 1:
                 inner.cwd = reading.path(words[1], inner)
             words = words[2:]
@@ -136,6 +151,10 @@ def _shell(reading: Reading, argv: list[str], shell: Shell) -> str:
         if not words:
             return ""
         inner.arguments = words[2:]
+        if len(words) > 1:
+            inner.variables["0"] = (words[1],)
+        if len(_ITSELF.findall(words[0])) > 1 and re.search(r"&|\|", words[0]):
+            reading.findings.floor("fork-bomb", "it starts its own text again and again, beside itself")
         return reading.code(words[0], inner, argv[0])
     if words and not stdin:
         if words[0] in ("-", "/dev/stdin", "/proc/self/fd/0", "/dev/fd/0"):
@@ -155,6 +174,8 @@ def _source(reading: Reading, argv: list[str], shell: Shell) -> str:
     if not words:
         return ""
     path = reading.path(words[0], shell)
+    if shell.top:
+        reading.findings.leave("what the file sets")
     if words[0] in ("/etc/os-release", "/usr/lib/os-release", "/etc/lsb-release") and path not in shell.files:
         reading.findings.read(path, "its variables are set")
         for name in _RELEASE:
@@ -166,7 +187,15 @@ def _source(reading: Reading, argv: list[str], shell: Shell) -> str:
 def _xargs(reading: Reading, argv: list[str], shell: Shell) -> str:
     words, replace = argv[1:], ""
     delimiter = None
-    while words and words[0].startswith("-") and words[0] != "-":
+    told = vouch(argv)
+    if not told.why:
+        words = told.operands
+        for name, value in told.options:
+            replace = value if name in ("-I", "--replace") else replace
+            delimiter = (
+                unescape(plain(value)) if name in ("-d", "--delimiter") else "\0" if name in ("-0", "--null") else delimiter
+            )
+    while told.why and words and words[0].startswith("-") and words[0] != "-":
         word = words[0]
         if word in _XARGS_TAKES:
             replace = words[1] if word in ("-I", "--replace") and len(words) > 1 else replace
@@ -221,15 +250,18 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
                 (j for j in range(i, len(words)) if words[j] == ";" or (words[j] == "+" and words[j - 1] == "{}")), len(words)
             )
             found = [_found(start, narrowed) for start in starts]
+            if words[i:end] and (words[i] in RUNNERS or "COMMAND" in (opened.operands if (opened := form(words[i])) else ())):
+                reading.findings.unproven(f"find runs {words[i]} on what it finds")
             for item in found[:4]:
                 reading.run([part.replace("{}", item) for part in words[i:end]], shell.fork())
             i = end + 1
         elif word == "-delete":
             for start in starts:
                 path = reading.path(start, shell)
+                wide = not any(word in _BY_NAME for word in words) and reading.findings.vital(path)
                 reading.findings.delete(
-                    path if not narrowed else reading.path(_found(start, True), shell),
-                    not narrowed or path in ("/", reading.place.home),
+                    path if not narrowed or wide else reading.path(_found(start, True), shell),
+                    not narrowed or wide or path in ("/", reading.place.home),
                     "what find finds",
                 )
         elif word in ("-fprint", "-fprint0", "-fls", "-fprintf") and i < len(words):
@@ -251,13 +283,15 @@ def _found(start: str, narrowed: bool) -> str:
 
 def _sudo(reading: Reading, argv: list[str], shell: Shell) -> str:
     """A probe of what sudo would do without asking has no effect; everything else is in the table."""
-    if argv[1:] in (["-n", "true"], ["-n", "-v"], ["-nv"], ["-n", "-l"]):
+    if (found := form("sudo")) is not None and tuple(argv[1:]) in found.whole:
         return ""
     return reading.by_table(argv, shell)
 
 
 def _busybox(reading: Reading, argv: list[str], shell: Shell) -> str:
-    if len(argv) < 2 or argv[1].startswith("--"):
+    if len(argv) < 2 or argv[1].startswith("-"):
+        if argv[1:] not in ([], ["--list"], ["--help"]):
+            reading.findings.unproven(" ".join(argv[:2]))
         return ""
     return reading.run(argv[1:], shell)
 
