@@ -33,7 +33,7 @@ _NEW_S = 60.0
 """A directory younger than this may not be locked yet by the run that has just made it."""
 
 HARMLESS = frozenset({EffectKind.READ})
-REHEARSAL = frozenset({EffectKind.READ, EffectKind.NETWORK})
+REHEARSAL = frozenset({EffectKind.READ, EffectKind.NETWORK, EffectKind.UNPROVEN})
 """What a simulator may do by the policy's reading of the changed command: look, and ask its registry."""
 
 RANKS = {"real": 0, "simulated": 1, "would-run": 2}
