@@ -104,7 +104,7 @@ def _answer(decision: Decision) -> dict[str, Any]:
 
 def _explain_lines(judge: Judge, lines: str, place: Place, as_json: bool) -> int:
     """One answer a line, in the order of the file. Raises Problem for a line that is no command."""
-    from skillrun.run.problem import Problem
+    from skillrun.errors import Problem
     from skillrun.text.escape import shown as visible
 
     counts: dict[str, int] = {}
