@@ -44,6 +44,8 @@ class Command:
     login: bool = False
     """Run in a fresh login shell of the user instead of the run's own shell (checks do)."""
     stdin: str | None = None
+    for_all: bool = False
+    """It installs for every user: what it makes must be readable for them, whatever the person's umask is."""
 
 
 class Target(Protocol):

@@ -6,11 +6,22 @@ import os
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from skillrun.secrets import clean_environment
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A new terminal of the user: their shell, where it starts and what it starts with."""
+
+    shell: str
+    home: str
+    env: Mapping[str, str]
+
 
 _NEVER = ("BASH_ENV", "ENV", "PROMPT_COMMAND", "PS4", "SHELLOPTS", "BASHOPTS", "CDPATH", "GLOBIGNORE", "POSIXLY_CORRECT")
 """Variables that change what shell text means, or run something of their own."""

@@ -62,12 +62,14 @@ class ShellState:
 
     cwd: str
     exports: Mapping[str, str] = field(default_factory=dict)
-    umask: str = "0022"
+    umask: str = ""
+    """In octal; empty: as the shell inherited it."""
 
     def restoring(self) -> str:
         """Shell text that brings a new shell into this state."""
         lines = [f"export {name}={quote(value)}" for name, value in self.exports.items()]
-        return "\n".join([*lines, f"umask {self.umask}", _GO_BACK.format(quote(self.cwd))])
+        mask = [f"umask {self.umask}"] if self.umask else []
+        return "\n".join([*lines, *mask, _GO_BACK.format(quote(self.cwd))])
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from skillrun.events import Answered, Asked, Event, Noted, Result, State
 from skillrun.ports import Command, Stream
 from skillrun.pty import process_tree, protocol
 from skillrun.pty.askpass import Askpass
+from skillrun.pty.environment import Login
 from skillrun.pty.jobs import Jobs
 from skillrun.pty.launch import Launcher, launch_local
 from skillrun.pty.process import Bash, Once
@@ -27,6 +28,7 @@ from skillrun.pty.running import Knock, Running
 from skillrun.pty.secret_handles import MisplacedSecret, resolve
 from skillrun.pty.sudo import Sudo, sudo_among, who_asks
 from skillrun.pty.transcript import Transcript
+from skillrun.pty.umask import Umask
 from skillrun.secrets import UnknownSecret, Vault
 
 SIZE = (40, 120)
@@ -50,15 +52,6 @@ class Limits:
     command_s: float | None = None
     interrupt_s: float = 2.0
     terminate_s: float = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """A new terminal of the user: their shell, where it starts and what it starts with."""
-
-    shell: str
-    home: str
-    env: Mapping[str, str]
 
 
 class Session:
@@ -93,6 +86,7 @@ class Session:
         self._mark = token_hex(8)
         self._env = {**env, process_tree.MARK: self._mark}
         self._state = protocol.ShellState(cwd, {})
+        self._umask = Umask()
         self._bash: Bash | None = None
         self._running: Running | None = None
         self._numbers = itertools.count(1)
@@ -143,6 +137,9 @@ class Session:
         else:
             shell = bash = self._ready_bash()
             given = "".join(f"{variable}={protocol.quote(value)}\n" for variable, value in secrets.items())
+            given += self._umask.before(self._state.umask, command.for_all)
+            if note := self._umask.note:
+                yield Noted(note)
             bash.send(given + text, command.stdin)
         transcript = Transcript(self.outputs / f"{next(self._numbers):04d}.log", self.vault, self._size)
         quiet_s = command.quiet_s if command.quiet_s is not None else self.limits.quiet_s
@@ -363,7 +360,7 @@ class Session:
         notes = [self._moved] if self._moved and isinstance(shell, Bash) else []
         if isinstance(shell, Bash):
             self._moved = ""
-            self._state = report.state
+            self._state = replace(report.state, umask=self._umask.after(report.state.umask))
             if shell.report is None:
                 notes.append(
                     f"the command ended its shell; a new one goes on in {self.vault.mask(self.cwd)} with the same exports"

@@ -37,6 +37,8 @@ class Supervisor:
     """What was typed at it since the last Enter."""
     commands: int = 0
     """Commands that were started."""
+    for_all: bool = False
+    """The command to be started next installs for every user."""
     _interrupted: float = -3600.0
 
     def start(self, call: ToolCall) -> Generator[Event, None, Result]:
@@ -50,6 +52,7 @@ class Supervisor:
             quiet_s=float(quiet) if quiet else None,
             background=bool(call.input.get("background")),
             login=call.name == CHECK,
+            for_all=self.for_all,
         )
         return (yield from self._follow(call, self.target.run(command)))
 

@@ -16,9 +16,9 @@ from skillrun.overlay.kernel.syscalls import in_child
 from skillrun.overlay.mount.spec import Account
 from skillrun.overlay.process.exec import execute, take_files
 from skillrun.overlay.record.recorder import Recorder
-from skillrun.pty.environment import command_environment, login_environment
+from skillrun.pty.environment import Login, command_environment, login_environment
 from skillrun.pty.launch import Launched, set_size
-from skillrun.pty.session import Limits, Login, Session
+from skillrun.pty.session import Limits, Session
 from skillrun.secrets import Vault
 
 

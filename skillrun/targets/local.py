@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from skillrun.pty.environment import command_environment, login_environment
+from skillrun.pty.environment import Login, command_environment, login_environment
 from skillrun.pty.launch import Launcher, launch_local
-from skillrun.pty.session import Limits, Login, Session
+from skillrun.pty.session import Limits, Session
+from skillrun.pty.umask import own_umask
 from skillrun.secrets import Vault
 
 
@@ -63,7 +64,7 @@ class LocalTarget(Session):
             try:
                 mode = stat.S_IMODE(target.stat().st_mode)
             except FileNotFoundError:
-                mode = 0o666 & ~int(self._state.umask, 8)
+                mode = 0o666 & ~(int(self._state.umask, 8) if self._state.umask else own_umask())
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skillrun.overlay.process.supervisor import ViewError
-from skillrun.pty.environment import command_environment, login_environment
+from skillrun.pty.environment import Login, command_environment, login_environment
 from skillrun.pty.launch import Launched
-from skillrun.pty.session import Login, Session
+from skillrun.pty.session import Session
 from skillrun.sandbox.machine import PATH, Machine
 from skillrun.secrets import Vault
 

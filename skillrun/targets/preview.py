@@ -19,9 +19,10 @@ from skillrun.overlay.process.probe import Elevation, find_elevation
 from skillrun.overlay.process.supervisor import NoRoot, View, ViewError, new_id
 from skillrun.overlay.transaction.root import Root
 from skillrun.pty.askpass import Askpass
-from skillrun.pty.environment import command_environment, login_environment
+from skillrun.pty.environment import Login, command_environment, login_environment
 from skillrun.pty.launch import Launched
-from skillrun.pty.session import Limits, Login, Session
+from skillrun.pty.session import Limits, Session
+from skillrun.pty.umask import own_umask
 from skillrun.secrets import Vault
 
 __all__ = ["PreviewTarget", "ViewError"]
@@ -226,7 +227,7 @@ def _build(
         canaries=canaries,
         closed_network=closed_network,
         elevated=root is not None,
-        umask=_umask(),
+        umask=own_umask(),
     )
     return View(spec, root)
 
@@ -256,8 +257,3 @@ def _root(sudo: Elevation, password: Callable[[str], str | None] | None, account
     if not sudo.words:
         return None
     return Root(sudo.words, _AskedFor(password, account) if sudo.asks and password is not None else None)
-
-
-def _umask() -> int:
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        return next((int(line.split()[1], 8) for line in file if line.startswith("Umask:")), 0o022)
