@@ -263,6 +263,15 @@ class Surface(Protocol):
 
 
 @runtime_checkable
+class Foreseeing(Protocol):
+    """A model that knows its calls before it makes them, so that a person can approve all of them at once."""
+
+    def upcoming(self) -> Sequence[ToolCall]:
+        """The calls still to come, in their order; none while that is not known."""
+        ...
+
+
+@runtime_checkable
 class Pausing(Protocol):
     """A surface that holds the terminal, and can let go of it while a person is asked something there."""
 

@@ -14,12 +14,12 @@ from skillrun.llm.credentials import Credentials
 from skillrun.models.anthropic import AnthropicModel
 from skillrun.models.builtin import BuiltinModel
 from skillrun.models.chain import ChainModel, Later
-from skillrun.models.plan import PlanModel
+from skillrun.models.replay import PlanModel
 from skillrun.models.scripted import ScriptedModel
 from skillrun.models.via import ViaModel
+from skillrun.plans.plan import Plan, Step
 from skillrun.policy.judge import Judge
 from skillrun.ports import Model, Person, Place, Surface
-from skillrun.record.plan import Plan, PlannedCall, fit_of
 from skillrun.run.api import person_of
 from skillrun.run.unattended import Nobody
 from skillrun.surfaces.github import Grouped, Stream
@@ -43,9 +43,8 @@ def _scripted() -> ScriptedModel:
 
 
 def _plan() -> PlanModel:
-    wish = {"command": "touch ~/marker", "why": "the skill asks for it"}
-    calls = (PlannedCall("shell", wish),)
-    return PlanModel(Plan("marker", BRIEF.skill.digest, fit_of(BRIEF.facts), calls, BRIEF.checks, {}))
+    step = Step(run="touch ~/marker", why="the skill asks for it")
+    return PlanModel(Plan("marker", BRIEF.skill.digest, (), (step,), tuple(BRIEF.checks)))
 
 
 class TestModels(ModelContract):

@@ -85,6 +85,8 @@ def _afterwards(run: Run, end: RunEnded, reporting: Reporting) -> None:
 
         for line in compare(reporting.claims, run.skill, end.checks):
             print(f"report: {line}", file=sys.stderr if reporting.as_json else sys.stdout)
+    if run.offer:
+        print(run.offer, file=sys.stderr if reporting.as_json else sys.stdout)
     if reporting.html or reporting.junit:
         from skillrun.cli.report import stamped_events, write_files
         from skillrun.record.report import fold

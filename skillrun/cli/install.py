@@ -87,6 +87,7 @@ def _options(values: dict[str, Any]) -> Options:
         values["secrets"],
         effects,
         budget({name: values[name] for name in LEAST}),
+        values.get("locked", False),
     )
 
 
@@ -121,6 +122,7 @@ def _reporting(values: dict[str, Any]) -> Reporting:
 @click.option(
     "--via", type=click.Choice(["claude", "codex", "gemini"]), metavar="AGENT", help="Let claude, codex or gemini carry it out."
 )
+@click.option("--locked", is_flag=True, hidden=True, help="Replay a plan with exactly its versions, or not at all.")
 @click.option("--junit", metavar="FILE", help="Also write JUnit XML when the run ends.")
 @click.option("--html", metavar="FILE", help="Also write the HTML report when the run ends.")
 def install_command(skill: str, **values: Any) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from functools import cached_property
 
-from skillrun.events import Event, Noted, Reply, Turn
-from skillrun.ports import Brief, Model, ModelUnavailable
+from skillrun.events import Event, Noted, Reply, ToolCall, Turn
+from skillrun.ports import Brief, Foreseeing, Model, ModelUnavailable
 
 
 class ChainModel:
@@ -40,6 +40,11 @@ class ChainModel:
             self.position += 1
             self.name = self.models[self.position].name
             yield Noted(f"{model.name} cannot go on ({reason}); {self.name} takes over", "warning")
+
+    def upcoming(self) -> Sequence[ToolCall]:
+        """What the model that speaks foresees."""
+        model = self.models[self.position]
+        return model.upcoming() if isinstance(model, Foreseeing) else ()
 
 
 class Later:

@@ -15,8 +15,10 @@ from skillrun.llm.credentials import Credentials, NoCredentials, find_credential
 from skillrun.ports import Model, ModelUnavailable
 
 if TYPE_CHECKING:
-    from skillrun.record.plan import Plan
+    from skillrun.plans.plan import Plan
+    from skillrun.skills.skill import Skill
 
+WITH_PLAN = "leave --locked out, or name a plan: --model plan:FILE"
 NO_KEY = "set ANTHROPIC_API_KEY, or use --model builtin, or --via claude if you have Claude Code"
 
 
@@ -46,25 +48,37 @@ def choose_model(spec: str = "auto", config: Config | None = None, environ: Mapp
     return ChainModel([build(first), *behind])
 
 
-def speaker(spec: str | Model, verb: str, digest: str, facts: Mapping[str, Any], inputs: Mapping[str, str]) -> Model:
+def speaker(
+    spec: str | Model, verb: str, skill: Skill, facts: Mapping[str, Any], inputs: Mapping[str, str], locked: bool = False
+) -> Model:
     """Who decides this run: what was asked for; with `auto`, a plan proven for these bytes on such a machine before it.
 
     Whoever stands behind a plan is chosen only if the plan cannot go on, so that a replay needs no key and no server.
-    Raises Problem as `choose_model` does.
+    `locked`: a plan's versions and nothing else, so nobody stands behind it. Raises Problem as `choose_model` does.
     """
     if verb == "verify":  # only the checks run
         return choose_model("builtin")
     if not isinstance(spec, str):
         return spec
     if spec == "auto" and verb == "install":
-        from skillrun.record.plan import known_plan
+        from skillrun.plans.store import known_plan
 
-        if plan := known_plan(digest, facts, inputs):
+        plan, rejected = known_plan(skill, facts, inputs)
+        if plan is not None:
             from skillrun.models.chain import ChainModel, Later
-            from skillrun.models.plan import PlanModel
+            from skillrun.models.replay import PlanModel
 
-            return ChainModel([PlanModel(plan), Later(_chosen_late)])
-    return choose_model(spec)
+            replay = PlanModel(plan, locked=locked)
+            return replay if locked else ChainModel([replay, Later(_chosen_late)])
+        if locked:
+            why = "; ".join(f"{found.file.name}: {found.reason}" for found in rejected)
+            raise Problem(f"there is no plan of {skill.name} for this machine{f' ({why})' if why else ''}", WITH_PLAN)
+    elif locked and not spec.startswith("plan:"):
+        raise Problem("--locked installs a plan's versions, and --model names another model", WITH_PLAN)
+    model = choose_model(spec)
+    if locked and hasattr(model, "locked"):
+        model.locked = True
+    return model
 
 
 def _chosen_late() -> Model:
@@ -116,9 +130,10 @@ def _choice(word: str, config: Config, env: Mapping[str, str]) -> Choice:
     return Choice("anthropic", word, f"asked for; key from {credentials.source}", credentials, url, native)
 
 
-def _plan(name: str) -> Plan:
-    """The plan in a file; the person may have edited it. Raises Problem."""
-    from skillrun.record.plan import PlanError, read_plan
+def _plan(name: str) -> tuple[Plan, str]:
+    """The plan in a file, and the fingerprint it bears; the person may have edited it. Raises Problem."""
+    from skillrun.plans.file import read_plan
+    from skillrun.plans.plan import PlanError
 
     try:
         return read_plan(Path(name).expanduser())
@@ -155,9 +170,12 @@ def build(choice: Choice) -> Model:
         preload()
         return AnthropicModel(choice.name, choice.credentials, choice.base_url, choice.native)
     if choice.kind == "plan":
-        from skillrun.models.plan import PlanModel
+        from skillrun.models.replay import PlanModel
+        from skillrun.plans.plan import fingerprint
+        from skillrun.plans.store import EDITED
 
-        return PlanModel(_plan(choice.name))
+        plan, given = _plan(choice.name)
+        return PlanModel(plan, named=True, doubt="" if given == fingerprint(plan) else EDITED)
     if choice.kind == "via":
         from skillrun.models.via import AGENTS, ViaModel
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from skillrun.events import Event, Noted, Reply, Result, State, ToolCall, Turn
-from skillrun.plans.conditions import SOFT, in_words, met, probe, unmet_facts
+from skillrun.plans.conditions import SOFT, in_words, met, probe, unmet_facts, widened
 from skillrun.plans.looking import guard, read_survey, survey, to_do
 from skillrun.plans.plan import Condition, Plan, PlanError, Step, filled, values_for
-from skillrun.plans.rendering import setting
+from skillrun.plans.rendering import standing
 from skillrun.plans.store import identity_of
 from skillrun.policy.fetched import unpack
 from skillrun.ports import Brief, ModelUnavailable
@@ -24,27 +26,38 @@ class Diverged(Exception):
     """Reality differs from the plan: how."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A step as the call that carries it out, and the look behind it where that is a call of its own."""
+
+    step: Step
+    call: ToolCall
+    test: str
+
+
 class PlanModel:
     """Speaks the plan. What differs is said, and is for the next model of the chain; it never guesses.
 
     `named`: the person named this very plan, so it is also tried on a release it was not proven on. `locked`: packages have
-    to come at exactly the plan's versions.
+    to come at exactly the plan's versions. `doubt`: why nothing is proven of it; it is then not run unasked.
     """
 
-    def __init__(self, plan: Plan, *, named: bool = False, locked: bool = False) -> None:
-        self.plan, self.named, self.locked = plan, named, locked
+    def __init__(self, plan: Plan, *, named: bool = False, locked: bool = False, doubt: str = "") -> None:
+        self.plan, self.named, self.locked, self.doubt = plan, named, locked, doubt
         self.name = f"plan:{plan.skill}"
         self.changed = 0
         """Steps that were carried out."""
         self.outside: list[tuple[Condition, str]] = []
         """Conditions that are not met here and were tried all the same, and what there is instead."""
+        self._ahead: list[_Work] = []
+        self._last = "the plan is through and the checks do not pass"
         self._flow: Flow | None = None
         self._calls = 0
 
     def reply(self, brief: Brief, turns: Sequence[Turn]) -> Generator[Event, None, Reply]:
         """The next call; `finish` when it is through, or (outcome `stuck`) where reality differs.
 
-        Raises ModelUnavailable when the plan cannot begin at all, or the checks do not pass after it.
+        Raises ModelUnavailable when it is no plan for this skill and these inputs at all.
         """
         if self._flow is None:
             self._flow = self._begin(brief, turns)
@@ -56,11 +69,12 @@ class PlanModel:
                 said = self._flow.send(None)
             return said
         except Diverged as differs:
-            return self._finish("stuck", f"reality differs from the plan: {differs}")
+            self._last = f"reality differs from the plan: {differs}"
+            return self._finish("stuck", self._last)
         except PlanError as error:
             raise ModelUnavailable(str(error), "a model can go on from here") from error
         except StopIteration:
-            raise ModelUnavailable("the plan is through and the checks do not pass", "run it with a model once more") from None
+            return self._finish("stuck", self._last)
 
     def _begin(self, brief: Brief, turns: Sequence[Turn]) -> Flow:
         if identity_of(brief.skill) != self.plan.digest:
@@ -73,6 +87,8 @@ class PlanModel:
 
     def _speak(self, brief: Brief) -> Flow:
         plan = self.plan
+        if self.doubt:
+            yield from self._may_run_all_the_same()
         yield from self._judged(unmet_facts(plan, brief.facts))
         account = brief.facts.get("user") or {}
         values = values_for(plan, brief.inputs, str(account.get("home") or ""), str(account.get("name") or ""))
@@ -88,14 +104,51 @@ class PlanModel:
             for index in strange.get(number, []):
                 path = filled(plan.steps[number].leaves[index].subject, values)
                 raise Diverged(f"{path} is there with other content than step {number + 1} of the plan gives it")
-        before: Step | None = None
-        for number in wanted:
-            step = plan.steps[number]
-            yield from self._carry_out(number, step, values, before)
-            before = before if step.writes_file else step
+        self._ahead = self._planned(wanted, values)
+        for number, work in zip(wanted, list(self._ahead), strict=True):
+            yield from self._carry_out(number, work, values)
+            self._ahead = self._ahead[1:]
             self.changed += 1
         words = "all of its steps" if self.changed == len(plan.steps) else f"{self.changed} of its {len(plan.steps)} steps"
         yield self._finish("done", f"the plan: {words} (changed: {'yes' if self.changed else 'no'})")
+
+    def widened(self) -> Plan | None:
+        """The plan with what it was just tried on among its conditions; None where that is nothing new."""
+        releases = {condition: widened(condition, there) for condition, there in self.outside if condition.about == "release"}
+        if not releases:
+            return None
+        return replace(self.plan, conditions=tuple(releases.get(each, each) for each in self.plan.conditions))
+
+    def upcoming(self) -> tuple[ToolCall, ...]:
+        """The calls of the plan that are still to come, once that is known: they can be approved together."""
+        return tuple(work.call for work in self._ahead)
+
+    def _planned(self, wanted: Sequence[int], values: dict[str, str]) -> list[_Work]:
+        works: list[_Work] = []
+        before: Step | None = None
+        for number in wanted:
+            step = self.plan.steps[number]
+            place = f"step {number + 1} of {len(self.plan.steps)}"
+            if step.writes_file:
+                given = {"path": filled(step.path, values), "content": filled(step.content, values), "why": step.why or place}
+                call = self._call("write_file", {**given, **({"mode": step.mode} if step.mode else {})}, step)
+                works.append(_Work(step, call.calls[0], ""))
+                continue
+            test = guard(step, values, self.locked)
+            text = self._text(step, values)
+            apart = bool(test) and (step.ends != 0 or bool(step.answers) or unpack(text) is not None)
+            whole = standing(step, text, values, before)
+            call = self._shell(_guarded(whole, test) if test and not apart else whole, step.why or place, step)
+            works.append(_Work(step, call.calls[0], test if apart else ""))
+            before = step
+        return works
+
+    def _may_run_all_the_same(self) -> Flow:
+        yield Noted(f"this plan: {self.doubt}", "warning")
+        question = f"This plan is not as it was made: {self.doubt}. Run it all the same?"
+        answer = yield self._call("ask_user", {"question": question, "choices": ["no", "run it"]})
+        if answer is None or not answer.ok or answer.output.strip() != "run it":
+            raise Diverged(f"{self.doubt}; it is not run unasked (`skillrun plan check FILE` proves it again)")
 
     def _judged(self, unmet: Sequence[tuple[Condition, str]]) -> Flow:
         hard = [pair for pair in unmet if not (self.named and pair[0].about in SOFT)]
@@ -105,24 +158,18 @@ class PlanModel:
             self.outside.append(pair)
             yield Noted(f"{in_words(*pair)}; it is tried all the same, since you named the plan", "warning")
 
-    def _carry_out(self, number: int, step: Step, values: dict[str, str], before: Step | None) -> Flow:
-        place = f"step {number + 1} of {len(self.plan.steps)}"
+    def _carry_out(self, number: int, work: _Work, values: dict[str, str]) -> Flow:
+        place, step = f"step {number + 1} of {len(self.plan.steps)}", work.step
+        result = yield Reply(calls=(work.call,), model=self.name)
         if step.writes_file:
-            given = {"path": filled(step.path, values), "content": filled(step.content, values)}
-            result = yield self._call("write_file", {**given, **({"mode": step.mode} if step.mode else {})}, step)
             if result is None or not result.ok:
-                raise Diverged(f"{place} could not write {given['path']}: {result.output[-200:] if result else ''}")
+                raise Diverged(f"{place} could not write {step.path}: {result.output[-200:] if result else ''}")
             return
-        test = guard(step, values, self.locked)
-        text = self._text(step, values)
-        apart = bool(test) and (step.ends != 0 or bool(step.answers) or unpack(text) is not None)
-        whole = "\n".join([*setting(step, values, before), text])
-        result = yield self._shell(_guarded(whole, test) if test and not apart else whole, step.why or place, step)
         result = yield from self._answered(place, step, values, result)
         if result is None or result.state is not State.EXITED or result.exit_code != step.ends:
             self._tell_apart(place, step, result)
-        if apart:
-            looked = yield self._shell(test, f"what {place} was to leave")
+        if work.test:
+            looked = yield self._shell(work.test, f"what {place} was to leave")
             if looked is None or not looked.ok:
                 raise Diverged(f"{place}, `{step.words}`, did not leave what it left when the plan was proven")
 
@@ -165,7 +212,7 @@ class PlanModel:
     def _shell(self, command: str, why: str, step: Step | None = None) -> Reply:
         return self._call("shell", {"command": command, "why": why}, step)
 
-    def _call(self, name: str, given: dict[str, str], step: Step | None = None) -> Reply:
+    def _call(self, name: str, given: dict[str, Any], step: Step | None = None) -> Reply:
         self._calls += 1
         return Reply(calls=(ToolCall(f"plan-{self._calls}", name, given, step.number if step else None),), model=self.name)
 

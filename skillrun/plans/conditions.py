@@ -18,7 +18,7 @@ MANAGERS = {
 SYSTEM = frozenset(("apt-get", "dpkg", "dnf", "apk", "pacman", "zypper"))
 """Managers whose package names are a distribution's."""
 RUNTIMES = ("python3", "node", "ruby", "java", "go", "gcc", "make")
-SOFT = frozenset({"release", "space"})
+SOFT = frozenset({"release"})
 """Conditions of which a person who names a plan themselves may want to see whether it holds without them."""
 
 _WORD = r"(?<![\w.-]){}(?![\w./-])"
@@ -115,9 +115,8 @@ def met(condition: Condition, told: str) -> bool:
             found = re.search(r"\d+(?:\.\d+)*", told)
             return found is not None and (not bound or numbers(found[0]) >= numbers(bound.lstrip(">=")))
         case "space":
-            columns = told.strip().splitlines()[-1].split() if told.strip() else []
-            free = next((int(column) for column in columns[3:4] if column.isdigit()), None)
-            return free is None or free // 1024 >= int(re.sub(r"\D", "", condition.needs) or 0)
+            free = re.search(r"(\d+)\s+\d+%", told)  # df(1) -P: available blocks of 1024 bytes, then the share that is used
+            return free is None or int(free[1]) // 1024 >= int(re.sub(r"\D", "", condition.needs) or 0)
     return bool(told.strip())
 
 

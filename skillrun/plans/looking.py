@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from skillrun.plans.conditions import probe
 from skillrun.plans.plan import Plan, Postcondition, Step, filled
@@ -17,8 +17,12 @@ def look(left: Postcondition, values: Mapping[str, str], locked: bool = False) -
 
     Raises PlanError when its placeholders cannot be filled.
     """
-    subject = filled(left.subject, values)
-    word = shlex.quote(subject)
+    return holding(left, lambda text: shlex.quote(filled(text, values)), locked)
+
+
+def holding(left: Postcondition, quoted: Callable[[str], str], locked: bool = False) -> str:
+    """The same, with `quoted` to turn text with placeholders into one shell word."""
+    word = quoted(left.subject)
     match left.kind:
         case "file" if left.value:
             return f'[ "$(sha256sum < {word} 2> /dev/null)" = {shlex.quote(left.value + "  -")} ]'
@@ -27,28 +31,28 @@ def look(left: Postcondition, values: Mapping[str, str], locked: bool = False) -
         case "directory":
             return f"[ -d {word} ]"
         case "link":
-            return f'[ "$(readlink {word})" = {shlex.quote(filled(left.value, values))} ]'
+            return f'[ "$(readlink {word})" = {quoted(left.value)} ]'
         case "absent":
             return f"[ ! -e {word} ]"
         case "service":
             return f"service {word} status > /dev/null 2>&1"
-    return _package(subject, left.value if locked else "")
+    return _package(left.subject, left.value if locked else "", quoted)
 
 
-def _package(subject: str, version: str) -> str:
+def _package(subject: str, version: str, quoted: Callable[[str], str]) -> str:
     """`manager:name` or, for managers with several places, `manager:name place`."""
     manager, _, rest = subject.partition(":")
     name, _, place = rest.partition(" ")
     if manager == "apt":
         if version:
-            return f"[ \"$(dpkg-query -W -f '${{Version}}' {shlex.quote(name)} 2> /dev/null)\" = {shlex.quote(version)} ]"
-        return f"[ \"$(dpkg-query -W -f '${{db:Status-Status}}' {shlex.quote(name)} 2> /dev/null)\" = installed ]"
+            return f"[ \"$(dpkg-query -W -f '${{Version}}' {quoted(name)} 2> /dev/null)\" = {shlex.quote(version)} ]"
+        return f"[ \"$(dpkg-query -W -f '${{db:Status-Status}}' {quoted(name)} 2> /dev/null)\" = installed ]"
     if manager == "pip":
-        where = re.sub(r"python3\.\d+", "python3*", place)
-        pattern = "/".join(part if part == "python3*" else shlex.quote(part) if part else "" for part in where.split("/"))
-        return f"[ -f {pattern}/{shlex.quote(name)}-{shlex.quote(version) if version else '*'}.dist-info/RECORD ]"
+        head, python, tail = place.partition("/python3.")
+        rest = f"/python3*/{tail.partition('/')[2]}" if python else ""
+        return f"[ -f {quoted(head)}{rest}/{name}-{version or '*'}.dist-info/RECORD ]"
     if manager == "npm":
-        return f"[ -f {shlex.quote(f'{place}/node_modules/{name}/package.json')} ]"
+        return f"[ -f {quoted(f'{place}/node_modules/{name}/package.json')} ]"
     return "false"
 
 

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from skillrun.plans.plan import Plan, Step, filled
+from skillrun.plans.plan import Step, filled
 
 
 def setting(step: Step, values: Mapping[str, str], before: Step | None = None) -> list[str]:
@@ -20,6 +20,8 @@ def setting(step: Step, values: Mapping[str, str], before: Step | None = None) -
     for name, value in step.environment.items():
         if was.environment.get(name) != value:
             lines.append(f'export {name}="{_inside(value, values)}"')
+    if any("{{tmp}}" in text for text in (step.run, step.path, step.directory)):
+        lines.insert(0, f"mkdir -p {values['tmp']}")
     lines += [f"unset {name}" for name in was.environment if name not in step.environment]
     return lines
 
@@ -31,7 +33,13 @@ def _inside(value: str, values: Mapping[str, str]) -> str:
 
 def command_of(step: Step, values: Mapping[str, str], before: Step | None = None) -> str:
     """The shell text that carries a command out where it stands. Raises PlanError."""
-    return "\n".join([*setting(step, values, before), filled(step.run, values)])
+    return standing(step, filled(step.run, values), values, before)
+
+
+def standing(step: Step, text: str, values: Mapping[str, str], before: Step | None = None) -> str:
+    """Shell text where a step stands, and nowhere else: where its directory is not there it is not carried out."""
+    lines = setting(step, values, before)
+    return f"{' && '.join(lines)} && {{ {text}\n}}" if lines else text
 
 
 def write_command(step: Step, values: Mapping[str, str]) -> str:
@@ -56,9 +64,4 @@ def shell_of(step: Step, values: Mapping[str, str], before: Step | None = None) 
     """Any step as shell text."""
     if not step.writes_file:
         return command_of(step, values, before)
-    return "\n".join([*setting(step, values, before), write_command(step, values)])
-
-
-def script_values(plan: Plan) -> dict[str, str]:
-    """Values for a text that is carried out elsewhere, by a shell: `$HOME` and the like stand for themselves."""
-    return {entry.name: entry.default for entry in plan.inputs if entry.default is not None}
+    return standing(step, write_command(step, values), values, before)

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,11 +14,11 @@ from skillrun import __version__
 from skillrun.errors import Problem
 from skillrun.events import Decision, Event, Noted, Outcome, RunEnded, RunStarted
 from skillrun.policy.declared import keep_to_declared
-from skillrun.ports import Brief, Model, Person, Place, Target, asked
+from skillrun.ports import Brief, Foreseeing, Model, Person, Place, Target, asked
 from skillrun.record.journal import Busy, Journal, JournalError, RunFolder, lock, read_stamped, turns
-from skillrun.record.plan import keep_plan
 from skillrun.run.effects import Destination, drop_view, finish_what_was_cut
 from skillrun.run.executor import Executor
+from skillrun.run.foreseen import Foreseen
 from skillrun.run.options import Options
 from skillrun.run.session import Conclude, Session, ended_by_time, journalled
 from skillrun.run.trusted_checks import proven_checks
@@ -48,6 +48,8 @@ class Run:
     vault: Vault = field(default_factory=Vault)
     replays: bool = False
     """A plan decides, whose steps are not counted by the skill's. Known once the run has started."""
+    offer: str = ""
+    """What the run has shown besides, in a sentence for the person when it is over."""
 
 
 def prepared(verb: str, skill: Skill) -> Skill:
@@ -122,7 +124,7 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
     from skillrun.run.resume import pick_up
 
     facts = _facts(run, target)
-    model = speaker(run.options.model, run.verb, run.skill.digest, facts, run.options.inputs)
+    model = speaker(run.options.model, run.verb, run.skill, facts, run.options.inputs, run.options.locked)
     run.replays = model.name.startswith("plan:")
     picked = pick_up(target, run.earlier, read_stamped(run.folder.journal)[-1][0] if run.earlier else "")
     started = _started(run, model, target, facts)
@@ -131,7 +133,7 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
         started,
         _brief(run, facts, started.mode),
         model,
-        _executor(run, target, picked.at(_place(facts, target))),
+        _executor(run, target, picked.at(_place(facts, target)), model),
         _checks(run.skill),
         limits,
         turns=picked.told(turns(run.earlier)),
@@ -146,8 +148,25 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
     finally:
         journal.close()
     if end.outcome is Outcome.VERIFIED and target.here:
-        keep_plan([*run.earlier, *journal.written])
+        _keep_plan(run, model, [*run.earlier, *journal.written])
     return end
+
+
+def _keep_plan(run: Run, model: Model, events: Sequence[Event]) -> None:
+    """Keep the plan of a run that was verified among this user's own. A replay has its plan already, or a wider one now."""
+    from skillrun.models.replay import PlanModel
+    from skillrun.plans.distill import distilled
+    from skillrun.plans.plan import PlanError
+    from skillrun.plans.store import identity_of, keep
+
+    if run.verb != "install":
+        return
+    if model.name.startswith("plan:"):
+        if isinstance(model, PlanModel) and (wider := model.widened()) is not None:
+            run.offer = f"this plan is now known to work here too; kept, with the wider conditions, as {keep(wider)}"
+        return
+    with suppress(PlanError):
+        keep(distilled(events, identity_of(run.skill)))
 
 
 def _facts(run: Run, target: Target) -> Mapping[str, Any]:
@@ -220,7 +239,7 @@ def _checks(skill: Skill) -> tuple[Check, ...]:
     return ()
 
 
-def _executor(run: Run, target: Target, place: Place) -> Executor:
+def _executor(run: Run, target: Target, place: Place, model: Model) -> Executor:
     from skillrun.policy.modes import settle
     from skillrun.policy.rulebook import open_judge, remember_always
     from skillrun.policy.rules import BadRule
@@ -246,6 +265,7 @@ def _executor(run: Run, target: Target, place: Place) -> Executor:
         before_write=lambda path, data: _keep_file(run, target, path, data),
         proven=lambda: proven_checks(run.skill),
         outputs=str(run.folder.outputs),
+        foreseen=Foreseen(model.upcoming if isinstance(model, Foreseeing) else tuple),
         remember=lambda call, decision, where: remember_always(judge, call, where) or decision.rule,
     )
 

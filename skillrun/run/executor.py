@@ -34,11 +34,13 @@ from skillrun.policy.licence import accepts_terms
 from skillrun.policy.modes import without_wall
 from skillrun.ports import Approval, Person, Place, Policy, Rehearsing, Target
 from skillrun.run.fetched_script import Fetched
+from skillrun.run.foreseen import Foreseen
 from skillrun.run.ownership import absent, counted, strays
 from skillrun.run.retry import retried
 from skillrun.run.supervisor import CHECK, RunTerminated, Supervisor
 from skillrun.run.tools.ask_user import ask_user
 from skillrun.run.tools.files import difference, read_file, write_file
+from skillrun.run.trusted_checks import only_runs_code
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
 
@@ -102,6 +104,7 @@ class Executor:
     """Checks that the person agreed to with the commit: they are not asked about again."""
     proven: Callable[[], Mapping[str, str]] = dict
     """Checks that passed in an earlier verified run of this very skill, and its id: what they run is what it installed."""
+    foreseen: Foreseen = field(default_factory=Foreseen)
     denied: list[tuple[ToolCall, Decision]] = field(default_factory=list)
     _approved: set[str] = field(default_factory=set)
     _hands: Supervisor = field(init=False)
@@ -245,6 +248,8 @@ class Executor:
         if call.name == CHECK and only_runs_code(decision) and (run := self.proven().get(call.command)):
             why = f"it passed in run {run}, which was verified with this very skill"
             return dataclasses.replace(decision, verdict=Verdict.ALLOW, reason=why)
+        if not licence and self.person.attended and self.foreseen.agreed(call, decision, self._judge, self._approved_whole):
+            return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason="agreed to with the plan")
         if not self.person.attended:
             yield Decided(call, decision)
             self.denied.append((call, decision))
@@ -265,6 +270,9 @@ class Executor:
             yield from self._finish(call, Result(State.DENIED, output="the person stopped the run"))
             raise Stopped(Outcome.DENIED, word.reason or "you stopped the run")
         return decision
+
+    def _approved_whole(self, call: ToolCall, decision: Decision) -> bool:
+        return self.person.approve(call, decision, self.place).how in ("once", "run", "always")
 
     def _refuse(self, call: ToolCall, decision: Decision) -> Generator[Event, None, Result]:
         yield Decided(call, decision)
@@ -383,12 +391,6 @@ class Executor:
         except OSError as error:
             return Result(State.ERROR, output=f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
         return Result(State.ERROR, output=f"there is no tool called {call.name!r}")
-
-
-def only_runs_code(decision: Decision) -> bool:
-    """Whether all that is asked about is code nobody has read, and nothing that is known to change something."""
-    harmless = {EffectKind.RUN_CODE, EffectKind.READ, EffectKind.UNPROVEN}
-    return decision.rule in ("ask-run-code", "look-first") and all(effect.kind in harmless for effect in decision.effects)
 
 
 def describe(call: ToolCall) -> str:

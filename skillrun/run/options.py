@@ -53,3 +53,5 @@ class Options:
     effects: EffectOptions = EffectOptions()
     budget: Budget | None = None
     """None: the limits of the person's configuration."""
+    locked: bool = False
+    """Replay a plan with exactly its versions, or not at all."""

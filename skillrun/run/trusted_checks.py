@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from skillrun.events import Outcome, RunEnded, RunStarted
+from skillrun.events import Decision, EffectKind, Outcome, RunEnded, RunStarted
 from skillrun.record.journal import JournalError, RunFolder, all_runs, read_events
 from skillrun.skills.skill import Skill
 
@@ -30,3 +30,9 @@ def proven_checks(skill: Skill, runs: list[RunFolder] | None = None) -> Mapping[
         if ended.outcome in (Outcome.VERIFIED, Outcome.ALREADY):
             return {check.command: run.id for check in ended.checks if check.ok}
     return {}
+
+
+def only_runs_code(decision: Decision) -> bool:
+    """Whether all that is asked about is code nobody has read, and nothing that is known to change something."""
+    harmless = {EffectKind.RUN_CODE, EffectKind.READ, EffectKind.UNPROVEN}
+    return decision.rule in ("ask-run-code", "look-first") and all(effect.kind in harmless for effect in decision.effects)

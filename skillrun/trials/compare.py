@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from skillrun.events import Asked, Event, RunEnded, Started
 
 if TYPE_CHECKING:
+    from skillrun.plans.plan import Plan
     from skillrun.record.journal import RunFolder
-    from skillrun.record.plan import Plan
     from skillrun.sandbox.machine import Machine
     from skillrun.sandbox.recipes import Scenario
     from skillrun.skills.skill import Skill
@@ -65,8 +65,10 @@ def attempt(
 
     Raises what `trial.run` raises.
     """
+    from skillrun.plans.distill import distilled
+    from skillrun.plans.file import to_toml
+    from skillrun.plans.plan import PlanError
     from skillrun.record.journal import keep_skill, new_run
-    from skillrun.record.plan import PlanError, plan_of
     from skillrun.skills.parser.read import read_skill
     from skillrun.trials import trial
     from skillrun.trials.matrix import Row
@@ -76,8 +78,8 @@ def attempt(
     keep_skill(folder, skill.text, None)
     spoken = model
     if plan is not None:
-        file = folder.path / "proven.json"
-        file.write_text(plan.to_json(), encoding="utf-8")
+        file = folder.path / "plan.toml"
+        file.write_text(to_toml(plan), encoding="utf-8")
         spoken = f"plan:{file}"
 
     def deed(machine: Machine) -> tuple[int, str]:
@@ -102,7 +104,7 @@ def attempt(
     if not Row(scenario, outcome).right:
         return replace(outcome, run_folder=str(folder.path)), None
     try:
-        proven = plan_of(events)
+        proven = distilled(events)
     except PlanError:
         proven = None
     shutil.rmtree(folder.path, ignore_errors=True)
