@@ -157,6 +157,8 @@ class Place:
     """Known symbolic links, absolute path -> absolute target."""
     mounts: frozenset[str] = frozenset({"/"})
     contained: bool = False
+    protected: frozenset[str] = frozenset()
+    """Where skillrun's own files lie for this user: settings, rules, state, the library. No command may change them."""
 
 
 class Policy(Protocol):

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from skillrun.host.ownership import not_ours
+
 
 class ConfigError(Exception):
     """The configuration cannot be read: what is wrong, in which file."""
@@ -57,10 +59,13 @@ def load_config(path: Path | None = None) -> Config:
     path = path or config_path()
     try:
         text = path.read_text(encoding="utf-8")
+        why = not_ours(path)
     except FileNotFoundError:
         return Config(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
+    if why:
+        raise ConfigError(f"{path} is not obeyed, since it is not yours alone: {why}")
     try:
         return Config(path, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

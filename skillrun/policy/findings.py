@@ -152,7 +152,7 @@ class Findings:
             self.device(path, detail or "write")
 
     def _protected(self, path: str) -> None:
-        if not ANY.search(path) and paths.is_kind(path, "protection", self.place.home):
+        if not ANY.search(path) and paths.is_protected(path, self.place):
             self.floor("protection", f"{self.unknowns.show(path)} belongs to the protection that is asking")
 
     def device(self, path: str, detail: str) -> None:

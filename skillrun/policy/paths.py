@@ -129,6 +129,18 @@ def is_kind(path: str, kind: str, home: str) -> bool:
     return any(expression.match(sample) for sample in _table()[kind]["samples"])
 
 
+def is_protected(path: str, place: Place) -> bool:
+    """Does a path, or a glob or half-known path that could become one, belong to the protection that is asking?"""
+    if is_kind(path, "protection", place.home):
+        return True
+    if any(path == root or path.startswith(root + "/") for root in place.protected):
+        return True
+    if not place.protected or path.isascii() or not _VAGUE.search(path):
+        return False
+    expression = _loosely(path[:256])
+    return any(expression.match(sample) for root in place.protected for sample in (root, f"{root}/rules.toml"))
+
+
 def holds_secrets(directory: str, home: str) -> bool:
     """Do secrets usually lie below this directory (a home, `~/.config`, `/etc`)? Whoever reads it whole reads them."""
     below = directory.rstrip("/") + "/"

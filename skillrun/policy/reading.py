@@ -254,7 +254,7 @@ class Reading(Walker):
         for word in argv[1:]:
             for part in {word, word.partition("=")[2]} - {""}:
                 path = self.path(part, shell) if known(part) else ""
-                if path and paths.is_kind(path, "protection", self.place.home):
+                if path and paths.is_protected(path, self.place):
                     self.findings.floor("protection", f"{path} belongs to the protection that is asking")
                 elif stranger and path.startswith("/dev/") and paths.is_kind(path, "disk", self.place.home):
                     self.findings.floor("raw-disk", f"{path} is a raw disk, and nobody here knows what {by} does to it")

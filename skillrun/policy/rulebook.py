@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from skillrun.events import Effect, ToolCall
+from skillrun.host.ownership import not_ours
 from skillrun.policy.judge import Judge
 from skillrun.policy.rules import BadRule, Rule, Rules, builtin_rules, parse_rules
 from skillrun.ports import Place
@@ -27,20 +28,24 @@ def rulebook_path() -> Path:
 
 def load_rules(path: Path | None = None, project: Path | None = None) -> Rules:
     """Built-in rules, the user's and a project's. Raises BadRule; a rule whose own examples fail is a bad one."""
-    user = _read(path or rulebook_path())
+    user = _read(path or rulebook_path(), ours=True)
     rules = Rules(builtin_rules().builtin, user, _read((project or Path.cwd()) / PROJECT))
     for rule in (*user, *rules.project):
         check_examples(rule)
     return rules
 
 
-def _read(path: Path) -> tuple[Rule, ...]:
+def _read(path: Path, ours: bool = False) -> tuple[Rule, ...]:
+    """`ours`: the file may allow something, so it must be this user's alone."""
     try:
         text = path.read_text("utf-8")
+        why = not_ours(path) if ours else ""
     except FileNotFoundError:
         return ()
     except (OSError, UnicodeDecodeError) as error:
         raise BadRule(f"{path}: {error}") from None
+    if why:
+        raise BadRule(f"{path} is not obeyed, since it is not yours alone: {why}")
     return parse_rules(text, str(path))
 
 

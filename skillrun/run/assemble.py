@@ -287,7 +287,19 @@ def _place(facts: Mapping[str, Any], target: Target) -> Place:
         user=str(user.get("name") or ""),
         variables={name: value for name, value in target.variables.items() if name in _INHERITED},
         contained=target.contained,
+        protected=_own_places(),
     )
+
+
+def _own_places() -> frozenset[str]:
+    """Where skillrun keeps what decides for this user, wherever the environment says that is."""
+    from skillrun.host.config import config_path
+    from skillrun.policy.rulebook import rulebook_path
+    from skillrun.record.journal import state_directory
+    from skillrun.skills.index import library
+
+    settings = [config_path(), rulebook_path()] if os.environ.get("SKILLRUN_CONFIG") else [config_path().parent]
+    return frozenset(os.path.realpath(str(place)) for place in (*settings, state_directory(), library()))
 
 
 _INHERITED = frozenset(("HOME", "PATH", "USER", "LOGNAME", "SHELL", "LANG", "TMPDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"))
