@@ -10,10 +10,12 @@ Debian machine installs the programs that the tests drive (listed in tests/tools
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -35,21 +37,33 @@ def run(*words: object, quiet: bool = False) -> None:
 
 
 def make_environment(extra: str) -> None:
-    """A virtual environment with the project in it. Made anew only when the project's dependencies changed."""
+    """A virtual environment with the project in it. Made anew when the dependencies, the place or the Python changed."""
     if sys.version_info < (3, 11):  # noqa: UP036  an older one runs this file before anything can tell it not to
         stop(f"this is Python {sys.version.split()[0]}", "use Python 3.11 or newer")
     stamp = VENV / f"installed{extra}"
-    wanted = (HERE / "pyproject.toml").read_text()
-    if stamp.exists() and stamp.read_text() == wanted:
+    wanted = os.fsencode(f"{HERE} {sys.version}\n") + (HERE / "pyproject.toml").read_bytes()
+    if stamp.exists() and stamp.read_bytes() == wanted:
         return
-    try:
-        import ensurepip  # noqa: F401
-    except ImportError:
+    if not can_make_environments():
         stop("this Python cannot make virtual environments", "on Debian and Ubuntu: sudo apt-get install -y python3-venv")
     print("setting up .venv ...", file=sys.stderr)
-    run(sys.executable, "-m", "venv", VENV, quiet=True)
+    run(sys.executable, "-m", "venv", "--clear", VENV, quiet=True)
     run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{HERE}{extra}", quiet=True)
-    stamp.write_text(wanted)
+    for file in VENV.glob("lib/python*/site-packages/*.pth"):
+        start_in_any_locale(file)
+    stamp.write_bytes(wanted)
+
+
+def start_in_any_locale(file: Path) -> None:
+    """Name this directory in ASCII: Python reads the file in the locale's encoding, and would not start in `C`."""
+    data = file.read_bytes()
+    if data.strip() == os.fsencode(HERE) and not data.isascii():
+        file.write_text(f"import os, sys; sys.path.append(os.fsdecode({data.strip()!r}))\n")
+
+
+def can_make_environments() -> bool:
+    """Debian's Python comes without what makes virtual environments."""
+    return importlib.util.find_spec("ensurepip") is not None
 
 
 def install_tools() -> None:
@@ -57,6 +71,7 @@ def install_tools() -> None:
     lines = (HERE / "tests" / "tools.txt").read_text().splitlines()
     pairs = [line.split() for line in lines if line.strip() and not line.startswith("#")]
     missing = [package for package, program in pairs if shutil.which(program) is None]
+    missing += [] if can_make_environments() else ["python3-venv"]
     if not missing or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     print(f"installing {' '.join(missing)} ...", file=sys.stderr)
@@ -65,15 +80,27 @@ def install_tools() -> None:
     run("apt-get", "install", "-q", "-y", "--no-install-recommends", *missing, quiet=True)
 
 
+def check(arguments: list[str]) -> int:
+    """All checks; the exit code. What takes long and waits for nothing goes on beside the tests."""
+    for step in (("ruff", "check", "."), ("ruff", "format", "--check", ".")):
+        run(PYTHON, "-m", *step)
+    with tempfile.TemporaryFile("w+") as said:
+        types = subprocess.Popen([PYTHON, "-m", "mypy"], cwd=HERE, stdout=said, stderr=subprocess.STDOUT)
+        workers = str(min(2 * (os.cpu_count() or 1), 8))  # many tests wait for a program, a clock or a signal
+        words = ["-m", "pytest", "-n", workers, "--dist", "worksteal", "-m", "not slow", *arguments]
+        failed = subprocess.run([PYTHON, *words], cwd=HERE).returncode
+        wrong = types.wait()
+        said.seek(0)
+        print(f"types: {said.read().rstrip()}", file=sys.stderr)
+    return failed or wrong
+
+
 def main() -> None:
-    """Set up, then become skillrun or the tests."""
+    """Set up, then become skillrun or run the tests."""
     if sys.argv[1:2] == ["--test"]:
-        make_environment("[dev,browser]")
         install_tools()
-        os.chdir(HERE)
-        for step in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)):
-            run(PYTHON, "-m", *step)
-        os.execv(PYTHON, [str(PYTHON), "-m", "pytest", "-n", "2", "-m", "not slow", *sys.argv[2:]])
+        make_environment("[dev,browser]")
+        sys.exit(check(sys.argv[2:]))
     make_environment("")
     os.execv(PYTHON, [str(PYTHON), "-m", "skillrun", *sys.argv[1:]])
 
