@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
 
 for _number, _handler in (
     (signal.SIGINT, signal.default_int_handler),
@@ -12,3 +19,85 @@ for _number, _handler in (
     # In a shell's background or under nohup these are ignored, by every child too, and nothing could be interrupted.
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+MOST_S = 30.0
+"""Processor seconds that a test of the gate may take with all its children: thrice what the longest takes."""
+MOST_ALL_S = 600.0
+"""Processor seconds that they may take together: the gate is to take six minutes on two cores at most."""
+
+
+def _used() -> float:
+    """Processor seconds of this process and of the children it has waited for."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+@contextmanager
+def _counted(item: pytest.Item) -> Iterator[Callable[[], float]]:
+    """Adds up what the phases of a test take; gives a function that tells this phase's processor seconds so far.
+
+    A child of an earlier test may be waited for only now: what cannot have happened meanwhile is not counted.
+    """
+    used, began = _used(), time.monotonic()
+
+    def taken() -> float:
+        return min(_used() - used, (time.monotonic() - began) * (os.cpu_count() or 1))
+
+    try:
+        yield taken
+    finally:
+        item.user_properties.append(("processor_s", round(taken(), 4)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Counted, but no test's fault: whichever comes first builds what all of them share."""
+    with _counted(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fails a test that has become too dear for the gate. Other work on the machine hardly changes processor time."""
+    with _counted(item) as taken:
+        yield
+        if taken() > MOST_S and "CI" in os.environ and not item.get_closest_marker("slow"):
+            told = f"{taken():.0f} s of processor time, more than {MOST_S:.0f}"
+            pytest.fail(f"{told}: make it quicker, or mark it slow and keep its promise with a quicker test beside it")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Counted too."""
+    with _counted(item):
+        yield
+
+
+_took: dict[str, float] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Collects what each test took, wherever it ran."""
+    if report.when == "teardown":
+        _took[report.nodeid] = sum(float(str(value)) for name, value in report.user_properties if name == "processor_s")
+
+
+def _too_dear() -> bool:
+    return sum(_took.values()) > MOST_ALL_S and "CI" in os.environ
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fails the gate as a whole when its tests have become too dear together."""
+    if _too_dear():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what the tests cost together, and which cost most."""
+    if len(_took) > 1000:
+        dearest = ", ".join(f"{name.rpartition('::')[2]} {_took[name]:.0f}" for name in sorted(_took, key=_took.get)[:-6:-1])  # type: ignore[arg-type]
+        said = "more than" if _too_dear() else "of"
+        terminalreporter.write_line(
+            f"processor time of the tests: {sum(_took.values()):.0f} s {said} {MOST_ALL_S:.0f}; {dearest}"
+        )
