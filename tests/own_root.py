@@ -23,10 +23,10 @@ mount -t tmpfs -o mode=755 tmpfs "$AT"; cd "$AT"
 for name in /bin /sbin /lib*; do
     if [ -L $name ]; then cp -a $name .; else mkdir .$name; mount --bind $name .$name; fi
 done
-mkdir -p usr dev proc sys run tmp mnt root home opt srv boot var/tmp var/lib/dpkg/info var/spool/cron
+mkdir -p kept usr dev proc sys run tmp mnt root home opt srv boot var/tmp var/lib/dpkg/info var/spool/cron
 chmod 700 root; chmod 1777 tmp var/tmp
 cp -a /etc etc; echo of-its-own > etc/hostname
-echo kept > srv/file; echo Package: own > var/lib/dpkg/status; echo /etc/hostname > var/lib/dpkg/info/own.list
+echo kept | tee kept/file > srv/file; echo Package: own > var/lib/dpkg/status; echo /etc/hostname > var/lib/dpkg/info/own.list
 mount --rbind /usr usr; mount --rbind /dev dev; mount --rbind /sys sys; mount -t proc proc proc
 {also_shown(".")}
 """

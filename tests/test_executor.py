@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,6 +100,8 @@ def target(tmp_path: Path) -> Iterator[LocalTarget]:
 @pytest.fixture
 def site() -> Iterator[tuple[str, dict[str, bytes]]]:
     """A server on this machine, and the pages it serves."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed, with which the commands fetch")
     pages: dict[str, bytes] = {}
 
     class Page(http.server.BaseHTTPRequestHandler):

@@ -273,7 +273,7 @@ def test_a_login_starts_clean() -> None:
 
 def test_what_is_ended_is_gone() -> None:
     """A process that is killed runs on until its memory has been given back: that is waited for, within a limit."""
-    hog = "import signal\nsignal.signal(15, signal.SIG_IGN)\nheld = b'ab' * 500_000_000\nprint(flush=True)\nsignal.pause()"
+    hog = "import signal\nsignal.signal(15, signal.SIG_IGN)\nheld = b'ab' * 100_000_000\nprint(flush=True)\nsignal.pause()"
     with subprocess.Popen([sys.executable, "-c", hog], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()

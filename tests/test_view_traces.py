@@ -128,8 +128,8 @@ from pathlib import Path
 from tests.viewing import root_view, run_in
 from skillrun.overlay.transaction.retention import drop
 with root_view(Path("/var/lib/inner")) as view:
-    print(run_in(view, "cat /srv/outer; rm /srv/outer; echo inner > /srv/inner; ls /srv"), view.notes)
-print(sorted(os.listdir("/srv")))
+    print(run_in(view, "cd /kept; cat outer; rm outer; echo inner > inner; ls"), view.notes)
+print(sorted(os.listdir("/kept")))
 drop(Path("/var/lib/inner"))
 """
 
@@ -139,7 +139,7 @@ def test_a_view_inside_a_view_is_a_view_of_it(tmp_path: Path) -> None:
 
     def work() -> None:
         with root_view(Path("/root/changes")) as view:
-            assert run_in(view, "rm /srv/file; echo outer > /srv/outer")[0] == 0
+            assert run_in(view, "rm /kept/file; echo outer > /kept/outer")[0] == 0
             environment = {"PYTHONPATH": SEEN_HERE, "PYTHONDONTWRITEBYTECODE": "1"}
             status, output = run_in(view, [PYTHON, "-c", INNER], environment)
         assert status == 0, output
@@ -147,6 +147,6 @@ def test_a_view_inside_a_view_is_a_view_of_it(tmp_path: Path) -> None:
         assert said.startswith("(0, 'outer\\ninner\\n')"), output
         assert "hard links" in said
         assert names == "['outer']"
-        assert os.listdir("/srv") == ["file"]
+        assert os.listdir("/kept") == ["file"]
 
     in_own_root(tmp_path, work)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 import json
 import types
 import typing
@@ -59,7 +60,7 @@ def _define(kind: type, definitions: dict[str, Any]) -> None:
     fields = dataclasses.fields(kind)
     definitions[kind.__name__] = {
         "type": "object",
-        "description": (kind.__doc__ or "").strip(),
+        "description": inspect.cleandoc(kind.__doc__ or ""),  # Python 3.13 does so by itself
         "properties": {field.name: _of(hints[field.name], definitions) for field in fields},
         "required": [
             field.name
