@@ -20,15 +20,16 @@ PYTHON = os.path.realpath(sys.executable)
 SEEN_HERE = f"{ROOT}:{sysconfig.get_paths()['purelib']}"
 """PYTHONPATH for PYTHON where both are where they lie. Without a virtual environment: it names its places in a file that
 Python reads in the encoding of the locale, and does not start where that has not all their letters."""
-PATHS = (ROOT, Path(sysconfig.get_paths()["purelib"]), Path(sys.base_prefix))
-"""What has to be seen to run the project at its own path."""
+_NEEDED = (ROOT, Path(sysconfig.get_paths()["purelib"]), Path(sys.base_prefix))
+PATHS = [path for path in _NEEDED if not any(path.is_relative_to(place) for place in {*_NEEDED, Path("/usr")} - {path})]
+"""What has to be seen, besides /usr, to run the project at its own path."""
 
 
 def shown(at: str = "") -> str:
     """Commands that show the checkout at CODE and PACKAGES of a root directory (as shell text, unquoted); none: of `/`."""
     lines = [f'mount -t tmpfs -o mode=755 tmpfs "{at}/mnt"']
     for real, place in ((str(ROOT), CODE), (sysconfig.get_paths()["purelib"], PACKAGES)):
-        lines.append(f'mkdir "{at}{place}"; mount --bind {shlex.quote(real)} "{at}{place}"')
+        lines.append(f'mkdir "{at}{place}"; {_mounted(real, f"{at}{place}")}')
     return "\n".join(lines) + "\n"
 
 
@@ -40,12 +41,16 @@ def also_shown(at: str) -> str:
 def interpreter_shown(at: str) -> str:
     """Commands that show the interpreter at its own path below another root, to whichever user."""
     home = Path(sys.base_prefix)
+    if home.is_relative_to("/usr"):
+        return ""
     opened = [f'chmod a+x "{at}"{shlex.quote(str(folder))}\n' for folder in home.parents if folder != Path("/")]
-    return _bound(at, home) + "".join(opened if _bound(at, home) else [])
+    return _bound(at, home) + "".join(opened)
 
 
 def _bound(at: str, path: Path) -> str:
-    if path.is_relative_to("/usr"):
-        return ""
-    place = f'"{at}"{shlex.quote(str(path))}'
-    return f"mkdir -p {place}; mount --rbind {shlex.quote(str(path))} {place}\n"
+    return f'mkdir -p "{at}{path}"; {_mounted(str(path), f"{at}{path}")}\n'
+
+
+def _mounted(real: str, place: str) -> str:
+    """Read-only: a view would keep its changes of a file system of its own beside them, in the real place."""
+    return f'mount --bind {shlex.quote(real)} "{place}"; mount -o remount,bind,ro "{place}"'
