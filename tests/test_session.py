@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -331,14 +332,19 @@ def test_a_secret_is_used_and_never_seen(trial: Trial) -> None:
     assert "hush-hush-7" not in repr(trial.events)
 
 
+LONG = f"600.{uuid.uuid4().int % 10**12}"
+"""Seconds that no other process on the machine sleeps, so that a program can be found by them."""
+
+
 @pytest.mark.parametrize(
     ("command", "background"),
-    [("exec sleep 600", True), ("sleep 600 &", False), ("sleep 600 >/dev/null 2>&1 </dev/null &", False)],
+    [(f"exec sleep {LONG}", True), (f"sleep {LONG} &", False), (f"sleep {LONG} >/dev/null 2>&1 </dev/null &", False)],
+    ids=["in the background", "a job", "a quiet job"],
 )
 def test_what_only_the_run_keeps_alive_is_not_verified(trial: Trial, command: str, background: bool) -> None:
     """What runs in the background, however it was started, ends with the run, so before the checks; the model is told."""
     start = Reply(calls=(ToolCall("b", "shell", {"command": command, "why": "test", "background": background}),))
-    seen = shell("pgrep -f '^sleep 60[0]$' > pid && touch was-there", 2)
+    seen = shell(f"pgrep -f '^sleep {LONG}$' > pid && touch was-there", 2)
     end = trial.run(start, seen, *[finish()] * 3, checks=["grep -q sleep /proc/$(cat pid)/cmdline"])  # a dead one has none
     assert (trial.folder / "was-there").exists()
     assert end.outcome is Outcome.CHECKS_FAILED
@@ -348,17 +354,21 @@ def test_what_only_the_run_keeps_alive_is_not_verified(trial: Trial, command: st
 
 
 @pytest.mark.parametrize(
-    "start", ["setsid sleep 601 >/dev/null 2>&1 </dev/null &", "nohup sleep 601 >/dev/null 2>&1 &", "sh tickd;"]
+    "start",
+    [f"setsid sleep {LONG} >/dev/null 2>&1 </dev/null &", f"nohup sleep {LONG} >/dev/null 2>&1 &", "sh tickd;"],
+    ids=["setsid", "nohup", "a program of its own"],
 )
 def test_a_daemon_is_there_for_the_checks(trial: Trial, start: str) -> None:
     """What would go on when a terminal is closed goes on after the run, and is what the checks find."""
-    (trial.folder / "tickd").write_text("sleep 601 >/dev/null 2>&1 &\n")
-    call = shell(f"{start} sleep 0.3; pgrep -f '^sleep 60[1]$' > pid", 1)
-    end = trial.run(call, finish(), checks=["grep -q sleep /proc/$(cat pid)/cmdline"])
-    trial.target.close()
-    still = Path(f"/proc/{(trial.folder / 'pid').read_text().strip()}/cmdline").read_bytes()
-    os.kill(int((trial.folder / "pid").read_text()), signal.SIGKILL)
-    assert (end.outcome, still) == (Outcome.VERIFIED, b"sleep\x00601\x00")
+    (trial.folder / "tickd").write_text(f"sleep {LONG} >/dev/null 2>&1 &\n")
+    call = shell(f"{start} sleep 0.3; pgrep -f '^sleep {LONG}$' > pid", 1)
+    try:
+        end = trial.run(call, finish(), checks=["grep -q sleep /proc/$(cat pid)/cmdline"])
+        trial.target.close()
+        still = Path(f"/proc/{(trial.folder / 'pid').read_text().strip()}/cmdline").read_bytes()
+    finally:
+        os.kill(int((trial.folder / "pid").read_text()), signal.SIGKILL)
+    assert (end.outcome, still) == (Outcome.VERIFIED, f"sleep\0{LONG}\0".encode())
 
 
 def test_calls_after_finish_are_not_carried_out(trial: Trial) -> None:

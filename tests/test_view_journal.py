@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from skillrun.overlay.kernel import seccomp
+from skillrun.overlay.kernel.dirfd import libc
 from skillrun.overlay.kernel.syscalls import in_child
-from skillrun.overlay.record.preimages import later_edits, put_back
+from skillrun.overlay.record.preimages import changed_paths, later_edits, put_back
 from skillrun.overlay.record.recorder import Recorder
+from tests.lab import apart, needs_overlay
 from tests.viewing import manifest
 
 pytestmark = pytest.mark.skipif(bool(seccomp.try_notifications()), reason=seccomp.try_notifications() or "-")
 
+PR_SET_DUMPABLE = 4
 CASES = sorted((Path(__file__).parent / "cases" / "view" / "journal").glob("*.sh"))
 
 
@@ -70,6 +74,27 @@ def test_undo_puts_everything_back(case: Path, tmp_path: Path) -> None:
     assert put_back(tmp_path / "record") == ()
     after = manifest([str(place)])
     assert without_identity(after) == without_identity(before)
+
+
+@needs_overlay
+@pytest.mark.root
+def test_a_directory_of_somebody_else_is_no_failure() -> None:
+    """An ordinary user makes something where everybody may: undo takes it away, and cannot set that directory's time."""
+
+    def work() -> None:
+        os.setgroups([])
+        os.setresgid(4242, 4242, 4242)
+        os.setresuid(4242, 4242, 4242)
+        libc().prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # as after an exec: its children's memory can be read again
+        run_recorded(f"mkdir -p {base}/made/deep; echo x >{base}/made/deep/file", base / "record", base)
+        assert any(path == str(base) for _, path in changed_paths(base / "record"))
+        assert put_back(base / "record") == ()
+        assert os.listdir(base) == ["record"]
+
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        base = Path(name)
+        base.chmod(0o1777)
+        assert apart(work) == 0
 
 
 def without_identity(found: dict[str, tuple[object, ...]]) -> dict[str, tuple[object, ...]]:
