@@ -48,7 +48,7 @@ class Preimages:
 
     def will_write(self, path: str) -> None:
         """The content of a file will change in place (or the file will appear)."""
-        path = _resolved(path)
+        path = os.path.realpath(path)
         self._save_content_of_kept(path)
         if not self._skip(path) and path not in self._whole:
             self._save(path, leaving=False)
@@ -68,7 +68,7 @@ class Preimages:
 
     def will_change_attributes(self, path: str, follow: bool) -> None:
         """Mode, owner, times or extended attributes will change."""
-        path = _resolved(path) if follow else path
+        path = os.path.realpath(path) if follow else path
         if self._skip(path) or path in self._whole or path in self._attributes:
             return
         self._attributes.add(path)
@@ -290,10 +290,6 @@ def _records(folder: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def _resolved(path: str) -> str:
-    return os.path.realpath(path)
-
-
 def _attributes(path: str, status: os.stat_result) -> dict[str, Any]:
     names = [] if stat.S_ISLNK(status.st_mode) else os.listxattr(path, follow_symlinks=False)
     return {
@@ -394,8 +390,6 @@ def _set_attributes(path: str, record: Mapping[str, Any]) -> None:
             os.setxattr(path, name, value)
     if stat.S_IMODE(status.st_mode) != stat.S_IMODE(record["mode"]):
         os.chmod(path, stat.S_IMODE(record["mode"]))
-    try:
+    others = stat.S_ISDIR(status.st_mode) and os.geteuid() not in (0, status.st_uid)
+    with contextlib.suppress(*(PermissionError,) * others):  # `mkdir -p` tries /home too, whose time is not ours to set
         os.utime(path, ns=(record["times"][0], record["times"][1]))
-    except PermissionError:  # of somebody else's directory only the time has changed: `mkdir -p` tries /tmp and /home too
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid == os.geteuid():
-            raise
