@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 SCHEMA = 2
@@ -156,6 +156,11 @@ class Plan:
     def where(self) -> str:
         """The machine it is for, in words."""
         return " ".join(part for part in map(self.needs, ("distribution", "release", "architecture")) if part)
+
+
+def replace_run(step: Step, run: str) -> Step:
+    """The step with another command."""
+    return replace(step, run=run)
 
 
 def fingerprint(plan: Plan) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from skillrun.plans.distill import distilled, failed_steps
 from skillrun.plans.lab import ground, machine_lab
@@ -41,4 +42,4 @@ def produced(
         candidates.append(distilled(events, digest, failures=True))
     plan = Prover(machine_lab(machine, tell), recipe(machine).title, budget_s, tell, inputs or {}).prove(candidates)
     shutil.rmtree(folder.path, ignore_errors=True)
-    return plan
+    return replace(plan, run_id="", home="")  # of a run that nobody else has
