@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from skillrun.skills.skill import Skill, SkillCommand, Step, When
+from skillrun.skills.understanding.understood import Understood
 
 
 def conditions(when: When) -> str:
@@ -24,9 +26,12 @@ def understood(skill: Skill) -> Iterator[str]:
         value = getattr(declared, label)
         if value is not None:
             yield f"  {label:<9} {value if isinstance(value, str) else ' '.join(value) or 'none'}"
-    yield "steps" if skill.steps else "steps: none understood"
-    for step in skill.steps:
-        yield from _step(step)
+    if skill.understood and skill.understood.wanted:
+        yield from _wanted(skill.understood)
+    else:
+        yield "steps" if skill.steps else "steps: none understood"
+        for step in skill.steps:
+            yield from _step(step)
     yield "checks" if skill.checks else "checks: none declared, stated or derivable"
     for check in skill.checks:
         expect = f"   (prints `{check.expect}`)" if check.expect else ""
@@ -42,6 +47,35 @@ def understood(skill: Skill) -> Iterator[str]:
         yield "uninstall"
         for step in skill.uninstall:
             yield from _step(step)
+
+
+def _wanted(understood: Understood) -> Iterator[str]:
+    """What a document is about: its program with the signs for it, the ways to it, and what is read and not done."""
+    program = understood.programs[0] if understood.programs else None
+    yield f"about  {understood.wanted[0].name}" + (
+        f", the program `{program.name}` ({'; '.join(program.signs)})" if program else ""
+    )
+    for wanted in understood.wanted:
+        yield f"ways to {wanted.name}{' (optional)' if wanted.optional else ''}"
+        for way in wanted.ways:
+            words = conditions(replace(way.when, manager=()))
+            marks = [mark for mark in (way.scope, way.special, words) if mark]
+            said = f"   [{'; '.join(marks)}]" if marks else ""
+            yield f"  {way.manager:<9} {_indent(' && '.join(command.text for command in way.commands), 12)}{said}"
+    if understood.prerequisites:
+        yield f"needs  {' '.join(understood.prerequisites)}"
+    for kind, words in (
+        ("after", "afterwards, offered and not done"),
+        ("usage", "usage, not run"),
+        ("development", "development, not run"),
+    ):
+        asides = understood.kind(kind)
+        if asides:
+            first = asides[0]
+            more = f" and {len(asides) - 1} more" if len(asides) > 1 else ""
+            yield f"{words}: `{first.text.splitlines()[0][:80]}` (line {first.line}){more}"
+    for sentence in understood.unsure:
+        yield f"not sure: {sentence}"
 
 
 def _step(step: Step) -> Iterator[str]:

@@ -34,6 +34,7 @@ from skillrun.events import (
     Turn,
 )
 from skillrun.ports import Brief, Model, ModelUnavailable
+from skillrun.run.brought import checks_of
 from skillrun.run.budget import Budget, stuck
 from skillrun.run.executor import Executor, Stopped
 from skillrun.run.supervisor import CHECK, RunTerminated
@@ -136,7 +137,7 @@ class Session:
         if verb == "verify":
             self.results = yield from self.check()
             return self.verdict("")
-        self.brief = _with_checks(self.brief, self.results)
+        self.brief = dataclasses.replace(self.brief, failed_checks=self.results)
         return (yield from self._converse())
 
     def _converse(self) -> Generator[Event, None, tuple[Outcome, str]]:
@@ -180,6 +181,8 @@ class Session:
         yield Started(call)
         said, summary = str(call.input.get("outcome", "done")), str(call.input.get("summary", ""))
         gone = self.executor.end_background()
+        since = time.time() - time.monotonic() + self._clock
+        self.checks = checks_of(call.input.get("programs"), self.brief.skill, self.checks, since)
         self.results = yield from self.check()
         verdict = self.verdict(summary)
         ended: tuple[Outcome, str] | None = verdict
@@ -273,10 +276,6 @@ def report_of(results: Sequence[CheckResult], gone: Sequence[str] = ()) -> str:
         if not check.ok and check.output:
             lines.append(check.output.rstrip())
     return "\n".join(lines)
-
-
-def _with_checks(brief: Brief, results: Verdicts) -> Brief:
-    return dataclasses.replace(brief, failed_checks=results)
 
 
 def _with_advice(result: Result, advice: str) -> Result:

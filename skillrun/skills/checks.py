@@ -101,11 +101,17 @@ def programs(command: str) -> list[str]:
         if isinstance(node, Function):
             return []
         if isinstance(node, Simple) and node.words and all(isinstance(part, Lit) for part in node.words[0]):
-            name = "".join(part.text for part in node.words[0] if isinstance(part, Lit))
+            name = _called([[part.text for part in word if isinstance(part, Lit)] for word in node.words])
             if _PROGRAM.fullmatch(name) and name not in _OF_THE_SHELL and name not in found:
                 found.append(name)
         pending[:0] = _parts(node)
     return found
+
+
+def _called(words: list[list[str]]) -> str:
+    """The program a simple command calls; behind `timeout SECONDS`, the one that is timed."""
+    plain = ["".join(word) for word in words]
+    return plain[2] if plain[0] == "timeout" and len(plain) > 2 and plain[1].isdigit() else plain[0]
 
 
 def _parts(node: Any) -> list[Any]:

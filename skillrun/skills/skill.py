@@ -10,9 +10,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skillrun.errors import SkillrunError
 from skillrun.skills import index
+
+if TYPE_CHECKING:
+    from skillrun.skills.understanding.understood import Understood
 
 
 class SkillError(SkillrunError):
@@ -154,6 +158,8 @@ class Skill:
     declared: Declared = Declared()
     metadata: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    understood: Understood | None = None
+    """Which program the document is about and the ways to it; None for a skill that declares how it is verified."""
 
 
 def document_in(folder: Path) -> Path | None:

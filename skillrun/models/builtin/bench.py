@@ -75,8 +75,6 @@ class Bench:
     left_out: list[str] = field(default_factory=list)
     """Commands of the skill that were not run because they destroy and may not be needed."""
     mend: Callable[[Bench, str, Result], Work[Result]] | None = None
-    answer: Callable[[Bench, str, Result], Work[Result]] | None = None
-    """Answers what a command asks; None: it is ended."""
     """Gets a failed command of a remedy itself to work; set by whoever knows the remedies."""
     depth: int = 0
     origin: str = ""
@@ -93,6 +91,10 @@ class Bench:
     """Commands of a simulated dry run that were only rehearsed or listed: what builds on them cannot be tried."""
     deferred: list[str] = field(default_factory=list)
     """What a preview's stand-ins were told to do to services: it is done after the commit, so it cannot be seen before."""
+    upcoming: list[str] = field(default_factory=list)
+    """Commands that the way being taken will most likely need, so that a person can be asked about all of them at once."""
+    programs: list[str] = field(default_factory=list)
+    """Programs a package was found to have brought, where they are called otherwise than was expected."""
     heard: str = ""
     """The latest output of the skill's own commands: installers say where they put things."""
     _number: int = 0
@@ -174,10 +176,10 @@ class Bench:
             if result.state is State.QUIET and patience:
                 patience -= 1
                 result = yield self.call("shell_input", {"action": "wait", "timeout_s": QUIET_S})
-            elif self.answer:
-                result = yield from self.answer(self, command, result)
             else:
-                result = yield self.call("shell_input", {"action": "interrupt"})
+                from skillrun.models.builtin.prompts import answer
+
+                result = yield from answer(self, command, result)
             if result.output and not heard.endswith(result.output):
                 heard = result.output if result.output.startswith(heard) else heard + result.output
         if result.cwd:

@@ -36,6 +36,13 @@ class BuiltinModel:
             return Reply(text=_text(self._bench), model=self.name, stop_reason="end_turn")
         return Reply(text=_text(self._bench), calls=(self._sent,), model=self.name, stop_reason="tool_use")
 
+    def upcoming(self) -> Sequence[ToolCall]:
+        """The calls of the way being taken, and the checks that follow it, as far as they are known."""
+        if self._bench is None or not self._bench.upcoming:
+            return ()
+        commands = [ToolCall("upcoming", "shell", {"command": text}) for text in self._bench.upcoming]
+        return (*commands, *(ToolCall("upcoming", "check", {"command": text}) for text in self._bench.brief.checks))
+
     def _result_of_mine(self, turns: Sequence[Turn]) -> Result | None:
         """The result of the call that was sent last, when it is the last thing that happened."""
         if not turns or self._sent is None or not turns[-1].results:

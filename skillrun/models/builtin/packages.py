@@ -48,15 +48,21 @@ def package_of(bench: Bench, kind: str, name: str) -> str:
     return str(row.get(which) or (row.get("dnf") if which in ("yum", "zypper") else "") or row.get("apt", "") if which else "")
 
 
+def install_command(bench: Bench, names: str) -> str:
+    """How packages of the distribution are installed with root rights; empty where that cannot be."""
+    which = manager(bench)
+    if which == "brew":
+        return f"brew install {names}"
+    return bench.root + INSTALL[which].format(names=names) if which and bench.can_root else ""
+
+
 def install(bench: Bench, names: str, why: str) -> Work[bool]:
     """Install packages of the distribution; without root rights into the home directory where that can be done."""
     which = manager(bench)
     if not names or not which:
         return False
-    if which == "brew":
-        return (yield from bench.sure(f"brew install {names}", why)).ok
-    if bench.can_root:
-        return (yield from bench.sure(bench.root + INSTALL[which].format(names=names), why)).ok
+    if command := install_command(bench, names):
+        return (yield from bench.sure(command, why)).ok
     if which == "apt":
         return (yield from unpack(bench, names.split(), why))
     return False

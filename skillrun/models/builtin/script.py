@@ -11,7 +11,10 @@ from typing import Any
 from skillrun.host.facts import can_be_root
 from skillrun.skills.skill import Skill, SkillCommand, Step, When
 
-SHELLS = {"", "bash", "sh", "shell", "zsh", "console", "terminal", "shell-session", "shellsession", "bash session"}
+SHELLS = {
+    "", "bash", "sh", "shell", "zsh", "console", "terminal", "shell-session", "shellsession", "bash session", "indented",
+    "text", "txt", "plaintext", "sh-session", "bash-session", "session", "cli", "command", "commands", "plain", "none",
+}  # fmt: skip
 """Languages of fenced blocks that are meant for a shell."""
 
 POINTLESS = re.compile(

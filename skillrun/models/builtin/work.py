@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from skillrun.events import Result
 from skillrun.host.causes import told
-from skillrun.models.builtin import caution, paths, prompts, script
+from skillrun.models.builtin import caution, paths, prompts, script, ways
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.healer import heal, mend
 from skillrun.models.builtin.remedy import Failure, normalise, read_failure
@@ -32,12 +32,16 @@ ROUNDS = 12
 
 def carry_out(bench: Bench, afresh: bool) -> Work[None]:
     """Carry the skill out and finish. The generator ends after its last `finish`."""
-    bench.mend, bench.answer = mend, prompts.answer
+    bench.mend = mend
     try:
         if afresh and (yield from _checks_pass(bench)):
             yield from _finish(bench)
             return
-        yield from _steps(bench)
+        understood = bench.brief.skill.understood
+        if understood and understood.wanted and bench.brief.verb == "install":
+            yield from ways.get_all(bench, _do)
+        else:
+            yield from _steps(bench)
         yield from _finish(bench)
     except Stop as stop:
         found = yield from _causes(bench)
@@ -292,11 +296,16 @@ def _finish(bench: Bench) -> Work[None]:
     yield from prompts.deliver(bench)
     for _ in range(ROUNDS):
         bench.step = None
-        result = yield bench.call("finish", {"outcome": "done", "summary": _account(bench, "The commands went well.")})
+        brought = {"programs": list(bench.programs)} if bench.programs else {}
+        result = yield bench.call(
+            "finish", {"outcome": "done", "summary": _account(bench, "The commands went well."), **brought}
+        )
         if bench.supposed:
             raise Stop(
                 "stuck", "This was a simulated dry run: the commands were listed, and only carried out can they be checked."
             )
+        if bench.programs:
+            raise Stop("stuck", f"{bench.programs[0]} does not answer in a new terminal: {result.output.strip()[-400:]}")
         failure = _refused(result) or (yield from _first_failing(bench))
         bench.origin = f"check {failure.command}" if failure else ""
         if failure is None:

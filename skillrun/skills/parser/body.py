@@ -16,7 +16,16 @@ from skillrun.skills.parser.rules import answers_in, rules_in
 from skillrun.skills.parser.steps import Draft, Harvest
 from skillrun.skills.parser.ways import assign, steps_of
 from skillrun.skills.skill import Check, Input, Secret, Skill, SkillCommand, Step
+from skillrun.skills.understanding.reading import understand
+from skillrun.skills.understanding.sections import class_of, classes
+from skillrun.skills.understanding.understood import Understood
 
+_NO_PROOF = frozenset(("usage", "configuration", "integration", "development", "after", "update", "uninstall"))
+"""Parts whose commands are nobody's proof that something is installed."""
+_ANSWERS = re.compile(
+    r"\b(?:accessible|available|reachable|answers|responds|running|listening|served|up|open)\b[^.\n]{0,40}?(?P<url>https?://(?:localhost|127\.0\.0\.1|\[::1\])[^\s`\"'<>)]*)",
+    re.IGNORECASE,
+)
 _HARVESTED = {"steps", "prerequisites", "human", "inputs", "goal"}
 
 
@@ -105,7 +114,11 @@ class Body:
         assign(installing)
         steps = steps_of(installing, harvest.steps)
         name = self._name(kind)
-        inputs, secrets = self._inputs(meta, steps)
+        understood = None if declared_checks(front) else self._understand(harvest.drafts)
+        wanted = understood.wanted if understood else ()
+        inputs, secrets = self._inputs(
+            meta, [c for item in wanted for way in item.ways[:1] for c in way.commands] or _commands(steps)
+        )
         lines = front.body.split("\n")
         parts = (*sections(self.root, lines, front.body_line), *rules_in(self.blocks, self.root))
         return Skill(
@@ -120,7 +133,7 @@ class Body:
             version=meta.get("version") or front.text("version"),
             sections=parts,
             steps=steps,
-            checks=self._checks(harvest.drafts, name),
+            checks=understood.checks if understood and wanted else self._checks(harvest.drafts, name),
             uninstall=self._uninstall(meta, harvest.drafts),
             inputs=inputs,
             secrets=secrets,
@@ -129,13 +142,20 @@ class Body:
             declared=declared_by(front),
             metadata=meta,
             warnings=tuple(warnings),
+            understood=understood,
         )
+
+    def _understand(self, told: list[Draft]) -> Understood:
+        """Which program the document is about and the ways to it: of every command in it, wherever it stands."""
+        whole = Harvest(quoted=True)
+        whole.part(self.root, (), None, frozenset(id(part) for part in self.root.walk()))
+        return understand(self.title, self.text, self.root, whole.drafts, stated(told))
 
     def _description(self) -> str:
         text = next((b.text for b in self.blocks if b.kind == "text" and not b.item and not b.quoted), "")
         return " ".join(plain(text).split())[:1024]
 
-    def _inputs(self, meta: dict[str, str], steps: tuple[Step, ...]) -> tuple[tuple[Input, ...], tuple[Secret, ...]]:
+    def _inputs(self, meta: dict[str, str], commands: list[SkillCommand]) -> tuple[tuple[Input, ...], tuple[Secret, ...]]:
         inputs = declared_inputs(meta.get("skillrun-inputs", ""), line_of(self.front, "skillrun-inputs"))
         secrets = declared_secrets(meta.get("skillrun-secrets", ""), line_of(self.front, "skillrun-secrets"))
         required = self.front.fields.get("required_environment_variables")
@@ -143,14 +163,22 @@ class Body:
         known = {secret.name for secret in secrets} | {value.name for value in inputs}
         secrets += tuple(Secret(str(name)) for name in names if isinstance(name, str) and name not in known)
         known |= {secret.name for secret in secrets}
-        commands = [command for step in steps for command in step.commands]
         more_inputs, more_secrets = placeholders(commands, known)
         return inputs + more_inputs, secrets + more_secrets
 
     def _checks(self, drafts: list[Draft], name: str) -> tuple[Check, ...]:
         if declared := declared_checks(self.front):
             return declared
-        return stated(drafts) or derived(drafts, (normal(self.title), name))
+        places = classes(self.root, self.title)
+        used = [draft for draft in drafts if places.get(id(draft.part), "") not in _NO_PROOF]
+        names = [name for name in (normal(self.title), name) if not class_of(name)]
+        return self._conditions() or stated(drafts) or derived(used, names)
+
+    def _conditions(self) -> tuple[Check, ...]:
+        """What a part that says when it is done names as an address that must answer, with what else is stated there."""
+        done = [block for part in self.root.walk() if part.kind == "done" for block in part.blocks if block.kind == "text"]
+        found = [(block.line, match["url"]) for block in done for match in _ANSWERS.finditer(block.text[:5000])]
+        return tuple(Check(f"curl -fsS -o /dev/null {url.rstrip('.,)')}", "stated", line) for line, url in found[:3])
 
     def _uninstall(self, meta: dict[str, str], drafts: list[Draft]) -> tuple[Step, ...]:
         said = meta.get("skillrun-uninstall", "").strip()
@@ -170,3 +198,7 @@ class Body:
         assign(found)
         steps = {id(draft.step): draft.step for draft in found}
         return steps_of(found, list(steps.values()))
+
+
+def _commands(steps: tuple[Step, ...]) -> list[SkillCommand]:
+    return [command for step in steps for command in step.commands]

@@ -25,6 +25,10 @@ _TAG = re.compile(r"^\s*<(?P<close>/?)(?P<name>[A-Za-z][\w.-]*)(?P<attrs>[^<>]*?
 _TITLE = re.compile(r"""(?:title|label|value|name|summary|default|id)\s*=\s*\{?["'](?P<title>[^"']{1,120})["']""")
 _SUMMARY = re.compile(r"<summary>\s*(?:<\w+>)?(?P<title>[^<]{1,200})", re.IGNORECASE)
 _QUOTED_TAB = re.compile(r"""^(?P<indent>\s*)(?:===[!+]?|\?\?\?\+?|!!!)\s*(?:\w+\s+)?["'](?P<title>[^"']{1,120})["']\s*$""")
+_SHORTCODE = re.compile(
+    r"^(?P<indent>\s*)\{\{[<%]\s*(?P<close>/?)\s*(?:highlight|code|codeblock|command)\b\s*(?P<lang>\w*)[^}]*[>%]\}\}\s*$"
+)
+"""Hugo's and its relatives' code blocks."""
 _COLONS = re.compile(r"^\s*:{3,}\s*(?P<rest>[^:\s].*)?$")
 _FENCE = re.compile(r"^[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?P<fence>`{3,}|~{3,})(?P<info>.*)$")
 _KINDS = {
@@ -92,6 +96,9 @@ class _Reader:
 
     def read(self, number: int, line: str) -> str:
         """The line as the Markdown parser shall see it."""
+        code = _SHORTCODE.match(line) if "{{" in line and len(line) <= MAX_LINE else None
+        if code:
+            line = f"{code['indent']}```{'' if code['close'] else code['lang']}"
         if self.fence:
             if line.strip().startswith(self.fence) and not line.strip().strip(self.fence[0]):
                 self.fence = ""

@@ -29,6 +29,7 @@ _SESSIONS = {"console", "shell-session", "shellsession", "sh-session", "bash-ses
 
 _PROMPT = re.compile(r"^\s*(?:\([\w.-]+\)\s*)?(?:\[?[\w.-]+@[\w.-]+[: ]?[^\s$#%]{0,80}\]?\s?)?[$❯➜%]\s+(?P<text>\S.*)$")
 _ROOT_PROMPT = re.compile(r"^\s*(?:\[?[\w.-]+@[\w.-]+[: ]?[^\s$#%]{0,80}\]?\s?)?#\s+(?P<text>\S.*)$")
+_ANGLE_PROMPT = re.compile(r"^\s*>\s+(?P<text>\w\S*.*)$")
 _WINDOWS = re.compile(r"^\s*(?:PS\s+)?[A-Za-z]:\\[^>]{0,200}>|^\s*PS>")
 _HEREDOC = re.compile(r"<<-?\s*(?P<quote>['\"\\]?)(?P<word>[A-Za-z_]\w*)(?P=quote)?")
 _OPENERS = re.compile(r"(?:^|[;&|]\s*|\bthen\s+|\bdo\s+|\belse\s+)(?:if|for|while|until|case|select)\b")
@@ -73,7 +74,7 @@ class Snippet:
 def is_shell(lang: str, text: str) -> bool:
     """Whether a block of code is meant for a POSIX shell, by its language and, where that says nothing, by its looks."""
     if lang in _SHELL:
-        return True
+        return not _all_output(text)
     if lang not in _MAYBE or len(text) > 100_000:
         return False
     lines = [line for line in text.split("\n") if line.strip()]
@@ -85,6 +86,17 @@ def is_shell(lang: str, text: str) -> bool:
         return all(is_command(line.strip()) for line in lines[:50])
     first = next((line.strip() for line in lines if not line.strip().startswith("#")), "")
     return bool(first) and may_be_command(first)
+
+
+def _all_output(text: str) -> bool:
+    """Whether a block that is marked as a shell's shows only what a program printed: every line begins with a capital word."""
+    lines = [line.strip() for line in text.split("\n")[:50] if line.strip()]
+    if not lines or any(_PROMPT.match(line) for line in lines):
+        return False
+    return all(
+        re.match(r"[A-Z][\w/.-]*(?::(?=\s)|\s)", line) and (line.split()[0].rstrip(":") not in vocabulary().programs)
+        for line in lines
+    )
 
 
 _OTHER_LANGUAGE = re.compile(
@@ -138,6 +150,9 @@ def session_lines(lang: str, text: str) -> tuple[list[tuple[int, str]], bool]:
     """The command lines of a block as (offset, text), prompts stripped; True when it was a session with prompts and output."""
     lines = text.rstrip("\n").split("\n")[:MAX_LINES]
     prompt = _PROMPT if any(_PROMPT.match(line) for line in lines) else None
+    filled = [line for line in lines if line.strip()]
+    if not prompt and len(filled) > 0 and all(_ANGLE_PROMPT.match(line) for line in filled):
+        prompt = _ANGLE_PROMPT
     if not prompt and lang in _SESSIONS and any(_is_root_prompt(line) for line in lines):
         prompt = _ROOT_PROMPT
     if not prompt:

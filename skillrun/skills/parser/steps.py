@@ -48,6 +48,8 @@ class Draft:
     """How many of the labels, from the left, are headings."""
     group: str = ""
     way: str = ""
+    part: Part | None = None
+    """The part it stands in."""
 
     @property
     def when(self) -> When:
@@ -71,6 +73,8 @@ class Harvest:
     drafts: list[Draft] = field(default_factory=list)
     steps: list[StepDraft] = field(default_factory=list)
     blocks: int = 0
+    quoted: bool = False
+    """Read what stands in a quotation too."""
 
     def part(self, part: Part, labels: tuple[Label, ...], step: StepDraft | None, accept: frozenset[int]) -> None:
         """Read a part and those below it whose ids are in `accept`. A labelled part goes on with its parent's step."""
@@ -115,7 +119,9 @@ class _BlockReader:
     def read(self) -> None:
         """Read every block in order."""
         for block in self.part.blocks:
-            if block.quoted or any(container.kind == "note" for container in block.inside):
+            if (block.quoted and not (self.harvest.quoted and block.kind in ("row", "code"))) or any(
+                container.kind == "note" for container in block.inside
+            ):
                 continue
             self.harvest.blocks += 1
             self._place(block)
@@ -329,5 +335,7 @@ class _BlockReader:
     ) -> None:
         unique = tuple(dict.fromkeys(labels))
         number = self.harvest.blocks
-        draft = Draft(snippet, self.current, lang, unique, role, number, or_before, sentence, part_labels=len(self.labels))
+        draft = Draft(
+            snippet, self.current, lang, unique, role, number, or_before, sentence, part_labels=len(self.labels), part=self.part
+        )
         self.harvest.drafts.append(draft)

@@ -1,0 +1,167 @@
+"""Python and Node programs for one user: what `pip install X` and `npm install -g X` mean in a document.
+
+By the tool that is there (uv, pipx, npm), else one the distribution has; never into the system's own Python. What comes of
+it is a program in a directory that new login shells look into.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, field
+
+from skillrun.events import Result, State
+from skillrun.models.builtin import packages, paths, python
+from skillrun.models.builtin.bench import Bench, Work
+from skillrun.skills.understanding.understood import Way
+
+_PROGRAM = re.compile(r"^\s*-\s+(?P<name>[\w.+-]+)\s*$", re.MULTILINE)
+_UV_PROGRAMS = re.compile(r"^Installed \d+ executables?: (?P<names>.+)$", re.MULTILINE)
+NO_PROGRAM = re.compile(r"No apps associated with|No executables are provided", re.IGNORECASE)
+"""How pipx and uv say that a package is a library."""
+
+
+@dataclass(slots=True)
+class Got:
+    """What came of an installation: its last command and that one's result; the programs it brought, where that was said."""
+
+    command: str
+    result: Result
+    programs: list[str] = field(default_factory=list)
+    folder: str = ""
+
+
+def _named(way: Way) -> str:
+    return " ".join(shlex.quote(package) for package in way.packages)
+
+
+def foreseen(bench: Bench, way: Way) -> list[str]:
+    """The commands that getting a Python program will most likely take, in order."""
+    if bench.tool("uv") and (way.manager.startswith("uv") or not bench.tool("pipx")):
+        return [_uv_command(bench, way)]
+    if bench.tool("pipx"):
+        return [_pipx_command(bench, way)]
+    before = packages.install_command(bench, "pipx")
+    return [before, _pipx_command(bench, way)] if before else []
+
+
+def get_python(bench: Bench, way: Way) -> Work[Got]:
+    """A Python program with uv, pipx or an environment of its own."""
+    if not bench.tool("uv") and not bench.tool("pipx"):
+        why = "pipx gives a Python program an environment of its own"
+        if bench.can_root and packages.manager(bench) != "brew" and (yield from packages.install(bench, "pipx", why)):
+            return (yield from _with_pipx(bench, way))
+        return (yield from _with_venv(bench, way))
+    if bench.tool("uv") and (way.manager.startswith("uv") or not bench.tool("pipx")):
+        return (yield from _with_uv(bench, way))
+    return (yield from _with_pipx(bench, way))
+
+
+def _pipx(bench: Bench) -> str:
+    return "env PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin pipx" if bench.is_root else "pipx"
+
+
+def _pipx_command(bench: Bench, way: Way) -> str:
+    return f"{_pipx(bench)} install {shlex.quote(way.packages[0])}"
+
+
+def _uv_command(bench: Bench, way: Way) -> str:
+    place = "env UV_TOOL_DIR=/opt/uv-tools UV_TOOL_BIN_DIR=/usr/local/bin " if bench.is_root else ""
+    first, *more = way.packages
+    extra = "".join(f" --with {shlex.quote(package)}" for package in more)
+    return f"{place}uv tool install {shlex.quote(first)}{extra}"
+
+
+def _with_uv(bench: Bench, way: Way) -> Work[Got]:
+    command = _uv_command(bench, way)
+    result = yield from bench.shell(command, f"{way.packages[0]} for this user, in an environment of its own")
+    found = _UV_PROGRAMS.search(result.output)
+    names = re.split(r",\s*", found["names"].strip()) if found else []
+    return Got(command, result, names, "/usr/local/bin" if bench.is_root else f"{bench.home}/.local/bin")
+
+
+def _with_pipx(bench: Bench, way: Way) -> Work[Got]:
+    first, *more = way.packages
+    command = _pipx_command(bench, way)
+    result = yield from bench.shell(command, f"{first} for this user, in an environment of its own")
+    if result.ok and more:
+        command = f"{_pipx(bench)} inject {shlex.quote(first)} {' '.join(shlex.quote(package) for package in more)}"
+        result = yield from bench.shell(command, "what goes with it, into the same environment")
+    return Got(
+        command, result, _PROGRAM.findall(result.output), "/usr/local/bin" if bench.is_root else f"{bench.home}/.local/bin"
+    )
+
+
+def _with_venv(bench: Bench, way: Way) -> Work[Got]:
+    """Without uv and pipx and without the rights to get them: a virtual environment, its programs linked."""
+    names = python.requirement_names(" ".join(way.packages)) or ["env"]
+    place = f"/opt/venvs/{names[0]}" if bench.is_root else f"{bench.home}/.local/share/venvs/{names[0]}"
+    folder = "/usr/local/bin" if bench.is_root else f"{bench.home}/.local/bin"
+    why = f"an environment of its own for {names[0]}, so that the system's Python stays as it is"
+    command = f"python3 -m venv {shlex.quote(place)}"
+    result = yield from bench.sure(command, why)
+    if not result.ok:
+        return Got(command, result)
+    command = f"{shlex.quote(place)}/bin/pip install {_named(way)}"
+    result = yield from bench.sure(command, why)
+    if not result.ok:
+        return Got(command, result)
+    listed = yield from bench.look(
+        f"{place}/bin/python -c {shlex.quote(python.SCRIPTS)} {' '.join(map(shlex.quote, names))}",
+        f"which programs did {names[0]} bring?",
+    )
+    programs = [name for name in (listed or "").split() if re.fullmatch(r"[\w.+-]+", name)]
+    if programs:
+        links = " ".join(f'"{place}/bin/{name}"' for name in programs)
+        command = f'mkdir -p "{folder}" && ln -s {links} "{folder}/"'
+        result = yield from bench.shell(command, f"its programs, linked into {folder}")
+    return Got(command, result, programs, folder)
+
+
+WRITABLE = (
+    'p=$(npm prefix -g) && echo "$p" && [ -w "$p/lib" ] && '
+    '{ [ ! -e "$p/lib/node_modules" ] || [ -w "$p/lib/node_modules" ]; } && echo writable; true'
+)
+"""Prints npm's global prefix, and whether the user may write there."""
+NPM_BROUGHT = (
+    "const p=require(process.argv[1]+'/package.json');"
+    "console.log(Object.keys(typeof p.bin==='string'?{[p.name.split('/').pop()]:1}:p.bin||{}).join('\\n'))"
+)
+"""Prints the programs of an installed npm package whose directory is given."""
+
+
+def get_node(bench: Bench, way: Way) -> Work[Got]:
+    """A Node program into npm's global directory where that is the user's, else into `~/.local`."""
+    if not bench.tool("npm") and not (yield from packages.install(bench, "npm", "npm gets Node programs")):
+        return Got("npm install", Result(State.EXITED, 127, "npm is not here and could not be got"))
+    prefix, folder = "", ""
+    if not bench.is_root:
+        there = yield from bench.look(WRITABLE, "may this user add to npm's global directory?")
+        lines = (there or "").splitlines()
+        folder = f"{lines[0]}/bin" if lines else ""
+        if "writable" not in lines:
+            prefix, folder = '--prefix "$HOME/.local" ', f"{bench.home}/.local/bin"
+    command = f"npm install -g {prefix}{_named(way)}"
+    result = yield from bench.shell(command, f"{_named(way)} for this user")
+    return Got(command, result, [], folder)
+
+
+def node_programs(bench: Bench, way: Way, got: Got) -> Work[list[str]]:
+    """The programs the way's first package brought, as its own record says."""
+    name = re.sub(r"(?<=.)@[^/]*$", "", way.packages[0])
+    root = '"$HOME/.local/lib/node_modules"' if "--prefix" in got.command else '"$(npm root -g)"'
+    listed = yield from bench.look(
+        f"node -e {shlex.quote(NPM_BROUGHT)} {root}/{shlex.quote(name)}", f"which programs did {name} bring?"
+    )
+    return [word for word in (listed or "").split() if re.fullmatch(r"[\w.+-]+", word)]
+
+
+def in_new_shells(bench: Bench, program: str) -> Work[bool]:
+    """Whether a new login shell of the user finds a program."""
+    return (yield from bench.look(bench.login(f"command -v {program}"), f"is {program} there in a new terminal?")) is not None
+
+
+def on_login_path(bench: Bench, got: Got) -> Work[None]:
+    """New login shells find what was got: one line on PATH at most, and only where it is missing."""
+    if got.folder:
+        yield from paths.on_path(bench, got.folder, f"programs lie in {got.folder}")

@@ -1,0 +1,194 @@
+"""Getting a document's program: its ways one after the other, each whole, until the program is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+
+from skillrun.models.builtin import caution, choosing, packages, script, user_install
+from skillrun.models.builtin.bench import Bench, Stop, Work
+from skillrun.models.builtin.choosing import Choice, describe, ranked
+from skillrun.models.builtin.remedy import Failure, read_failure
+from skillrun.models.builtin.user_install import Got
+from skillrun.skills.understanding.understood import Understood, Wanted, Way
+
+Doing = Callable[[Bench, script.Piece, Sequence[str]], Work[Failure | None]]
+"""Carries out one command with the remedies there are; the failure that is left, else None."""
+
+UNREACHABLE = re.compile(
+    r"could not resolve|couldn't resolve|name resolution|resolve host|ENOTFOUND|EAI_AGAIN|network is unreachable"
+    r"|connection refused|failed to connect|curl: \((?:6|7|22|28|35|56)\)|wget: unable|404 not found"
+    r"|returned error: [45]\d\d|connection timed out",
+    re.IGNORECASE,
+)
+"""How programs say that what they ask for cannot be had from where they look."""
+PLACES = re.compile(
+    r"(?:>>?|\btee(?:\s+-a)?|-o|--output)\s*(?P<path>/(?:etc/apt|usr/share/keyrings|etc/yum\.repos\.d)/[\w./+-]+)"
+)
+"""Files of package sources that a command writes."""
+
+
+def get_all(bench: Bench, do: Doing) -> Work[None]:
+    """Everything the document wants, its program first. Raises Stop when the program cannot be had by any way."""
+    understood = bench.brief.skill.understood
+    assert understood is not None
+    say(bench, understood)
+    for number, wanted in enumerate(understood.wanted):
+        bench.step = number + 1
+        refused = yield from _get(bench, wanted, do)
+        if refused is None:
+            continue
+        if wanted.optional or number:
+            bench.story.append(f"{wanted.name} could not be had: {'; '.join(refused)}.")
+            continue
+        tried = any(not reason.startswith("(not tried)") for reason in refused)
+        account = f"{wanted.name} cannot be had here by any way of the document:\n" + "\n".join(
+            f"- {reason}" for reason in refused
+        )
+        raise Stop("stuck" if tried else "unsupported", account)
+    afterwards(bench, understood)
+
+
+def say(bench: Bench, understood: Understood) -> None:
+    """What the document is about, what would be done, what is left out and what is not sure, before anything runs."""
+    first = ranked(understood.ways, bench.facts)[0]
+    name = understood.wanted[0].name
+    bench.explain(f"It is about {name}. I would: install {describe(first.way)}." if not first.no else f"It is about {name}.")
+    left = [describe(way) for way in understood.ways if way is not first.way]
+    if left:
+        bench.said.append(f"Other ways: {', '.join(left[:6])}{' ...' if len(left) > 6 else ''}.")
+    if usage := understood.kind("usage", "after"):
+        bench.said.append(f"Left out: {len(usage)} commands that use it or come after.")
+    bench.said.extend(f"Not sure: {sentence}" for sentence in understood.unsure)
+
+
+def afterwards(bench: Bench, understood: Understood) -> None:
+    """What the document does after installing, told to the person; none of it was done."""
+    after = list(dict.fromkeys(aside.text for aside in understood.kind("after")))
+    if after:
+        bench.story.append(
+            "Afterwards the document goes on with (not done): " + "; ".join(f"`{text[:120]}`" for text in after[:5])
+        )
+
+
+def _get(bench: Bench, wanted: Wanted, do: Doing) -> Work[list[str] | None]:
+    """One wanted thing by its ways; None when it is there, else each way's reason."""
+    reasons: list[str] = []
+    choices = ranked(wanted.ways, bench.facts)
+    possible = [choice for choice in choices if not choice.no]
+    for number, choice in enumerate(possible):
+        caution.survey(bench, [script.Piece(command.text, 1, command.line) for command in choice.way.commands])
+        failure = yield from _take(bench, choice, do, last=number == len(possible) - 1)
+        if failure is None:
+            return None
+        line = next((line for line in reversed(failure.text.strip().splitlines()) if line.strip()), "")
+        reasons.append(f"{choice.words}: `{failure.command[:100]}` ended with {failure.exit_code}: {line.strip()[:200]}")
+        if number < len(possible) - 1:
+            instead = possible[number + 1].words
+            bench.explain(f"It did not work with {choice.words} ({line.strip()[:120]}); the next way is {instead}.")
+    reasons += [f"(not tried) {choice.words}: {choice.no}" for choice in choices if choice.no]
+    return reasons
+
+
+def _take(bench: Bench, choice: Choice, do: Doing, last: bool) -> Work[Failure | None]:
+    """One way, whole. What is left of a way that failed is taken back where it would harm the next."""
+    way = choice.way
+    bench.upcoming = user_install.foreseen(bench, way) if way.manager in choosing.PYTHON else []
+    if way.manager in choosing.PYTHON:
+        return (yield from _settled(bench, way, user_install.get_python(bench, way), last))
+    if way.manager in choosing.NODE:
+        return (yield from _settled(bench, way, user_install.get_node(bench, way), last))
+    needed = choosing.FROM_THE_DISTRIBUTION.get(way.manager)
+    if needed and not bench.tool(way.manager) and not (yield from packages.install(bench, needed, f"{way.manager} builds it")):
+        return Failure(f"install {needed}", 1, f"{way.manager} is not here and could not be got")
+    made = yield from _absent(bench, way)
+    for command in way.commands:
+        for piece in script.pieces(command, 1):
+            text = _as_root(bench, way, piece.text)
+            if way.manager == "script" and re.search(r"[^|]\|[^|]", text):
+                text = f"(set -o pipefail; {text})"
+            failure = yield from _once(bench, script.Piece(text, 1, piece.line), do, last)
+            if failure is not None:
+                yield from _take_back(bench, made)
+                return failure
+    return None
+
+
+def _once(bench: Bench, piece: script.Piece, do: Doing, last: bool) -> Work[Failure | None]:
+    """One command; while there is another way, a host that cannot be reached is not waited for."""
+    if last:
+        return (yield from do(bench, piece, ()))
+    result = yield from bench.shell(piece.text, f"line {piece.line}")
+    if result.ok or result.by_person:
+        bench.done.append(piece.text)
+        return None
+    failure = read_failure(piece.text, result)
+    if failure.denied or UNREACHABLE.search(failure.text):
+        return failure
+    return (yield from do(bench, piece, ()))
+
+
+def _settled(bench: Bench, way: Way, work: Work[Got], last: bool) -> Work[Failure | None]:
+    """What came of a user-level installation: the program found by new shells, or the failure."""
+    got = yield from work
+    result = got.result
+    if not result.ok and bench.mend and not result.by_person:
+        failure = read_failure(got.command, result)
+        if failure.denied:
+            raise Stop("refused", f"Line {way.line}: `{got.command}` was not allowed ({failure.text.strip()[:300]}).")
+        if user_install.NO_PROGRAM.search(failure.text):
+            raise _library(way)
+        if last or not UNREACHABLE.search(failure.text):
+            result = yield from bench.mend(bench, got.command, result)
+        if not result.ok:
+            return read_failure(got.command, result)
+    bench.done.append(got.command)
+    understood = bench.brief.skill.understood
+    expected = understood.programs[0].name if understood and understood.programs and way in understood.ways else ""
+    if got.programs and expected not in got.programs:
+        bench.programs, expected = got.programs, got.programs[0]
+    if not expected or (yield from user_install.in_new_shells(bench, expected)):
+        return None
+    if way.manager in choosing.NODE:
+        programs = yield from user_install.node_programs(bench, way, got)
+        if not programs:
+            raise _library(way)
+        if expected not in programs:
+            bench.programs, expected = programs, programs[0]
+            if (yield from user_install.in_new_shells(bench, expected)):
+                return None
+    yield from user_install.on_login_path(bench, got)
+    return None
+
+
+def _library(way: Way) -> Stop:
+    name, how = way.packages[0], way.commands[-1].text
+    return Stop("unsupported", f"{name} brings no program: it is a library, for a project of yours: `{how}` there.")
+
+
+def _as_root(bench: Bench, way: Way, text: str) -> str:
+    """A package manager's command with the rights it needs, where the document leaves them to its reader."""
+    if bench.is_root or not bench.can_root or way.manager not in choosing.SYSTEM or re.search(r"\bsudo\b", text):
+        return text
+    return re.sub(rf"(^|[;&|(]\s*)(?=(?:apt-get|apt|aptitude|{way.manager})\b)", rf"\g<1>{bench.root}", text)
+
+
+def _absent(bench: Bench, way: Way) -> Work[list[str]]:
+    """The files of package sources that this way would make and that are not there."""
+    paths = list(dict.fromkeys(match["path"] for command in way.commands for match in PLACES.finditer(command.text)))
+    if not paths:
+        return []
+    listed = yield from bench.look(
+        f'for f in {" ".join(map(shlex.quote, paths))}; do [ -e "$f" ] || echo "$f"; done',
+        "which package sources are there already?",
+    )
+    return [line for line in (listed or "").splitlines() if line in paths]
+
+
+def _take_back(bench: Bench, made: Sequence[str]) -> Work[None]:
+    if made:
+        yield from bench.shell(
+            f"{bench.root}rm -f {' '.join(map(shlex.quote, made))}",
+            "a source that leads nowhere would stand in the way of every later installation",
+        )

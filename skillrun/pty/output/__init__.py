@@ -1,1 +1,0 @@
-"""What a command printed: its lines, the screen they make, the record of all of it."""

@@ -1,0 +1,103 @@
+"""Which program a document is about: agreement of its title, its packages, its repository and what it has typed afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from skillrun.skills.parser.labels import vocabulary
+from skillrun.skills.understanding import names
+from skillrun.skills.understanding.acts import FOREIGN
+from skillrun.skills.understanding.document import Document
+from skillrun.skills.understanding.sections import GETTING, class_of
+from skillrun.skills.understanding.understood import Program, Wanted
+
+
+def main_of(document: Document) -> str:
+    """The package (or project) the document is about; empty when nothing says."""
+    titles = [name for name in names.spoken([document.title]) if not class_of(name)] if document.names_itself() else []
+    repository, badges, used = names.repository(document.text), names.badges(document.text), document.used_words()
+    score: Counter[str] = Counter()
+    managers: dict[str, set[str]] = {}
+    spelled: dict[str, str] = {}
+    for said in document.said:
+        stage = said.stage
+        for act in said.all("install"):
+            for package in act.packages:
+                name = names.base(package, act.manager)
+                key = names.bare(name)
+                if not key or "$" in name or stage > 5:
+                    continue
+                spelled.setdefault(key, name)
+                managers.setdefault(key, set()).add(act.manager)
+                score[key] = max(score[key], 6 - stage)
+    for key in score:
+        score[key] += min(len(managers[key]), 3)
+        score[key] += 5 * any(names.same(key, title) for title in titles[:2]) + 2 * any(
+            names.bare(title) == key for title in titles[2:]
+        )
+        score[key] += 4 * bool(repository and names.same(key, repository)) + 2 * any(names.same(key, badge) for badge in badges)
+        score[key] += 2 * any(names.same(key, word) or names.program_of(spelled[key]) == word for word in used)
+        score[key] -= 6 * (spelled[key] in names.TOOLS)
+        score[key] += 2 * any(key == names.bare(title) for title in titles[:1])
+    if score:
+        best = max(score, key=lambda key: (score[key], -list(score).index(key)))
+        if score[best] >= 4:
+            return spelled[best]
+    source = [
+        said
+        for said in document.said
+        if said.place in GETTING and (said.all("source") or said.all("script") or said.all("fetch") or said.all("container"))
+    ]
+    if source:
+        known = [*titles[:1], repository, *badges[:1], *(word for word, _ in used.most_common(1))]
+        return next((name for name in known if name), "")
+    return ""
+
+
+def candidates_of(document: Document, main: str) -> list[str]:
+    """Names under which the document may speak of its program, likeliest first."""
+    titles = names.spoken([document.title])
+    known = [
+        names.bare_program(main),
+        *titles,
+        names.repository(document.text),
+        *names.badges(document.text),
+        *document.used_words(),
+    ]
+    return list(dict.fromkeys(name for name in known if name))[:20]
+
+
+def programs_of(document: Document, main: str, wanted: Sequence[Wanted]) -> list[Program]:
+    """The commands the document's program is called by, with the signs for each."""
+    if not main:
+        return []
+    used = document.used_words()
+    packages = [
+        names.base(package, way.manager)
+        for way in (wanted[0].ways if wanted else ())
+        if way.manager not in ("script", "source", "container", *FOREIGN)
+        for package in way.packages
+    ]
+    signs: dict[str, list[str]] = {}
+
+    def sign(name: str, words: str) -> None:
+        if name and re.fullmatch(r"[\w][\w.+-]*", name):
+            signs.setdefault(name, []).append(words)
+
+    for package in dict.fromkeys([main, *packages]):
+        sign(names.program_of(package), f"the package {package}")
+    for title in names.spoken([document.title])[:2]:
+        if title in used or title in signs:
+            sign(title, "the title")
+    if (name := names.repository(document.text)) and (name in signs or name in used):
+        sign(name, "its repository")
+    for name, count in used.most_common(3):
+        related = names.same(name, main) or name in main or main in name or count >= max(2, 0.5 * sum(used.values()))
+        if name in signs or related:
+            sign(name, f"{count} commands of the text" if count > 1 else "a command of the text")
+    weights = {
+        name: len(words) + 3 * min(used[name], 2) + (name in vocabulary().binaries.values()) for name, words in signs.items()
+    }
+    return [Program(name, tuple(dict.fromkeys(signs[name]))) for name in sorted(signs, key=lambda n: -weights[n])]

@@ -1,0 +1,23 @@
+"""The check that is concluded from a program's name: the program itself answers, whichever way it is asked."""
+
+from __future__ import annotations
+
+from skillrun.skills.parser.labels import vocabulary
+
+ANSWERS = ("--version", "--help", "-V", "version")
+"""How programs are asked who they are."""
+SECONDS = 8
+"""How long an answer may take."""
+
+
+def proof(program: str) -> str:
+    """Shell text that succeeds when the program is there and answers.
+
+    It is given no input, and one that knows none of the questions and just starts to work is ended; having run until then
+    (124 is what `timeout` says) is its answer. A program that is not there, or cannot start, has no way to succeed.
+    """
+    known = vocabulary().version.get(program)
+    if known:
+        return f"{program} {known}"
+    asked = " || ".join(f"timeout {SECONDS} {program} {words} </dev/null" for words in ANSWERS)
+    return f"{asked} || [ $? = 124 ]"

@@ -1,0 +1,120 @@
+"""From a document to its understanding: which program, which ways to it, and what is left alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from skillrun.skills.parser.outline import Part
+from skillrun.skills.parser.steps import Draft
+from skillrun.skills.skill import Check
+from skillrun.skills.understanding import names
+from skillrun.skills.understanding.document import Document, read
+from skillrun.skills.understanding.getting import others_of, ways_of
+from skillrun.skills.understanding.program import candidates_of, main_of, programs_of
+from skillrun.skills.understanding.proof import proof
+from skillrun.skills.understanding.sections import GETTING
+from skillrun.skills.understanding.understood import Aside, Program, Understood, Wanted
+
+_INSTALL_TITLE = re.compile(
+    r"^\W*(?:how to |guide to |steps to )?(?:install|set(?:ting)? ?up|deploy|build|configur|run|start|provision|bootstrap)",
+    re.IGNORECASE,
+)
+_CHANGES = frozenset(
+    ("write", "service", "source", "shell", "fetch", "use", "container", "once", "login", "script", "repository", "look")
+)
+
+
+def understand(title: str, text: str, root: Part, drafts: Sequence[Draft], stated: tuple[Check, ...]) -> Understood:
+    """The understanding of a document whose every command is among `drafts`. `stated`: checks it states itself."""
+    document = read(title, text, root, drafts)
+    main = main_of(document)
+    ways = ways_of(document, main) if main else []
+    wanted = [Wanted(main, tuple(ways)), *others_of(document, main)] if ways else []
+    programs = programs_of(document, main, wanted)
+    checks = stated if stated and _about(stated, programs) else ()
+    if programs and not checks and wanted:
+        checks = (Check(proof(programs[0].name), "derived", wanted[0].ways[0].line),)
+    tells_steps = bool(wanted) and _is_procedure(document, wanted)
+    return Understood(
+        programs=tuple(programs),
+        wanted=() if tells_steps else tuple(wanted),
+        prerequisites=tuple(_prerequisites(document)),
+        asides=tuple(_asides(document, wanted)),
+        checks=checks,
+        library=bool(wanted) and not _is_used(document, programs) and not _speaks_of_program(document),
+        candidates=tuple(candidates_of(document, main)),
+    )
+
+
+def _is_procedure(document: Document, wanted: Sequence[Wanted]) -> bool:
+    """Whether the document tells steps to carry out one after another, rather than ways to a program."""
+    if any(part.kind == "goal" or (part.pseudo and part.kind in ("done", "steps")) for part in document.root.walk()):
+        return True
+    chosen = {command.line for item in wanted for way in item.ways for command in way.commands}
+    if not _INSTALL_TITLE.match(document.title) or not document.names_itself():
+        return False
+    rest = [
+        said
+        for said in document.said
+        if said.draft.snippet.line not in chosen
+        and said.place in (*GETTING, "configuration", "after", "usage", "other", "")
+        and not said.draft.role
+    ]
+    return any(act.kind in _CHANGES for said in rest for act in said.acts)
+
+
+def _prerequisites(document: Document) -> list[str]:
+    found: list[str] = []
+    for said in document.said:
+        for act in said.all("install"):
+            bases = [names.base(package, act.manager) for package in act.packages]
+            if said.place == "prerequisites" or (bases and all(name in names.TOOLS for name in bases)):
+                found += bases
+    return list(dict.fromkeys(name for name in found if name))[:20]
+
+
+def _asides(document: Document, wanted: Sequence[Wanted]) -> list[Aside]:
+    chosen = {(command.line, command.text) for item in wanted for way in item.ways for command in way.commands}
+    found = []
+    for said in document.said:
+        if (said.draft.snippet.line, said.text) in chosen:
+            continue
+        kinds = {act.kind for act in said.acts}
+        kind = {
+            "uninstall": "uninstall",
+            "update": "update",
+            "development": "development",
+            "usage": "usage",
+            "integration": "usage",
+        }.get(said.place, "")
+        if not kind:
+            kind = (
+                "after"
+                if kinds & {"write", "shell", "service", "login"}
+                else "usage"
+                if kinds & {"use", "once", "publish", "container"}
+                else "other"
+            )
+        found.append(Aside(kind, said.text, said.draft.snippet.line, said.title))
+    return found
+
+
+def _is_used(document: Document, programs: Sequence[Program]) -> bool:
+    used = document.used_words()
+    return any(program.name in used for program in programs)
+
+
+def _speaks_of_program(document: Document) -> bool:
+    return bool(re.search(r"\bcommand[- ]line\b|\bCLI\b|\bterminal\b|\bcommand\b|\bconsole\b", document.text[:60_000]))
+
+
+def _about(stated: Sequence[Check], programs: Sequence[Program]) -> bool:
+    """Whether a stated check proves something of the document's own program, not of what it needs."""
+    if not programs:
+        return True
+    text = "\n".join(check.command for check in stated)
+    return any(re.search(rf"(?<![\w-]){re.escape(program.name)}(?![\w-])", text) for program in programs) or not all(
+        re.match(r"(?:sudo )?(?:git|node|npm|python3?|pip3?|uv|pipx|docker|brew|cargo|go|java|ruby|curl)\b", check.command)
+        for check in stated
+    )
