@@ -1,0 +1,151 @@
+"""What a document is about and how its program is got, understood before anything is done: pure, from text to data."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skillrun.models.builtin.choosing import ranked
+from skillrun.skills.parser.read import read_skill
+from skillrun.skills.parser.rst import as_markdown
+from skillrun.skills.skill import When
+from skillrun.skills.understanding import names
+from skillrun.skills.understanding.acts import acts
+from skillrun.skills.understanding.proof import proof
+from skillrun.skills.understanding.understood import Understood, Way
+
+CASES: list[dict[str, Any]] = tomllib.loads((Path(__file__).parent / "cases/understanding/ways.toml").read_text("utf-8"))[
+    "case"
+]
+
+
+def words(way: Way) -> str:
+    """A way as the cases write it."""
+    return f"{way.manager} {' '.join(way.packages)}" + (" (project)" if way.scope == "project" else "")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["why"][:40])
+def test_a_document_is_understood_as_its_case_says(case: dict[str, Any]) -> None:
+    """Each kind that real documents were read wrongly by: the program, the ways, what is not run."""
+    skill = read_skill(case["text"])
+    understood = skill.understood
+    assert understood is not None
+    if "program" in case:
+        assert (understood.programs[0].name if understood.programs else "") == case["program"]
+    if "ways" in case:
+        assert [words(way) for way in understood.ways] == case["ways"]
+    if "first" in case:
+        assert words(understood.ways[0]) == case["first"]
+        assert not understood.ways[0].special
+    if "commands" in case:
+        assert len(understood.ways[0].commands) == case["commands"]
+    if "checks" in case:
+        assert [check.command for check in skill.checks] == case["checks"]
+    elif understood.wanted:
+        assert [check.command for check in skill.checks] == [proof(understood.programs[0].name)]
+    asides = {aside.text: aside.kind for aside in understood.asides}
+    assert [text for text in case.get("not_run", []) if text not in asides] == []
+    assert [text for text in case.get("after", []) if asides.get(text) != "after"] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("sudo apt-get update && sudo apt-get install -y sl", ["refresh apt", "install apt sl"]),
+        ("python3 -m pip install -U 'black[d]'", ["install pip black[d]"]),
+        ("pip install --upgrade pip", ["refresh pip pip"]),
+        ("npm -g install madge", ["install npm madge"]),
+        ("curl -fsSL https://x.example/i | sh", ["script script https://x.example/i"]),
+        ('bash -c "$(curl -fsSL https://x.example/i)"', ["script script https://x.example/i"]),
+        ("npx http-server", ["once npx http-server"]),
+        ("pip install -e .", ["source source"]),
+        ("./venv/bin/pip install x", ["source source"]),
+        ("pm2 start npm --name demo", ["use"]),
+        ("pkg install sl", ["install pkg sl"]),
+        ("tool login --key x", ["login"]),
+        ("python3 -c \"open('x', 'w')\"", ["use"]),
+        ("echo hi >> ~/.bashrc", ["write"]),
+        ("this is (not bash", []),
+    ],
+)
+def test_what_a_command_does(command: str, expected: list[str]) -> None:
+    """A command is read by Bash's own rules, and its act by its manager's grammar."""
+    assert [" ".join((act.kind, act.manager, *act.packages)).strip() for act in acts(command)] == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("fd-find", "fd", True), ("@google/gemini-cli", "gemini", True), ("ruff", "black", False),
+        ("sl", "slurm", False), ("python3-glances", "glances", True), ("x.js", "x", True),
+    ],
+)  # fmt: skip
+def test_two_names_of_one_program(one: str, other: str, alike: bool) -> None:
+    """Spellings of one program are known for one; names that merely begin alike are not."""
+    assert names.same(one, other) is alike
+
+
+FACTS: dict[str, Any] = {
+    "os": {"system": "linux", "id": "debian", "family": "debian"},
+    "arch": "x86_64",
+    "tools": {"apt": "/usr/bin/apt", "python3": "x"},
+    "user": {"root": False},
+    "sudo": {"passwordless": True},
+}
+
+
+def _way(manager: str, when: When | None = None, special: str = "") -> Way:
+    return Way(manager, ("x",), (), 1, when=when or When(), special=special)
+
+
+@pytest.mark.parametrize(
+    ("managers", "tools", "first"),
+    [
+        (["brew", "pip"], [], "pip"),
+        (["pip", "apt"], [], "apt"),
+        (["pip", "apt"], ["pipx"], "pip"),
+        (["script", "npm"], ["npm"], "npm"),
+        (["script", "npm"], [], "script"),
+        (["cargo", "source", "pip"], [], "pip"),
+        (["brew", "pip"], ["brew"], "brew"),
+    ],
+)
+def test_ways_are_ranked_by_the_machine(managers: list[str], tools: list[str], first: str) -> None:
+    """What is there comes before what would have to be got; among equals the document's own order counts."""
+    facts = {**FACTS, "tools": {**FACTS["tools"], **dict.fromkeys(tools, "x")}}
+    assert ranked([_way(manager) for manager in managers], facts)[0].way.manager == first
+
+
+def test_a_way_that_cannot_be_taken_says_why() -> None:
+    """Managers of other systems, and machines not meant, are left out with their reason; never an empty word."""
+    ways = [_way("pkg"), _way("winget"), _way("script", When(os=("macos",))), _way("container")]
+    assert all(choice.no for choice in ranked(ways, FACTS))
+
+
+def test_an_unusual_version_comes_last() -> None:
+    """A pre-release is taken only where nothing else can be."""
+    assert ranked([_way("npm", special="a pre-release"), _way("cargo")], FACTS)[0].way.manager == "cargo"
+
+
+def test_no_manager_of_another_system_is_brought_here() -> None:
+    """brew is not installed for a brew line, whatever else the document has."""
+    assert ranked([_way("brew")], FACTS)[0].no == "there is no brew here"
+
+
+def test_restructured_text_keeps_its_lines() -> None:
+    """Every command of a reStructuredText document keeps its line number."""
+    text = "Title\n=====\n\nUse it::\n\n    pip install x\n\nEnd\n"
+    assert as_markdown(text).split("\n")[5] == "pip install x"
+    assert len(as_markdown(text).split("\n")) == len(text.split("\n"))
+
+
+def test_nothing_is_wanted_of_a_skill_that_declares_its_check() -> None:
+    """A skill with a declared check is carried out as it is written."""
+    skill = read_skill(
+        "---\nname: x\ndescription: y\nmetadata:\n  skillrun-verify: x --version\n---\n# X\n```\npip install x\n```\n"
+    )
+    assert skill.understood is None
+    assert Understood().ways == ()
