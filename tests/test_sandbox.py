@@ -837,3 +837,53 @@ def test_without_root_it_says_what_it_needs(tmp_path: Path) -> None:
     assert done.returncode == 7, done.stderr
     assert "needs root" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+NEEDS_ROOT = """# Mark
+
+```bash
+sudo touch /opt/mark
+```
+
+## Verify
+
+```bash
+test -e /opt/mark
+```
+"""
+
+
+@root_tests
+@pytest.mark.network
+def test_a_fault_that_cannot_be_set_up_is_skipped_and_nothing_is_lost(base: list[Path], tmp_path: Path) -> None:
+    """A machine without npm has no npm to break: said, and the other trials count; to stop for a person's rights is right.
+
+    Trials have a history of their own: `runs` and `last` know nothing of them.
+    """
+    skill = tmp_path / "mark.md"
+    skill.write_text(NEEDS_ROOT)
+    junit, page = tmp_path / "report.xml", tmp_path / "report.html"
+    words = ("--matrix", "--fault", "npm-prefix-root", "--fault", "no-root-rights", "--junit", str(junit), "--html", str(page))
+    done = _test(str(skill), *words, state=tmp_path / "state")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "needs a person, as it should" in done.stdout
+    assert re.search(r"debian-12 \+ npm-prefix-root: cannot be set up here: .*npm", done.stdout)
+    cases = list(ElementTree.parse(junit).getroot().iter("testcase"))
+    assert [[child.tag for child in case] for case in cases] == [[], ["skipped"], []]
+    assert "skipped" in page.read_text()
+    assert not list((tmp_path / "state").glob("skillrun/runs/*"))
+
+
+@root_tests
+def test_reports_are_written_though_the_trials_are_interrupted(base: list[Path], tmp_path: Path) -> None:
+    """Ctrl-C after the first trial: what was found out until then is in the reports."""
+    skill, junit = tmp_path / "mark.md", tmp_path / "report.xml"
+    skill.write_text(NEEDS_ROOT)
+    words = [sys.executable, "-m", "skillrun", "test", str(skill), "--matrix", "--fault", "tmp-noexec", "--junit", str(junit)]
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith("ok")
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 130
+    assert [case.get("name") for case in ElementTree.parse(junit).getroot().iter("testcase")] == ["debian-12 (builtin)"]

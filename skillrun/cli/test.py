@@ -35,7 +35,7 @@ EXAMPLES = (
 @click.argument("skill", required=False)
 @click.option("--machine", "machines", multiple=True, metavar="M", help="Base machine. Default: debian-12.")
 @click.option("--fault", "faults", multiple=True, metavar="F", help="Put this fault in; several at once.")
-@click.option("--matrix", is_flag=True, help="No fault, then each fault alone.")
+@click.option("--matrix", is_flag=True, help="No fault, then each fault (all, or each --fault) alone.")
 @click.option("--scenarios", is_flag=True, help="The bundled scenarios instead of SKILL.")
 @click.option("--draw", "seed", metavar="SEED", help="Machines drawn by this seed instead of SKILL (--count N).")
 @click.option("--count", type=click.IntRange(1, 1000), metavar="N", default=10, hidden=True, help="With --draw: so many.")
@@ -71,7 +71,12 @@ def test_command(skill: str | None, list_them: bool, scenarios: bool, self_test:
         raise Problem(str(error), "`skillrun test --list` shows what there is") from error
     if self_test:
         return _self_test(found, more, as_json)
-    return _report(_all(found, more, as_json), more, as_json)
+    rows: list[Row] = []
+    try:
+        _all(found, more, as_json, rows)
+    finally:  # whatever ended it, what was found out is kept
+        _write(rows, more)
+    return _report(rows, as_json)
 
 
 def _try_to_write(file: Path) -> None:
@@ -120,7 +125,7 @@ def _scenarios(skill: str | None, bundled: bool, more: dict[str, object]) -> Ite
     chosen = tuple(_words(more["faults"]))
     sets: list[tuple[str, ...]] = [chosen]
     if more["matrix"]:
-        sets = [(), *((name,) for name in recipes.names("faults"))]
+        sets = [(), *((name,) for name in chosen or recipes.names("faults"))]
     verify = "\n".join(f"as_user {shlex.quote(check.command)} || fail {shlex.quote(check.command)}" for check in read.checks)
     for machine in _words(more["machines"]) or ["debian-12"]:
         for faults in sets:
@@ -137,14 +142,28 @@ def _words(value: object) -> list[str]:
     return [str(word) for word in value] if isinstance(value, Sequence) else []
 
 
-def _all(found: list[Scenario], more: dict[str, object], as_json: bool) -> list[Row]:
+def _all(found: list[Scenario], more: dict[str, object], as_json: bool, rows: list[Row]) -> None:
+    """Every trial; each adds its rows when it is over."""
+    from skillrun.overlay.process.supervisor import ViewError
+    from skillrun.sandbox.base import BuildError
+    from skillrun.sandbox.engine import EngineError
     from skillrun.trials import trial
     from skillrun.trials.compare import attempt, compared
     from skillrun.trials.matrix import Row
 
     model = str(more["model"])
 
-    def one(scenario: Scenario) -> list[Row]:
+    def one(scenario: Scenario) -> None:
+        try:
+            outcomes = tried(scenario)
+        except (BuildError, ViewError, EngineError) as error:
+            reason = " ".join(str(error).split())
+            outcomes = [trial.TrialResult(scenario.name, model, 0, False, skipped=f"cannot be set up here: {reason[-200:]}")]
+        for row in (Row(scenario, outcome) for outcome in outcomes):
+            rows.append(row)
+            print(row.line(), file=sys.stderr if as_json else sys.stdout, flush=True)
+
+    def tried(scenario: Scenario) -> list[TrialResult]:
         outcomes: list[TrialResult] = []
         if more["benchmark"] and scenario.naive:
             outcomes += compared(scenario, model, under)
@@ -153,23 +172,26 @@ def _all(found: list[Scenario], more: dict[str, object], as_json: bool) -> list[
                 terminal = any(_fault_needs_terminal(name) for name in scenario.faults)
                 outcomes.append(trial.run(scenario, "literal", trial.script(scenario.naive, terminal), under))
             outcomes.append(attempt(scenario, model, under)[0])
-        rows = [Row(scenario, outcome) for outcome in outcomes]
-        for row in rows:
-            print(row.line(), file=sys.stderr if as_json else sys.stdout, flush=True)
-        return rows
+        return outcomes
 
     with _grounds(found, more) as under:
-        return [row for rows in _each(one, found, more) for row in rows]
+        _each(one, found, more, lambda: _write(rows, more))
 
 
-def _each(work: Callable[[Scenario], T], found: list[Scenario], more: dict[str, object]) -> list[T]:
-    """The work for every scenario, as many at a time as was asked for. Ctrl-C ends it at once, machines and all."""
+def _each(
+    work: Callable[[Scenario], T], found: list[Scenario], more: dict[str, object], last: Callable[[], None] = lambda: None
+) -> list[T]:
+    """The work for every scenario, as many at a time as was asked for. Ctrl-C ends it at once, machines and all.
+
+    `last` is done before that.
+    """
     pool = ThreadPoolExecutor(int(str(more["jobs"])))
     try:
         return list(pool.map(work, found))
     except KeyboardInterrupt:
         from skillrun.sandbox.folders import remove_own
 
+        last()
         remove_own()
         print("skillrun: interrupted", file=sys.stderr, flush=True)
         os._exit(130)  # the trials are in threads, which nothing else ends; machines end with this process
@@ -210,14 +232,20 @@ def _fault_needs_terminal(name: str) -> bool:
     return fault(name).tty
 
 
-def _report(rows: list[Row], more: dict[str, object], as_json: bool) -> int:
-    """The table in every form that was asked for."""
+def _write(rows: list[Row], more: dict[str, object]) -> None:
+    """The table as the files that were asked for."""
     from skillrun.trials import matrix
 
     for option, write in (("junit", matrix.junit), ("html", matrix.page)):
         file = more[option]
         if file:
             Path(str(file)).write_text(write(rows), encoding="utf-8")
+
+
+def _report(rows: list[Row], as_json: bool) -> int:
+    """The table as text or as one object; the exit code."""
+    from skillrun.trials import matrix
+
     if as_json:
         print(json.dumps({"schema": SCHEMA, "trials": [row.to_dict() for row in rows]}))
     else:
@@ -225,11 +253,13 @@ def _report(rows: list[Row], more: dict[str, object], as_json: bool) -> int:
         for row in rows:
             if row.outcome.run_folder:
                 print(f"  {row.outcome.scenario}: the whole run is in {row.outcome.run_folder}")
-            if row.refused and not row.right:
+            if row.refused and row.wrong:
                 told = f"  {row.outcome.scenario}: not declared, so not reached: {', '.join(row.refused)}"
                 print(f"{told} -> `skillrun-hosts` in the skill, or --host")
     mine = [row for row in rows if row.outcome.what != "literal"]
-    return 0 if all(row.right for row in mine) else 3
+    if mine and all(row.outcome.skipped for row in mine):
+        raise Problem("no trial could be set up on this machine", "the reasons are above", 7)
+    return 3 if any(row.wrong for row in mine) else 0
 
 
 def _self_test(found: list[Scenario], more: dict[str, object], as_json: bool) -> int:

@@ -318,11 +318,15 @@ def state_directory() -> Path:
     return own
 
 
-def new_run(name: str) -> RunFolder:
+RUNS, TRIALS = "runs", "trials"
+"""The histories: what was done to this machine, and what was tried in throw-away ones."""
+
+
+def new_run(name: str, history: str = RUNS) -> RunFolder:
     """Make the folder of a new run, mode 0700. Raises JournalError when it cannot be made."""
     now = datetime.datetime.now(datetime.UTC)
     stamp = f"{now:%Y%m%d-%H%M%S}{now.microsecond // 1000:03}"  # names are sorted, and two runs may begin in one second
-    folder = RunFolder(state_directory() / "runs" / f"{stamp}-{name[:40]}-{secrets.token_hex(2)}")
+    folder = RunFolder(state_directory() / history / f"{stamp}-{name[:40]}-{secrets.token_hex(2)}")
     try:
         folder.path.mkdir(parents=True, mode=0o700)
         for part in (folder.outputs, folder.skill, folder.changes):
@@ -352,10 +356,10 @@ def keep_skill(folder: RunFolder, text: str, origin: Path | None) -> None:
         raise JournalError(f"cannot keep the skill in {folder.path}: {error.strerror}") from error
 
 
-def all_runs() -> list[RunFolder]:
-    """Every run folder, newest first."""
+def all_runs(history: str = RUNS) -> list[RunFolder]:
+    """Every run folder of a history, newest first."""
     try:
-        with os.scandir(state_directory() / "runs") as entries:
+        with os.scandir(state_directory() / history) as entries:
             paths = sorted((entry.path for entry in entries if entry.is_dir()), reverse=True)
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -363,11 +367,17 @@ def all_runs() -> list[RunFolder]:
 
 
 def find_run(word: str) -> RunFolder:
-    """A run by its id, an unambiguous part of it, or `last`. Raises JournalError when there is none or several."""
+    """A run by its id, an unambiguous part of it, or `last`; a trial by its id only.
+
+    Raises JournalError when there is none or several.
+    """
     runs = all_runs()
     if word == "last" and runs:
         return next((run for run in runs if run.began), runs[0])
+    if word == "last":
+        raise JournalError("there is no run yet")
     found = [run for run in runs if run.id == word] or [run for run in runs if word in run.id]
+    found = found or [run for run in all_runs(TRIALS) if run.id == word]
     if len(found) != 1:
         raise JournalError(f"no run is called {word!r}" if not found else f"{word!r} fits {len(found)} runs")
     return found[0]

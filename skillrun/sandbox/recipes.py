@@ -54,6 +54,8 @@ class Fault:
     env: tuple[str, ...] = ()
     tty: bool = False
     """It shows only on a terminal."""
+    person: str = ""
+    """Only a person may mend it (a hold, rights, room on a disk), so it is right to stop with an account that this fits."""
 
 
 @dataclass(frozen=True, slots=True)

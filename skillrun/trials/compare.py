@@ -68,13 +68,13 @@ def attempt(
     from skillrun.plans.distill import distilled
     from skillrun.plans.file import to_toml
     from skillrun.plans.plan import PlanError
-    from skillrun.record.journal import keep_skill, new_run
+    from skillrun.record.journal import TRIALS, keep_skill, new_run
     from skillrun.skills.parser.read import read_skill
     from skillrun.trials import trial
     from skillrun.trials.matrix import Row
 
     skill = read_skill(scenario.skill, f"scenario {scenario.name}")
-    folder = new_run(f"test-{scenario.name}")
+    folder = new_run(f"test-{scenario.name}", TRIALS)
     keep_skill(folder, skill.text, None)
     spoken = model
     if plan is not None:
@@ -94,7 +94,12 @@ def attempt(
             return 1, f"internal error: {type(error).__name__}: {error}"
         return end.exit_code, end.summary
 
-    outcome = trial.run(scenario, model, deed, under or trial.PLAIN)
+    try:
+        outcome = trial.run(scenario, model, deed, under or trial.PLAIN)
+    except BaseException:
+        if not folder.began:
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
     events = _events(folder)
     outcome = replace(
         outcome,

@@ -40,7 +40,14 @@ class Row:
 
     @property
     def right(self) -> bool:
-        """Did it come out right? A refusal is right when the machine is unharmed and nothing was called done."""
+        """Did it come out right? A refusal is right when the machine is unharmed and nothing was called done.
+
+        Where only a person may mend what is broken, so is to stop and ask for one.
+        """
+        if self.outcome.skipped:
+            return False
+        if self.asks_for_a_person:
+            return True
         if self.scenario.cause:
             return self.verdict in ("solved", "named")
         if self.scenario.refusal:
@@ -48,10 +55,29 @@ class Row:
         return self.outcome.passed and self.outcome.exit_code == 0
 
     @property
+    def asks_for_a_person(self) -> bool:
+        """It stopped at what only a person may mend, and said so."""
+        words = [fault.person for fault in self.scenario.all_faults if fault.person]
+        told = words and re.search("|".join(words), self.outcome.output, re.IGNORECASE)
+        return bool(told) and self.scenario.klass == "skill" and not self.outcome.passed and self.outcome.exit_code in (3, 4, 7)
+
+    @property
+    def wrong(self) -> bool:
+        """It was tried and did not come out right."""
+        return not self.right and not self.outcome.skipped
+
+    @property
+    def word(self) -> str:
+        """right, wrong or skipped."""
+        return "skipped" if self.outcome.skipped else "right" if self.right else "wrong"
+
+    @property
     def why(self) -> str:
-        """Why it did not come out right; empty when it did."""
+        """Why it did not come out right, or was not tried."""
         if self.right:
-            return ""
+            return "needs a person, as it should" if self.asks_for_a_person else ""
+        if self.outcome.skipped:
+            return self.outcome.skipped
         if self.scenario.cause and not self.outcome.false_done:
             return f"{self.outcome.reason} | {' '.join(self.outcome.output.split())[-200:]}"
         if self.outcome.false_done:
@@ -65,8 +91,10 @@ class Row:
 
     def line(self) -> str:
         """The trial in one line of text."""
-        word = self.verdict if self.scenario.cause else "ok" if self.right else "FAIL"
+        word = "skip" if self.outcome.skipped else self.verdict if self.scenario.cause else "ok" if self.right else "FAIL"
         head = f"{word:10} {self.scenario.klass:17} {self.outcome.scenario:26} {self.outcome.what:9}"
+        if self.outcome.skipped:
+            return f"{head} {self.why}"
         return f"{head} exit {self.outcome.exit_code:<3} {self.outcome.seconds:6.1f} s  {self.why}".rstrip()
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,6 +110,7 @@ class Row:
             "exit_code": self.outcome.exit_code,
             "verified": self.outcome.passed,
             "false_done": self.outcome.false_done,
+            "skipped": self.outcome.skipped,
             "why": self.why,
             "seconds": self.outcome.seconds,
             "commands": self.outcome.commands,
@@ -97,6 +126,8 @@ def by_class(rows: Sequence[Row]) -> dict[str, dict[str, tuple[int, int]]]:
     """Class -> what -> (came out right, tried)."""
     table: dict[str, dict[str, tuple[int, int]]] = {}
     for row in rows:
+        if row.outcome.skipped:
+            continue
         cell = table.setdefault(row.scenario.klass, {})
         right, tried = cell.get(row.outcome.what, (0, 0))
         cell[row.outcome.what] = (right + row.right, tried + 1)
@@ -114,7 +145,7 @@ def text(rows: Sequence[Row]) -> str:
         words = ("solved", "named", "unnamed", "false-done", "harm")
         lines.append(f"of {len(drawn)} drawn: " + ", ".join(f"{drawn.count(word)} {word}" for word in words))
     for kind in kinds:
-        mine = [row for row in rows if row.outcome.what == kind]
+        mine = [row for row in rows if row.outcome.what == kind and not row.outcome.skipped]
         false = sum(row.outcome.false_done for row in mine)
         seconds = sum(row.outcome.seconds for row in mine)
         right = sum(row.right for row in mine)
@@ -126,6 +157,10 @@ def text(rows: Sequence[Row]) -> str:
         if beyond:
             line += f", {sum(beyond)} files beyond the reference fix in {len(beyond)} trials"
         lines.append(line)
+    skipped = [row for row in rows if row.outcome.skipped]
+    if skipped:
+        lines.append(f"not tried: {len(skipped)}")
+        lines += [f"  {row.outcome.scenario}: {row.why}" for row in skipped]
     return "\n".join(lines)
 
 
@@ -144,12 +179,16 @@ def junit(rows: Sequence[Row]) -> str:
     suites = ElementTree.Element("testsuites", name="skillrun test")
     for klass in sorted({row.scenario.klass for row in rows}):
         mine = [row for row in rows if row.scenario.klass == klass]
-        failures = str(sum(not row.right for row in mine))
-        suite = ElementTree.SubElement(suites, "testsuite", name=klass, tests=str(len(mine)), failures=failures)
+        failures, skipped = (str(sum(row.word == word for row in mine)) for word in ("wrong", "skipped"))
+        suite = ElementTree.SubElement(
+            suites, "testsuite", name=klass, tests=str(len(mine)), failures=failures, skipped=skipped
+        )
         for row in mine:
             name = f"{row.outcome.scenario} ({row.outcome.what})"
             case = ElementTree.SubElement(suite, "testcase", classname=klass, name=name, time=str(row.outcome.seconds))
-            if not row.right:
+            if row.outcome.skipped:
+                ElementTree.SubElement(case, "skipped", message=_CONTROL.sub("?", row.why))
+            elif not row.right:
                 failure = ElementTree.SubElement(case, "failure", message=_CONTROL.sub("?", row.why))
                 failure.text = _CONTROL.sub("?", row.outcome.output)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
@@ -158,8 +197,8 @@ def junit(rows: Sequence[Row]) -> str:
 def page(rows: Sequence[Row]) -> str:
     """One self-contained HTML page; all text of machines is escaped."""
     body = "".join(
-        f"<tr class={'ok' if row.right else 'bad'}><td>{html.escape(row.scenario.klass)}<td>{html.escape(row.outcome.scenario)}"
-        f"<td>{html.escape(row.outcome.what)}<td>{'right' if row.right else 'wrong'}<td>{row.outcome.exit_code}"
+        f"<tr class={row.word}><td>{html.escape(row.scenario.klass)}<td>{html.escape(row.outcome.scenario)}"
+        f"<td>{html.escape(row.outcome.what)}<td>{row.word}<td>{row.outcome.exit_code}"
         f"<td>{row.outcome.seconds:.1f}<td>{html.escape(_reached(row))}<td>{html.escape(row.why)}</tr>"
         for row in rows
     )
@@ -167,7 +206,7 @@ def page(rows: Sequence[Row]) -> str:
     style = (
         ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}"
         "table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8884}"
-        ".bad td:nth-child(4){color:light-dark(#b00020,#ff8a8a);font-weight:600}pre{overflow:auto}"
+        ".wrong td:nth-child(4){color:light-dark(#b00020,#ff8a8a);font-weight:600}pre{overflow:auto}"
     )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'

@@ -24,13 +24,13 @@ def produced(
     tell: Callable[[str], None] = lambda text: None,
 ) -> Plan:
     """Install a skill on a fresh machine and prove what did it. Raises PlanError, BuildError, ViewError, NoNetwork, Problem."""
-    from skillrun.record.journal import keep_skill, new_run, read_events
+    from skillrun.record.journal import TRIALS, keep_skill, new_run, read_events
     from skillrun.sandbox.machine import Machine
     from skillrun.sandbox.recipes import machine as recipe
     from skillrun.trials.compare import install_in
 
     tell(f"installing {skill.name} on {machine}")
-    folder = new_run(f"plan-{skill.name}")
+    folder = new_run(f"plan-{skill.name}", TRIALS)
     keep_skill(folder, skill.text, None)
     with Machine(ground(machine, tell), user=recipe(machine).user) as made:
         end = install_in(made, skill, model, folder)

@@ -39,6 +39,8 @@ class TrialResult:
     questions: int = 0
     contacted: tuple[Contact, ...] = ()
     """Hosts that were asked for, each once; nothing where the network was left open."""
+    skipped: str = ""
+    """Why there was no trial; empty when there was one."""
     beyond: int | None = None
     """Files and links written beyond what the reference fix writes; None when that is not known."""
 
