@@ -292,3 +292,43 @@ def test_packages_become_the_commands_that_remove_exactly_them(tmp_path: Path) -
 def test_names_of_packages_never_become_shell(tmp_path: Path) -> None:
     """A package name is data."""
     assert removal("pipx", "", ["a; rm -rf /"]) == "pipx uninstall 'a; rm -rf /'"
+
+
+def test_last_is_the_last_run_that_changed_something(home: Path, tmp_path: Path, capsys: Captured) -> None:
+    """A run that found everything there is not what somebody means who wants something taken back; an undo is."""
+    changed = live(home, tmp_path, "echo 'export PATH=x' >> ~/.bashrc")
+    live(home, tmp_path, "true")
+    code, data = undo(capsys, "last", "--approve", "all")
+    assert (code, data["undo"]["run"]) == (0, changed.id)
+    assert (home / ".bashrc").read_text() == "# mine\n"
+    code, again = undo(capsys, "last", "--approve", "all")
+    assert (code, again["undo"]["run"]) == (0, data["undo"]["as_run"])
+    assert "PATH=x" in (home / ".bashrc").read_text()
+
+
+def test_an_environment_that_stays_is_named_with_its_size(home: Path, tmp_path: Path, capsys: Captured) -> None:
+    """What a run made and no package manager takes along is told: where, how large, how it goes."""
+    place = home / ".local/share/tool"
+    run = live(
+        home,
+        tmp_path,
+        "mkdir -p ~/.local/share/tool/lib; head -c 3000000 /dev/zero > ~/.local/share/tool/lib/code; echo >> ~/.bashrc",
+    )
+    code, data = undo(capsys, run.id, "--approve", "all")
+    assert code == 0
+    (told,) = [text for text in data["undo"]["cannot"] if str(place) in text]
+    assert "3 MB" in told
+    assert f"rm -r {place}" in told
+
+
+def test_packages_that_another_run_or_a_repair_brought_are_left(tmp_path: Path) -> None:
+    """Two runs that both count a package as theirs: while one stands, undoing the other does not propose to remove it."""
+    for name, brought in (("one", ("jq", "shared")), ("two", ("tree", "shared"))):
+        changes = tmp_path / "runs" / name / "changes"
+        changes.mkdir(parents=True)
+        empty = {"schema": 1, "packages": {"dpkg": {}}, "programs": [], "units": [], "users": [], "files": {}}
+        inventory.save(changes, inventory.BEFORE, empty)
+        inventory.save(changes, inventory.AFTER, empty | {"packages": {"dpkg": dict.fromkeys(brought, "1")}})
+    found = recorded(tmp_path / "runs/one/changes")
+    assert [text.split("--purge ")[1] for text in found.commands] == ["jq"]
+    assert "the package shared stays: run two brought it too" in found.cannot

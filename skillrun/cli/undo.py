@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         "skillrun undo last --edited leave --approve all",
     ),
 )
-@click.argument("run")
+@click.argument("run", required=False)
 @click.option("--edited", type=click.Choice(["leave", "replace"]), help="What to do with files changed after the run.")
 @click.option(
     "--approve",
@@ -38,13 +39,32 @@ if TYPE_CHECKING:
 )
 @click.option("--no-input", is_flag=True, envvar="SKILLRUN_NO_INPUT", show_envvar=True, help="Never ask: exit 4 instead.")
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
-def undo_command(run: str, edited: str | None, approve: str | None, no_input: bool, as_json: bool) -> int:
-    """Take back what RUN changed. Undoing an undo brings the changes back."""
+def undo_command(run: str | None, edited: str | None, approve: str | None, no_input: bool, as_json: bool) -> int:
+    """Take back what RUN changed (`last`: the last that changed something). Undoing an undo brings the changes back."""
     from skillrun.rollback.undo import undo
 
-    folder, name, outcome = undo(run, edited, Ask(approve, no_input, as_json))
+    ask = Ask(approve, no_input, as_json)
+    folder, name, outcome = undo(run or _chosen(ask), edited, ask)
     tell(folder, name, outcome, as_json)
     return 0 if outcome.ok else 3
+
+
+def _chosen(ask: Ask) -> str:
+    """The run a person picks from those whose changes stand. Raises Problem where there is nobody to pick."""
+    from skillrun.rollback.standing import standing
+
+    runs = list(islice(standing(), LISTED))
+    if not runs:
+        raise Problem("no run changed anything here that could be taken back", "`skillrun runs` lists what there is")
+    rows = [f"{number}) {run.id}" for number, run in enumerate(runs, 1)]
+    if ask.no_input or not sys.stdin.isatty():
+        raise Problem("name the run to take back", f"one of {', '.join(run.id for run in runs)}; or `last`")
+    ask.show(["These runs changed something:", *(f"  {row}" for row in rows)])
+    number: int = click.prompt("Which one", type=click.IntRange(1, len(runs)), default=1, err=True)
+    return runs[number - 1].id
+
+
+LISTED = 10
 
 
 @dataclass(slots=True)
@@ -85,7 +105,7 @@ class Ask:
             err=True,
         )
         if choice == "stop":
-            raise Problem("nothing was undone", code=4)
+            raise Problem("nothing was undone", "--edited leave or --edited replace says it beforehand", code=4)
         return choice
 
 
@@ -98,6 +118,7 @@ def tell(folder: RunFolder, name: str, outcome: Undone, as_json: bool) -> None:
             "run": folder.id,
             "as_run": name,
             "paths": outcome.paths,
+            "packages": outcome.packages,
             "left": outcome.left,
             "kept": outcome.kept,
             "services": outcome.services,
@@ -107,7 +128,10 @@ def tell(folder: RunFolder, name: str, outcome: Undone, as_json: bool) -> None:
         }
         print(json.dumps({"schema": SCHEMA, "undo": data}))
         return
-    print(f"undone: {outcome.paths} paths, {len(outcome.commands)} commands (as run {name})")
+    done = [(outcome.packages, "package", "removed"), (outcome.paths, "path", "put back")]
+    counted = [f"{number} {noun}{'s' if number != 1 else ''} {what}" for number, noun, what in done if number]
+    print(f"{'undone' if outcome.ok else 'not all undone'}: {', '.join(counted) or 'nothing had to be changed'}")
+    print(f"  `skillrun undo {name}` brings it back")
     for item in (*outcome.services, *outcome.commands):
         if item["exit_code"] != 0:
             print(f"  failed ({item['exit_code']}): {shown(item.get('command') or ' '.join(item['argv']))}")

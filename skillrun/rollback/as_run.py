@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from skillrun.record.journal import RunFolder
 
 UNDO_OF = "undo-of.json"
+UNDONE_BY = "undone-by"
+"""In the folder of a run that was undone: the id of the run that did it, as long as that stands."""
 SHOWN = 30
 """How many paths are listed before the rest is counted."""
 
@@ -47,6 +49,8 @@ class Undone:
     cannot: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     """Paths that could not be put back, with the reason."""
+    packages: int = 0
+    """That a package manager removed."""
 
     @property
     def ok(self) -> bool:
@@ -86,6 +90,11 @@ def as_run(
         journal.close()
     if undo_of is not None:
         (of.changes / UNDO_OF).unlink(missing_ok=True)
+    if exit_code == 0:
+        for turned in run.path.parent.glob(f"*/{UNDONE_BY}"):
+            if turned.read_text() == of.id:
+                turned.unlink()  # what was undone by the run that is undone now stands again
+        (of.path / UNDONE_BY).write_text(run.id)
     return run.id, outcome
 
 

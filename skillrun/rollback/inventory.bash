@@ -36,6 +36,12 @@ list() {
     for p in "$d"/*; do [ -e "$p" ] && printf 'program %s\n' "$p"; done
   done
   for p in /etc/systemd/system/*.service "$HOME"/.config/systemd/user/*.service; do [ -e "$p" ] && printf 'unit %s\n' "$p"; done
+  for d in "$HOME" "$HOME"/.local/{share,lib,opt} /opt /usr/local/{lib,share}; do
+    for p in "$d"/* "$d"/.[!.]*; do
+      case $p in "$HOME"/.local | "$HOME"/.config | "$HOME"/.cache | "$HOME"/.local/share/skillrun) continue ;; esac
+      [ -d "$p" ] && [ ! -L "$p" ] && printf 'directory %s\n' "$p"
+    done
+  done
   lines user /etc/passwd :
   [ -e /lib/apk/db/installed ] && sed -n 's/^P:/apk /p' /lib/apk/db/installed
   command -v rpm >/dev/null && [ ! -e /var/lib/dpkg/status ] && rpm -qa --qf 'rpm %{NAME} %{VERSION}-%{RELEASE}\n'

@@ -21,6 +21,7 @@ START_UP = (".bashrc", ".bash_profile", ".bash_login", ".profile", ".zshrc", ".z
 """Start-up files below the home directory whose text is kept."""
 SYSTEM_FILES = ("/etc/environment", "/etc/profile", "/etc/bash.bashrc", "/etc/hosts")
 _FILE_LIMIT = 256 << 10
+_LISTS = {"program": "programs", "unit": "units", "user": "users", "directory": "directories"}
 
 
 def record_inventory(target: Target) -> dict[str, Any]:
@@ -28,7 +29,8 @@ def record_inventory(target: Target) -> dict[str, Any]:
 
     Two commands and a few file reads. What cannot be read is left out; never raises for that.
     """
-    data: dict[str, Any] = {"schema": SCHEMA, "packages": {}, "programs": [], "units": [], "users": [], "files": {}}
+    data: dict[str, Any] = {"schema": SCHEMA, "packages": {}, "files": {}}
+    data |= {"programs": [], "units": [], "users": [], "directories": []}
     status = _get(target, "/var/lib/dpkg/status", 64 << 20)
     data["packages"]["dpkg"] = {name: version for (name, _), version in dpkg_versions(status).items()}
     home = _read_look(_look(target), data)
@@ -59,8 +61,8 @@ def _read_look(text: str, data: dict[str, Any]) -> str:
         elif kind in ("rpm", "brew"):
             name, _, version = rest.partition(" ")
             packages.setdefault(kind, {})[name] = version
-        elif kind in ("program", "unit", "user"):
-            data[f"{kind}s"].append(rest)
+        elif kind in _LISTS:
+            data[_LISTS[kind]].append(rest)
     return home
 
 
@@ -181,8 +183,8 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
         for path in sorted(before["files"].keys() | after["files"].keys())
         if before["files"].get(path) != after["files"].get(path)
     ]
-    for key, kind in (("programs", "file"), ("units", "file")):
-        old_paths, new_paths = set(before[key]), set(after[key])
+    for key, kind in (("programs", "file"), ("units", "file"), ("directories", "directory")):
+        old_paths, new_paths = set(before.get(key, after.get(key, ()))), set(after.get(key, ()))
         files += [{"path": path, "change": "added", "kind": kind} for path in sorted(new_paths - old_paths)]
         files += [{"path": path, "change": "removed", "kind": kind} for path in sorted(old_paths - new_paths)]
     users = sorted(set(after["users"]) - set(before["users"]))

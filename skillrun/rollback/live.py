@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,12 +48,18 @@ def inventory_now() -> dict[str, Any]:
             target.close()
 
 
-def record(folder: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Keep what packages there were, so that the undo can be undone; files have records of their own."""
+def record(folder: Path, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Keep what packages there were, so that the undo can be undone; files have records of their own. Returns `after`."""
     from skillrun.rollback.inventory import AFTER, BEFORE, save
 
     for name, found in ((BEFORE, before), (AFTER, after)):
         save(folder, name, {**found, "files": {}})
+    return after
+
+
+def packages_gone(before: dict[str, Any], after: dict[str, Any]) -> int:
+    """How many packages there are no longer."""
+    return sum(len(names.keys() - after["packages"].get(manager, {}).keys()) for manager, names in before["packages"].items())
 
 
 def undo_live(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str, Undone]:
@@ -69,6 +76,7 @@ def undo_live(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str,
     lines = [f"{folder.id} ran directly on this machine; what it recorded is taken back:"]
     lines += [f"  {shown(line)}" for line in (*found.commands, *(f"put back {item.path}" for item in found.files))]
     lines += [f"  changed since: {shown(path)}" for path in edits]
+    lines += [f"  stays unless the above takes it along: {shown(path)}" for path in found.made]
     ask.show([*lines, *(f"  stays: {shown(text)}" for text in found.cannot)])
     choice = edited or (ask.about_edits(edits) if edits else "replace")
     ask.confirm("Undo this run?")
@@ -85,13 +93,13 @@ def _was_discarded(folder: RunFolder) -> bool:
 def _carry_live(found: Recorded, choice: str, write: Callable[[Event], None], name: Path) -> Undone:
     """Run the removals and put files back, each command journalled before it starts."""
     from skillrun.rollback.inventory import Here, keep_before, note_after
-    from skillrun.rollback.recorded import edited_settings, put_back
+    from skillrun.rollback.recorded import edited_settings, put_back, still_there
 
     outcome = Undone(cannot=list(found.cannot))
     keep_in = name / "changes" / "later"
     settings = edited_settings(found.commands)
     if settings and choice == "leave":
-        found = type(found)(tuple(text.replace("dpkg --purge", "dpkg --remove") for text in found.commands), found.files)
+        found = replace(found, commands=tuple(text.replace("dpkg --purge", "dpkg --remove") for text in found.commands))
         outcome.left += settings
     for path in settings if choice == "replace" else ():
         outcome.kept[path] = copy_beside(Path(path), keep_in)
@@ -108,5 +116,6 @@ def _carry_live(found: Recorded, choice: str, write: Callable[[Event], None], na
         outcome.paths += 1
         if kept and item.edited:
             outcome.kept[item.path] = kept
-    record(name / "changes", before, inventory_now())
+    outcome.packages = packages_gone(before, record(name / "changes", before, inventory_now()))
+    outcome.cannot = [*still_there(found.made), *outcome.cannot]
     return outcome

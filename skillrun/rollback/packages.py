@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from skillrun.events import Changed, Event
 from skillrun.rollback.as_run import SHOWN, Consent, Undone, as_run, copy_beside
-from skillrun.rollback.live import inventory_now, record, run_commands
+from skillrun.rollback.live import inventory_now, packages_gone, record, run_commands
 
 if TYPE_CHECKING:
     from skillrun.overlay.diff.entries import Clash
@@ -34,7 +34,7 @@ def packages_way(folder: RunFolder, paths: Sequence[str], edited: str | None) ->
     only `edited` = replace, a person's word, goes on.
     """
     from skillrun.record.journal import read_events
-    from skillrun.rollback.recorded import UndoError
+    from skillrun.rollback.recorded import UndoError, dpkg_packages_of_others
 
     if RECORDS not in paths:
         return ()
@@ -50,7 +50,8 @@ def packages_way(folder: RunFolder, paths: Sequence[str], edited: str | None) ->
             f"other packages were installed or removed since, and this run also replaced or removed {', '.join(other[:5])}",
             "undo the later changes first; or --edited replace puts dpkg's former records back, without what came later",
         )
-    return tuple(item["name"] for item in found)
+    others = dpkg_packages_of_others(folder.changes)
+    return tuple(item["name"] for item in found if item["name"] not in others)
 
 
 def undo_by_packages(
@@ -79,7 +80,7 @@ def undo_by_packages(
             outcome.kept = {path: copy_beside(Path(path), name / "changes" / "later") for path in kept}
         before = inventory_now()
         run_commands([text], outcome, write)
-        record(name / "changes", before, inventory_now())
+        outcome.packages = packages_gone(before, record(name / "changes", before, inventory_now()))
         if not outcome.ok:
             outcome.failed.append(f"nothing else was put back: dpkg refused ({outcome.commands[-1]['output'].strip()[-200:]})")
             return outcome

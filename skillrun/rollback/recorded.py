@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from skillrun.overlay.transaction.deferred_services import run_here
 from skillrun.overlay.transaction.privileged import Work
 from skillrun.overlay.transaction.root import Root
 from skillrun.rollback import inventory
+from skillrun.rollback.as_run import UNDONE_BY
+from skillrun.text.escape import size
 
 NEVER = (
     "what was sent over the network stays sent",
@@ -62,6 +66,8 @@ class Recorded:
     files: tuple[FileBack, ...] = ()
     cannot: tuple[str, ...] = ()
     """What stays, in words."""
+    made: tuple[str, ...] = ()
+    """Programs and directories that came with the run; they stay unless one of the commands takes them along."""
 
     @property
     def empty(self) -> bool:
@@ -74,23 +80,81 @@ def recorded(folder: Path) -> Recorded:
     before, after = inventory.load(folder, inventory.BEFORE), inventory.load(folder, inventory.AFTER)
     commands: list[str] = []
     cannot: list[str] = []
+    made: tuple[str, ...] = ()
     files: list[FileBack] = list(_tool_files(folder))
     if before is not None and after is not None:
         changed = inventory.difference(before, after)
-        _package_commands(changed["packages"], commands, cannot)
+        others = dpkg_packages_of_others(folder)
+        kept = [item["name"] for item in changed["packages"] if item["manager"] == "dpkg" and item["name"] in others]
+        _package_commands([item for item in changed["packages"] if item["name"] not in kept], commands, cannot)
+        cannot += [f"the package {name} stays: {others[name]}" for name in kept]
         files += _start_up_files(before, after, {item.path for item in files})
         handled = {item.path for item in files}
-        cannot += [
-            f"{item['path']} was {item['change']}; it stays unless a package above takes it along"
-            for item in changed["files"]
-            if item["path"] not in handled and item["path"] not in before["files"]
-        ]
+        left = [item for item in changed["files"] if item["path"] not in handled and item["path"] not in before["files"]]
+        made = _topmost(item["path"] for item in left if item["change"] == "added")
+        cannot += [f"{item['path']} was {item['change']}" for item in left if item["change"] != "added"]
         cannot += [f"user {item['name']} was added and stays" for item in changed["accounts"]]
     elif before is None:
         cannot.append("nothing was recorded before this run, so its packages are not known")
     else:
         cannot.append("the run ended before it recorded what it had installed")
-    return Recorded(tuple(commands), tuple(files), (*cannot, *NEVER))
+    return Recorded(tuple(commands), tuple(files), (*cannot, *NEVER), made)
+
+
+def _topmost(paths: Iterable[str]) -> tuple[str, ...]:
+    """Without what lies below another of them."""
+    found: list[str] = []
+    for path in sorted(paths):
+        if not (found and path.startswith(f"{found[-1]}/")):
+            found.append(path)
+    return tuple(found)
+
+
+def still_there(paths: Iterable[str]) -> Iterator[str]:
+    """What stays of these, how large it is, and how it goes away."""
+    for path in paths:
+        if os.path.isdir(path) and not os.path.islink(path):
+            held = sum(os.lstat(f"{top}/{name}").st_size for top, _, names in os.walk(path) for name in names)
+            yield f"{path} ({size(held)}); `rm -r {shlex.quote(path)}` removes it"
+        elif os.path.lexists(path):
+            yield f"{path}; `rm {shlex.quote(path)}` removes it"
+
+
+def dpkg_packages_of_others(folder: Path) -> dict[str, str]:
+    """Packages that came during the run in `folder`, but not because of it, with the reason to leave them.
+
+    Another run that still has them among what it brought; a repair of what was broken before (apt's history names the command).
+    """
+    found = dict.fromkeys(_repaired(folder), "a repair of the package database brought it")
+    for run in folder.parent.parent.glob("*/changes"):
+        if run != folder and not (run.parent / UNDONE_BY).exists():
+            before, after = inventory.load(run, inventory.BEFORE), inventory.load(run, inventory.AFTER)
+            if before is not None and after is not None:
+                brought = after["packages"].get("dpkg", {}).keys() - before["packages"].get("dpkg", {}).keys()
+                found |= dict.fromkeys(brought, f"run {run.parent.name} brought it too")
+    return found
+
+
+def _repaired(folder: Path) -> set[str]:
+    try:
+        began, ended = (
+            time.strftime(_APT_TIME, time.localtime((folder / name).stat().st_mtime))
+            for name in (inventory.BEFORE, inventory.AFTER)
+        )
+        text = Path("/var/log/apt/history.log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return set()
+    found: set[str] = set()
+    for entry in text.split("\n\n"):
+        fields = dict(line.partition(": ")[::2] for line in entry.strip().splitlines())
+        if began <= fields.get("Start-Date", "") <= ended and _REPAIR.search(fields.get("Commandline", "")):
+            found |= {name.partition(":")[0] for name in re.findall(r"([^\s,()]+) \([^)]*\)", fields.get("Install", ""))}
+    return found
+
+
+_APT_TIME = "%Y-%m-%d  %H:%M:%S"
+"""How apt writes a time into its history: local, two blanks between (apt-pkg/deb/dpkgpm.cc)."""
+_REPAIR = re.compile(r"(?:^|\s)(?:-f|--fix-broken)(?:\s|$)")
 
 
 def _package_commands(packages: Sequence[Mapping[str, Any]], commands: list[str], cannot: list[str]) -> None:

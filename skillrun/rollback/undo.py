@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def undo(word: str, edited: str | None, ask: Consent) -> tuple[RunFolder, str, Undone]:
     """Take back the run that `word` names: its folder, the id of the run that did it, what came of it. Raises Problem.
 
+    `last` is the last run that changed something.
     `edited`: leave | replace, for what was changed after the run; None asks where there is such a thing.
     """
     from skillrun.overlay.transaction.workspace import CommitError
@@ -30,7 +31,7 @@ def undo(word: str, edited: str | None, ask: Consent) -> tuple[RunFolder, str, U
     from skillrun.rollback.recorded import UndoError
 
     try:
-        folder = find_run(word)
+        folder = _last() if word == "last" else find_run(word)
         with lock(folder.id):
             return folder, *_undo(folder, edited, ask)
     except JournalError as error:
@@ -41,6 +42,15 @@ def undo(word: str, edited: str | None, ask: Consent) -> tuple[RunFolder, str, U
         raise Problem(str(error), error.hint, code=3) from error
     except (OSError, ValueError) as error:
         raise Problem(f"the records of {word} cannot be read: {error}", "nothing was undone", code=1) from error
+
+
+def _last() -> RunFolder:
+    from skillrun.rollback.standing import standing
+
+    found = next(standing(), None)
+    if found is None:
+        raise Problem("no run changed anything here that could be taken back", "`skillrun runs` lists what there is")
+    return found
 
 
 def _undo(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str, Undone]:
