@@ -317,7 +317,7 @@ def test_an_environment_that_stays_is_named_with_its_size(home: Path, tmp_path: 
     code, data = undo(capsys, run.id, "--approve", "all")
     assert code == 0
     (told,) = [text for text in data["undo"]["cannot"] if str(place) in text]
-    assert "3 MB" in told
+    assert "3.0 MB" in told
     assert f"rm -r {place}" in told
 
 

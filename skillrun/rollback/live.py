@@ -64,12 +64,15 @@ def packages_gone(before: dict[str, Any], after: dict[str, Any]) -> int:
 
 def undo_live(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str, Undone]:
     """Ask, then take back what was recorded; the id of the new run and what came of it. Raises UndoError, Problem."""
-    from skillrun.rollback.recorded import UndoError, edited_settings, recorded
+    from skillrun.rollback.recorded import UndoError, edited_settings, recorded, still_there
     from skillrun.text.escape import shown
 
     found = recorded(folder.changes)
     if found.empty and _was_discarded(folder):
         raise UndoError(f"{folder.id} changed nothing on this machine: nothing to undo", "its changes were discarded")
+    if found.empty and found.made:
+        made = "; ".join(still_there(found.made)) or "that is gone already"
+        raise UndoError(f"skillrun takes nothing of {folder.id} back by itself; it made {shown(made)}", "see `skillrun report`")
     if found.empty:
         raise UndoError(f"{folder.id} recorded nothing that can be taken back: {found.cannot[0]}", "see `skillrun report`")
     edits = [item.path for item in found.files if item.edited] + edited_settings(found.commands)
