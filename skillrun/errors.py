@@ -23,3 +23,8 @@ class Problem(SkillrunError):
     def __init__(self, message: str, hint: str = "", code: int = 2) -> None:
         super().__init__(message)
         self.message, self.hint, self.code = message, hint, code
+
+
+BUSY = 8
+"""The exit code where another run of this user is in progress."""
+WAIT = "add --wait to begin when it is over, or end that process"

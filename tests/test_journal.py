@@ -37,7 +37,8 @@ from skillrun.events import (
     Verdict,
 )
 from skillrun.record import journal
-from skillrun.record.journal import Busy, Journal, JournalError, RunFolder, from_json, lock, read_events, to_json, turns
+from skillrun.record.journal import Journal, JournalError, RunFolder, from_json, read_events, to_json, turns
+from skillrun.record.lock import Busy, lock
 
 CALL = ToolCall("c1", "shell", {"command": "echo é", "why": "to see"}, step=2)
 CHECK = CheckResult("rg --version", ok=True, exit_code=0, output="ripgrep 13")

@@ -52,6 +52,7 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--json", "as_json", is_flag=True, help="Events as JSON lines on standard output."),
         click.option("--no-input", is_flag=True, envvar=_env("NO_INPUT"), show_envvar=True, help="Never ask anything."),
+        click.option("--wait", is_flag=True, help="Wait for another run to end instead of exit 8."),
         click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", hidden=True),
     ]
     for option in reversed(options):
@@ -87,6 +88,7 @@ def _options(values: dict[str, Any]) -> Options:
         values["secrets"],
         effects,
         budget({name: values[name] for name in LEAST}),
+        values["wait"],
         values.get("locked", False),
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import fcntl
 import functools
 import json
 import os
@@ -16,8 +15,7 @@ import secrets
 import shutil
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,14 +46,6 @@ TYPES: dict[str, type] = {kind.__name__: kind for kind in typing.get_args(vocabu
 
 class JournalError(Exception):
     """A journal that cannot be read or written: which file, which line, why."""
-
-
-class Busy(Exception):
-    """Another run holds the lock; `holder` says which one and its process id."""
-
-    def __init__(self, holder: str) -> None:
-        super().__init__(f"another run is in progress ({holder})")
-        self.holder = holder
 
 
 def to_json(event: Event, at: str = "") -> dict[str, Any]:
@@ -381,21 +371,3 @@ def find_run(word: str) -> RunFolder:
     if len(found) != 1:
         raise JournalError(f"no run is called {word!r}" if not found else f"{word!r} fits {len(found)} runs")
     return found[0]
-
-
-@contextmanager
-def lock(run_id: str) -> Iterator[None]:
-    """Hold the one-run-at-a-time lock of this user. Raises Busy naming the holder."""
-    root = state_directory()
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    holder = root / "lock.holder"
-    with open(root / "lock", "a", encoding="utf-8") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy(holder.read_text() if holder.exists() else "unknown holder") from None
-        try:
-            holder.write_text(f"run {run_id}, process {os.getpid()}")
-            yield
-        finally:
-            holder.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skillrun.errors import Problem
+from skillrun.errors import BUSY, WAIT, Problem
 from skillrun.events import Event
 from skillrun.rollback.as_run import SHOWN, UNDO_OF, Consent, Undone, as_run, copy_beside
 from skillrun.rollback.live import undo_live
@@ -27,7 +27,8 @@ def undo(word: str, edited: str | None, ask: Consent) -> tuple[RunFolder, str, U
     `edited`: leave | replace, for what was changed after the run; None asks where there is such a thing.
     """
     from skillrun.overlay.transaction.workspace import CommitError
-    from skillrun.record.journal import Busy, JournalError, find_run, lock
+    from skillrun.record.journal import JournalError, find_run
+    from skillrun.record.lock import Busy, lock
     from skillrun.rollback.recorded import UndoError
 
     try:
@@ -37,7 +38,7 @@ def undo(word: str, edited: str | None, ask: Consent) -> tuple[RunFolder, str, U
     except JournalError as error:
         raise Problem(str(error), "`skillrun runs` lists what there is") from error
     except Busy as error:
-        raise Problem(str(error), "wait for it, or end that process", code=1) from error
+        raise Problem(str(error), WAIT, code=BUSY) from error
     except (CommitError, UndoError) as error:
         raise Problem(str(error), error.hint, code=3) from error
     except (OSError, ValueError) as error:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from skillrun import __version__
-from skillrun.errors import Problem
+from skillrun.errors import BUSY, WAIT, Problem
 from skillrun.events import Decision, Event, Noted, Outcome, RunEnded, RunStarted
 from skillrun.policy.declared import keep_to_declared
 from skillrun.ports import Brief, Foreseeing, Model, Person, Place, Target, asked
-from skillrun.record.journal import Busy, Journal, JournalError, RunFolder, lock, read_stamped, turns
+from skillrun.record.journal import Journal, JournalError, RunFolder, read_stamped, turns
+from skillrun.record.lock import Busy, lock
 from skillrun.run.effects import Destination, drop_view, finish_what_was_cut
 from skillrun.run.executor import Executor
 from skillrun.run.foreseen import Foreseen
@@ -71,7 +72,7 @@ def carry(run: Run) -> Generator[Event, None, RunEnded]:
     Closing it earlier, or throwing KeyboardInterrupt into it, ends the run as interrupted.
     """
     try:
-        with lock(run.folder.id):
+        with lock(run.folder.id, run.options.wait):
             _check_inputs(run.skill, run.options)
             notes = [*run.notes, *(Noted(text, "warning") for text in (finish_what_was_cut() if run.target is None else ()))]
             _fill(run.vault, run)
@@ -85,7 +86,7 @@ def carry(run: Run) -> Generator[Event, None, RunEnded]:
                 target.close()
                 drop_view(run.folder)
     except Busy as busy:
-        raise Problem(str(busy), "wait for it, or end that process", code=1) from busy
+        raise Problem(str(busy), WAIT, code=BUSY) from busy
     except JournalError as error:
         raise Problem(str(error), NEEDS_JOURNAL, code=1) from error
     finally:

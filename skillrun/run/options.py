@@ -53,5 +53,7 @@ class Options:
     effects: EffectOptions = EffectOptions()
     budget: Budget | None = None
     """None: the limits of the person's configuration."""
+    wait: bool = False
+    """Wait for another run of this user to end."""
     locked: bool = False
     """Replay a plan with exactly its versions, or not at all."""
