@@ -171,7 +171,7 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A person's word on a call. `how`: once | run (this shape, this run) | always | edit | no | stop."""
+    """A person's word on a call. `how`: once | run (this again) | rest (all to come) | always | edit | no | stop."""
 
     how: str
     command: str = ""
@@ -197,6 +197,15 @@ class Person(Protocol):
 
     def hand_over(self, target: Target) -> Result | None:
         """Connect the person's own terminal to the waiting command until it goes on; None: cannot."""
+        ...
+
+
+@runtime_checkable
+class RuleReviewer(Protocol):
+    """A person who sees what "always" would allow before it is kept."""
+
+    def keep_rules(self, rules: Sequence[str]) -> bool:
+        """Shown in words what would never be asked about again; empty: nothing can. True keeps it."""
         ...
 
 

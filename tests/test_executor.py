@@ -7,7 +7,7 @@ import http.server
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,9 @@ from skillrun.events import Decided, Decision, EffectKind, Event, Finished, Outc
 from skillrun.overlay.process.probe import probe
 from skillrun.policy.judge import Judge
 from skillrun.policy.modes import settle
+from skillrun.policy.rulebook import general_rules
 from skillrun.ports import Approval, Place, Target
+from skillrun.run.consents import Consents
 from skillrun.run.executor import Executor, Stopped
 from skillrun.run.supervisor import CHECK
 from skillrun.secrets import Vault
@@ -415,3 +417,43 @@ def test_a_file_without_its_directory_is_refused_before_anybody_is_asked(target:
     assert hands.call("write_file", path="~/new/hello", content="hi\n", why="test").ok
     assert [call.input["path"] for call, _ in person.asked] == [f"{tmp_path}/new/hello"]
     assert hands.call("read_file", path="~/new/hello").output == "hi\n"
+
+
+def test_a_yes_to_the_rest_asks_no_more_but_for_what_nobody_can_foresee(target: LocalTarget, tmp_path: Path) -> None:
+    """What follows is not asked about in this run; what deletes something of the person's is."""
+    (tmp_path / "theirs").write_text("x")
+    person = Someone(Approval("rest"), Approval("no"))
+    hands = Hands(target, tmp_path, person)
+    for name in "abc":
+        assert hands.shell(f"mkdir -p .config/{name} && echo x > .bashrc").ok
+    assert len(person.asked) == 1
+    assert hands.shell("rm theirs").state is State.DENIED
+    assert len(person.asked) == 2
+
+
+class Reviewer(Someone):
+    """Is shown what always would mean, and says no or yes to it."""
+
+    def __init__(self, agrees: bool) -> None:
+        super().__init__(Approval("always"))
+        self.agrees, self.shown = agrees, list[str]()
+
+    def keep_rules(self, rules: Sequence[str]) -> bool:
+        """What the test says."""
+        self.shown += rules
+        return self.agrees
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_always_keeps_only_what_was_shown_and_agreed_to(target: LocalTarget, tmp_path: Path, agrees: bool) -> None:
+    """Without that word the approval holds for this run alone."""
+    person, kept = Reviewer(agrees), list[str]()
+    hands = Hands(target, tmp_path, person)
+    judge = hands.executor.reader
+    hands.executor.consents = Consents(
+        lambda call, place: general_rules(judge, call, place),
+        lambda rules: bool(kept.extend(rule.name for rule in rules)) or True,
+    )
+    assert hands.shell("mkdir -p .local/share/x").ok
+    assert person.shown
+    assert kept == (person.shown if agrees else [])

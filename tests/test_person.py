@@ -52,6 +52,7 @@ def test_everything_is_shown_before_anything_is_asked() -> None:
         ("y\n", "how='once'"),
         ("YES\n", "how='once'"),
         ("r\n", "how='run'"),
+        ("w\n", "how='rest'"),
         ("a\n", "how='always'"),
         ("s\n", "how='stop'"),
         ("\x04", "how='stop'"),
@@ -209,7 +210,7 @@ def test_a_question_takes_a_number_or_the_words() -> None:
     )
     with Terminal(source) as terminal:
         terminal.answer("2) edge", "3\n")
-        terminal.answer("one of the numbers", "2\n")
+        terminal.answer("none of these", "2\n")
         terminal.wait_for("ONE edge")
         terminal.answer("[8080] >", "\n")
         terminal.wait_for("TWO 8080")
@@ -279,3 +280,55 @@ target.close()
         terminal.type("hunter2\n")
         terminal.wait_for("THEN exited 0 True", 30)
         assert b"hunter2" not in terminal.seen
+
+
+ALWAYS = """
+from skillrun.cli.person import TerminalPerson
+person = TerminalPerson()
+print("KEPT", person.keep_rules({rules!r}), "END")
+"""
+
+
+@pytest.mark.parametrize(("keys", "kept"), [("y\n", "True"), ("\n", "False"), ("n\n", "False"), ("\x04", "False")])
+def test_always_shows_what_it_would_allow_before_it_is_kept(keys: str, kept: str) -> None:
+    """The scope stands on the screen, how it is taken back too, and only a clear yes keeps it."""
+    with Terminal(ALWAYS.format(rules=["install packages with apt-get using apt-get, sudo", "use privilege root"])) as terminal:
+        screen = terminal.answer("keep that?", keys)
+        assert "install packages with apt-get" in screen
+        assert "in every run and for every skill" in screen
+        assert "skillrun rules --revoke" in screen
+        assert f"KEPT {kept} END" in terminal.wait_for(" END")
+
+
+def test_what_has_no_general_form_is_not_kept() -> None:
+    """Nothing to keep is said, and asks nothing."""
+    with Terminal(ALWAYS.format(rules=[])) as terminal:
+        assert "KEPT False END" in terminal.wait_for(" END")
+        assert "no general form" in terminal.screen
+
+
+CHOICES = """
+from skillrun.cli.person import TerminalPerson
+print("ANSWER", TerminalPerson().ask("Commit these changes?", ("commit", "discard", "details", "explore"), "discard"), "END")
+"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"), [("c\n", "commit"), ("COM\n", "commit"), ("1\n", "commit"), ("det\n", "details"), ("\n", "discard")]
+)
+def test_a_choice_by_its_number_its_word_or_a_beginning(keys: str, answer: str) -> None:
+    """The prompt says so, the order stays, Enter alone is the default."""
+    with Terminal(CHOICES) as terminal:
+        screen = terminal.answer("[discard]", keys)
+        assert "a number, a word or its beginning" in screen
+        assert screen.index("1) commit") < screen.index("2) discard") < screen.index("3) details")
+        assert f"ANSWER {answer} END" in terminal.wait_for(" END")
+
+
+@pytest.mark.parametrize(("keys", "told"), [("d\n", "discard or details"), ("y\n", "none of these"), ("9\n", "none")])
+def test_what_is_not_clear_is_asked_again(keys: str, told: str) -> None:
+    """Two choices that begin alike, or none: said, and nothing is decided."""
+    with Terminal(CHOICES) as terminal:
+        terminal.answer("[discard]", keys)
+        terminal.wait_for(told)
+        assert "ANSWER" not in terminal.screen

@@ -8,7 +8,7 @@ from skillrun.events import Decision, ToolCall, Verdict
 from skillrun.policy.approvals import CannotGeneralise, binding
 from skillrun.policy.judge import Judge
 from skillrun.policy.modes import settle
-from skillrun.policy.rulebook import allow_always, load_rules, remember_always, revoke_rule
+from skillrun.policy.rulebook import allow_always, general_rules, keep_rules, load_rules, revoke_rule
 from skillrun.policy.rules import BadRule, Rules, builtin_rules, parse_rules
 from skillrun.ports import Place
 from skillrun.skills.skill import Declared, Skill
@@ -266,11 +266,13 @@ def test_a_judge_remembers_at_once_or_says_it_cannot(tmp_path: Path, monkeypatch
     """An "always" counts for the next call already; what cannot be kept for good leaves no rule behind."""
     monkeypatch.setenv("SKILLRUN_CONFIG", str(tmp_path / "config.toml"))
     judge = Judge()
-    words = remember_always(judge, ToolCall("1", "shell", {"command": "mkdir -p ~/.local/share/x"}), PLACE)
-    assert words == "write under ~/.local/share using mkdir"
+    rules = general_rules(judge, ToolCall("1", "shell", {"command": "mkdir -p ~/.local/share/x"}), PLACE)
+    assert [rule.name for rule in rules] == ["write under ~/.local/share using mkdir"]
+    assert judged("mkdir ~/.local/share/y", judge=judge).verdict is Verdict.ASK, "shown, not kept yet"
+    assert keep_rules(judge, rules)
     assert judged("mkdir ~/.local/share/y", judge=judge).verdict is Verdict.ALLOW
     assert judged("mkdir ~/.local/share/y", judge=Judge(load_rules(project=tmp_path))).verdict is Verdict.ALLOW
-    assert remember_always(judge, ToolCall("2", "shell", {"command": "python3 -c x"}), PLACE) == ""
+    assert general_rules(judge, ToolCall("2", "shell", {"command": "python3 -c x"}), PLACE) == ()
     assert judged("python3 -c x", judge=judge).verdict is Verdict.LOOK
 
 

@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skillrun.events import Decision, EffectKind, Result, ToolCall
+from skillrun.policy.approvals import ONLY_ONCE
 from skillrun.ports import Approval, Attachable, Place, Target, result_of
 from skillrun.record import wording
 from skillrun.record.report import wish
@@ -32,19 +33,14 @@ from skillrun.text.escape import shown
 if TYPE_CHECKING:
     from skillrun.targets.preview import PreviewTarget
 
-ONLY_ONCE = frozenset(
-    {
-        EffectKind.UNKNOWN,
-        EffectKind.RUN_FETCHED,
-        EffectKind.AGENT_CONTROL,
-        EffectKind.DEFENCE_OFF,
-        EffectKind.SECRET_READ,
-        EffectKind.DEVICE,
-    }
-)
-"""Effects nobody can approve for good: what they do tomorrow is not what was looked at today."""
-
 RISKS = {0: "green", 1: "cyan", 2: "yellow", 3: "bold red"}
+
+
+def _meant(text: str, choices: Sequence[str]) -> list[str]:
+    """The choices that a number or a beginning names."""
+    if text.isdigit():
+        return [choices[int(text) - 1]] if 1 <= int(text) <= len(choices) else []
+    return [choice for choice in choices if choice.lower().startswith(text.lower())] if text else []
 
 
 class TerminalPerson:
@@ -68,7 +64,7 @@ class TerminalPerson:
     # --- approving -----------------------------------------------------------------------------
 
     def approve(self, call: ToolCall, decision: Decision, place: Place) -> Approval:
-        """Show all of the call, then take one of: yes once, for this run, always, edit, no, stop. Ctrl-D stops."""
+        """Show all of the call, then take one of: yes once, again, to the rest, always, edit, no, stop. Ctrl-D stops."""
         with self.pause():
             try:
                 return self._approve(call, decision, place)
@@ -88,6 +84,8 @@ class TerminalPerson:
                     return Approval("once")
                 case "r" | "run":
                     return Approval("run")
+                case "w" | "whole" | "rest":
+                    return Approval("rest")
                 case "a" | "always" if always:
                     return Approval("always")
                 case "e" | "edit" if edit:
@@ -101,6 +99,21 @@ class TerminalPerson:
                     return Approval("stop", reason="stopped by the person")
                 case _:
                     self._console.print(Text("one of the letters, then Enter; nothing runs until then", style="dim"))
+
+    def keep_rules(self, rules: Sequence[str]) -> bool:
+        """Show what would never be asked about again, and take a yes or a no. Ctrl-D is a no."""
+        with self.pause():
+            if not rules:
+                self._console.print("this has no general form that could be kept: it holds for this run")
+                return False
+            self._console.print("from now on, in every run and for every skill, this would not be asked about again:")
+            for rule in rules:
+                self._console.print(Text(f"  {shown(rule)}", style="bold"))
+            self._console.print(Text("`skillrun rules` lists it, `skillrun rules --revoke NAME` takes it back", style="dim"))
+            try:
+                return self._line("keep that? [y] yes   [Enter] no, only in this run > ").strip().lower() in ("y", "yes")
+            except EOFError:
+                return False
 
     def _show(self, call: ToolCall, decision: Decision, place: Place) -> None:
         table = Table.grid(padding=(0, 2))
@@ -144,8 +157,9 @@ class TerminalPerson:
                 self._line(f"-- {len(lines) - start - room} more lines, Enter to read on -- ")
 
     def _keys(self, always: bool, edit: bool) -> Text:
-        choices = [("y", "yes, once"), ("r", "yes, exactly this for the rest of this run")]
-        choices += [("a", "always")] if always else []
+        choices = [("y", "yes, once"), ("r", "yes, and to exactly this again")]
+        choices += [("w", "yes to the rest of this skill in this run")]
+        choices += [("a", "always (shows what that would allow)")] if always else []
         choices += [("e", "edit")] if edit else []
         choices += [("n", "no, with a reason"), ("s", "stop")]
         text = Text()
@@ -177,20 +191,24 @@ class TerminalPerson:
             self._console.print(Text(f"? {shown(question)}", style="bold"))
             for number, choice in enumerate(choices, 1):
                 self._console.print(Text(f"  {number}) {shown(choice)}"))
+            prompt = f"[{shown(default)}] > " if default else "> "
+            if choices:
+                alone = "; Enter alone: the one in brackets" if default else ""
+                self._console.print(Text(f"a number, a word or its beginning{alone}", style="dim"))
             while True:
                 try:
-                    text = self._line(f"[{shown(default)}] > " if default else "> ").strip() or default
+                    text = self._line(prompt).strip() or default
                 except EOFError:
                     return None
                 if not choices:
                     if text:
                         return text
-                elif text in choices:
-                    return text
-                elif text.isdigit() and 1 <= int(text) <= len(choices):
-                    return choices[int(text) - 1]
-                else:
-                    self._console.print(Text("one of the numbers, then Enter", style="dim"))
+                    continue
+                meant = [text] if text in choices else _meant(text, choices)
+                if len(meant) == 1:
+                    return meant[0]
+                told = f"that could be {' or '.join(map(shown, meant))}" if meant else "none of these"
+                self._console.print(Text(f"{told}: a number, a word or its beginning, then Enter", style="dim"))
 
     def secret(self, name: str, why: str = "") -> str | None:
         """A secret typed with echo off, None for an empty line. Nothing of it is kept or shown here."""

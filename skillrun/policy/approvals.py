@@ -18,6 +18,21 @@ from skillrun.policy.paths import in_home
 from skillrun.policy.rules import Rule, Rules
 from skillrun.ports import Place
 
+ONLY_ONCE = frozenset(
+    {
+        EffectKind.UNKNOWN,
+        EffectKind.RUN_FETCHED,
+        EffectKind.AGENT_CONTROL,
+        EffectKind.DEFENCE_OFF,
+        EffectKind.SECRET_READ,
+        EffectKind.DEVICE,
+    }
+)
+"""Effects nobody can approve for good: what they do tomorrow is not what was looked at today."""
+
+NOT_AHEAD = ONLY_ONCE | {EffectKind.DELETE, EffectKind.KILL, EffectKind.ACCOUNT}
+"""Effects that a yes to the rest of a skill does not cover."""
+
 _WIDE = frozenset(
     (
         *("", "/", "~", "/etc", "/usr", "/usr/bin", "/usr/local", "/usr/local/bin"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,15 +130,23 @@ def open_judge(skill: Skill | None = None) -> Judge:
     return Judge(load_rules(), skill)
 
 
-def remember_always(judge: Judge, call: ToolCall, place: Place) -> str:
-    """Keep a person's "always" as rules, at once and on disk; their names, or "" when only this run can remember it."""
-    from skillrun.policy.approvals import CannotGeneralise
+def general_rules(judge: Judge, call: ToolCall, place: Place) -> tuple[Rule, ...]:
+    """Rules that would allow a call and its like for good; none where there is no honest general form."""
+    from skillrun.policy.approvals import CannotGeneralise, propose
 
     if call.name != "shell":
-        return ""
+        return ()
+    findings = judge.read(call.command, place)
+    with suppress(CannotGeneralise, BadRule):
+        return propose(tuple(findings.effects), tuple(findings.executables), place, judge.rules)
+    return ()
+
+
+def keep_rules(judge: Judge, rules: Sequence[Rule]) -> bool:
+    """Keep a person's "always", at once and on disk; False when only this run can remember it."""
     try:
-        after, rules = allow_always(judge, call.command, place)
-    except (CannotGeneralise, BadRule, OSError):
-        return ""
-    judge.rules = after.rules
-    return "; ".join(rule.name for rule in rules)
+        add_rules(rules)
+    except (BadRule, OSError):
+        return False
+    judge.rules = replace(judge.rules, user=judge.rules.user + tuple(rules))
+    return True

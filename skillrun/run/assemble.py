@@ -17,6 +17,7 @@ from skillrun.policy.declared import keep_to_declared
 from skillrun.ports import Brief, Foreseeing, Model, Person, Place, Target, asked
 from skillrun.record.journal import Journal, JournalError, RunFolder, read_stamped, turns
 from skillrun.record.lock import Busy, lock
+from skillrun.run.consents import Consents
 from skillrun.run.effects import Destination, drop_view, finish_what_was_cut
 from skillrun.run.executor import Executor
 from skillrun.run.foreseen import Foreseen
@@ -242,7 +243,7 @@ def _checks(skill: Skill) -> tuple[Check, ...]:
 
 def _executor(run: Run, target: Target, place: Place, model: Model) -> Executor:
     from skillrun.policy.modes import settle
-    from skillrun.policy.rulebook import open_judge, remember_always
+    from skillrun.policy.rulebook import general_rules, keep_rules, open_judge
     from skillrun.policy.rules import BadRule
 
     try:
@@ -267,7 +268,7 @@ def _executor(run: Run, target: Target, place: Place, model: Model) -> Executor:
         proven=lambda: proven_checks(run.skill),
         outputs=str(run.folder.outputs),
         foreseen=Foreseen(model.upcoming if isinstance(model, Foreseeing) else tuple),
-        remember=lambda call, decision, where: remember_always(judge, call, where) or decision.rule,
+        consents=Consents(lambda call, where: general_rules(judge, call, where), lambda rules: keep_rules(judge, rules)),
     )
 
 

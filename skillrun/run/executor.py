@@ -32,7 +32,8 @@ from skillrun.policy.for_all_users import is_for_all_users
 from skillrun.policy.judge import Judge
 from skillrun.policy.licence import accepts_terms
 from skillrun.policy.modes import without_wall
-from skillrun.ports import Approval, Person, Place, Policy, Rehearsing, Target
+from skillrun.ports import Person, Place, Policy, Rehearsing, Target
+from skillrun.run.consents import YES, Consents
 from skillrun.run.fetched_script import Fetched
 from skillrun.run.foreseen import Foreseen
 from skillrun.run.ownership import absent, counted, strays
@@ -94,8 +95,7 @@ class Executor:
     settle: Settle = _settle_nothing
     before_write: Callable[[str, bytes], None] | None = None
     """Called with a path and what `write_file` is about to write there, so that its pre-image can be kept."""
-    remember: Callable[[ToolCall, Decision, Place], str] | None = None
-    """Keeps an approval for good; returns the rule in words."""
+    consents: Consents = field(default_factory=Consents)
     reader: Judge = field(default_factory=Judge)
     """Reads commands and scripts for what they name and do; the policy decides."""
     outputs: str = ""
@@ -106,7 +106,6 @@ class Executor:
     """Checks that passed in an earlier verified run of this very skill, and its id: what they run is what it installed."""
     foreseen: Foreseen = field(default_factory=Foreseen)
     denied: list[tuple[ToolCall, Decision]] = field(default_factory=list)
-    _approved: set[str] = field(default_factory=set)
     _hands: Supervisor = field(init=False)
     _fetched: Fetched | None = None
     """The script the call at hand was unpacked into."""
@@ -241,8 +240,8 @@ class Executor:
             return decision
         bound = self._binding(call)
         licence = decision.rule == LICENCE
-        if bound in self._approved and not licence:
-            return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason="approved earlier in this run")
+        if not licence and (why := self.consents.earlier(bound, decision)):
+            return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason=why)
         if call.name == CHECK and call.command in self.agreed and not licence:
             return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason="agreed to with the commit")
         if call.name == CHECK and only_runs_code(decision) and (run := self.proven().get(call.command)):
@@ -261,10 +260,11 @@ class Executor:
         decision = self._counted(decision)
         word = self.person.approve(call, decision, self.place)
         if licence:
-            yield Answered("accepted" if word.how in ("once", "run", "always") else "not accepted")
+            yield Answered("accepted" if word.how in YES else "not accepted")
         if word.how == "edit":
             return Edited(word.command)
-        decision = self._heed(call, decision, word, bound)
+        kept = () if self._fetched is not None else (call, self.place)
+        decision = self.consents.heed(decision, word, bound, self.person, kept)
         if word.how == "stop":
             yield Decided(call, decision)
             yield from self._finish(call, Result(State.DENIED, output="the person stopped the run"))
@@ -272,7 +272,7 @@ class Executor:
         return decision
 
     def _approved_whole(self, call: ToolCall, decision: Decision) -> bool:
-        return self.person.approve(call, decision, self.place).how in ("once", "run", "always")
+        return self.person.approve(call, decision, self.place).how in YES
 
     def _refuse(self, call: ToolCall, decision: Decision) -> Generator[Event, None, Result]:
         yield Decided(call, decision)
@@ -348,17 +348,6 @@ class Executor:
         if call.name != "shell" or self.place.contained or self._hands.alive is not None or call.input.get("background"):
             return []
         return absent(decision.effects, self.place, self._queries)
-
-    def _heed(self, call: ToolCall, decision: Decision, word: Approval, bound: str) -> Decision:
-        if word.how in ("once", "run", "always"):
-            if word.how != "once":
-                self._approved.add(bound)
-            always = word.how == "always" and self.remember is not None and self._fetched is None
-            rule = self.remember(call, decision, self.place) if always and self.remember else decision.rule
-            return dataclasses.replace(
-                decision, verdict=Verdict.ALLOW, by="person", rule=rule, reason=word.reason or "you approved it"
-            )
-        return dataclasses.replace(decision, verdict=Verdict.DENY, by="person", reason=word.reason or "the person said no")
 
     def _binding(self, call: ToolCall) -> str:
         """What an approval of this call is good for; anything else is asked again."""
