@@ -45,7 +45,13 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
             "--max-tokens", type=int, metavar="N", envvar=_env("MAX_TOKENS"), show_envvar=True, help="Tokens in and out."
         ),
         click.option(
-            "--max-turns", type=int, metavar="N", envvar=_env("MAX_TURNS"), show_envvar=True, help="Turns of a model."
+            "--max-turns",
+            type=int,
+            metavar="N",
+            envvar=_env("MAX_TURNS"),
+            show_envvar=True,
+            hidden=True,
+            help="Turns of a model.",
         ),
         click.option(
             "--timeout", type=float, metavar="S", envvar=_env("TIMEOUT"), show_envvar=True, help="Seconds for the whole run."
