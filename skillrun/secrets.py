@@ -1,15 +1,16 @@
 """Secrets by handle: `{{secret:NAME}}` in a command, a value only inside the target, dots everywhere else.
 
 A `Vault` holds the values in memory and takes them out of every text that leaves a target. Masking
-works on bytes, so that it can sit in front of decoding, and across the borders of reads.
+works on bytes, so that it can sit in front of decoding, and across the borders of reads. A value is also found in the
+disguises of `skillrun.text.disguise`; what was compressed, encrypted or cut in parts that are printed apart is not.
 """
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote, quote_plus
+
+from skillrun.text.disguise import exact_forms, places, plain, plain_forms, raw_length
 
 HANDLE = re.compile(r"\{\{secret:([A-Za-z_][A-Za-z0-9_]*)\}\}")
 """How a command names a secret."""
@@ -19,6 +20,11 @@ SHORTEST = 4
 
 GUESSED = 4 * 1024 * 1024
 """Of one stream, the bytes that are searched for keys by their looks; values that are known are always searched for."""
+
+LEAST_OF_AN_ENVIRONMENT = 8
+"""Values of variables that nobody named as secrets are masked from so many characters on."""
+
+_OPEN = re.compile(r"(?:[~./]?/|https?://[^@]*\Z|\d+\Z|true\Z|false\Z)", re.IGNORECASE)
 
 KEYRING_SERVICE = "skillrun"
 """Under which service name `stored` looks in the keyring."""
@@ -47,6 +53,12 @@ _RUN = b"a" * 12  # what `_KEYS` asks of every key, at most 60 bytes behind its 
 _BEFORE_RUN = 60 + max(map(len, _PREFIXES))
 _RUNS_LOOKED_AT = 8
 
+_CUT = 2
+"""Plain forms are searched for without so many letters at their beginning, which are let go before it is clear what follows."""
+
+_WINDOW = 4096
+"""Bytes at the end of a piece in which the beginning of a plain form is looked for."""
+
 _BEGINNING = 32
 """Beginnings of values up to so many bytes are looked up by their last byte; what is longer is searched for."""
 
@@ -68,27 +80,14 @@ class UnknownSecret(KeyError):
         return f"no secret named {self.name} was given"
 
 
-def _forms(value: str) -> list[bytes]:
-    """The value as it is commonly written down: itself, in base64, in a URL, with a terminal's line ends."""
-    raw = value.encode("utf-8", "surrogateescape")
-    forms = {raw, raw.replace(b"\n", b"\r\n"), quote(value, safe="").encode(), quote_plus(value).encode()}
-    # The middle of a base64 text depends on where the value begins: the three alignments, less their ragged ends.
-    for lead in range(3):
-        encoded = base64.b64encode(b"\0" * lead + raw).rstrip(b"=")
-        encoded = encoded[(lead * 8 + 5) // 6 :]
-        if (lead + len(raw)) % 3:
-            encoded = encoded[:-1]
-        if len(encoded) >= 8:
-            forms |= {encoded, encoded.replace(b"+", b"-").replace(b"/", b"_")}
-    return [form for form in forms if len(form) >= SHORTEST]
-
-
 class Vault:
     """The secrets of a run, by name. It never prints them: its repr holds names only."""
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
         self._forms: dict[bytes, bytes] = {}
+        self._plain: dict[bytes, bytes] = {}
+        self._plain_cut: tuple[bytes, ...] = ()
         self._pattern: re.Pattern[bytes] | None = None
         self._note_beginnings()
 
@@ -108,8 +107,12 @@ class Vault:
 
     def hide(self, value: str, label: str = "typed") -> None:
         """Mask a value that has no handle, such as a password a person typed at a program."""
-        for form in _forms(value):
-            self._forms.setdefault(form, MASK % label.encode())
+        mask = MASK % label.encode()
+        for form in exact_forms(value, SHORTEST):
+            self._forms.setdefault(form, mask)
+        for form in plain_forms(value):
+            self._plain.setdefault(form, mask)
+        self._plain_cut = tuple(form[_CUT:] for form in self._plain)
         longest_first = sorted(self._forms, key=len, reverse=True)
         self._pattern = re.compile(b"|".join(map(re.escape, longest_first))) if longest_first else None
         self._note_beginnings()
@@ -137,16 +140,34 @@ class Vault:
         # `in` is many times faster than a regular expression, and almost all output holds nothing to hide.
         if self._pattern is not None and _holds(data, self._forms):
             data = self._pattern.sub(lambda match: self._forms[match[0]], data)
+        if self._plain_cut and _holds(plain(data), self._plain_cut):
+            data = self._undisguised(data)
         if guess and len(data) >= _SHORTEST_KEY and _may_hold_key(data):
             data = _KEYS.sub(MASK % b"key", data)
         return data
+
+    def _undisguised(self, data: bytes) -> bytes:
+        """The data with the plain forms in it masked, of those that overlap the longest."""
+        found: list[tuple[int, int, bytes]] = []
+        for form, mask in self._plain.items():
+            whole = list(places(data, form))
+            found += [(begin, end, mask) for begin, end in whole]
+            # Its first letters may have been let go with the piece before.
+            ends = {end for _, end in whole}
+            found += [(begin, end, mask) for begin, end in places(data, form[_CUT:]) if end not in ends]
+        parts, at = [], 0
+        for begin, end, mask in sorted(found, key=lambda place: (place[0], -place[1])):
+            if begin >= at:
+                parts += [data[at:begin], mask]
+            at = max(at, end)
+        return b"".join([*parts, data[at:]])
 
     def masker(self) -> Masker:
         """A masker for one stream of output."""
         return Masker(self)
 
-    def unfinished(self, data: bytes, guess: bool = True) -> int:
-        """How many bytes at the end may be the beginning of something to mask."""
+    def unfinished(self, data: bytes, guess: bool = True, before: bytes = b"") -> int:
+        """How many bytes at the end may be the beginning of something to mask. `before`: the letters that were let go last."""
         if guess:
             tail = data[-_LONGEST_KEY:]
             word = tail[len(tail.rstrip(_IN_KEYS)) :]
@@ -157,7 +178,28 @@ class Vault:
             if data.endswith(beginning):
                 held = max(held, len(beginning))
                 break
+        held = max(held, self._unfinished_plain(data, before))
         return self._not_inside(data, len(data) - held) if held else 0
+
+    def last_letters(self, before: bytes, data: bytes) -> bytes:
+        """The letters of a stream that count for what follows, when `data` has been let go behind `before`."""
+        return (before + plain(data[-_WINDOW:]))[-_CUT:] if self._plain else b""
+
+    def _unfinished_plain(self, data: bytes, before: bytes) -> int:
+        """How many bytes at the end hold the beginning of a plain form, from its third letter on."""
+        if not self._plain:
+            return 0
+        window = data[-_WINDOW:]
+        text = before + plain(window)
+        most = 0
+        for form in self._plain:
+            head = form[: _CUT + 1]
+            at = text.find(head, max(0, len(text) - len(form)))
+            while at >= 0 and not form.startswith(text[at:]):
+                at = text.find(head, at + 1)
+            if at >= 0:
+                most = max(most, len(text) - at)
+        return raw_length(window, min(most, len(text) - len(before)))
 
     def _not_inside(self, data: bytes, cut: int) -> int:
         """How many bytes to hold, so that the cut does not go through a value that is there as a whole."""
@@ -167,6 +209,9 @@ class Vault:
                 if match.start() < cut < match.end():
                     begins_another = any(form.startswith(match[0]) and form != match[0] for form in self._forms)
                     cut = match.start() if begins_another else match.end()
+        if self._plain_cut and _holds(plain(data), self._plain_cut):
+            for form in self._plain_cut:
+                cut = min((begin for begin, end in places(data, form) if begin < cut < end), default=cut)
         return len(data) - cut
 
 
@@ -207,19 +252,23 @@ class Masker:
         self._vault = vault
         self._held = b""
         self._seen = 0
+        self._before = b""
 
     def feed(self, data: bytes) -> bytes:
         """The masked bytes that can be let go; what may be the beginning of a secret stays."""
         data = self._held + data if self._held else data
         self._seen += len(data)
         guess = self._seen < GUESSED
-        held = self._vault.unfinished(data, guess)
+        held = self._vault.unfinished(data, guess, self._before)
         self._held = data[len(data) - held :]
-        return self._vault.mask_bytes(data[: len(data) - held] if held else data, guess)
+        let_go = data[: len(data) - held] if held else data
+        self._before = self._vault.last_letters(self._before, let_go)
+        return self._vault.mask_bytes(let_go, guess)
 
     def flush(self) -> bytes:
         """What was kept back, when nothing more is expected for now."""
         data, self._held = self._held, b""
+        self._before = self._vault.last_letters(self._before, data)
         return self._vault.mask_bytes(data) if data else data
 
 
@@ -241,6 +290,15 @@ def stored(name: str, env: Mapping[str, str]) -> str | None:
 def looks_secret(name: str) -> bool:
     """Does a variable of this name commonly hold a key, a token or a password?"""
     return name not in _KEPT and (name.startswith("ANTHROPIC_") or bool(_SECRET_NAME.search(name)))
+
+
+def secret_values(env: Mapping[str, str]) -> dict[str, str]:
+    """What an environment holds of keys, tokens and passwords, to be masked though no command is given it.
+
+    What is too short or plainly something else (a path, an address, a number) would only spoil the output.
+    """
+    named = ((name, value) for name, value in env.items() if looks_secret(name))
+    return {name: value for name, value in named if len(value) >= LEAST_OF_AN_ENVIRONMENT and not _OPEN.match(value)}
 
 
 def clean_environment(env: Mapping[str, str], granted: Iterable[str] = ()) -> dict[str, str]:

@@ -20,7 +20,8 @@ from skillrun.models.anthropic import AnthropicModel
 from skillrun.ports import Brief, Command, Place, Stream
 from skillrun.run.budget import Budget
 from skillrun.run.executor import Executor
-from skillrun.run.session import Session, journalled, pull
+from skillrun.run.session import Session
+from skillrun.run.stream import journalled, pull
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Check, Skill
 from tests.bash_target import BashTarget
@@ -74,7 +75,7 @@ def test_a_recorded_run_comes_out_the_same(path: Path) -> None:
         executor = Executor(skill, target, _allow, Nobody(), Vault(), Place())  # type: ignore[arg-type]
         started = RunStarted("r", "install", "case", "here", "sha256:0", model.name, "recorded")
         session = Session(started, brief, model, executor, [Check(check) for check in checks], Budget(max_turns=20))
-        end = pull(journalled(session.run(), events.append), [], lambda error: None)
+        end = pull(journalled(session.run(), events.append, Vault()), [], lambda error: None)
     target.close()
     assert end.outcome is Outcome(case["outcome"])
     assert end.turns == len(case["replies"]) == len(server.requests)

@@ -14,7 +14,7 @@ import pytest
 
 from skillrun.events import Event, Noted, Outcome, RunEnded
 from skillrun.record.journal import read_events
-from skillrun.run.session import pull
+from skillrun.run.stream import pull
 
 ROOT = Path(__file__).parents[1]
 ORPHAN = "sleep 47.11"

@@ -32,7 +32,8 @@ from skillrun.models.scripted import Line, ScriptedModel
 from skillrun.ports import Approval, Brief, ModelUnavailable, Place, Target
 from skillrun.run.budget import Budget
 from skillrun.run.executor import Executor
-from skillrun.run.session import Session, journalled, pull
+from skillrun.run.session import Session
+from skillrun.run.stream import journalled, pull
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Check, Skill
 from skillrun.targets.local import LocalTarget
@@ -116,7 +117,7 @@ class Trial:
             budget or Budget(),
             **more,  # type: ignore[arg-type]
         )
-        return pull(journalled(session.run(), self.events.append), [sink] if sink else [], lambda error: None)
+        return pull(journalled(session.run(), self.events.append, Vault()), [sink] if sink else [], lambda error: None)
 
     def kinds(self) -> list[str]:
         """The names of the events so far."""

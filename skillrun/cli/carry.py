@@ -17,7 +17,8 @@ from skillrun.ports import Pausing, Surface
 from skillrun.run.api import Execution, begin, resumed
 from skillrun.run.assemble import Run
 from skillrun.run.options import Options
-from skillrun.run.session import ended_by_signals, pull
+from skillrun.run.session import ended_by_signals
+from skillrun.run.stream import pull
 from skillrun.run.unattended import Nobody
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def resume(word: str, options: Options, reporting: Reporting, no_input: bool) ->
 def _show(execution: Execution, person: TerminalPerson | Nobody, reporting: Reporting) -> int:
     run = execution.run
     run.alarmed = True
+    _keep_to_oneself()
     surfaces = _surfaces(run, person, reporting)
     with ended_by_signals(), execution:
         try:
@@ -63,6 +65,15 @@ def _show(execution: Execution, person: TerminalPerson | Nobody, reporting: Repo
                 surface.close()
     _afterwards(run, end, reporting)
     return end.exit_code
+
+
+def _keep_to_oneself() -> None:
+    """What this process holds (keys in its environment, secrets in its memory) is out of reach of what it starts."""
+    if sys.platform == "linux":
+        from skillrun.overlay.kernel.syscalls import hide_memory
+
+        with contextlib.suppress(OSError):
+            hide_memory()
 
 
 def _surfaces(run: Run, person: TerminalPerson | Nobody, reporting: Reporting) -> list[Surface]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,12 +34,23 @@ class Choice:
     native: bool = False
 
 
-def choose_model(spec: str = "auto", config: Config | None = None, environ: Mapping[str, str] | None = None) -> Model:
+Hide = Callable[[str, str], None]
+"""Told of a key that was found, and what it is, so that nothing may show it (see `secrets.Vault.hide`)."""
+
+
+def choose_model(
+    spec: str = "auto", config: Config | None = None, environ: Mapping[str, str] | None = None, hide: Hide | None = None
+) -> Model:
     """The model for `auto | builtin | claude-... | plan:FILE | via:AGENT`; a comma makes a chain.
 
     Raises Problem: exit code 2 for a word that means nothing, 6 when there is no key for the model that was asked for.
     """
-    first, *others = choices(spec, config, environ)
+    first, *others = found = choices(spec, config, environ)
+    for choice in found:
+        if hide is not None and choice.credentials is not None:
+            for key in (choice.credentials.api_key, choice.credentials.auth_token):
+                if key and len(key) >= 8:  # a local server's is any word
+                    hide(key, "model key")
     if not others:
         return build(first)
     from skillrun.models.chain import ChainModel, Later
@@ -49,7 +60,13 @@ def choose_model(spec: str = "auto", config: Config | None = None, environ: Mapp
 
 
 def speaker(
-    spec: str | Model, verb: str, skill: Skill, facts: Mapping[str, Any], inputs: Mapping[str, str], locked: bool = False
+    spec: str | Model,
+    verb: str,
+    skill: Skill,
+    facts: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    locked: bool = False,
+    hide: Hide | None = None,
 ) -> Model:
     """Who decides this run: what was asked for; with `auto`, a plan proven for these bytes on such a machine before it.
 
@@ -69,21 +86,21 @@ def speaker(
             from skillrun.models.replay import PlanModel
 
             replay = PlanModel(plan, locked=locked)
-            return replay if locked else ChainModel([replay, Later(_chosen_late)])
+            return replay if locked else ChainModel([replay, Later(partial(_chosen_late, hide))])
         if locked:
             why = "; ".join(f"{found.file.name}: {found.reason}" for found in rejected)
             raise Problem(f"there is no plan of {skill.name} for this machine{f' ({why})' if why else ''}", WITH_PLAN)
     elif locked and not spec.startswith("plan:"):
         raise Problem("--locked installs a plan's versions, and --model names another model", WITH_PLAN)
-    model = choose_model(spec)
+    model = choose_model(spec, hide=hide)
     if locked and hasattr(model, "locked"):
         model.locked = True
     return model
 
 
-def _chosen_late() -> Model:
+def _chosen_late(hide: Hide | None = None) -> Model:
     try:
-        return choose_model()
+        return choose_model(hide=hide)
     except Problem as problem:
         raise ModelUnavailable(problem.message, problem.hint) from problem
 

@@ -22,9 +22,10 @@ from skillrun.run.effects import Destination, drop_view, finish_what_was_cut
 from skillrun.run.executor import Executor
 from skillrun.run.foreseen import Foreseen
 from skillrun.run.options import Options
-from skillrun.run.session import Conclude, Session, ended_by_time, journalled
+from skillrun.run.session import Conclude, Session, ended_by_time
+from skillrun.run.stream import journalled
 from skillrun.run.trusted_checks import proven_checks
-from skillrun.secrets import Vault, stored
+from skillrun.secrets import Vault, secret_values, stored
 from skillrun.skills.skill import Check, Skill
 
 NEEDS_JOURNAL = "a run needs its journal on disk; make room or check the rights"
@@ -106,6 +107,8 @@ def _check_inputs(skill: Skill, options: Options) -> None:
 
 def _fill(vault: Vault, run: Run) -> None:
     """Secrets by name, from the environment or the keyring, else typed: only what the skill declares or the options name."""
+    for variable, held in secret_values(os.environ).items():
+        vault.hide(held, variable)
     wanted = {secret.name: secret.optional for secret in run.skill.secrets} | dict.fromkeys(run.options.secrets, False)
     for name, optional in wanted.items():
         if name in vault.names:
@@ -126,7 +129,7 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
     from skillrun.run.resume import pick_up
 
     facts = _facts(run, target)
-    model = speaker(run.options.model, run.verb, run.skill, facts, run.options.inputs, run.options.locked)
+    model = speaker(run.options.model, run.verb, run.skill, facts, run.options.inputs, run.options.locked, run.vault.hide)
     run.replays = model.name.startswith("plan:")
     picked = pick_up(target, run.earlier, read_stamped(run.folder.journal)[-1][0] if run.earlier else "")
     started = _started(run, model, target, facts)
@@ -146,7 +149,7 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
     journal = Journal(run.folder)
     try:
         with ended_by_time(limits.max_seconds) if run.alarmed else nullcontext(lambda: None) as session.stop_clock:
-            end = yield from journalled(session.run(), journal)
+            end = yield from journalled(session.run(), journal, run.vault)
     finally:
         journal.close()
     if end.outcome is Outcome.VERIFIED and target.here:

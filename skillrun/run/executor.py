@@ -42,6 +42,7 @@ from skillrun.run.supervisor import CHECK, RunTerminated, Supervisor
 from skillrun.run.tools.ask_user import ask_user
 from skillrun.run.tools.files import difference, read_file, write_file
 from skillrun.run.trusted_checks import only_runs_code
+from skillrun.run.unseen import without_secrets
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
 
@@ -186,14 +187,10 @@ class Executor:
         return "" if self._queries.there([folder]) else folder
 
     def _finish(self, call: ToolCall, result: Result) -> Generator[Event, None, Result]:
-        if result.cwd:
-            self.place = dataclasses.replace(self.place, cwd=result.cwd)
-        if result.exports:
-            variables = {**self.place.variables, **result.exports}
-            told = {name: value for name, value in variables.items() if value is not None}
-            self.place = dataclasses.replace(self.place, variables=told)
-        if result.created:
-            self.place = dataclasses.replace(self.place, created=self.place.created | frozenset(result.created))
+        told = {name: value for name, value in {**self.place.variables, **result.exports}.items() if value is not None}
+        created = self.place.created | frozenset(result.created)
+        self.place = dataclasses.replace(self.place, cwd=result.cwd or self.place.cwd, variables=told, created=created)
+        result = without_secrets(result, self.vault)
         yield Finished(call, result)
         return result
 

@@ -27,7 +27,7 @@ def install_in(machine: Machine, skill: Skill, model: str, folder: RunFolder) ->
     """Install a skill in a machine, unattended and with every question answered by yes. Raises Problem, ViewError."""
     from skillrun.run.api import begin
     from skillrun.run.options import Options
-    from skillrun.run.session import pull
+    from skillrun.run.stream import pull
     from skillrun.run.unattended import Nobody
     from skillrun.targets.machine import MachineTarget
 

@@ -136,6 +136,11 @@ def hide_memory() -> None:
     call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def show_memory() -> None:
+    """Take `hide_memory` back: its /proc files are its own again, as whoever enters a user namespace needs them."""
+    call("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
 def set_name(name: str) -> None:
     """The name `ps` shows, at most 15 bytes of it."""
     call("prctl", PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]), 0, 0, 0)

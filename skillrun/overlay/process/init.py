@@ -70,6 +70,7 @@ def build_and_serve(channel: socket.socket) -> None:
 
 def _forget_the_parent(channel: socket.socket) -> None:
     """Keep nothing of the process this was forked from but the channel."""
+    ns.show_memory()
     parent = os.getppid()
     ns.die_with_parent()
     if os.getppid() != parent:
