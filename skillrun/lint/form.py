@@ -40,6 +40,21 @@ def check(document: Document, complaints: Complaints) -> None:
         _fields(document, complaints)
         _metadata(document, complaints)
     _body(document, complaints)
+    _ways(document, complaints)
+
+
+def _ways(document: Document, complaints: Complaints) -> None:
+    understood = document.skill.understood
+    if understood is None or not understood.wanted:
+        return
+    program = f", the program `{understood.programs[0].name}`" if understood.programs else ""
+    ways = ", ".join(f"{way.manager} {' '.join(way.packages)}" for way in understood.ways[:6])
+    left = len(understood.asides)
+    complaints.add(
+        "ways",
+        f"it is about {understood.wanted[0].name}{program}; ways: {ways}; {left} commands are not run",
+        understood.ways[0].line,
+    )
 
 
 def _name(document: Document, complaints: Complaints) -> None:
@@ -95,7 +110,7 @@ def _body(document: Document, complaints: Complaints) -> None:
     body = document.front.body.count("\n") + 1
     if body > LONG_BODY:
         complaints.add("body-long", f"the body has {body} lines, {LONG_BODY} are plenty", document.front.body_line)
-    if not skill.steps:
+    if not skill.steps and not (skill.understood and skill.understood.wanted):
         complaints.add("steps-missing", "no step was understood in it", document.front.body_line)
     if not any(check.origin in ("declared", "stated") for check in skill.checks):
         complaints.add("check-missing", "no check is declared or stated", document.front.body_line)

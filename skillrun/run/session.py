@@ -246,7 +246,8 @@ class Session:
         if self._passed():
             return Outcome.VERIFIED, summary or "verified: every check passes"
         if not self.results:
-            return Outcome.UNVERIFIED, "nothing was verified: the skill declares no check and none could be derived"
+            none = "nothing was verified: the skill declares no check and none could be derived"
+            return Outcome.UNVERIFIED, f"{none}. {summary}" if summary else none
         failed = next(check for check in self.results if not check.ok)
         return self._failure(f"the check `{failed.command}` failed: {failed.reason}. {summary}".strip())
 

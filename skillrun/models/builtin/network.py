@@ -11,7 +11,7 @@ from skillrun.models.builtin.script import with_words
 
 
 def keep_proxy(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
-    """A proxy that is written down on this machine or in the skill, and that this shell does not know of."""
+    """A proxy that this machine's settings name and this shell does not know of; never one that stands in a document."""
     if bench.facts.get("proxy") or any(name in bench.exports for name in PROXIES):
         return None
     listing = yield from bench.look(
@@ -19,12 +19,7 @@ def keep_proxy(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work
         '/etc/apt/apt.conf /etc/apt/apt.conf.d/* ~/.profile ~/.bashrc ~/.bash_profile ~/.npmrc ~/.curlrc ~/.wgetrc /etc/wgetrc | grep -v "^ *#"; true',  # noqa: E501
         "is a proxy written down on this machine?",
     )
-    pattern = r"https?://[\w.-]+:\d{2,5}"
-    places = re.findall(pattern, listing or "")
-    if not places:
-        places = [
-            url for line in bench.brief.skill.text.splitlines() if "proxy" in line.lower() for url in re.findall(pattern, line)
-        ]
+    places = re.findall(r"https?://[\w.-]+:\d{2,5}", listing or "")
     if not places:
         return None
     proxy = places[0].rstrip("/")

@@ -116,6 +116,8 @@ class Body:
         name = self._name(kind)
         understood = None if declared_checks(front) else self._understand(harvest.drafts)
         wanted = understood.wanted if understood else ()
+        if wanted and class_of(self.title) and not front.text("name"):
+            name = re.sub(r"[^a-z0-9]+", "-", wanted[0].name.lower()).strip("-") or name
         inputs, secrets = self._inputs(
             meta, [c for item in wanted for way in item.ways[:1] for c in way.commands] or _commands(steps)
         )

@@ -14,6 +14,8 @@ from skillrun.skills.understanding.understood import Wanted, Way
 _OPTIONAL = re.compile(
     r"\boptional(?:ly)?\b|\bif you (?:want|need|wish|like|plan)\b|\bfor (?:the )?\w+ support\b", re.IGNORECASE
 )
+_COMPANIED = ("apt", "dnf", "yum", "brew", "zypper", "apk", "snap")
+"""Managers whose way may begin with a package source of the vendor's, or with new lists."""
 _UNUSUAL = re.compile(
     r"\b(?:pre-?releases?|beta|alpha|nightly|nightlies|development version|dev(?:elopment)? builds?|bleeding|unstable|canary"
     r"|release candidate|specific version|(?:a|the|any) (?:given|particular|certain|different|older|previous) "
@@ -95,10 +97,10 @@ def _way(document: Document, said: Said, number: int, act: Act, packages: tuple[
         ):
             break
         companions.insert(0, before)
-    if act.manager not in ("apt", "dnf", "yum", "brew", "zypper", "apk", "snap") or not any(
-        c.all("repository") or (c.all("fetch") and "dpkg" not in c.text) for c in companions
-    ):
+    if act.manager not in _COMPANIED or any("dpkg" in before.text for before in companions):
         companions = []
+    if not any(before.all("repository") or before.all("fetch") for before in companions):
+        companions = [before for before in companions if before.all("refresh")]
     words = said.words
     why = names.special(packages[0], act.manager) if packages and act.kind == "install" else ""
     if not why and (

@@ -134,6 +134,20 @@ _NO_NAMES = frozenset(
     ]
 )
 
+_NO_HOSTS = frozenset(
+    ["www", "get", "sh", "raw", "install", "dl", "download", "downloads", "api", "cdn", "files", "static", "app", "go", "run"]
+)
+
+
+def host_name(address: str) -> str:
+    """The name an address speaks of: a repository's, else the first telling part of its host."""
+    parts = address.split("://", 1)[-1].split("/")
+    if parts[0] in ("raw.githubusercontent.com", "github.com", "gitlab.com") and len(parts) > 2:
+        return parts[2].lower()
+    labels = [label for label in parts[0].split(":")[0].lower().split(".")[:-1] if label not in _NO_HOSTS]
+    return labels[0] if labels else ""
+
+
 _REPOSITORY = re.compile(r"github\.com[/:](?P<owner>[\w.-]+)/(?P<name>[\w.-]+)")
 _BADGE = re.compile(
     r"(?:pypi\.(?:org|python\.org)/(?:project|pypi|p)/|shields\.io/(?:pypi|npm|crates|homebrew)/\w+/|npmjs\.(?:com|org)/package/|badge\.fury\.io/(?:py|js)/|crates\.io/crates/|npm-badge\.com/|nodei\.co/npm/|formulae\.brew\.sh/formula/|pepy\.tech/(?:project|badge)/)(?P<name>@?[\w.-]+(?:/[\w.-]+)?)"

@@ -51,7 +51,14 @@ def main_of(document: Document) -> str:
         if said.place in GETTING and (said.all("source") or said.all("script") or said.all("fetch") or said.all("container"))
     ]
     if source:
-        known = [*titles[:1], repository, *badges[:1], *(word for word, _ in used.most_common(1))]
+        addresses = [address for said in source for act in said.all("script") for address in act.packages]
+        known = [
+            *titles[:1],
+            repository,
+            *badges[:1],
+            *(word for word, _ in used.most_common(1)),
+            *map(names.host_name, addresses),
+        ]
         return next((name for name in known if name), "")
     return ""
 
@@ -88,6 +95,10 @@ def programs_of(document: Document, main: str, wanted: Sequence[Wanted]) -> list
 
     for package in dict.fromkeys([main, *packages]):
         sign(names.program_of(package), f"the package {package}")
+    for address in [
+        package for way in (wanted[0].ways if wanted else ()) if way.manager == "script" for package in way.packages
+    ]:
+        sign(names.host_name(address), f"the address {address}")
     for title in names.spoken([document.title])[:2]:
         if title in used or title in signs:
             sign(title, "the title")

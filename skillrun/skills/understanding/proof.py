@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from skillrun.skills.parser.labels import vocabulary
 
-ANSWERS = ("--version", "--help", "-V", "version")
-"""How programs are asked who they are."""
 SECONDS = 8
 """How long an answer may take."""
 
@@ -13,11 +11,15 @@ SECONDS = 8
 def proof(program: str) -> str:
     """Shell text that succeeds when the program is there and answers.
 
-    It is given no input, and one that knows none of the questions and just starts to work is ended; having run until then
-    (124 is what `timeout` says) is its answer. A program that is not there, or cannot start, has no way to succeed.
+    It is given no input. One that knows neither `--version` nor `--help` and just starts to work is ended, and having run until
+    then (124 is what `timeout` says) is its answer. A program that is not there, or cannot start, has no way to succeed.
     """
     known = vocabulary().version.get(program)
     if known:
         return f"{program} {known}"
-    asked = " || ".join(f"timeout {SECONDS} {program} {words} </dev/null" for words in ANSWERS)
-    return f"{asked} || [ $? = 124 ]"
+    version, usage, short, word = (f"timeout {SECONDS} {program} {words} </dev/null" for words in _QUESTIONS)
+    return f"{version} || {usage} || [ $? = 124 ] || {short} || {word}"
+
+
+_QUESTIONS = ("--version", "--help", "-V", "version")
+"""How programs are asked who they are."""

@@ -47,7 +47,7 @@ def _below(part: Part, outer: str, title: str, found: dict[int, str]) -> None:
             kind = "install" if own == "install" else "top"
         elif outer in STAYS and (machines or own not in ("install", "uninstall", "update", "usage", "source", "development")):
             kind = outer
-        elif machines and outer in ("install", "start", "top", "source", ""):
+        elif machines and (outer in ("install", "start", "top", "source", "") or own in ("", "usage", "install")):
             kind = own if own in ("source", "uninstall", "update") else "install"
         elif (
             outer == "install"
