@@ -100,9 +100,9 @@ OURS = [sys.executable, "-m", "skillrun"]
 def proven(skill: Path, home: Path) -> list[str]:
     """Prove a plan with the built-in engine, write it and its script; the command that replays it."""
     measured([*OURS, "install", str(skill), "--approve", "all", "--model", "builtin"], home)
-    measured([*OURS, "plan", "last", "-o", "plan.json"], home)
+    measured([*OURS, "plan", "last", "-o", "plan.toml"], home)
     measured([*OURS, "plan", "last", "--export", "bash", "-o", "one.sh"], home)
-    return [*OURS, "install", str(skill), "--approve", "all", "--model", "plan:plan.json"]
+    return [*OURS, "install", str(skill), "--approve", "all", "--model", "plan:plan.toml"]
 
 
 Pair = list[tuple[float, float]]

@@ -151,6 +151,26 @@ def test_a_plan_lies_beside_its_skill_and_does_not_change_it(home: Path) -> None
     assert "another version of the skill" in rejected[0].reason
 
 
+@pytest.mark.parametrize("broken", [0, 37])
+def test_a_long_plan_is_replayed_in_stretches_and_still_stops_at_the_step(home: Path, broken: int) -> None:
+    """Sixty steps are a few calls; where one fails those behind it are not begun, and its number is said."""
+    skill = made(home)
+    steps = [Step(run=f"mkdir -p ~/made && cd ~/made && touch n{n}") for n in range(1, 60)] + [Step(run="touch ~/made/x")]
+    if broken:
+        steps[broken - 1] = Step(run="ls /nowhere")
+    plan = Plan("made", find_skill(str(skill)).digest, (), tuple(steps), ("test -e ~/made/x",))
+    (home / "p.toml").write_text(to_toml(plan))
+    report = skillrun.install(skill, model=f"plan:{home}/p.toml", approve="all")
+    assert sum(entry.call.name == "shell" for entry in report.entries) == (3 if broken else 4), "the look, and the stretches"
+    there = {path.name for path in (home / "made").iterdir()}
+    if broken:
+        assert report.exit_code == 3
+        assert "step 37 of 60, `ls /nowhere`, ended with" in (report.end.summary if report.end else "")
+        assert ("n36" in there, "n38" in there) == (True, False)
+    else:
+        assert (report.exit_code, len(there)) == (0, 60)
+
+
 def test_an_edited_plan_is_never_found_by_itself(home: Path) -> None:
     """Among the person's own, too: what was edited is not taken for proven."""
     skill = made(home)

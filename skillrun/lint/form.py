@@ -105,6 +105,18 @@ def _metadata(document: Document, complaints: Complaints) -> None:
             complaints.add("metadata-value", f"`{key}` cannot be {value[:80]!r}", line)
 
 
+def _versions(document: Document, complaints: Complaints) -> None:
+    """A version that the text promises and no check looks at: another one would be called installed."""
+    from skillrun.skills.versions import pinned, promised
+
+    if not document.skill.checks:
+        return
+    for promise in promised(document.skill):
+        if not pinned(document.skill, promise):
+            said = f"the text names {promise.name} {promise.version}, and no check looks at its version"
+            complaints.add("version-unchecked", said, promise.line or document.front.body_line)
+
+
 def _body(document: Document, complaints: Complaints) -> None:
     skill = document.skill
     body = document.front.body.count("\n") + 1
@@ -114,6 +126,7 @@ def _body(document: Document, complaints: Complaints) -> None:
         complaints.add("steps-missing", "no step was understood in it", document.front.body_line)
     if not any(check.origin in ("declared", "stated") for check in skill.checks):
         complaints.add("check-missing", "no check is declared or stated", document.front.body_line)
+    _versions(document, complaints)
     if skill.steps and not skill.uninstall:
         complaints.add("uninstall-missing", "no uninstall part was found", document.front.body_line)
     if document.folder is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,11 @@ from skillrun.ports import Brief, ModelUnavailable
 _PATIENCE = 3
 """How often a step that makes no progress is waited for."""
 
+STRETCH = 25
+"""Where a replay has more steps than this, up to so many are one call: a record on disk for each costs more than they do."""
+
+_STOPPED = re.compile(r"plan: stopped at step (\d+)")
+
 Flow = Generator[Reply | Noted, Result | None, None]
 Asking = Generator[Reply | Noted, Result | None, Result | None]
 
@@ -28,11 +34,16 @@ class Diverged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A step as the call that carries it out, and the look behind it where that is a call of its own."""
+    """A step (or a stretch of them) as the call that carries it out, and the look behind it where that is another call."""
 
+    numbers: tuple[int, ...]
     step: Step
     call: ToolCall
-    test: str
+    test: str = ""
+    plain: bool = False
+    """It may be put together with others: it ends well, asks nothing and needs no look of its own behind it."""
+    text: str = ""
+    """The command of several steps together."""
 
 
 class PlanModel:
@@ -105,10 +116,12 @@ class PlanModel:
                 path = filled(plan.steps[number].leaves[index].subject, values)
                 raise Diverged(f"{path} is there with other content than step {number + 1} of the plan gives it")
         self._ahead = self._planned(wanted, values)
-        for number, work in zip(wanted, list(self._ahead), strict=True):
-            yield from self._carry_out(number, work, values)
+        if len(self._ahead) > STRETCH:
+            self._ahead = self._in_stretches(self._ahead)
+        for work in list(self._ahead):
+            yield from self._carry_out(work, values)
             self._ahead = self._ahead[1:]
-            self.changed += 1
+            self.changed += len(work.numbers)
         words = "all of its steps" if self.changed == len(plan.steps) else f"{self.changed} of its {len(plan.steps)} steps"
         yield self._finish("done", f"the plan: {words} (changed: {'yes' if self.changed else 'no'})")
 
@@ -132,16 +145,34 @@ class PlanModel:
             if step.writes_file:
                 given = {"path": filled(step.path, values), "content": filled(step.content, values), "why": step.why or place}
                 call = self._call("write_file", {**given, **({"mode": step.mode} if step.mode else {})}, step)
-                works.append(_Work(step, call.calls[0], ""))
+                works.append(_Work((number,), step, call.calls[0]))
                 continue
             test = guard(step, values, self.locked)
             text = self._text(step, values)
             apart = bool(test) and (step.ends != 0 or bool(step.answers) or unpack(text) is not None)
             whole = standing(step, text, values, before)
             call = self._shell(_guarded(whole, test) if test and not apart else whole, step.why or place, step)
-            works.append(_Work(step, call.calls[0], test if apart else ""))
+            plain = step.ends == 0 and not step.answers and not (apart and test) and unpack(text) is None
+            works.append(_Work((number,), step, call.calls[0], test if apart else "", plain))
             before = step
         return works
+
+    def _in_stretches(self, works: Sequence[_Work]) -> list[_Work]:
+        """Many small steps as few calls: each is a command that stops at the first step that fails, and says which."""
+        merged: list[_Work] = []
+        for work in works:
+            last = merged[-1] if merged else None
+            if last is not None and last.plain and work.plain and len(last.numbers) < STRETCH:
+                text = last.text or _told(last)
+                numbers = (*last.numbers, *work.numbers)
+                merged[-1] = replace(last, numbers=numbers, text=f"{text} && {_told(work)}")
+            else:
+                merged.append(work)
+        return [replace(work, call=self._stretch(work)) if work.text else work for work in merged]
+
+    def _stretch(self, work: _Work) -> ToolCall:
+        why = f"steps {work.numbers[0] + 1} to {work.numbers[-1] + 1} of {len(self.plan.steps)}"
+        return self._shell(work.text, why, work.step).calls[0]
 
     def _may_run_all_the_same(self) -> Flow:
         yield Noted(f"this plan: {self.doubt}", "warning")
@@ -158,14 +189,17 @@ class PlanModel:
             self.outside.append(pair)
             yield Noted(f"{in_words(*pair)}; it is tried all the same, since you named the plan", "warning")
 
-    def _carry_out(self, number: int, work: _Work, values: dict[str, str]) -> Flow:
-        place, step = f"step {number + 1} of {len(self.plan.steps)}", work.step
+    def _carry_out(self, work: _Work, values: dict[str, str]) -> Flow:
+        place, step = f"step {work.numbers[0] + 1} of {len(self.plan.steps)}", work.step
         result = yield Reply(calls=(work.call,), model=self.name)
         if step.writes_file:
             if result is None or not result.ok:
                 raise Diverged(f"{place} could not write {step.path}: {result.output[-200:] if result else ''}")
             return
         result = yield from self._answered(place, step, values, result)
+        if work.text and result is not None and (match := _STOPPED.search(result.output)):
+            number = int(match[1])
+            place, step = f"step {number} of {len(self.plan.steps)}", self.plan.steps[number - 1]
         if result is None or result.state is not State.EXITED or result.exit_code != step.ends:
             self._tell_apart(place, step, result)
         if work.test:
@@ -220,6 +254,12 @@ class PlanModel:
         self._calls += 1
         call = ToolCall(f"plan-{self._calls}", "finish", {"outcome": outcome, "summary": summary})
         return Reply(calls=(call,), model=self.name)
+
+
+def _told(work: _Work) -> str:
+    """A step within a stretch: where it fails, its number is said."""
+    number = work.numbers[-1] + 1
+    return f"{{ {{ {work.call.command}\n}} || {{ echo 'plan: stopped at step {number}' >&2; false; }}; }}"
 
 
 def _guarded(command: str, test: str) -> str:

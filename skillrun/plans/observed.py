@@ -15,6 +15,7 @@ from skillrun.plans.lab import Room, digest, is_gone
 from skillrun.plans.plan import Condition, Installed, Plan, Postcondition, Step
 
 Changes = Mapping[str, tuple[int, int, int]]
+INDEX = "the Python package index"
 LISTED = 40
 """Paths that a step's postconditions name one by one at most; a step that leaves more is never taken for done."""
 _INSTALLS = re.compile(
@@ -42,8 +43,11 @@ class Seen:
     """Changed paths that were there before."""
 
 
-def look_at(room: Room, before: Seen | None = None, changed: Sequence[str] = ()) -> Seen:
-    """What there is to know of a place; with `before`, also what came since by the paths that changed."""
+def look_at(room: Room, before: Seen | None = None, changed: Sequence[str] = (), digests: bool = False) -> Seen:
+    """What there is to know of a place; with `before`, also what came since by the paths that changed.
+
+    `digests`: also what lock files hold of packages, which takes a look at their registry.
+    """
     seen = Seen(room.home, dpkg={name: version for (name, _), version in dpkg_versions(room.get(DPKG_STATUS)).items()})
     if before is None:
         return seen
@@ -52,7 +56,7 @@ def look_at(room: Room, before: Seen | None = None, changed: Sequence[str] = ())
     found = [Installed("apt", name, version, origins.get(name, "")) for name, version in sorted(new.items())]
     pips, owned_pip = _pip(room, changed)
     npms, owned_npm = _npm(room, changed)
-    seen.installed = (*found, *pips, *npms)
+    seen.installed = (*found, *(with_digests(room, pips) if digests else pips), *npms)
     seen.by_package = _dpkg_files(room, new)
     seen.owned = frozenset({*seen.by_package, *owned_pip, *owned_npm})
     gone = set()
@@ -116,28 +120,36 @@ def _pip(room: Room, changed: Sequence[str]) -> tuple[list[Installed], set[str]]
         place, name, version = match["place"], match["name"], match["version"]
         folder = path.rpartition("/")[0]
         direct = room.get(f"{folder}/direct_url.json")
-        origin = str(json.loads(direct).get("url", "")) if direct else "the Python package index"
-        found.append(Installed("pip", name, version, origin, place, "" if direct else _pip_digest(room, place, name, version)))
+        origin = str(json.loads(direct).get("url", "")) if direct else INDEX
+        found.append(Installed("pip", name, version, origin, place))
         for line in room.get(path).decode("utf-8", "replace").splitlines():
             owned.add(os.path.normpath(os.path.join(place, line.rpartition(",")[0].rpartition(",")[0].strip('"'))))
         owned |= {each for each in changed if each.startswith(f"{folder}/")}
     return found, owned
 
 
-def _pip_digest(room: Room, place: str, name: str, version: str) -> str:
-    """The hash a lock file would hold: of the archive that pip finds for this version on this machine."""
-    prefix = re.sub(r"/lib/python3[^/]*/site-packages$", "", place)
-    python = f"{prefix}/bin/python3"
-    if name == "pip" or not room.run(f"[ -x {python} ]").ok:
-        return ""
-    command = f"{python} -m pip install -q --dry-run --ignore-installed --no-deps --report /tmp/.plan-pip {name}=={version}"
-    if not room.run(f"{command} > /dev/null 2>&1").ok:
-        return ""
-    try:
-        report = json.loads(room.get("/tmp/.plan-pip"))
-        return f"sha256:{report['install'][0]['download_info']['archive_info']['hashes']['sha256']}"
-    except (ValueError, KeyError, IndexError, TypeError):
-        return ""
+def with_digests(room: Room, entries: Sequence[Installed]) -> tuple[Installed, ...]:
+    """The packages of pip with the hashes a lock file would hold: of the archives that pip finds for them on this machine."""
+    known: dict[tuple[str, str], str] = {}
+    for place in {entry.place for entry in entries if entry.manager == "pip"}:
+        prefix = re.sub(r"/lib/python3[^/]*/site-packages$", "", place)
+        mine = [e for e in entries if e.manager == "pip" and e.place == place and e.name != "pip" and e.origin == INDEX]
+        words = " ".join(f"{entry.name}=={entry.version}" for entry in mine)
+        options = "-q --dry-run --ignore-installed --no-deps --report /tmp/.plan-pip"
+        if not words or not room.run(f"{prefix}/bin/python3 -m pip install {options} {words} > /dev/null 2>&1").ok:
+            continue
+        for item in json.loads(room.get("/tmp/.plan-pip") or b"{}").get("install", []):
+            name = _normal(str(item["metadata"]["name"]))
+            hashes = item.get("download_info", {}).get("archive_info", {}).get("hashes", {})
+            known[place, name] = f"sha256:{hashes['sha256']}" if "sha256" in hashes else ""
+    return tuple(
+        dataclasses.replace(entry, digest=known.get((entry.place, _normal(entry.name)), entry.digest)) for entry in entries
+    )
+
+
+def _normal(name: str) -> str:
+    """A distribution's name as the Python package index compares it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _npm(room: Room, changed: Sequence[str]) -> tuple[list[Installed], set[str]]:

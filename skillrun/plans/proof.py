@@ -68,7 +68,7 @@ class Prover:
         return self._try(plan, whole=True).reason
 
     def _proven(self, plan: Plan, first: _Trial) -> Plan:
-        second = self._try(plan, look=True)
+        second = self._try(plan, look=True, last=True)
         if not second.ok:
             raise PlanError(f"it worked once and not a second time: {second.reason}")
         unsteady = first.paths ^ second.paths
@@ -77,7 +77,7 @@ class Prover:
         last, before = second, first
         if away:
             plan = dataclasses.replace(plan, steps=tuple(plan.steps[i] for i in kept))
-            last, before = self._try(plan, look=True), second
+            last, before = self._try(plan, look=True, last=True), second
             if not last.ok:
                 raise PlanError(f"without the steps nothing needs it does not work: {last.reason}")
         assert last.seen is not None
@@ -130,8 +130,11 @@ class Prover:
     def _over(self) -> bool:
         return self.budget_s is not None and time.monotonic() - self._begun > self.budget_s
 
-    def _try(self, plan: Plan, look: bool = False, whole: bool = False) -> _Trial:
-        """Run the steps and the checks in a fresh place. `look`: find out what they leave. `whole`: see that it is there."""
+    def _try(self, plan: Plan, look: bool = False, whole: bool = False, last: bool = False) -> _Trial:
+        """Run the steps and the checks in a fresh place.
+
+        `look`: find out what they leave; `last`: with what lock files hold of it. `whole`: see that all of it is there.
+        """
         self.runs += 1
         with self.lab() as room:
             self._services = room.services
@@ -153,7 +156,7 @@ class Prover:
             trial.reason = self._checked(room, plan)
             trial.ok = not trial.reason
             if look and trial.ok:
-                trial.seen = look_at(room, before, [*trial.changes[-1]])
+                trial.seen = look_at(room, before, [*trial.changes[-1]], digests=last)
             return trial
 
     def _step(self, room: Room, step: Step, values: Mapping[str, str], before: Step | None, number: int, whole: bool) -> str:
