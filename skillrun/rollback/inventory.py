@@ -197,3 +197,10 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
 
 def _change(old: str | None, new: str | None) -> str:
     return "added" if old is None else "removed" if new is None else "changed"
+
+
+def brought(folder: Path) -> list[dict[str, Any]]:
+    """The packages a live run changed, by the inventories in its `changes/`; none where one of them is not there."""
+    before, after = load(folder, BEFORE), load(folder, AFTER)
+    packages: list[dict[str, Any]] = difference(before, after)["packages"] if before and after else []
+    return packages

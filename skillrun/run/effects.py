@@ -178,12 +178,23 @@ class Destination:
 
     def _conclude_live(self, session: Session, outcome: Outcome, summary: str) -> Generator[Event, None, tuple[Outcome, str]]:
         """Record what the machine has now, so that `undo` knows what the run added; say what stays at work."""
+        from skillrun.rollback.inventory import brought
+
         if self.verb != "verify" and outcome is not Outcome.ALREADY:
             target = session.executor.target
             self._record("after.json", target)
+            yield from self._note_versions(brought(self.folder.changes))
             if left := target.left_running():
                 yield Noted(f"still running, and not ended with this run: {', '.join(f'{name} ({pid})' for pid, name in left)}")
         return outcome, summary
+
+    def _note_versions(self, packages: Sequence[Mapping[str, Any]]) -> Generator[Event, None, None]:
+        """Another version than the text names is said: a check may well call it installed."""
+        if packages and self.verb == "install":
+            from skillrun.skills.versions import other_versions
+
+            for said in other_versions(self.skill, packages):
+                yield Noted(said, "warning")
 
     def _record(self, name: str, target: Target) -> None:
         from skillrun.rollback.inventory import record_inventory, save
@@ -223,6 +234,8 @@ class Destination:
             work.drop()
             return outcome, summary
         changes = work.scan()
+        if seen is None:
+            yield from self._note_versions(changes.get("packages", ()))
         if changes != seen:
             wanted = None if wanted else wanted  # it is not what was agreed to: asked again
             yield Changed(changes, "pending")
@@ -257,6 +270,7 @@ class Destination:
             target.record()
             changes = work.scan()
             if changes != seen:
+                yield from self._note_versions(changes.get("packages", ()))
                 yield Changed(changes, "pending")
             seen = changes
             answer = yield from self._question(waiting, (COMMIT, DISCARD, DETAILS, EXPLORE))

@@ -35,11 +35,15 @@ _COMMANDS = {
     "pip": re.compile(
         r"\b(?:pip3?|pipx|uv)\b[^\n;&|]*?[\s'\"](?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==(?P<version>\d[\w.]*)(?!\.?\*)"
     ),
-    "apt": re.compile(r"\bapt(?:-get)?\b[^\n;&|]*?\binstall\b[^\n;&|]*?\s(?P<name>[a-z0-9][a-z0-9.+-]+)=(?P<version>\d[\w.:~+-]*)"),
+    "apt": re.compile(
+        r"\bapt(?:-get)?\b[^\n;&|]*?\binstall\b[^\n;&|]*?\s(?P<name>[a-z0-9][a-z0-9.+-]+)=(?P<version>\d[\w.:~+-]*)"
+    ),
     "cargo": re.compile(r"\bcargo\s+(?:b?install)\b[^\n;&|]*?\s(?P<name>[\w-]+)\s+--version\s+=?(?P<version>\d[\w.-]*)"),
 }
 _PROSE = re.compile(r"(?P<name>[A-Za-z][\w.+-]*)\s+(?:version\s+)?v?(?P<version>\d+(?:\.\d+){0,3})(?P<after>[^\n]{0,24})")
-_BOUND = re.compile(r"\s*(?:\+|or\s+(?:newer|later|higher|above|greater|up|more)|and\s+(?:newer|later|up)|\.x\s*or)", re.IGNORECASE)
+_BOUND = re.compile(
+    r"\s*(?:\+|or\s+(?:newer|later|higher|above|greater|up|more)|and\s+(?:newer|later|up)|\.x\s*or)", re.IGNORECASE
+)
 
 
 def promised(skill: Skill) -> tuple[Promise, ...]:
