@@ -105,7 +105,7 @@ def serve() -> None:
     A line: {"argv": [point, how, command...], "env": {...}, "cwd": path, "output": file, "facts": file}.
     """
     import skillrun.cli.carry
-    import skillrun.cli.install
+    import skillrun.cli.verbs.install
     import skillrun.host.facts
     import skillrun.policy.rulebook
     import skillrun.targets.local  # noqa: F401

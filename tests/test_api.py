@@ -1,6 +1,7 @@
 """The programming interface: the same runs without a command line, for any program that wants one."""
 
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ from skillrun.overlay.process.probe import probe
 from skillrun.ports import Approval, Place, Target
 from skillrun.skills.skill import SkillError
 from tests.bash_target import BashTarget
+from tests.test_startup import wheel
+
+ROOT = Path(__file__).parents[1]
 
 SKILL = """---
 name: marker
@@ -239,3 +243,34 @@ def test_what_cannot_be_done_is_said(skill: Path) -> None:
     with pytest.raises(skillrun.SkillrunError) as problem:
         skillrun.undo("no-such-run", approve="all")
     assert problem.value.hint
+
+
+def script() -> str:
+    """The example of docs/architecture.md, as it stands there."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len([line for line in block.splitlines() if line.strip()]) <= 10
+    return block
+
+
+def test_the_example_of_the_page_runs(skill: Path) -> None:
+    """What the page shows is what there is: its ten lines, run as they are."""
+    Path("SKILL.md").write_text(skill.read_text())
+    done = subprocess.run([sys.executable, "-c", script()], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode in (0, 4), done.stdout + done.stderr
+    assert done.stdout.startswith("RunStarted\n")
+    assert "\nRunEnded\n" in done.stdout
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_the_example_runs_in_an_environment_of_its_own(skill: Path, tmp_path: Path) -> None:
+    """Installed by pip from a wheel into an empty environment, the same ten lines do the same."""
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=120)
+    install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", wheel(tmp_path / "built")]
+    subprocess.run(install, check=True, timeout=600)
+    Path("SKILL.md").write_text(skill.read_text().replace("skillrun-verify", "skillrun-writes: ~\n  skillrun-verify"))
+    done = subprocess.run([python, "-c", script()], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode in (0, 4), done.stdout + done.stderr
+    assert "\nRunEnded\n" in done.stdout

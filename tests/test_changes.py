@@ -18,6 +18,7 @@ from skillrun.overlay.diff.deferred import read_deferred
 from skillrun.overlay.diff.entries import Entry
 from skillrun.overlay.diff.highlights import FOLDED, PERSISTENCE, PRIVATE, TRUST, gains_privilege, meaning
 from skillrun.overlay.diff.packages import apk_versions, dpkg_versions, explain_packages
+from skillrun.overlay.diff.summary import summary
 from skillrun.overlay.kernel.inode import Inode
 from skillrun.overlay.mount.layers import Layer, Layers
 from skillrun.overlay.mount.service_request import ServiceRequest
@@ -312,7 +313,7 @@ class TestOfAView:
             "echo 'new line' > etc/conf; rm etc/gone; echo hidden > etc/api_token; printf x > bin/tool; chmod 4755 bin/tool;"
             "mkdir big; for i in $(seq 100); do echo $i > big/$i; done; mkdir -p proj/.git/hooks; echo x > proj/.git/hooks/push"
         )
-        data = scan(lab.layers).to_dict()
+        data = summary(scan(lab.layers))
         assert json.loads(json.dumps(data)) == data
         assert data["counts"]["added"] == 1 + 101 + 4
         assert (data["counts"]["changed"], data["counts"]["removed"]) == (2, 1)
@@ -334,7 +335,7 @@ class TestOfAView:
     def test_names_and_lines_cannot_write_to_the_terminal(self, lab: Lab) -> None:
         """Escape sequences, line breaks and broken encodings in names and contents come out as what they are."""
         lab.view(r"""printf '\033]0;owned\007\n' >> etc/conf; echo x > "$(printf 'a\033[2Jb\nc\351')" """)
-        text = render(scan(lab.layers).to_dict())
+        text = render(summary(scan(lab.layers)))
         assert "\033" not in text
         assert "\007" not in text
         assert "a⟨U+001B⟩[2Jb" in text
@@ -344,14 +345,14 @@ class TestOfAView:
         """A unit that is added and enabled, with its init script beside it, is one enabled service."""
         where = "mkdir -p etc/systemd/system/multi-user.target.wants etc/init.d; cd etc/systemd/system;"
         lab.view(f"{where} echo x > cat.service; ln -s ../cat.service multi-user.target.wants/; echo x > ../../init.d/cat")
-        summary = Changes((*_below(scan(lab.layers), f"{lab.real}"),)).to_dict()
-        assert summary["services"] == [{"name": "cat.service", "change": "enabled"}]
+        found = summary(Changes((*_below(scan(lab.layers), f"{lab.real}"),)))
+        assert found["services"] == [{"name": "cat.service", "change": "enabled"}]
 
     def test_what_came_to_nothing_is_not_listed(self, lab: Lab) -> None:
         """Rewritten with the same content, created and deleted, changed and changed back."""
         lab.view("echo 'old line' > etc/conf; echo x > etc/brief; rm etc/brief; chmod 600 etc/gone; chmod 644 etc/gone")
         changes = scan(lab.layers)
-        data = changes.to_dict()
+        data = summary(changes)
         assert (data["counts"]["added"], data["counts"]["changed"], data["counts"]["removed"]) == (0, 0, 0)
         assert data["files"] == []
         assert render(data) == ""
@@ -361,5 +362,5 @@ class TestOfAView:
         lab.bash("mkfifo etc/pipe")
         lab.view("rm etc/conf; mkfifo etc/conf; rm etc/pipe; echo file > etc/pipe; mkfifo bin/pipe")
         began = time.monotonic()
-        assert scan(lab.layers).to_dict()["counts"]["changed"] == 2
+        assert summary(scan(lab.layers))["counts"]["changed"] == 2
         assert time.monotonic() - began < 5

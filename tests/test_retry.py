@@ -61,7 +61,7 @@ def test_another_failure_is_not_tried_again(hands: Hands, tmp_path: Path) -> Non
 
 
 def test_what_explains_a_failure_is_looked_for_unasked(hands: Hands, tmp_path: Path) -> None:
-    """Queries are skillrun's own read-only script: nobody is asked, and what they name is typed."""
+    """Looks are skillrun's own read-only script: nobody is asked, and what they name is typed."""
     (tmp_path / "tool").symlink_to("/no-such-disk/tool")
     asked = question(f"{tmp_path}/tool: No such file or directory", f"{tmp_path}/tool --version", 127)
     result = hands.call(TOOL, **asked)

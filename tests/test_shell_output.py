@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skillrun.pty.lines import Lines, Shortened, strip
-from skillrun.pty.screen import Screen, asked
-from skillrun.pty.transcript import Transcript
+from skillrun.pty.output.lines import Lines, Shortened, strip
+from skillrun.pty.output.screen import Screen, asked
+from skillrun.pty.output.transcript import Transcript
 from skillrun.secrets import Vault
 
 SEEN = {

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from skillrun.skills.folder import read_path
 from skillrun.skills.skill import SkillError, digest_of
-from skillrun.skills.sources import find_skill, list_skills, read_path
+from skillrun.skills.sources import find_skill, list_skills
 
 SKILL = "---\nname: {name}\ndescription: {text}\n---\n# {name}\n```bash\ntrue\n```\n"
 

@@ -99,7 +99,7 @@ def _afterwards(run: Run, end: RunEnded, reporting: Reporting) -> None:
     if run.offer:
         print(run.offer, file=sys.stderr if reporting.as_json else sys.stdout)
     if reporting.html or reporting.junit:
-        from skillrun.cli.report import stamped_events, write_files
+        from skillrun.cli.report_files import stamped_events, write_files
         from skillrun.record.report import fold
 
         write_files(fold(stamped_events(str(run.folder.path))), html=reporting.html, junit=reporting.junit)

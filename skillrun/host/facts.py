@@ -74,7 +74,7 @@ def gather(target: Target, versions: Iterable[str] = (), hosts: Iterable[str] = 
 
     result = result_of(target.run(Command(f"(\n{_script(versions, hosts)}\n)", id="facts", quiet_s=30)))
     facts = understand(split(_whole(result)))
-    if target.name == "local":
+    if target.here:
         _measure(facts)
     return facts
 

@@ -21,7 +21,7 @@ def check(document: Document, complaints: Complaints) -> None:
     """Every file beside a SKILL.md; other documents stand alone."""
     if document.folder is None or not document.is_skill:
         return
-    from skillrun.skills.sources import files_of
+    from skillrun.skills.folder import files_of
 
     try:
         files = files_of(document.folder)

@@ -108,7 +108,7 @@ TOOLS: tuple[Tool, ...] = (
 
 DIAGNOSE = Tool(
     "diagnose",
-    "Queries at this machine for what explains a failure. Nothing is changed.",
+    "Looks at this machine for what explains a failure. Nothing is changed.",
     {name: _text() for name in ("looks", "paths", "hosts", "words", "numbers", "why")},
     ("looks",),
 )

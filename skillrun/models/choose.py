@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,8 @@ class Choice:
     credentials: Credentials | None = None
     base_url: str = ""
     native: bool = False
+    locked: bool = False
+    """Of a plan: its versions, or nothing."""
 
 
 Hide = Callable[[str, str], None]
@@ -92,10 +94,12 @@ def speaker(
             raise Problem(f"there is no plan of {skill.name} for this machine{f' ({why})' if why else ''}", WITH_PLAN)
     elif locked and not spec.startswith("plan:"):
         raise Problem("--locked installs a plan's versions, and --model names another model", WITH_PLAN)
-    model = choose_model(spec, hide=hide)
-    if locked and hasattr(model, "locked"):
-        model.locked = True
-    return model
+    elif locked:
+        first, *others = choices(spec)
+        if others:
+            raise Problem("--locked installs a plan's versions and nothing else, and --model names models behind it", WITH_PLAN)
+        return build(replace(first, locked=True))
+    return choose_model(spec, hide=hide)
 
 
 def _chosen_late(hide: Hide | None = None) -> Model:
@@ -192,7 +196,7 @@ def build(choice: Choice) -> Model:
         from skillrun.plans.store import EDITED
 
         plan, given = _plan(choice.name)
-        return PlanModel(plan, named=True, doubt="" if given == fingerprint(plan) else EDITED)
+        return PlanModel(plan, named=True, locked=choice.locked, doubt="" if given == fingerprint(plan) else EDITED)
     if choice.kind == "via":
         from skillrun.models.via import AGENTS, ViaModel
 

@@ -31,7 +31,7 @@ def identity_of(skill: Skill) -> str:
     """The digest of a skill without the plans beside it: they come from it, and it does not change with them."""
     if skill.path is None or not (skill.path.parent / BESIDE).is_dir():
         return skill.digest
-    from skillrun.skills.sources import files_of
+    from skillrun.skills.folder import files_of
 
     files = files_of(skill.path.parent)
     return digest_of({path: data for path, data in files.items() if not path.startswith(f"{BESIDE}/")})

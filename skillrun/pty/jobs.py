@@ -13,8 +13,8 @@ from pathlib import Path
 from skillrun.events import Result, State
 from skillrun.pty import process_tree
 from skillrun.pty.launch import Launcher
+from skillrun.pty.output.transcript import Transcript
 from skillrun.pty.process import Once
-from skillrun.pty.transcript import Transcript
 from skillrun.secrets import Vault
 
 GRACE_S = 3.0

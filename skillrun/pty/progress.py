@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 
-from skillrun.pty.lines import strip
+from skillrun.pty.output.lines import strip
 
 LOOKED_AT = 2_048
 """Bytes at the end of an output that are looked at: what stands before them was drawn over or scrolled away."""

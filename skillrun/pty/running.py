@@ -11,11 +11,11 @@ from skillrun.events import Event, Output
 from skillrun.ports import Command
 from skillrun.pty import handover, process_tree, prompt_detection
 from skillrun.pty.launch import set_size
+from skillrun.pty.output.screen import asked, asks
+from skillrun.pty.output.transcript import Transcript
 from skillrun.pty.process import Bash, Once
 from skillrun.pty.progress import Novelty
 from skillrun.pty.prompt_detection import Look, Sight
-from skillrun.pty.screen import asked, asks
-from skillrun.pty.transcript import Transcript
 from skillrun.secrets import Vault
 
 LOOKS_S = (0.2, 0.4, 0.8, 1.4, 2.2, 3.2)

@@ -22,12 +22,12 @@ from skillrun.pty.askpass import Askpass
 from skillrun.pty.environment import Login
 from skillrun.pty.jobs import Jobs
 from skillrun.pty.launch import Launcher, launch_local
+from skillrun.pty.output.transcript import Transcript
 from skillrun.pty.process import Bash, Once
 from skillrun.pty.prompt_detection import Look
 from skillrun.pty.running import Knock, Running
 from skillrun.pty.secret_handles import MisplacedSecret, resolve
 from skillrun.pty.sudo import Sudo, sudo_among, who_asks
-from skillrun.pty.transcript import Transcript
 from skillrun.pty.umask import Umask
 from skillrun.secrets import UnknownSecret, Vault
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from skillrun.skills.folder import write_files
 from skillrun.skills.frontmatter import split
 from skillrun.skills.index import AGENTS, library
 from skillrun.skills.lock import NAME as LOCK
 from skillrun.skills.lock import Locked, locked, own_files, read_lock, user_lock
-from skillrun.skills.remote import repository_of, write_files
+from skillrun.skills.remote import repository_of
 from skillrun.skills.skill import Skill, SkillError
 from skillrun.text.invisible import reveal
 

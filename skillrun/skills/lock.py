@@ -236,7 +236,7 @@ def _short(address: str) -> str:
 
 def own_files(skill: Skill) -> dict[str, bytes]:
     """Every file that belongs to a skill. Raises SkillError, OSError."""
-    from skillrun.skills.sources import files_of
+    from skillrun.skills.folder import files_of
 
     if skill.path is None:
         return {"SKILL.md": skill.text.encode()}

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from skillrun.skills.folder import files_of, read_path, write_files
 from skillrun.skills.index import DOCUMENT_NAMES, MAX_BYTES
 from skillrun.skills.parser.read import read_files
 from skillrun.skills.plugin import documents_of
 from skillrun.skills.skill import Skill, SkillError, digest_of, document_in
-from skillrun.skills.sources import files_of, read_path
 
 FETCH_SECONDS = 20.0
 CLONE_SECONDS = 120.0
@@ -251,12 +251,3 @@ def _kept(files: dict[str, bytes], document: str, source: str) -> Skill:
     if skill.digest != digest:
         raise SkillError("its copy in the cache was changed: delete that folder and try again", str(place))
     return replace(skill, source=source)
-
-
-def write_files(files: dict[str, bytes], folder: Path) -> None:
-    """Write a skill's files below a new folder; scripts that begin with `#!` become executable for their owner."""
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        path.chmod(0o700 if data.startswith(b"#!") else 0o600)

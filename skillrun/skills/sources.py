@@ -6,19 +6,15 @@ whole documents. Remote sources live in `skillrun.skills.remote`, which is impor
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+from skillrun.skills.folder import read_path
 from skillrun.skills.frontmatter import split
 from skillrun.skills.index import MAX_BYTES, Entry, entries, named, search_path, skills_in
-from skillrun.skills.skill import Skill, SkillError, digest_of, document_in
-
-MAX_FILES = 500
-MAX_TOTAL = 16 << 20
-"""Limits of a skill directory: files, and bytes of all of them."""
+from skillrun.skills.skill import Skill, SkillError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 _REPOSITORY = re.compile(r"(?![./~])[A-Za-z0-9][\w.-]*/[\w.-]+(?:/[\w./-]+)?(?:@[a-z0-9-]+)?(?:#[\w./-]+)?$")
@@ -38,29 +34,6 @@ def describe(text: str, path: str) -> tuple[str, str]:
         return "", str(error)
     description = front.text("description") or next((line for line in front.body.split("\n") if line.strip()), "")
     return " ".join(description.lstrip("# ").split()), ""
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    """Every file of a skill directory, relative path -> bytes; `.git` is left out.
-
-    Raises SkillError for a symbolic link that leads outside, and for a directory beyond the limits.
-    """
-    root = folder.resolve()
-    files: dict[str, bytes] = {}
-    total = 0
-    for base, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name not in (".git", "__pycache__"))
-        for name in [*names, *(link for link in folders if (Path(base) / link).is_symlink())]:
-            path = Path(base) / name
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
-                raise SkillError(f"the link {path.relative_to(root)} leads outside the skill", str(folder))
-            if not path.is_file():
-                continue
-            total += path.stat().st_size
-            if len(files) >= MAX_FILES or total > MAX_TOTAL:
-                raise SkillError(f"more than {MAX_FILES} files or {MAX_TOTAL >> 20} MiB: not a skill directory", str(folder))
-            files[path.relative_to(root).as_posix()] = path.read_bytes()
-    return files
 
 
 def find_skill(spec: str) -> Skill:
@@ -115,22 +88,6 @@ def _named(name: str) -> Skill | None:
         warning = f"{document.parent} shadows another skill of the same name: {others}"
         skill = replace(skill, warnings=(*skill.warnings, warning))
     return skill
-
-
-def read_path(path: Path, source: str = "") -> Skill:
-    """Read a skill from a file or a directory; a directory's digest, and that of a SKILL.md, covers all its files.
-
-    Raises SkillError.
-    """
-    from skillrun.skills.parser.read import read_skill
-
-    document = document_in(path) if path.is_dir() else path
-    if document is None:
-        raise SkillError(f"no SKILL.md, install.md or other single Markdown file in {path}", str(path))
-    if path.is_dir() or document.name == "SKILL.md":
-        folder = path if path.is_dir() else document.parent
-        return read_skill(document, source or str(path), lambda: digest_of(files_of(folder)))
-    return read_skill(document, source or str(path))
 
 
 def _not_found(spec: str) -> str:

@@ -75,6 +75,8 @@ class Bench:
     left_out: list[str] = field(default_factory=list)
     """Commands of the skill that were not run because they destroy and may not be needed."""
     mend: Callable[[Bench, str, Result], Work[Result]] | None = None
+    answer: Callable[[Bench, str, Result], Work[Result]] | None = None
+    """Answers what a command asks; None: it is ended."""
     """Gets a failed command of a remedy itself to work; set by whoever knows the remedies."""
     depth: int = 0
     origin: str = ""
@@ -176,10 +178,10 @@ class Bench:
             if result.state is State.QUIET and patience:
                 patience -= 1
                 result = yield self.call("shell_input", {"action": "wait", "timeout_s": QUIET_S})
+            elif self.answer:
+                result = yield from self.answer(self, command, result)
             else:
-                from skillrun.models.builtin.prompts import answer
-
-                result = yield from answer(self, command, result)
+                result = yield self.call("shell_input", {"action": "interrupt"})
             if result.output and not heard.endswith(result.output):
                 heard = result.output if result.output.startswith(heard) else heard + result.output
         if result.cwd:

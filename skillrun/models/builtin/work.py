@@ -32,7 +32,7 @@ ROUNDS = 12
 
 def carry_out(bench: Bench, afresh: bool) -> Work[None]:
     """Carry the skill out and finish. The generator ends after its last `finish`."""
-    bench.mend = mend
+    bench.mend, bench.answer = mend, prompts.answer
     try:
         if afresh and (yield from _checks_pass(bench)):
             yield from _finish(bench)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from skillrun.overlay.diff.accounts import AccountChange, explain_accounts
 from skillrun.overlay.diff.both_sides import Both
@@ -64,12 +63,6 @@ class Changes:
     def new_bytes(self) -> int:
         """Disk space the new and changed files take."""
         return sum(entry.new.blocks * 512 for entry in self.entries if entry.new is not None and not entry.new.is_directory)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for the Changed event and for reports, in the words `events.Changed` documents; safe to print."""
-        from skillrun.overlay.diff.summary import summary
-
-        return summary(self)
 
 
 def scan(layers: Layers, changes_folder: Path | None = None) -> Changes:

@@ -18,6 +18,7 @@ from typing import Any
 
 from skillrun.overlay.diff.changes import Changes, broken_packages, scan
 from skillrun.overlay.diff.entries import Clash
+from skillrun.overlay.diff.summary import summary
 from skillrun.overlay.mount.layers import Layers
 from skillrun.overlay.transaction import commit
 from skillrun.overlay.transaction.commit import Conflict, Done, Edited, Unfinished
@@ -45,7 +46,7 @@ class Work:
             self._digest = reply["digest"]
             return dict(reply["summary"])
         self._changes = scan(Layers.load(self.folder), self.folder)
-        return self._changes.to_dict()
+        return summary(self._changes)
 
     def commit(self, only: Sequence[str] = (), except_: Sequence[str] = ()) -> Done:
         """Commit what was scanned, or a part of it. Raises as `transaction.commit`; Conflict also when the view changed."""
@@ -165,7 +166,7 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     verb = request["verb"]
     if verb == "scan":
         changes = scan(layers, Path(request["folder"]))
-        return {"summary": changes.to_dict(), "digest": digest(changes)}
+        return {"summary": summary(changes), "digest": digest(changes)}
     if verb == "commit":
         changes = scan(layers, Path(request["folder"]))
         if digest(changes) != request["digest"]:

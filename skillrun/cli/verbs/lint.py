@@ -101,7 +101,7 @@ def _drifted(document: Path, base: str) -> list[Finding]:
     if base.endswith(".md") or Path(base).is_dir():
         before = effects_of_skill(read_skill(Path(base))).kinds
     else:
-        from skillrun.cli.report import effects_of
+        from skillrun.cli.report_files import effects_of
 
         before = effects_of(base)
     return drifted(read_skill(document), before, str(document))

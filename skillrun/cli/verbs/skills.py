@@ -33,8 +33,9 @@ def list_command(as_json: bool) -> int:
         return 0
     from pathlib import Path
 
+    from skillrun.skills.folder import files_of
     from skillrun.skills.skill import SkillError, digest_of
-    from skillrun.skills.sources import files_of, list_skills
+    from skillrun.skills.sources import list_skills
 
     rows: list[dict[str, Any]] = []
     for entry in list_skills():

@@ -6,7 +6,7 @@ import contextlib
 import re
 from typing import Any
 
-from skillrun.pty.lines import STRING, Shortened
+from skillrun.pty.output.lines import STRING, Shortened
 
 _ENTER = re.compile(r"\x1b\[\?(?:1049|1047|47)h")
 _LEAVE = re.compile(r"\x1b\[\?(?:1049|1047|47)l")

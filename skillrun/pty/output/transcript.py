@@ -6,8 +6,8 @@ import codecs
 import os
 from pathlib import Path
 
-from skillrun.pty.lines import Lines, Shortened, is_plain, strip, unfinished
-from skillrun.pty.screen import Screen
+from skillrun.pty.output.lines import Lines, Shortened, is_plain, strip, unfinished
+from skillrun.pty.output.screen import Screen
 from skillrun.secrets import Vault
 
 SHOWN_AT_ONCE = 16_384

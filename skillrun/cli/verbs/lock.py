@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skillrun.cli.page import Page
-from skillrun.cli.skills import JSON, told
+from skillrun.cli.verbs.skills import JSON, told
 
 if TYPE_CHECKING:
     from skillrun.skills.library import Shelf
@@ -129,9 +129,9 @@ def _agree(before: Locked, lines: list[str], more: list[str], how: _Taking) -> N
 
 def _text_diff(before: Locked | None, place: Shelf, skill: Skill) -> list[str]:
     """The document's difference to the reviewed one, where that is still here as it was reviewed."""
+    from skillrun.skills.folder import files_of, read_path
     from skillrun.skills.library import copy_of, diff
     from skillrun.skills.skill import SkillError
-    from skillrun.skills.sources import files_of, read_path
 
     folder = copy_of(before, place.lock) if before else None
     try:

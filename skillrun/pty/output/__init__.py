@@ -1,0 +1,1 @@
+"""What a command printed: its lines, the screen they make, the record of all of it."""
