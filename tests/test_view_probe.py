@@ -13,7 +13,7 @@ from skillrun.overlay.process.probe import Probe, Tier, explain, probe
 def test_every_tier_is_explained(tmp_path: Path) -> None:
     """Each tier is available or says why not; simulation is always there."""
     rows = explain(str(tmp_path))
-    assert [row[0] for row in rows] == ["R", "U", "J", "S"]
+    assert [row[0] for row in rows] == ["R", "U", "S"]
     assert all(available or why_not for _, available, why_not, _ in rows)
     assert rows[-1][1] is True
 
@@ -26,7 +26,7 @@ def test_probing_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_tier_that_fails_is_not_the_tier() -> None:
     """A root view that cannot be built makes the next best one the answer, with the reason."""
-    found = Probe((Tier("R", False, "not root", "use sudo"), Tier("U", True), Tier("J", True), Tier("S", True)))
+    found = Probe((Tier("R", False, "not root", "use sudo"), Tier("U", True), Tier("S", True)))
     assert found.tier == "U"
     assert found.reasons == ("no view of the whole machine: not root (use sudo)",)
 

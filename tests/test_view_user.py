@@ -143,35 +143,6 @@ def test_without_sudo_the_user_view_is_chosen() -> None:
     assert "tier U True" in dev("print('tier', target.tier, target.contained)", "")
 
 
-def test_an_ordinary_user_can_journal_a_run() -> None:
-    """Without any rights a run that happens for real is saved before, and undo puts the home back."""
-    shown = as_dev(
-        """
-import os
-import tomllib
-from pathlib import Path
-from skillrun.ports import Command
-from skillrun.targets.journalled import JournalledTarget
-from skillrun.overlay.record.preimages import put_back
-
-os.chdir(Path.home())
-target = JournalledTarget(Path.home() / "run", cwd=str(Path.home()))
-stream = target.run(Command("echo x >>.bashrc; rm .profile; mkdir new; sudo -n true"))
-try:
-    while True: next(stream)
-except StopIteration as end: print("exit", end.value.exit_code)
-print("live", sorted(os.listdir()), "sudo" in " ".join(target.notes))
-target.close()
-print("unread", target.unread, put_back(Path("run/changes")), sorted(os.listdir()), "echo x" in Path(".bashrc").read_text())
-""",
-        sudo=True,
-    )
-    assert shown.returncode == 0, shown.stderr
-    assert "exit 1" in shown.stdout
-    assert "live ['.bash_logout', '.bashrc', 'new', 'run'] True" in shown.stdout
-    assert "unread 0 () ['.bash_logout', '.bashrc', '.profile', 'run'] False" in shown.stdout
-
-
 def test_the_user_has_no_way_out_either() -> None:
     """The list of ways out, tried by the user inside the user view: every one is closed."""
     listed = tomllib.loads((Path(__file__).parent / "cases/view/escapes.toml").read_text())

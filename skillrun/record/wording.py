@@ -67,8 +67,6 @@ def heading(run: RunStarted) -> str:
 
 def place(run: RunStarted) -> str:
     """Where commands run, in words."""
-    if run.tier == "J":
-        return "for real on this machine, every file saved before it changes (tier J)"
     if run.mode == "live":
         return "on this machine" if run.tier in ("", "live") else f"on {shown(run.target)}"
     if run.tier == "S" or "simulat" in run.tier.lower():

@@ -15,7 +15,6 @@ from typing import Any
 
 from skillrun.overlay.kernel.remove import remove_tree
 from skillrun.overlay.mount.layers import Layers, write_durably
-from skillrun.overlay.record import preimages
 from skillrun.overlay.transaction.deferred_services import run_here
 from skillrun.overlay.transaction.privileged import Work
 from skillrun.overlay.transaction.root import Root
@@ -28,15 +27,6 @@ NEVER = (
     "what running programs did on their own (data they wrote, services they talked to) is not recorded",
 )
 """True of every run."""
-
-
-TURNED = "turned-by"
-"""In the `changes/` of a journalled run: the id of the run that took it back."""
-
-
-def is_journalled(changes: Path) -> bool:
-    """Was every file of this run saved before it changed?"""
-    return (changes / preimages.FILE).exists()
 
 
 class UndoError(Exception):
@@ -265,8 +255,7 @@ def edited_settings(commands: Sequence[str]) -> list[str]:
 def prune(run_folder: Path) -> int:
     """Give up the way back of a run: bytes freed. Raises CommitError while a transaction is unfinished, OSError."""
     changes = run_folder / "changes"
-    (changes / TURNED).unlink(missing_ok=True)
-    freed = preimages.forget_preimages(changes) + Work(changes, root_for(changes)).drop()
+    freed = Work(changes, root_for(changes)).drop()
     pre = changes / inventory.PRE
     if pre.is_dir():
         freed += sum(path.stat().st_size for path in pre.iterdir())

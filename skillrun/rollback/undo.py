@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skillrun.errors import BUSY, WAIT, Problem
-from skillrun.events import Event
-from skillrun.rollback.as_run import SHOWN, UNDO_OF, Consent, Undone, as_run, copy_beside
+from skillrun.rollback.as_run import SHOWN, UNDO_OF, Consent, Undone, as_run
 from skillrun.rollback.live import undo_live
 from skillrun.rollback.packages import packages_way, undo_by_packages
 
@@ -59,7 +57,7 @@ def _undo(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str, Und
     from skillrun.overlay.transaction.commit import phase_of
     from skillrun.overlay.transaction.privileged import Work
     from skillrun.overlay.transaction.wal import Phase
-    from skillrun.rollback.recorded import is_journalled, root_for
+    from skillrun.rollback.recorded import root_for
 
     source = folder.changes / UNDO_OF
     if source.exists():
@@ -71,8 +69,6 @@ def _undo(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str, Und
         return _undo_commit(folder, work, edited, ask)
     if phase is Phase.UNDONE:
         raise Problem(*_why_undone(folder, just_now=was is not Phase.UNDONE))
-    if is_journalled(folder.changes):
-        return _undo_journalled(folder, edited, ask)
     return undo_live(folder, edited, ask)
 
 
@@ -134,49 +130,3 @@ def _bring_back(folder: RunFolder, changes: Path, ask: Consent) -> tuple[str, Un
         return Undone(done.operations, list(done.left), services=[item.to_json() for item in done.services])
 
     return as_run(folder, "committed", redo, undo_of=changes)
-
-
-def _undo_journalled(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str, Undone]:
-    """Put back what was saved before each change; what is there now is saved by the same means."""
-    from skillrun.overlay.record.preimages import changed_paths, later_edits
-    from skillrun.rollback.recorded import NEVER, TURNED
-    from skillrun.text.escape import shown
-
-    turned = folder.changes / TURNED
-    if turned.exists():
-        by = turned.read_text()
-        raise Problem(f"{folder.id} was turned back already, by {by}", f"`skillrun undo {by}` turns it round again")
-    paths = changed_paths(folder.changes)
-    cut = not (folder.changes / "preimages.json").exists()
-    edits = [] if cut else list(later_edits(folder.changes))
-    lines = [f"{folder.id}: puts every file back as it was before this run"]
-    lines += [f"  {word} {shown(path)}" for word, path in paths[:SHOWN]]
-    lines += [f"  and {len(paths) - SHOWN} more paths"] if len(paths) > SHOWN else []
-    lines += [f"  changed since: {shown(path)}" for path in edits[:SHOWN]]
-    if cut:
-        lines.append("  the run was cut off: later changes cannot be told from what it changed itself; all of it is kept")
-    ask.show(lines)
-    choice = edited or (ask.about_edits(edits) if edits else "replace")
-    ask.confirm("Undo this run?")
-
-    def carry(write: Callable[[Event], None], name: Path) -> Undone:
-        outcome = _put_back(folder.changes, name / "changes", edits, choice)
-        outcome.cannot += [*NEVER, "programs and services that the run started keep running"]
-        turned.write_text(name.name)
-        return outcome
-
-    return as_run(folder, "undone", lambda: Undone(), live=carry)
-
-
-def _put_back(changes: Path, into: Path, edits: Sequence[str], choice: str) -> Undone:
-    from skillrun.overlay.record.preimages import Preimages, changed_paths, put_back
-
-    outcome = Undone(left=list(edits) if choice == "leave" else [])
-    if choice == "replace":
-        files = [path for path in edits if Path(path).is_file()]
-        outcome.kept = {path: copy_beside(Path(path), into / "later") for path in files}
-    present = Preimages(into)
-    outcome.failed += put_back(changes, outcome.left, present)
-    present.finish(0, 0, [])
-    outcome.paths = len(changed_paths(changes)) - len(outcome.left)
-    return outcome

@@ -86,7 +86,7 @@ class How(TypedDict, total=False):
     target: Target | None
     """Another Target to run on: it stays open, and no way back is recorded. None: this machine."""
     effects: Mode | EffectOptions
-    """live | preview | dry-run | journal, or an EffectOptions for hosts and paths. Left out: `live`."""
+    """live | preview | dry-run, or an EffectOptions for hosts and paths. Left out: `live`."""
     inputs: Mapping[str, str]
     """Values for the inputs that the skill declares."""
     secrets: Mapping[str, str] | Iterable[str]

@@ -57,8 +57,6 @@ class Destination:
     def open(self) -> tuple[Target, Conclude]:
         """The target and what concludes its run. Raises Problem when the machine cannot do what was asked."""
         mode = self.options.effects.mode
-        if mode == "journal":
-            return self._journalled()
         if mode == "preview":
             return self._view()
         if mode == "dry-run":
@@ -98,8 +96,7 @@ class Destination:
         except (ViewError, OSError) as error:
             raise Problem(
                 f"this machine cannot show a copy-on-write view: {error}",
-                "`skillrun doctor` says why and how to enable it; without --preview every command is confirmed instead"
-                + _or_journal(),
+                "`skillrun doctor` says why and how to enable it; without --preview every command is confirmed instead",
                 code=7,
             ) from error
 
@@ -131,32 +128,6 @@ class Destination:
             more = f" and {len(found) - 5} more" if len(found) > 5 else ""
             text = f"cannot be changed in this view, since they belong to others: {', '.join(found[:5])}{more}"
             self.notes.append(Noted(text, "warning"))
-
-    def _journalled(self) -> tuple[Target, Conclude]:
-        """For real and at once, the way back saved before every change. Raises Problem where that cannot be."""
-        from skillrun.targets.journalled import JournalledTarget
-
-        if os.geteuid() != 0 and self.skill.declared.privilege in ("sudo", "root"):
-            raise Problem(
-                f"{self.skill.name} needs sudo, and sudo cannot work in a journalled run (it may not gain rights)",
-                f"start skillrun itself with it: sudo skillrun {self.verb} ... --journal; or leave --journal out",
-            )
-        try:
-            target = JournalledTarget(self.folder.path, vault=self.vault, keep=self.skill.keep)
-        except OSError as error:
-            raise Problem(error.strerror or str(error), "without --journal every command is confirmed instead", 7) from error
-        self.notes += [Noted(note, "warning") for note in target.notes]
-
-        def conclude(session: Session, outcome: Outcome, summary: str) -> Generator[Event, None, tuple[Outcome, str]]:
-            target.close()
-            if target.unread:
-                lost = f"journal incomplete: {target.unread} of {target.heard} events could not be read"
-                yield Noted(f"{lost}; `skillrun undo` will not take those back", "error")
-            if outcome is not Outcome.ALREADY:
-                yield Noted(f"the way back is kept: `skillrun undo {self.folder.id}`")
-            return outcome, summary
-
-        return target, conclude
 
     def _simulated(self, problem: Problem) -> tuple[Target, Conclude]:
         from skillrun.policy.judge import Judge
@@ -356,13 +327,6 @@ def drop_view(run: RunFolder) -> None:
 
     with contextlib.suppress(CommitError, OSError, ValueError):
         Work(run.changes, root_for(run.changes, ask=False)).drop()
-
-
-def _or_journal() -> str:
-    """A remark for machines that can at least save everything before it changes."""
-    from skillrun.overlay.kernel.seccomp import try_notifications
-
-    return "" if try_notifications() else "; --journal runs for real, but saves every file first so that undo is whole"
 
 
 def finish_what_was_cut() -> list[str]:

@@ -10,9 +10,8 @@ from skillrun.errors import Problem
 from skillrun.ports import Model
 from skillrun.run.budget import Budget
 
-Mode = Literal["live", "preview", "dry-run", "journal"]
-"""live: on the machine, at once · preview: in a view, to be committed or discarded · dry-run: in a view that is discarded ·
-journal: on the machine, at once, every file saved before it changes."""
+Mode = Literal["live", "preview", "dry-run"]
+"""live: on the machine, at once · preview: in a view, to be committed or discarded · dry-run: in a view that is discarded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class EffectOptions:
 
     def __post_init__(self) -> None:
         if self.mode not in Mode.__args__:  # type: ignore[attr-defined]
-            raise Problem(f"there is no {self.mode!r} way for effects to go", "live, preview, dry-run or journal")
+            raise Problem(f"there is no {self.mode!r} way for effects to go", "live, preview or dry-run")
         if self.hosts and not self.in_view:
             raise Problem("--host limits what a view may contact, and this is none", "add --preview or --dry-run")
 

@@ -59,8 +59,8 @@ def find_unfinished(word: str, options: Options) -> Unfinished:
     model = options.model
     if model == "auto" and started.model.startswith(("via:", "claude-")):
         model = started.model  # what the person chose then, unless told otherwise now
-    mode: Mode = "journal" if started.tier == "J" else "dry-run" if started.mode == "dry-run" else "live"
-    effects = replace(options.effects, mode="preview" if started.mode == "preview" else mode)
+    mode: Mode = "dry-run" if started.mode == "dry-run" else "preview" if started.mode == "preview" else "live"
+    effects = replace(options.effects, mode=mode)
     inputs = {**started.inputs, **options.inputs}
     options = replace(options, model=model, inputs=inputs, effects=effects)
     return Unfinished(started.verb, skill, options, old, events, started.mode)

@@ -102,9 +102,7 @@ def _options(values: dict[str, Any]) -> Options:
 def _mode(values: dict[str, Any]) -> Mode:
     if values.get("preview") and values.get("dry_run"):
         raise Problem("--preview and --dry-run exclude one another", "--dry-run is a preview that always discards")
-    if values.get("journal") and (values.get("preview") or values.get("dry_run")):
-        raise Problem("--journal runs for real, which --preview and --dry-run exclude", "give one of them")
-    asked: list[Mode] = [mode for mode in ("preview", "dry-run", "journal") if values.get(mode.replace("-", "_"))]
+    asked: list[Mode] = [mode for mode in ("preview", "dry-run") if values.get(mode.replace("-", "_"))]
     return asked[0] if asked else "live"
 
 
@@ -123,7 +121,6 @@ def _reporting(values: dict[str, Any]) -> Reporting:
 @common
 @click.option("--dry-run", is_flag=True, help="Nothing persists: run in a view that is discarded.")
 @click.option("--preview", is_flag=True, help="Run in a view, show what would change, ask once.")
-@click.option("--journal", is_flag=True, help="Run for real, keeping files for a whole undo.")
 @click.option("--host", "hosts", multiple=True, metavar="H", help="In a view: contact registries and H (or `declared`) only.")
 @click.option("--only", multiple=True, metavar="GLOB", help="With --preview: commit only these paths.")
 @click.option("--except", "except_", multiple=True, metavar="GLOB", help="With --preview: commit all but these.")
@@ -156,7 +153,6 @@ def verify_command(skill: str, **values: Any) -> int:
 @common
 @click.option("--dry-run", is_flag=True, help="Nothing persists.")
 @click.option("--preview", is_flag=True, help="Run in a view, show what would change, ask once.")
-@click.option("--journal", is_flag=True, help="Run for real, keeping files for a whole undo.")
 def uninstall_command(skill: str, **values: Any) -> int:
     """Carry out SKILL's uninstall part; its checks must fail afterwards."""
     return _run("uninstall", skill, values)

@@ -22,10 +22,9 @@ from skillrun.overlay.transaction.root import Root
 NAMES = {
     "R": "the whole machine, copy-on-write",
     "U": "your home directory, copy-on-write",
-    "J": "none: with --journal it runs for real, and can be undone",
     "S": "none: commands are listed, package managers' own simulators run",
 }
-_SHORT = {"R": "view of the whole machine", "U": "view of your home directory", "J": "run that saves every file first"}
+_SHORT = {"R": "view of the whole machine", "U": "view of your home directory"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def explain(folder: str | None = None) -> list[tuple[str, bool, str, str]]:
 def probe(folder: str | None = None) -> Probe:
     """Try every tier once per process. `folder`: where run folders live (the upper directories go there)."""
     place = folder or default_folder()
-    return Probe((_root_tier(place), _user_tier(place), _journal_tier(), Tier("S", True)))
+    return Probe((_root_tier(place), _user_tier(place), Tier("S", True)))
 
 
 def default_folder() -> str:
@@ -161,15 +160,6 @@ def _user_tier(folder: str) -> Tier:
         told = f"your home directory lies on an overlay itself, as in a container, and no further layer of yours can ({reason})"
         return Tier("U", False, told, "mount a disk or a volume at your home directory, or run skillrun as root")
     return Tier("U", not reason, reason, _advice(reason))
-
-
-def _journal_tier() -> Tier:
-    if sys.platform != "linux":
-        return Tier("J", False, f"{platform.system()} has no seccomp notifications")
-    from skillrun.overlay.kernel.seccomp import try_notifications
-
-    reason = try_notifications()
-    return Tier("J", not reason, reason)
 
 
 def try_view(letter: str, folder: str, root: Root | None = None) -> str:

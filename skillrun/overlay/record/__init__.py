@@ -1,1 +1,0 @@
-"""Changes kept while they happen, without a view."""
