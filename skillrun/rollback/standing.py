@@ -18,13 +18,11 @@ def changed_something(run: RunFolder) -> bool:
     """Did anything of the run become real, as far as its own records say? A run that was cut off counts."""
     from skillrun.overlay.transaction.commit import phase_of
     from skillrun.overlay.transaction.wal import Phase
-    from skillrun.rollback.recorded import TURNED, is_journalled, recorded
+    from skillrun.rollback.recorded import recorded
 
     with suppress(OSError, ValueError):
         if (run.changes / UNDO_OF).exists() or phase_of(run.changes) is Phase.COMMITTED:
             return True
-        if is_journalled(run.changes):
-            return not (run.changes / TURNED).exists()
         found = recorded(run.changes)
         return not found.empty or bool(found.made)
     return False
