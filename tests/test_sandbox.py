@@ -722,7 +722,7 @@ def test_a_failing_skill_keeps_its_run(base: list[Path], tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((), "name a skill, or --scenarios"),
+        ((), "name a skill, --scenarios or --draw"),
         (("--scenarios", "--only", "nope"), "no scenario 'nope'"),
         (("jq", "--fault", "nope"), "no fault 'nope'"),
         (("jq", "--machine", "nope"), "no machine 'nope'"),

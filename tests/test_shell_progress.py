@@ -41,7 +41,7 @@ def watch(target: LocalTarget, tmp_path: Path, writes: str) -> Result:
     text = "import sys, time\ndef w(t): sys.stdout.write(t); sys.stdout.flush()\n"
     text += f"for n in range(60):\n    {writes}\n    time.sleep(0.1)\n"
     (tmp_path / "program.py").write_text(text)
-    return result_of(target.run(Command(f"{sys.executable} -I {tmp_path}/program.py", quiet_s=2.0)))
+    return result_of(target.run(Command(f"'{sys.executable}' -I '{tmp_path}/program.py'", quiet_s=2.0)))
 
 
 @pytest.mark.parametrize("what", ["a percentage that stands still"])
