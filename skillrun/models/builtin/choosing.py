@@ -14,6 +14,7 @@ from skillrun.skills.understanding.understood import Way
 PYTHON = ("pip", "pipx", "uv tool", "uv")
 NODE = ("npm", "pnpm", "yarn", "bun", "volta")
 SYSTEM = ("apt", "dnf", "yum", "pacman", "apk", "zypper")
+_LIKE_DEBIAN = {"debian", "ubuntu", "linuxmint", "pop", "elementary", "kali", "raspbian"}
 FROM_THE_DISTRIBUTION = {
     "cargo": "cargo",
     "go": "golang-go",
@@ -81,7 +82,7 @@ def weigh(way: Way, facts: Mapping[str, Any]) -> Choice:
 
 def _elsewhere(way: Way, facts: Mapping[str, Any]) -> str:
     when = replace(way.when, manager=(), root=None)
-    if way.manager in SYSTEM and way.manager in facts.get("tools", {}):
+    if way.manager in facts.get("tools", {}) and (way.manager != "apt" or set(when.distro) & _LIKE_DEBIAN):
         when = replace(when, distro=())  # the distribution's cousins share their package names more often than not
     if not fits(when, facts):
         return f"it is for {', '.join([*when.os, *when.distro, *when.arch])}"

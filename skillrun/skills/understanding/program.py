@@ -32,34 +32,40 @@ def main_of(document: Document) -> str:
                 spelled.setdefault(key, name)
                 managers.setdefault(key, set()).add(act.manager)
                 score[key] = max(score[key], 6 - stage)
+    agreeing: Counter[str] = Counter()
     for key in score:
-        score[key] += min(len(managers[key]), 3)
-        score[key] += 5 * any(names.same(key, title) for title in titles[:2]) + 2 * any(
-            names.bare(title) == key for title in titles[2:]
+        agreeing[key] += 5 * any(names.same(key, title) for title in titles[:2])
+        agreeing[key] += 2 * any(names.bare(title) == key for title in titles[2:]) + 2 * any(
+            key == names.bare(title) for title in titles[:1]
         )
-        score[key] += 4 * bool(repository and names.same(key, repository)) + 2 * any(names.same(key, badge) for badge in badges)
-        score[key] += 2 * any(names.same(key, word) or names.program_of(spelled[key]) == word for word in used)
-        score[key] -= 6 * (spelled[key] in names.TOOLS)
-        score[key] += 2 * any(key == names.bare(title) for title in titles[:1])
+        agreeing[key] += 4 * bool(repository and names.same(key, repository))
+        agreeing[key] += 2 * any(names.same(key, badge) for badge in badges)
+        agreeing[key] += 2 * any(names.same(key, word) or names.program_of(spelled[key]) == word for word in used)
+        score[key] += agreeing[key] + min(len(managers[key]), 3) - 6 * (spelled[key] in names.TOOLS)
     if score:
         best = max(score, key=lambda key: (score[key], -list(score).index(key)))
-        if score[best] >= 4:
+        if score[best] >= 4 and (agreeing[best] or len(score) == 1):
             return spelled[best]
     source = [
         said
         for said in document.said
         if said.place in GETTING and (said.all("source") or said.all("script") or said.all("fetch") or said.all("container"))
     ]
-    if source:
+    if source or score:
         addresses = [address for said in source for act in said.all("script") for address in act.packages]
         known = [
+            *(title for title in titles[:1] if any(names.same(title, host) for host in map(names.host_name, addresses))),
+            *(name for name in map(names.host_name, addresses) if repository and names.same(name, repository)),
             *titles[:1],
             repository,
             *badges[:1],
             *(word for word, _ in used.most_common(1)),
             *map(names.host_name, addresses),
         ]
-        return next((name for name in known if name), "")
+        if known and any(known) and source:
+            return next(name for name in known if name)
+    if score and score[best] >= 4:
+        return spelled[best]
     return ""
 
 

@@ -20,6 +20,8 @@ _INSTALL_TITLE = re.compile(
     r"^\W*(?:how to |guide to |steps to )?(?:install|set(?:ting)? ?up|deploy|build|configur|run|start|provision|bootstrap)",
     re.IGNORECASE,
 )
+_FOR_AGENTS = ("done when", "todo", "execute now", "success criteria", "objective", "mission")
+"""Words in capitals that documents for agents divide themselves by."""
 _CHANGES = frozenset(
     ("write", "service", "source", "shell", "fetch", "use", "container", "once", "login", "script", "repository", "look")
 )
@@ -49,7 +51,7 @@ def understand(title: str, text: str, root: Part, drafts: Sequence[Draft], state
 
 def _is_procedure(document: Document, wanted: Sequence[Wanted]) -> bool:
     """Whether the document tells steps to carry out one after another, rather than ways to a program."""
-    if any(part.kind == "goal" or (part.pseudo and part.kind in ("done", "steps")) for part in document.root.walk()):
+    if any(part.kind == "goal" or (part.pseudo and part.title.lower() in _FOR_AGENTS) for part in document.root.walk()):
         return True
     chosen = {command.line for item in wanted for way in item.ways for command in way.commands}
     if not _INSTALL_TITLE.match(document.title) or not document.names_itself():
