@@ -1,0 +1,1 @@
+"""The shell that only looks: what is held by the kernel when a command is run unasked."""

@@ -1,0 +1,140 @@
+"""System calls a look is kept from, as one seccomp filter: refused, or held until the keeper has looked at them.
+
+Numbers are those of `asm/unistd_64.h` (x86-64) and `asm-generic/unistd.h` (arm64). A held call is *answered*, never
+merely let through, where its meaning lies in memory that another thread could change meanwhile (seccomp_unotify(2));
+the exceptions are calls that Landlock decides on by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping, Sequence
+
+from skillrun.overlay.kernel.call_filter import ABIS
+from skillrun.overlay.kernel.call_filter import CALLS as REFUSED_CALLS
+from skillrun.overlay.kernel.seccomp import CALLS as FILE_CALLS
+
+HELD: Mapping[str, Mapping[str, int]] = {
+    "x86_64": {
+        "socket": 41, "connect": 42, "setsockopt": 54, "bind": 49, "listen": 50, "sendto": 44, "kill": 62, "tkill": 200, "tgkill": 234,
+        "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "pidfd_send_signal": 424, "execve": 59, "execveat": 322,
+    },
+    "aarch64": {
+        "socket": 198, "connect": 203, "setsockopt": 208, "bind": 200, "listen": 201, "sendto": 206, "kill": 129, "tkill": 130, "tgkill": 131,
+        "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "pidfd_send_signal": 424, "execve": 221, "execveat": 281,
+    },
+}  # fmt: skip
+
+NEVER: Mapping[str, Mapping[str, int]] = {
+    "x86_64": {
+        "ptrace": 101, "process_vm_writev": 311, "process_vm_readv": 310, "process_madvise": 440, "kcmp": 312, "mount": 165,
+        "umount2": 166, "pivot_root": 155, "chroot": 161, "setns": 308, "unshare": 272, "sethostname": 170, "setdomainname": 171,
+        "fanotify_init": 300, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
+        "mount_setattr": 442, "shmget": 29, "shmat": 30, "shmctl": 31, "semget": 64, "semop": 65, "semctl": 66, "semtimedop": 220,
+        "msgget": 68, "msgsnd": 69, "msgrcv": 70, "msgctl": 71, "mq_open": 240, "mq_unlink": 241, "ioprio_set": 251,
+        "sched_setaffinity": 203, "sched_setscheduler": 144, "sched_setparam": 142, "sched_setattr": 314, "setpriority": 141,
+        "migrate_pages": 256, "move_pages": 279, "pidfd_getfd": 438, "personality": 135, "adjtimex": 159,
+        "clock_adjtime": 305, "modify_ldt": 154, "file_setattr": 469,
+        "setxattrat": 463, "removexattrat": 466, "nfsservctl": 180,
+    },
+    "aarch64": {
+        "ptrace": 117, "process_vm_writev": 271, "process_vm_readv": 270, "process_madvise": 440, "kcmp": 272, "mount": 40,
+        "umount2": 39, "pivot_root": 41, "chroot": 51, "setns": 268, "unshare": 97, "sethostname": 161, "setdomainname": 162,
+        "fanotify_init": 262, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
+        "mount_setattr": 442, "shmget": 194, "shmat": 196, "shmctl": 195, "semget": 190, "semop": 193, "semctl": 191,
+        "semtimedop": 192, "msgget": 186, "msgsnd": 189, "msgrcv": 188, "msgctl": 187, "mq_open": 180, "mq_unlink": 181,
+        "ioprio_set": 30, "sched_setaffinity": 122, "sched_setscheduler": 119, "sched_setparam": 118, "sched_setattr": 274,
+        "setpriority": 140, "migrate_pages": 238, "move_pages": 239, "pidfd_getfd": 438, "personality": 92,
+        "adjtimex": 171, "clock_adjtime": 266, "file_setattr": 469,
+        "setxattrat": 463, "removexattrat": 466, "nfsservctl": 42,
+    },
+}  # fmt: skip
+"""Answered EPERM at once: other processes' memory, priority and affinity, mounts, namespaces, shared memory and queues of the machine."""
+
+_SOME: Mapping[str, Mapping[str, int]] = {
+    "x86_64": {"open": 2, "openat": 257, "ioctl": 16, "prlimit64": 302, "clone": 56, "clone3": 435, "sendmsg": 46, "sendmmsg": 307,
+               "socketpair": 53, "io_uring_setup": 425},
+    "aarch64": {"openat": 56, "ioctl": 29, "prlimit64": 261, "clone": 220, "clone3": 435, "sendmsg": 211, "sendmmsg": 269,
+                "socketpair": 199, "io_uring_setup": 425},
+}  # fmt: skip
+"""Calls that depend on a number among their arguments."""
+
+ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_LOAD, _EQUAL, _ANY_BIT, _AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x54, 0x06
+_NOTIFY, _ALLOW, _ERROR = 0x7FC00000, 0x7FFF0000, 0x00050000
+_EPERM, _EACCES, _ENOSYS = 1, 13, 38
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+_NAMESPACES = 0x7E020000
+"""CLONE_NEW* (linux/sched.h)."""
+_FASTOPEN = 0x20000000
+_UNIX, _DGRAM = 1, 2
+_IOCTLS = (0x5412, 0x541C, 0x40086602, 0x40046602, 0x401C5820, 0x40087602, 0x40047602, 0x40086685, 0xC0045877, 0xC0045878)
+"""Typing into a terminal (TIOCSTI, TIOCLINUX), file attributes and versions (FS_IOC_SETFLAGS, FSSETXATTR, SETVERSION), verity, freezing."""
+
+Row = tuple[int, int, int, int]
+
+
+def held(machine: str) -> dict[int, str]:
+    """Number -> name of every call the keeper is asked about."""
+    return {number: name for name, number in {**FILE_CALLS[machine], **HELD[machine]}.items()}
+
+
+def program(machine: str) -> bytes:
+    """The BPF program. Raises KeyError for a processor whose numbers are not known here."""
+    some = dict(_SOME[machine])
+    rows: list[Row] = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, ARCHITECTURE[machine]), (_RETURN, 0, 0, _ERROR | _ENOSYS), (_LOAD, 0, 0, 0)]
+    if machine == "x86_64":
+        rows += [(_AT_LEAST, 0, 1, 0x40000000), (_RETURN, 0, 0, _ERROR | _ENOSYS)]
+    for number in (some["clone3"], some["io_uring_setup"]):
+        rows += _when(number, [], _ERROR | _ENOSYS)
+    rows += _when(some["clone"], [(_ANY_BIT, 0, _NAMESPACES)], _ERROR | _EPERM)
+    rows += _when(some["prlimit64"], [("not", 0, 0)], _ERROR | _EPERM)
+    for name, position in (("sendmsg", 2), ("sendmmsg", 3)):
+        rows += _when(some[name], [(_ANY_BIT, position, _FASTOPEN)], _ERROR | _EPERM)
+    rows += _when(HELD[machine]["sendto"], [(_ANY_BIT, 3, _FASTOPEN)], _ERROR | _EPERM)
+    rows += _when(HELD[machine]["sendto"], [("not", 4, 0)], _NOTIFY)
+    for name in ("socketpair", "socket"):
+        number = some.get(name) or HELD[machine][name]
+        rows += _when(number, [(_EQUAL, 0, _UNIX), ("type", 1, _DGRAM)], _ERROR | _EACCES)
+    rows += _when(HELD[machine]["socket"], [(_EQUAL, 0, _UNIX)], _ALLOW)
+    for level in (0, 41):  # SOL_IP and SOL_IPV6, which a stand-in for a datagram socket does not know
+        rows += _when(HELD[machine]["setsockopt"], [(_EQUAL, 1, level)], _NOTIFY)
+    for request in _IOCTLS:
+        rows += _when(some["ioctl"], [(_EQUAL, 1, request)], _ERROR | _EPERM)
+    for name, position in (("open", 1), ("openat", 2)):
+        if name in some:
+            rows += _when(some[name], [(_ANY_BIT, position, _WRITING)], _NOTIFY)
+    notified = {**FILE_CALLS[machine], **HELD[machine]}
+    for name in ("open", "openat", "sendto", "setsockopt"):
+        notified.pop(name, None)
+    at = ABIS.index(machine)
+    others = {name: row[at] for name, row in REFUSED_CALLS.items() if row[at] >= 0 and name != "io_uring_setup"}
+    refused = {**NEVER[machine], **others}
+    rows += _members(sorted(refused.values()), _ERROR | _EPERM)
+    rows += _members(sorted(notified.values()), _NOTIFY)
+    rows.append((_RETURN, 0, 0, _ALLOW))
+    return b"".join(struct.pack("HBBI", *row) for row in rows)
+
+
+def _when(number: int, tests: Sequence[tuple[int | str, int, int]], action: int) -> list[Row]:
+    """`action` for this call where every test on the low half of an argument holds; else the rows behind decide."""
+    if not tests:
+        return [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, action)]
+    wanted = sum(3 if kind == "type" else 2 for kind, _, _ in tests)
+    rows: list[Row] = []
+    for kind, argument, value in tests:
+        rows.append((_LOAD, 0, 0, 16 + 8 * argument))
+        if kind == "type":
+            rows.append((_AND, 0, 0, 0xF))
+        past = wanted - len(rows)  # over the other tests and the return, to where the number is loaded again
+        operation = kind if isinstance(kind, int) else _EQUAL
+        rows.append((operation, past, 0, value) if kind == "not" else (operation, 0, past, value))
+    return [(_EQUAL, 0, wanted + 2, number), *rows, (_RETURN, 0, 0, action), (_LOAD, 0, 0, 0)]
+
+
+def _members(numbers: Sequence[int], action: int) -> list[Row]:
+    rows: list[Row] = []
+    for number in numbers:
+        rows += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, action)]
+    return rows

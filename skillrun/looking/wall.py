@@ -1,0 +1,155 @@
+"""The wall a look stands behind, as the run sees it: what this machine has, how a program is started there, what it tried."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from skillrun.looking.readable import Readable, readable
+from skillrun.looking.tries import Try
+from skillrun.pty.launch import Launched, set_size
+
+_KEEPER = "import sys; sys.path.insert(0, sys.argv[1]); from skillrun.looking.keeper import main; main()"
+_ROOT = str(Path(__file__).parents[2])
+_LONGEST = 10.0
+"""Seconds the keeper may take for an answer before the wall counts as broken."""
+
+
+def means() -> tuple[str, str]:
+    """(what holds a look on this machine, why nothing does): one of the two is empty."""
+    if sys.platform != "linux":
+        return "", "this system has no Landlock and no seccomp"
+    if platform.machine() not in ("x86_64", "aarch64"):
+        return "", f"the system calls of {platform.machine()} processors are not known here"
+    from skillrun.overlay.kernel import landlock, seccomp
+
+    version = landlock.landlock_version()
+    if version < 1:
+        return "", "this kernel has no Landlock, or it is switched off (Linux 5.13, `lsm=` of its command line)"
+    why = seccomp.try_notifications()
+    if why:
+        return "", f"seccomp notification does not work here: {why}"
+    missing = [text for least, text in ((3, "truncation"), (5, "devices"), (6, "signals")) if version < least]
+    by_filter = f"; {', '.join(missing)} by the filter alone" if missing else ""
+    return f"Landlock {version} and seccomp{by_filter}", ""
+
+
+class WallBroken(OSError):
+    """The keeper ended or does not answer."""
+
+
+class Wall:
+    """The keeper process, started at the first use. `others`: more places that no look may read."""
+
+    def __init__(self, home: str, others: Sequence[str] = ()) -> None:
+        self.home, self.others = home, tuple(others)
+        self.private = tempfile.mkdtemp(prefix="skillrun-look-")
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
+        self._turn = threading.Lock()
+        self._readable: Readable | None = None
+        self.pid = 0
+
+    def environment(self) -> dict[str, str]:
+        """Variables that point programs at private places for what they insist on writing."""
+        within = self.private
+        caches = ("XDG_CACHE_HOME", "npm_config_cache", "PIP_CACHE_DIR", "GOCACHE", "CCACHE_DIR", "DENO_DIR")
+        return {
+            "TMPDIR": within,
+            "GIT_OPTIONAL_LOCKS": "0",
+            "LESSHISTFILE": "-",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HISTFILE": "/dev/null",
+            "npm_config_update_notifier": "false",
+            **{name: f"{within}/{name.lower()}" for name in caches},
+        }
+
+    def fresh(self, cwd: str) -> bool:
+        """Is what may be read still what was listed when the shell was started, for a command in this directory?"""
+        listed = self._readable
+        return listed is not None and listed.current() and any(path == os.path.realpath(cwd) for path, _ in listed.split)
+
+    def launch(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: str, fds: Mapping[int, int], size: tuple[int, int]
+    ) -> Launched:
+        """`skillrun.pty.launch.Launcher`: start a program behind the wall. Raises OSError."""
+        self._readable = readable(self.home, cwd, self.others)
+        master, slave = os.openpty()
+        try:
+            set_size(master, size)
+            wish = {
+                "do": "start",
+                "argv": list(argv),
+                "env": {**env, **self.environment()},
+                "cwd": cwd,
+                "fds": list(fds),
+                "trees": self._readable.trees,
+                "private": os.path.realpath(self.private),
+                "loopback": False,
+            }
+            answer = self._ask(wish, [slave, *fds.values()])
+        except BaseException:
+            os.close(master)
+            raise
+        finally:
+            os.close(slave)
+        if "error" in answer:
+            os.close(master)
+            raise OSError(f"the shell that only looks did not start: {answer['error']}")
+        self.pid = int(answer["pid"])
+        return Launched(self.pid, master)
+
+    def tried(self, loopback: bool = False) -> list[Try]:
+        """What was tried since the last time this was asked; from now on connections to this machine itself are let through or not."""
+        answer = self._ask({"do": "take", "pid": self.pid, "loopback": loopback}, [])
+        return [Try(*each) for each in answer["tries"]]
+
+    def _ask(self, wish: Mapping[str, object], files: Sequence[int]) -> dict[str, object]:
+        with self._turn:
+            requests = self._requests or self._start()
+            try:
+                socket.send_fds(requests, [json.dumps(wish).encode("utf-8", "surrogateescape")], list(files))
+                data = requests.recv(1 << 20)
+            except OSError as error:
+                raise WallBroken(error.errno or 5, f"the keeper of the looking shell: {error.strerror}") from None
+            if not data:
+                raise WallBroken(5, "the keeper of the looking shell has ended")
+            found: dict[str, object] = json.loads(data)
+            return found
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 21)
+        ours.settimeout(_LONGEST)
+        with theirs:
+            self._keeper = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _KEEPER, _ROOT],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+            )
+        self._requests = ours
+        return ours
+
+    def close(self) -> None:
+        """End the keeper and whatever it started, and remove the private place."""
+        if self._requests is not None:
+            self._requests.close()
+        if self._keeper is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._keeper.wait(1.0)
+            if self._keeper.poll() is None:
+                self._keeper.kill()
+                self._keeper.wait()
+        shutil.rmtree(self.private, ignore_errors=True)
