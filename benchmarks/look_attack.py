@@ -17,8 +17,6 @@ import json
 import os
 import random
 import select
-import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -43,9 +41,10 @@ for name in null zero full random urandom tty; do touch view/dev/$name; mount --
 mkdir view/dev/pts view/dev/shm view/dev/net; mount -t devpts -o newinstance,ptmxmode=666,mode=620 none view/dev/pts
 ln -s pts/ptmx view/dev/ptmx; ln -s /proc/self/fd view/dev/fd; chmod 1777 view/dev/shm
 for disk in sda sda1 sdb vda nvme0n1 mem kmem; do echo "$CANARY"disk > view/dev/$disk; done
-mkdir -p view/work view/tmp/out; ip link set lo up; ip link add outside type dummy; ip addr add 10.255.255.53/24 dev outside
+mkdir -p view/work view/tmp/out; ip link set lo up; ip link add outside type veth peer name beyond; ip link set beyond up; ip addr add 10.255.255.53/24 dev outside
 ip link set outside up; ip route add default via 10.255.255.1
-exec chroot view "$@"
+chroot view "$@" || echo "it ended with $?"
+find upper -newerct "@$(cat view/tmp/began)" -printf '##/%P\n'
 """
 
 
@@ -79,7 +78,7 @@ def furnish(home: Path) -> None:
 
     count = 0
     for pattern in _patterns():
-        if pattern.startswith(("**/", "/proc/", "~/Library")):
+        if pattern.startswith(("**/", "/proc/", "~/Library")) or any(each.startswith(pattern + "/") for each in _patterns()):
             continue
         path = pattern.replace("/**", "/canary").replace("**", "").replace("*", "canary").replace("?", "x")
         for whose in {home, Path("/root")} if path.startswith("~") else {home}:
@@ -173,7 +172,9 @@ def inside(arguments: argparse.Namespace) -> None:
     if arguments.user:
         canaries += [subprocess.Popen(["setpriv", f"--reuid={who.pw_uid}", f"--regid={who.pw_gid}", "--clear-groups", "sleep", "100000"])]
     time.sleep(0.5)
-    before, packets = set(upper()), sent()
+    before, packets = set(in_memory()), sent()
+    Path("/tmp/began").write_text(repr(time.time()))
+    time.sleep(0.1)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -197,35 +198,28 @@ def inside(arguments: argparse.Namespace) -> None:
     told = json.loads(text) if text else {"ended": "the attacker's harness died: something reached it"}
     os.waitpid(child, 0)
     time.sleep(0.3)
-    told["changed"] = sorted(set(upper()) - before)
+    told["changed"] = sorted(set(in_memory()) - before)
     told["reached"] = servers.count
     told["packets"] = sent() - packets
     told["killed"] = sum(each.poll() is not None for each in canaries)
     told["precious"] = not (Path(WORK) / "precious" / "file").exists()
     print("@@" + json.dumps(told), flush=True)
-    os.kill(-1, signal.SIGKILL)
+    for each in canaries:
+        each.kill()
 
 
-def upper() -> list[str]:
-    """What differs from this machine now, with when it changed: every path of every file system that can be written here."""
+def in_memory() -> list[str]:
+    """Every path of the file systems that lie beside the overlay, with when it changed."""
     found = []
-    for top in ("/", "/dev", "/tmp", "/run"):
+    for top in ("/dev", "/tmp", "/run"):
         for folder, folders, files in os.walk(top):
-            folders[:] = [name for name in folders if not os.path.ismount(os.path.join(folder, name)) and (top != "/" or folder != "/" or name not in ("proc", "sys", "work"))]
-            if "skillrun-look-" in folder or folder.startswith(("/tmp/out", "/dev/pts")):
-                continue
+            folders[:] = [name for name in folders if not os.path.ismount(os.path.join(folder, name))]
             for name in [*folders, *files]:
                 path = os.path.join(folder, name)
-                if "skillrun-look-" in path or path == "/tmp/out":
+                if "skillrun-look-" in path or path.startswith(("/tmp/out", "/tmp/began", "/dev/pts")) or not os.path.lexists(path):
                     continue
-                try:
-                    about = os.lstat(path)
-                except OSError:
-                    continue
-                if name in folders:
-                    found.append(f"{path}/ {about.st_mode:o} {about.st_uid}")
-                else:
-                    found.append(f"{path} {about.st_mtime_ns} {about.st_ctime_ns} {about.st_mode:o} {about.st_size} {about.st_uid}")
+                about = os.lstat(path)
+                found.append(f"{path} {about.st_ctime_ns} {about.st_mode:o} {about.st_size} {about.st_uid}")
     return found
 
 
@@ -297,17 +291,18 @@ def main() -> None:
         user = "useradd -m attacked 2>/dev/null; " if arguments.user else ""
         again = f"{sys.executable} {Path(__file__).resolve()} --inside {'--user' if arguments.user else ''}"
         shell = f"{user}chmod 755 {' '.join(str(each) for each in reversed(ROOT.parents) if str(each) != '/')} {ROOT}; exec {again}"
-        enter = ENTER.replace('exec chroot', f'cp {listed} view/tmp/lines.json; chmod 644 view/tmp/lines.json; chmod 1777 view/tmp/out\nexec chroot')
+        enter = ENTER.replace('chroot view "$@"', f'cp {listed} view/tmp/lines.json; chmod 644 view/tmp/lines.json; chmod 1777 view/tmp/out\nchroot view "$@"')
         where = Path(folder) / "machine"
         where.mkdir()
         done = subprocess.run(
             ["unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--propagation", "private", "bash", "-c", enter, "sh", str(where), "bash", "-c", shell],
-            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "CANARY": TOKEN, "LANG": "C.UTF-8"},
+            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "CANARY": TOKEN, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=subprocess.PIPE, text=True, check=False, errors="replace",
         )  # fmt: skip
     told = next((json.loads(line[2:]) for line in done.stdout.splitlines() if line.startswith("@@")), None)
     if told is None:
         sys.exit(f"the machine ended without a word ({done.returncode})\n{done.stdout[-2000:]}")
+    told["changed"] += [line[2:] for line in done.stdout.splitlines() if line.startswith("##/") and not line.startswith("##/tmp/skillrun-look-")]
     print(json.dumps(told, indent=1))
     bad = told.get("ended") or told["changed"] or told["reached"] or told["packets"] or told["killed"] or told.get("leaks") or told["precious"]
     sys.exit(1 if bad else 0)
