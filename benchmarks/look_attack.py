@@ -41,7 +41,8 @@ for name in null zero full random urandom tty; do touch view/dev/$name; mount --
 mkdir view/dev/pts view/dev/shm view/dev/net; mount -t devpts -o newinstance,ptmxmode=666,mode=620 none view/dev/pts
 ln -s pts/ptmx view/dev/ptmx; ln -s /proc/self/fd view/dev/fd; chmod 1777 view/dev/shm
 for disk in sda sda1 sdb vda nvme0n1 mem kmem; do echo "$CANARY"disk > view/dev/$disk; done
-mkdir -p view/work view/tmp/out; ip link set lo up; ip link add outside type veth peer name beyond; ip link set beyond up; ip addr add 10.255.255.53/24 dev outside
+mkdir -p view/work view/tmp/out; ip link set lo up
+ip link add outside type veth peer name beyond; ip link set beyond up; ip addr add 10.255.255.53/24 dev outside
 ip link set outside up; ip route add default via 10.255.255.1
 chroot view "$@" || echo "it ended with $?"
 find upper -newerct "@$(cat view/tmp/began)" -printf '##/%P\n'
@@ -53,7 +54,11 @@ def lines_of(path: str | None) -> list[str]:
     if path is None:
         from tests.policy_corpus import cases
 
-        return [case.command for case in cases() if case.file in ("attacks", "floor", "kinds") and case.verdict in ("refuse", "deny")]
+        return [
+            case.command
+            for case in cases()
+            if case.file in ("attacks", "floor", "kinds") and case.verdict in ("refuse", "deny")
+        ]
     found = []
     for line in Path(path).read_text("utf-8").splitlines():
         row = json.loads(line) if line.startswith("{") else {"command": line}
@@ -64,15 +69,16 @@ def lines_of(path: str | None) -> list[str]:
 
 EVIL = r"""touch /etc/x /etc/cron.d/x ~/.bashrc-x /srv/attack-x /tmp/pwn /var/tmp/pwn 2>/dev/null
 echo evil >> ~/.bashrc; cat ~/.ssh/id_rsa /etc/shadow /home/*/.ssh/id_rsa /root/.ssh/id_rsa ~/.netrc 2>/dev/null
-tr '\0' '\n' < /proc/1/environ 2>/dev/null; kill -9 -1 2>/dev/null; kill -9 1; pkill -9 sleep; chmod 777 /etc/hostname /srv/attack
+tr '\0' '\n' < /proc/1/environ 2>/dev/null; kill -9 -1 2>/dev/null; kill -9 1; pkill -9 sleep
+chmod 777 /etc/hostname /srv/attack
 echo x > /dev/tcp/10.255.255.1/80; echo x > /dev/udp/10.255.255.53/53; echo x > /dev/tcp/127.0.0.1/6379
-mv /etc/hostname /etc/hostname.x; rm -rf /srv/attack/precious; ln -s /etc/x /srv/attack/y; truncate -s 0 /etc/hosts; echo > /dev/sda
+mv /etc/hostname /etc/hostname.x; rm -rf /srv/attack/precious; ln -s /etc/x /srv/attack/y
+truncate -s 0 /etc/hosts; echo > /dev/sda
 """
 
 
 def furnish(home: Path) -> None:
     """Canaries in every secret place, and the files that harmful lines speak of."""
-    import re
 
     from skillrun.looking.readable import _patterns
 
@@ -98,13 +104,32 @@ def furnish(home: Path) -> None:
     work = Path(WORK)
     (work / "precious").mkdir(parents=True, exist_ok=True)
     (work / "precious" / "file").write_text("precious\n")
-    scripts = {"evil": "#!/bin/sh\n" + EVIL, "evil.sh": EVIL, "evil.exp": f"exec sh -c {{{EVIL}}}\n", "b": "#!/bin/sh\n" + EVIL, "x": EVIL}
+    scripts = {
+        "evil": "#!/bin/sh\n" + EVIL,
+        "evil.sh": EVIL,
+        "evil.exp": f"exec sh -c {{{EVIL}}}\n",
+        "b": "#!/bin/sh\n" + EVIL,
+        "x": EVIL,
+    }
     python = "import os, subprocess\n" + f"subprocess.run(['bash', '-c', {EVIL!r}])\n"
     for name in ("evil.py", "evilmod.py", "setup.py", "evil.ts"):
         scripts[name] = python
-    scripts |= {"evil.awk": 'BEGIN{system("sh ./evil")}', "evil.sed": "1e sh ./evil\n", "evil.pl": "system('sh ./evil');\n", "f": "a\nb\n"}
-    scripts |= {"a": "a\n", "c": "a\n", ".env": f"A={TOKEN}env\n", "a.c": "int main(){return 0;}\n", "Makefile": "all:\n\tsh ./evil\n"}
-    scripts["package.json"] = json.dumps({"name": "x", "version": "1.0.0", "scripts": dict.fromkeys(("build", "test", "evil", "start"), "sh ./evil")})
+    scripts |= {
+        "evil.awk": 'BEGIN{system("sh ./evil")}',
+        "evil.sed": "1e sh ./evil\n",
+        "evil.pl": "system('sh ./evil');\n",
+        "f": "a\nb\n",
+    }
+    scripts |= {
+        "a": "a\n",
+        "c": "a\n",
+        ".env": f"A={TOKEN}env\n",
+        "a.c": "int main(){return 0;}\n",
+        "Makefile": "all:\n\tsh ./evil\n",
+    }
+    scripts["package.json"] = json.dumps(
+        {"name": "x", "version": "1.0.0", "scripts": dict.fromkeys(("build", "test", "evil", "start"), "sh ./evil")}
+    )
     for name, text in scripts.items():
         (work / name).write_text(text)
         (work / name).chmod(0o755)
@@ -126,7 +151,13 @@ class Servers:
             self._add(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", port))
         for host in ("10.255.255.53", "127.0.0.1"):
             self._add(socket.AF_INET, socket.SOCK_DGRAM, (host, 53))
-        for path in ("/run/docker.sock", "/run/dbus/system_bus_socket", "/run/systemd/private", "/run/postgresql/.s.PGSQL.5432", "/tmp/tmux-0/default"):
+        for path in (
+            "/run/docker.sock",
+            "/run/dbus/system_bus_socket",
+            "/run/systemd/private",
+            "/run/postgresql/.s.PGSQL.5432",
+            "/tmp/tmux-0/default",
+        ):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             self._add(socket.AF_UNIX, socket.SOCK_STREAM, path)
             os.chmod(path, 0o777)
@@ -170,7 +201,9 @@ def inside(arguments: argparse.Namespace) -> None:
     servers = Servers()
     canaries = [subprocess.Popen(["sleep", "100000"], start_new_session=True) for _ in range(2)]
     if arguments.user:
-        canaries += [subprocess.Popen(["setpriv", f"--reuid={who.pw_uid}", f"--regid={who.pw_gid}", "--clear-groups", "sleep", "100000"])]
+        canaries += [
+            subprocess.Popen(["setpriv", f"--reuid={who.pw_uid}", f"--regid={who.pw_gid}", "--clear-groups", "sleep", "100000"])
+        ]
     time.sleep(0.5)
     before, packets = set(in_memory()), sent()
     Path("/tmp/began").write_text(repr(time.time()))
@@ -183,7 +216,9 @@ def inside(arguments: argparse.Namespace) -> None:
             os.setgroups([])
             os.setresgid(who.pw_gid, who.pw_gid, who.pw_gid)
             os.setresuid(who.pw_uid, who.pw_uid, who.pw_uid)
-        os.environ.update(HOME=who.pw_dir, USER=who.pw_name, LOGNAME=who.pw_name, GITHUB_TOKEN=f"{TOKEN}environment", TERM="dumb")
+        os.environ.update(
+            HOME=who.pw_dir, USER=who.pw_name, LOGNAME=who.pw_name, GITHUB_TOKEN=f"{TOKEN}environment", TERM="dumb"
+        )
         status = 1
         try:
             found = attack(json.loads(Path("/tmp/lines.json").read_text()), who.pw_dir)
@@ -216,7 +251,11 @@ def in_memory() -> list[str]:
             folders[:] = [name for name in folders if not os.path.ismount(os.path.join(folder, name))]
             for name in [*folders, *files]:
                 path = os.path.join(folder, name)
-                if "skillrun-look-" in path or path.startswith(("/tmp/out", "/tmp/began", "/dev/pts")) or not os.path.lexists(path):
+                if (
+                    "skillrun-look-" in path
+                    or path.startswith(("/tmp/out", "/tmp/began", "/dev/pts"))
+                    or not os.path.lexists(path)
+                ):
                     continue
                 about = os.lstat(path)
                 found.append(f"{path} {about.st_ctime_ns} {about.st_mode:o} {about.st_size} {about.st_uid}")
@@ -259,7 +298,7 @@ def attack(commands: list[str], home: str) -> dict[str, object]:
             leaks.append([command, output[max(0, output.index(TOKEN) - 60) : output.index(TOKEN) + 40]])
         if result.state.value == "error":
             errors.append([command, output])
-        tried += bool(wall.tried()) if result.state.value != "error" else 0
+        tried += bool(wall.tried())
         if time.monotonic() - began > 5:
             slow.append(command)
         session.close()
@@ -290,21 +329,42 @@ def main() -> None:
         listed.write_text(json.dumps(commands))
         user = "useradd -m attacked 2>/dev/null; " if arguments.user else ""
         again = f"{sys.executable} {Path(__file__).resolve()} --inside {'--user' if arguments.user else ''}"
-        shell = f"{user}chmod 755 {' '.join(str(each) for each in reversed(ROOT.parents) if str(each) != '/')} {ROOT}; exec {again}"
-        enter = ENTER.replace('chroot view "$@"', f'cp {listed} view/tmp/lines.json; chmod 644 view/tmp/lines.json; chmod 1777 view/tmp/out\nchroot view "$@"')
+        shell = (
+            f"{user}chmod 755 {' '.join(str(each) for each in reversed(ROOT.parents) if str(each) != '/')} {ROOT}; exec {again}"
+        )
+        enter = ENTER.replace(
+            'chroot view "$@"',
+            f'cp {listed} view/tmp/lines.json; chmod 644 view/tmp/lines.json; chmod 1777 view/tmp/out\nchroot view "$@"',
+        )
         where = Path(folder) / "machine"
         where.mkdir()
+        apart = ["unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--propagation", "private"]
+        environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+        environment |= {"CANARY": TOKEN, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
-            ["unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--propagation", "private", "bash", "-c", enter, "sh", str(where), "bash", "-c", shell],
-            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "CANARY": TOKEN, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
-            stdout=subprocess.PIPE, text=True, check=False, errors="replace",
-        )  # fmt: skip
+            [*apart, "bash", "-c", enter, "sh", str(where), "bash", "-c", shell],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+            errors="replace",
+        )
     told = next((json.loads(line[2:]) for line in done.stdout.splitlines() if line.startswith("@@")), None)
     if told is None:
         sys.exit(f"the machine ended without a word ({done.returncode})\n{done.stdout[-2000:]}")
-    told["changed"] += [line[2:] for line in done.stdout.splitlines() if line.startswith("##/") and not line.startswith("##/tmp/skillrun-look-")]
+    told["changed"] += [
+        line[2:] for line in done.stdout.splitlines() if line.startswith("##/") and not line.startswith("##/tmp/skillrun-look-")
+    ]
     print(json.dumps(told, indent=1))
-    bad = told.get("ended") or told["changed"] or told["reached"] or told["packets"] or told["killed"] or told.get("leaks") or told["precious"]
+    bad = (
+        told.get("ended")
+        or told["changed"]
+        or told["reached"]
+        or told["packets"]
+        or told["killed"]
+        or told.get("leaks")
+        or told["precious"]
+    )
     sys.exit(1 if bad else 0)
 
 

@@ -9,55 +9,51 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from skillrun.overlay.kernel.call_filter import ABIS
 from skillrun.overlay.kernel.call_filter import CALLS as REFUSED_CALLS
 from skillrun.overlay.kernel.seccomp import CALLS as FILE_CALLS
 
-HELD: Mapping[str, Mapping[str, int]] = {
-    "x86_64": {
-        "socket": 41, "connect": 42, "setsockopt": 54, "bind": 49, "listen": 50, "sendto": 44, "kill": 62, "tkill": 200, "tgkill": 234,
-        "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "pidfd_send_signal": 424, "execve": 59, "execveat": 322,
-    },
-    "aarch64": {
-        "socket": 198, "connect": 203, "setsockopt": 208, "bind": 200, "listen": 201, "sendto": 206, "kill": 129, "tkill": 130, "tgkill": 131,
-        "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "pidfd_send_signal": 424, "execve": 221, "execveat": 281,
-    },
-}  # fmt: skip
 
-NEVER: Mapping[str, Mapping[str, int]] = {
-    "x86_64": {
-        "ptrace": 101, "process_vm_writev": 311, "process_vm_readv": 310, "process_madvise": 440, "kcmp": 312, "mount": 165,
-        "umount2": 166, "pivot_root": 155, "chroot": 161, "setns": 308, "unshare": 272, "sethostname": 170, "setdomainname": 171,
-        "fanotify_init": 300, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
-        "mount_setattr": 442, "shmget": 29, "shmat": 30, "shmctl": 31, "semget": 64, "semop": 65, "semctl": 66, "semtimedop": 220,
-        "msgget": 68, "msgsnd": 69, "msgrcv": 70, "msgctl": 71, "mq_open": 240, "mq_unlink": 241, "ioprio_set": 251,
-        "sched_setaffinity": 203, "sched_setscheduler": 144, "sched_setparam": 142, "sched_setattr": 314, "setpriority": 141,
-        "migrate_pages": 256, "move_pages": 279, "pidfd_getfd": 438, "personality": 135, "adjtimex": 159,
-        "clock_adjtime": 305, "modify_ldt": 154, "file_setattr": 469,
-        "setxattrat": 463, "removexattrat": 466, "nfsservctl": 180,
-    },
-    "aarch64": {
-        "ptrace": 117, "process_vm_writev": 271, "process_vm_readv": 270, "process_madvise": 440, "kcmp": 272, "mount": 40,
-        "umount2": 39, "pivot_root": 41, "chroot": 51, "setns": 268, "unshare": 97, "sethostname": 161, "setdomainname": 162,
-        "fanotify_init": 262, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
-        "mount_setattr": 442, "shmget": 194, "shmat": 196, "shmctl": 195, "semget": 190, "semop": 193, "semctl": 191,
-        "semtimedop": 192, "msgget": 186, "msgsnd": 189, "msgrcv": 188, "msgctl": 187, "mq_open": 180, "mq_unlink": 181,
-        "ioprio_set": 30, "sched_setaffinity": 122, "sched_setscheduler": 119, "sched_setparam": 118, "sched_setattr": 274,
-        "setpriority": 140, "migrate_pages": 238, "move_pages": 239, "pidfd_getfd": 438, "personality": 92,
-        "adjtimex": 171, "clock_adjtime": 266, "file_setattr": 469,
-        "setxattrat": 463, "removexattrat": 466, "nfsservctl": 42,
-    },
-}  # fmt: skip
-"""Answered EPERM at once: other processes' memory, priority and affinity, mounts, namespaces, shared memory and queues of the machine."""
+def _numbers(text: str) -> dict[str, dict[str, int]]:
+    """Machine -> name -> number, from `name x86-64 arm64; ...` (`-`: that processor has no such call)."""
+    rows = [row.split() for row in text.split(";")]
+    return {
+        machine: {row[0]: int(row[at]) for row in rows if row[at] != "-"} for at, machine in enumerate(("x86_64", "aarch64"), 1)
+    }
 
-_SOME: Mapping[str, Mapping[str, int]] = {
-    "x86_64": {"open": 2, "openat": 257, "ioctl": 16, "prlimit64": 302, "clone": 56, "clone3": 435, "sendmsg": 46, "sendmmsg": 307,
-               "socketpair": 53, "io_uring_setup": 425},
-    "aarch64": {"openat": 56, "ioctl": 29, "prlimit64": 261, "clone": 220, "clone3": 435, "sendmsg": 211, "sendmmsg": 269,
-                "socketpair": 199, "io_uring_setup": 425},
-}  # fmt: skip
+
+HELD = _numbers(
+    """
+    socket 41 198; connect 42 203; setsockopt 54 208; bind 49 200; listen 50 201; sendto 44 206; kill 62 129; tkill 200 130;
+    tgkill 234 131; rt_sigqueueinfo 129 138; rt_tgsigqueueinfo 297 240; pidfd_send_signal 424 424; execve 59 221; execveat
+    322 281
+    """
+)
+"""The keeper is asked: these and every call that changes a file."""
+
+NEVER = _numbers(
+    """
+    ptrace 101 117; process_vm_writev 311 271; process_vm_readv 310 270; process_madvise 440 440; kcmp 312 272; mount 165
+    40; umount2 166 39; pivot_root 155 41; chroot 161 51; setns 308 268; unshare 272 97; sethostname 170 161; setdomainname
+    171 162; fanotify_init 300 262; open_tree 428 428; move_mount 429 429; fsopen 430 430; fsconfig 431 431; fsmount 432
+    432; fspick 433 433; mount_setattr 442 442; shmget 29 194; shmat 30 196; shmctl 31 195; semget 64 190; semop 65 193;
+    semctl 66 191; semtimedop 220 192; msgget 68 186; msgsnd 69 189; msgrcv 70 188; msgctl 71 187; mq_open 240 180;
+    mq_unlink 241 181; ioprio_set 251 30; sched_setaffinity 203 122; sched_setscheduler 144 119; sched_setparam 142 118;
+    sched_setattr 314 274; setpriority 141 140; migrate_pages 256 238; move_pages 279 239; pidfd_getfd 438 438; personality
+    135 92; adjtimex 159 171; clock_adjtime 305 266; modify_ldt 154 -; file_setattr 469 469; setxattrat 463 463;
+    removexattrat 466 466; nfsservctl 180 42
+    """
+)
+"""Answered EPERM at once: memory, priority and affinity of other processes, mounts, namespaces, shared memory, queues."""
+
+_SOME = _numbers(
+    """
+    open 2 -; openat 257 56; ioctl 16 29; prlimit64 302 261; clone 56 220; clone3 435 435; sendmsg 46 211; sendmmsg 307 269;
+    socketpair 53 199; io_uring_setup 425 425
+    """
+)
 """Calls that depend on a number among their arguments."""
 
 ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -70,7 +66,7 @@ _NAMESPACES = 0x7E020000
 _FASTOPEN = 0x20000000
 _UNIX, _DGRAM = 1, 2
 _IOCTLS = (0x5412, 0x541C, 0x40086602, 0x40046602, 0x401C5820, 0x40087602, 0x40047602, 0x40086685, 0xC0045877, 0xC0045878)
-"""Typing into a terminal (TIOCSTI, TIOCLINUX), file attributes and versions (FS_IOC_SETFLAGS, FSSETXATTR, SETVERSION), verity, freezing."""
+"""Typing into a terminal (TIOCSTI, TIOCLINUX), file attributes and versions (FS_IOC_SETFLAGS, ...), verity, freezing."""
 
 Row = tuple[int, int, int, int]
 
@@ -83,7 +79,12 @@ def held(machine: str) -> dict[int, str]:
 def program(machine: str) -> bytes:
     """The BPF program. Raises KeyError for a processor whose numbers are not known here."""
     some = dict(_SOME[machine])
-    rows: list[Row] = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, ARCHITECTURE[machine]), (_RETURN, 0, 0, _ERROR | _ENOSYS), (_LOAD, 0, 0, 0)]
+    rows: list[Row] = [
+        (_LOAD, 0, 0, 4),
+        (_EQUAL, 1, 0, ARCHITECTURE[machine]),
+        (_RETURN, 0, 0, _ERROR | _ENOSYS),
+        (_LOAD, 0, 0, 0),
+    ]
     if machine == "x86_64":
         rows += [(_AT_LEAST, 0, 1, 0x40000000), (_RETURN, 0, 0, _ERROR | _ENOSYS)]
     for number in (some["clone3"], some["io_uring_setup"]):

@@ -27,10 +27,11 @@ class Readable:
 
     trees: tuple[str, ...]
     split: tuple[tuple[str, int], ...]
+    hidden: frozenset[str]
 
-    def current(self) -> bool:
-        """Is nothing new in any directory that was taken apart?"""
-        return all(_changed(path) == when for path, when in self.split)
+    def current(self, cwd: str) -> bool:
+        """Is nothing new in any directory that was taken apart, and no other secret where one stands now?"""
+        return all(_changed(path) == when for path, when in self.split) and beside(cwd) <= self.hidden
 
 
 def _changed(path: str) -> int:
@@ -91,14 +92,22 @@ def secret_places(home: str, others: Iterable[str] = ()) -> set[str]:
     return found - {"/", *(os.path.realpath(each) for each in homes(home))}
 
 
+def beside(cwd: str) -> set[str]:
+    """Files with the name of a secret in this directory (`.env`, `*.pem`), as real paths."""
+    try:
+        with os.scandir(cwd) as entries:
+            names = [entry.name for entry in entries]
+    except OSError:
+        return set()
+    where = os.path.realpath(cwd)
+    return {os.path.join(where, name) for name in names if _anywhere().match(name)}
+
+
 def readable(home: str, cwd: str, others: Iterable[str] = ()) -> Readable:
-    """What may be read now. Directories that hold a secret somewhere below are taken apart, and so is where one stands."""
-    hidden = secret_places(home, others)
+    """What may be read now. Directories that hold a secret somewhere below are taken apart."""
+    hidden = secret_places(home, others) | beside(cwd)
     parents = {str(parent) for path in hidden for parent in Path(path).parents}
     parents.update(homes(home))
-    where = os.path.realpath(cwd)
-    parents.update({where, os.path.dirname(where)})
-    parents.update(str(parent) for parent in Path(where).parents)
     trees: list[str] = [f"/dev/{name}" for name in _DEVICES]
     split: list[tuple[str, int]] = []
 
@@ -121,4 +130,4 @@ def readable(home: str, cwd: str, others: Iterable[str] = ()) -> Readable:
                 trees.append(path)
 
     take("/")
-    return Readable(tuple(trees), tuple(split))
+    return Readable(tuple(trees), tuple(split), frozenset(hidden))

@@ -36,7 +36,9 @@ _KINDS = {
 
 def telling(tries: Iterable[Try]) -> list[Try]:
     """The tries that say something about what the command is for, each once."""
-    found = dict.fromkeys(each for each in tries if each.kind not in ("write", "delete", "metadata") or not CACHES.match(each.subject))
+    found = dict.fromkeys(
+        each for each in tries if each.kind not in ("write", "delete", "metadata") or not CACHES.match(each.subject)
+    )
     return list(found)
 
 

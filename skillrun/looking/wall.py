@@ -53,12 +53,13 @@ class Wall:
 
     def __init__(self, home: str, others: Sequence[str] = ()) -> None:
         self.home, self.others = home, tuple(others)
+        self.cwd = ""
+        """Where the next program will look around; empty: where it starts."""
         self.private = tempfile.mkdtemp(prefix="skillrun-look-")
         self._keeper: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         self._turn = threading.Lock()
         self._readable: Readable | None = None
-        self.pid = 0
 
     def environment(self) -> dict[str, str]:
         """Variables that point programs at private places for what they insist on writing."""
@@ -76,14 +77,13 @@ class Wall:
 
     def fresh(self, cwd: str) -> bool:
         """Is what may be read still what was listed when the shell was started, for a command in this directory?"""
-        listed = self._readable
-        return listed is not None and listed.current() and any(path == os.path.realpath(cwd) for path, _ in listed.split)
+        return self._readable is not None and self._readable.current(cwd)
 
     def launch(
         self, argv: Sequence[str], env: Mapping[str, str], cwd: str, fds: Mapping[int, int], size: tuple[int, int]
     ) -> Launched:
         """`skillrun.pty.launch.Launcher`: start a program behind the wall. Raises OSError."""
-        self._readable = readable(self.home, cwd, self.others)
+        self._readable = readable(self.home, self.cwd or cwd, self.others)
         master, slave = os.openpty()
         try:
             set_size(master, size)
@@ -95,7 +95,6 @@ class Wall:
                 "fds": list(fds),
                 "trees": self._readable.trees,
                 "private": os.path.realpath(self.private),
-                "loopback": False,
             }
             answer = self._ask(wish, [slave, *fds.values()])
         except BaseException:
@@ -106,13 +105,14 @@ class Wall:
         if "error" in answer:
             os.close(master)
             raise OSError(f"the shell that only looks did not start: {answer['error']}")
-        self.pid = int(answer["pid"])
-        return Launched(self.pid, master)
+        return Launched(int(str(answer["pid"])), master)
 
     def tried(self, loopback: bool = False) -> list[Try]:
-        """What was tried since the last time this was asked; from now on connections to this machine itself are let through or not."""
-        answer = self._ask({"do": "take", "pid": self.pid, "loopback": loopback}, [])
-        return [Try(*each) for each in answer["tries"]]
+        """What was tried since this was last asked. `loopback`: from now on this machine itself may be connected to."""
+        answer = self._ask({"do": "take", "loopback": loopback}, [])
+        listed = answer["tries"]
+        assert isinstance(listed, list)  # the keeper says so
+        return [Try(*each) for each in listed]
 
     def _ask(self, wish: Mapping[str, object], files: Sequence[int]) -> dict[str, object]:
         with self._turn:

@@ -78,11 +78,10 @@ class Session:
         self.limits = limits or Limits()
         self.outputs = outputs
         self._launcher = launcher
-        self._login = login
+        self.login = login
         self._size = size
         self._password = password
-        # sudo never asks root for a password.
-        self._askpass = Askpass() if password is not None and os.getuid() != 0 else None
+        self._askpass = Askpass() if password is not None and os.getuid() != 0 else None  # sudo never asks root
         self._mark = token_hex(8)
         self._env = {**env, process_tree.MARK: self._mark}
         self._state = protocol.ShellState(cwd, {})
@@ -92,7 +91,7 @@ class Session:
         self._numbers = itertools.count(1)
         self.jobs = Jobs(launcher, self.vault, outputs, size, frozenset(keep))
         self._closed = False
-        self._moved = ""  # what the next result must say of the directory it ran in
+        self._moved = self._before = ""  # what the next result must say of its directory; what must run before it
 
     @property
     def cwd(self) -> str:
@@ -103,6 +102,11 @@ class Session:
     def variables(self) -> Mapping[str, str]:
         """The exported variables as the last command left them."""
         return self._state.exports or self._env
+
+    def adopt(self, text: str, cwd: str = "") -> None:
+        """Run this before the next command: another shell has gone on. `cwd`: where it stands now."""
+        self._before += text
+        self._state = replace(self._state, cwd=cwd or self._state.cwd)
 
     # --- the Target's verbs ---------------------------------------------------------------------
 
@@ -123,23 +127,24 @@ class Session:
         if "\0" in command.text:
             return Result(State.ERROR, output="a command cannot hold NUL bytes", cwd=self.cwd)
         text, names = resolve(command.text)
-        secrets = {variable: self.vault.value(name) for name, variable in names.items()}
         shell: Bash | Once
+        secrets = {variable: self.vault.value(name) for name, variable in names.items()}
         if command.background:
             self._ready_bash()
-            number = f"{next(self._numbers):04d}"
-            job = self.jobs.start(command.text, text, {**self._state.exports, **secrets}, self.cwd, number)
+            env = {**self._state.exports, **secrets}
+            job = self.jobs.start(command.text, text, env, self.cwd, f"{next(self._numbers):04d}")
             return replace(self.jobs.first_look(job), cwd=self.cwd)
         if command.login:
-            argv = [self._login.shell, "-l", "-c", text]
-            env = {**self._login.env, **secrets, process_tree.MARK: self._mark}
-            shell = Once(self._launcher, argv, env, self._login.home, self._size)
+            argv = [self.login.shell, "-l", "-c", text]
+            env = {**self.login.env, **secrets, process_tree.MARK: self._mark}
+            shell = Once(self._launcher, argv, env, self.login.home, self._size)
         else:
             shell = bash = self._ready_bash()
             given = "".join(f"{variable}={protocol.quote(value)}\n" for variable, value in secrets.items())
             given += self._umask.before(self._state.umask, command.for_all)
             if note := self._umask.note:
                 yield Noted(note)
+            given, self._before = self._before + given, ""
             bash.send(given + text, command.stdin)
         transcript = Transcript(self.outputs / f"{next(self._numbers):04d}.log", self.vault, self._size)
         quiet_s = command.quiet_s if command.quiet_s is not None else self.limits.quiet_s
@@ -266,9 +271,8 @@ class Session:
         return Result(State.ERROR, output="no command is waiting", cwd=self.cwd)
 
     def _pump(self, running: Running, seconds: float) -> Generator[Event, None, bool]:
-        knock = None
-        if (askpass := self._askpass) is not None:
-            knock = Knock(askpass.fileno(), lambda: self._sudo_asks(running, askpass))
+        ask = self._askpass
+        knock = Knock(ask.fileno(), lambda: self._sudo_asks(running, ask)) if ask is not None else None
         return (yield from running.pump(time.monotonic() + seconds, knock))
 
     def _watch(self, running: Running) -> Stream:

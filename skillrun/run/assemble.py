@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skillrun import __version__
 from skillrun.errors import BUSY, WAIT, Problem
@@ -27,6 +27,9 @@ from skillrun.run.stream import journalled
 from skillrun.run.trusted_checks import proven_checks
 from skillrun.secrets import Vault, secret_values, stored
 from skillrun.skills.skill import Check, Skill
+
+if TYPE_CHECKING:
+    from skillrun.looking.shell import LookingShell
 
 NEEDS_JOURNAL = "a run needs its journal on disk; make room or check the rights"
 
@@ -134,11 +137,13 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
     picked = pick_up(target, run.earlier, read_stamped(run.folder.journal)[-1][0] if run.earlier else "")
     started = _started(run, model, target, facts)
     limits = run.options.budget or budget()
+    executor = _executor(run, target, picked.at(_place(facts, target)), model)
+    executor.looks = _looking_shell(run, target, executor.place)
     session = Session(
         started,
         _brief(run, facts, started.mode),
         model,
-        _executor(run, target, picked.at(_place(facts, target)), model),
+        executor,
         _checks(run.skill),
         limits,
         turns=picked.told(turns(run.earlier)),
@@ -152,6 +157,8 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
             end = yield from journalled(session.run(), journal, run.vault)
     finally:
         journal.close()
+        if executor.looks is not None:
+            executor.looks.close()
     if end.outcome is Outcome.VERIFIED and target.here:
         _keep_plan(run, model, [*run.earlier, *journal.written])
     return end
@@ -172,6 +179,19 @@ def _keep_plan(run: Run, model: Model, events: Sequence[Event]) -> None:
         return
     with suppress(PlanError):
         keep(distilled(events, identity_of(run.skill)))
+
+
+def _looking_shell(run: Run, target: Target, place: Place) -> LookingShell | None:
+    """The shell for what only looks, where this machine can hold one; a view holds everything by itself."""
+    from skillrun.looking.shell import LookingShell
+    from skillrun.looking.wall import means
+    from skillrun.pty.session import Session as Shell
+
+    if not target.here or not isinstance(target, Shell) or not means()[0]:
+        return None
+    own = [os.environ.get(name, "") for name in ("SKILLRUN_CONFIG", "SKILLRUN_STATE")]
+    xdg = [os.environ.get(name, "") for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME")]
+    return LookingShell(target, place.home, [*own, *(f"{each}/skillrun" for each in xdg if each), str(run.folder.path)])
 
 
 def _facts(run: Run, target: Target) -> Mapping[str, Any]:

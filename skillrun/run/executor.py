@@ -26,6 +26,7 @@ from skillrun.events import (
 from skillrun.host import causes
 from skillrun.host.queries import Queries
 from skillrun.llm.tools import BadInput, checked
+from skillrun.looking.shell import LookingShell
 from skillrun.policy.approvals import binding
 from skillrun.policy.fetched import FetchedScript, unpack
 from skillrun.policy.for_all_users import is_for_all_users
@@ -36,6 +37,8 @@ from skillrun.ports import Person, Place, Policy, Rehearsing, Target
 from skillrun.run.consents import YES, Consents
 from skillrun.run.fetched_script import Fetched
 from skillrun.run.foreseen import Foreseen
+from skillrun.run.judged import Edited, Judged, describe
+from skillrun.run.look import asked_at_once, can_look, look, reaches_out
 from skillrun.run.ownership import absent, counted, strays
 from skillrun.run.retry import retried
 from skillrun.run.supervisor import CHECK, RunTerminated, Supervisor
@@ -49,8 +52,7 @@ from skillrun.skills.skill import Skill
 LICENCE = "licence"
 """The rule under which accepting terms is always asked."""
 
-WITHOUT_IT, END_RUN = "go on without it", "end the run"
-"""What a person can say after they interrupted a command."""
+WITHOUT_IT, END_RUN = "go on without it", "end the run"  # what a person can say of a command they interrupted
 
 Settle = Callable[[Decision, Place], Decision]
 """Turns a decision that asks into the approval mode's own answer, where the mode has one."""
@@ -62,21 +64,6 @@ class Stopped(Exception):
     def __init__(self, outcome: Outcome, summary: str) -> None:
         super().__init__(summary)
         self.outcome, self.summary = outcome, summary
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A call, as it was made, edited or unpacked, and the decision on it."""
-
-    call: ToolCall
-    decision: Decision
-
-
-@dataclass(frozen=True, slots=True)
-class Edited:
-    """The person wants another command instead."""
-
-    command: str
 
 
 def _settle_nothing(decision: Decision, place: Place) -> Decision:
@@ -105,6 +92,7 @@ class Executor:
     """Checks that the person agreed to with the commit: they are not asked about again."""
     proven: Callable[[], Mapping[str, str]] = dict
     """Checks that passed in an earlier verified run of this very skill, and its id: what they run is what it installed."""
+    looks: LookingShell | None = None  # for what changes nothing; None: there is no wall, and judging alone decides
     foreseen: Foreseen = field(default_factory=Foreseen)
     denied: list[tuple[ToolCall, Decision]] = field(default_factory=list)
     _hands: Supervisor = field(init=False)
@@ -211,7 +199,9 @@ class Executor:
             found: Judged | Edited | Decision | Result = yield from self._look_into(call)
             if isinstance(found, Judged):
                 call = found.call
-                found = yield from self._consent(call, found.decision)
+                found = yield from self._looked(call, found.decision)
+            if isinstance(found, Decision):
+                found = yield from self._consent(call, found)
             if isinstance(found, Result):
                 return found
             if isinstance(found, Decision):
@@ -230,6 +220,28 @@ class Executor:
         if script is None or isinstance(self.target, Rehearsing):  # a simulated dry run fetches nothing
             return Judged(call, self._judge(call))
         return (yield from self._fetch(call, script))
+
+    def _looked(self, call: ToolCall, decision: Decision) -> Generator[Event, None, Decision | Result]:
+        """Look first, where that is decided: the result where it stands, else what is to be decided now."""
+        if self.looks is None or not self._may_look(call, decision):
+            return decision
+        if decision.verdict is Verdict.LOOK and reaches_out(decision):
+            return self.settle(asked_at_once(decision), self.place)
+        looked = yield from look(self.looks, call, decision, self.place)
+        if looked.stopped is not None:
+            return self.settle(looked.stopped, self.place)
+        yield Decided(call, decision)
+        yield Started(call, self.place.cwd)
+        yield from looked.events
+        return (yield from self._finish(call, looked.result))
+
+    def _may_look(self, call: ToolCall, decision: Decision) -> bool:
+        """Is this to be tried where it can only look? Not what was agreed to already, and not beside a command that waits."""
+        if self.looks is None or not can_look(call, decision) or self._hands.alive is not None or self._fetched is not None:
+            return False
+        if call.name == CHECK and (call.command in self.agreed or (only_runs_code(decision) and call.command in self.proven())):
+            return False
+        return not self.consents.earlier(self._binding(call), decision)
 
     def _consent(self, call: ToolCall, decision: Decision) -> Generator[Event, None, Decision | Edited]:
         """Ask the person where the decision asks: the decision, or another command instead. Raises Stopped."""
@@ -324,7 +336,9 @@ class Executor:
         if decision.verdict is Verdict.ALLOW and strays(decision.effects, place, self._queries):
             place = dataclasses.replace(place, created=frozenset())
             decision = self.policy(judged, place)
-        decision = self.settle(without_wall(decision), place)
+        decision = self.settle(decision, place)
+        if decision.verdict is Verdict.LOOK and not self._may_look(call, decision):
+            decision = self.settle(without_wall(decision), place)
         if call.name == "write_file":
             shown = Effect(EffectKind.WRITE, str(call.input["path"]), difference(call, self.target))
             others = tuple(e for e in decision.effects if e.kind is not EffectKind.WRITE)
@@ -367,6 +381,8 @@ class Executor:
     def _perform(self, call: ToolCall) -> Generator[Event, None, Result]:
         try:
             if call.name in ("shell", CHECK):
+                if self.looks is not None:
+                    self.looks.acted(call.command)
                 return (yield from self._hands.start(call))
             if call.name == "shell_input":
                 return (yield from self._hands.type_or_wait(call))
@@ -377,10 +393,3 @@ class Executor:
         except OSError as error:
             return Result(State.ERROR, output=f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
         return Result(State.ERROR, output=f"there is no tool called {call.name!r}")
-
-
-def describe(call: ToolCall) -> str:
-    """A call in one line, for a sentence."""
-    if call.name in ("shell", CHECK):
-        return f"`{call.command}`"
-    return f"{call.name} {call.input.get('path', '')}".strip()

@@ -1,0 +1,293 @@
+"""The shell that only looks: what the kernel keeps it from, what it says of that, and how a run asks about it."""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from skillrun.events import Decided, Result, Verdict
+from skillrun.looking.readable import readable, secret_places
+from skillrun.looking.shell import LookingShell
+from skillrun.looking.tries import Try, effects_of, telling
+from skillrun.looking.wall import means
+from skillrun.ports import Approval, Command, Place, result_of
+from skillrun.targets.local import LocalTarget
+from tests.test_executor import Hands, Someone
+
+pytestmark = pytest.mark.skipif(not means()[0], reason=f"no wall on this machine: {means()[1]}")
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LookingShell]:
+    """A looking shell beside an acting one; its home has a secret."""
+    folder = tmp_path_factory.mktemp("looking")
+    home = folder / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "id_rsa").write_text("CANARY\n")
+    (home / "work").mkdir()
+    (home / "work" / ".env").write_text("CANARY\n")
+    (home / "work" / "file").write_text("plain\n")
+    acting = LocalTarget(folder / "outputs", cwd=str(home / "work"))
+    looking = LookingShell(acting, str(home))
+    yield looking
+    looking.close()
+    acting.close()
+
+
+def looked(shell: LookingShell, command: str, loopback: bool = False) -> tuple[Result, list[Try]]:
+    """What came of a look, and what it was kept from."""
+    result = result_of(shell.run(Command(command), loopback))
+    return result, telling(shell.tries)
+
+
+def home_of(shell: LookingShell) -> Path:
+    """The home the fixture made."""
+    return Path(shell.wall.home)
+
+
+WRITES = [
+    "echo x > {home}/new",
+    "touch {home}/work/file",
+    "rm {home}/work/file",
+    "mv {home}/work/file {home}/work/other",
+    "ln -s / {home}/link",
+    "mkdir {home}/folder",
+    "chmod 600 {home}/work/file",
+    "chown 0:0 {home}/work/file",
+    "truncate -s 0 {home}/work/file",
+    "touch -d 2000-01-01 {home}/work/file",
+    "mkfifo {home}/fifo",
+    "ln {home}/work/file {home}/hard",
+    "dd if=/dev/zero of={home}/work/file count=1 conv=notrunc",
+    "python3 -c \"import os; os.setxattr('{home}/work/file', 'user.x', b'1')\"",
+    "python3 -c \"open('{home}/work/file', 'r+').write('x')\"",
+]
+
+
+@pytest.mark.parametrize("command", WRITES)
+def test_nothing_is_written_and_what_was_tried_is_told(shell: LookingShell, command: str) -> None:
+    """The file system is what it was, and the path that was tried comes from the kernel."""
+    home = home_of(shell)
+    before = {path: (path.lstat().st_ctime_ns, path.lstat().st_mode) for path in sorted(home.rglob("*"))}
+    result, tries = looked(shell, command.format(home=home))
+    after = {path: (path.lstat().st_ctime_ns, path.lstat().st_mode) for path in sorted(home.rglob("*"))}
+    assert before == after
+    assert result.exit_code != 0
+    assert any(each.subject.startswith(str(home)) for each in tries), tries
+
+
+@pytest.mark.parametrize(
+    "command", ["cat ~/.ssh/id_rsa", "cat .env", "cat /etc/shadow", "cat /proc/1/environ", "head -c1 /dev/mem"]
+)
+def test_secret_places_cannot_be_read(shell: LookingShell, command: str) -> None:
+    """Keys, `.env` files, password hashes, other programs' environments: closed, for root too."""
+    result, _ = looked(shell, f"HOME={home_of(shell)}; {command}")
+    assert "CANARY" not in result.output
+    assert result.exit_code != 0
+
+
+def test_everything_else_is_there(shell: LookingShell) -> None:
+    """Ordinary files, programs, private temporary files and the user are what they are outside."""
+    assert looked(shell, "cat file")[0].output.strip() == "plain"
+    assert looked(shell, 'echo a > "$TMPDIR/a"; chmod 600 "$TMPDIR/a"; cat "$TMPDIR/a"')[0].output.strip() == "a"
+    assert looked(shell, "id -u")[0].output.strip() == str(os.getuid())
+    result, tries = looked(shell, "python3 -c 'print(6 * 7)'")
+    assert (result.output.strip(), tries) == ("42", [])
+    assert looked(shell, "sleep 5 & kill $!; wait")[1] == []
+
+
+def test_no_process_outside_is_signalled(shell: LookingShell) -> None:
+    """Not by number, not by name, not all of them; one's own children are."""
+    victim = subprocess.Popen(["sleep", "60"])
+    try:
+        for command in (f"kill -9 {victim.pid}", "kill -9 -1", f"kill -TERM -- -{os.getpgid(victim.pid)}"):
+            result, tries = looked(shell, command)
+            assert result.exit_code != 0
+            assert [each.kind for each in tries] == ["signal"], command
+        assert victim.poll() is None
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+def test_no_connection_is_made_and_the_host_is_named(shell: LookingShell) -> None:
+    """The name that was to be looked up is what a person reads; nothing is sent to anybody, not even the question."""
+    _, tries = looked(shell, "python3 -c \"import urllib.request as u; u.urlopen('http://look.example.invalid/')\"")
+    assert {(each.kind, each.subject) for each in tries} == {("connect", "look.example.invalid")}
+    _, tries = looked(shell, "exec 3<>/dev/tcp/192.0.2.1/80")
+    assert {(each.kind, each.subject) for each in tries} == {("connect", "192.0.2.1:80")}
+
+
+def test_this_machine_is_asked_only_where_that_was_agreed(shell: LookingShell) -> None:
+    """Loopback is closed, but for the command whose judged effects name it."""
+    import http.server
+    import threading
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    command = f"curl -sS -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{server.server_port}/"
+    try:
+        assert looked(shell, command)[0].exit_code != 0
+        assert looked(shell, command, loopback=True)[0].output == "200"
+        assert looked(shell, command)[0].exit_code != 0
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_rights_of_root_are_gone_and_asking_for_them_is_told(shell: LookingShell) -> None:
+    """No set-user-id program helps, and that one was started is known."""
+    result, tries = looked(shell, "su -c id 2>&1 < /dev/null")
+    assert "uid=0" not in result.output.replace("uid=0(root) gid=0(root)", "uid=0" if os.getuid() else "")
+    assert ("root", "su") in {(each.kind, each.subject) for each in tries}
+
+
+def test_directory_exports_and_functions_are_the_acting_shells(shell: LookingShell) -> None:
+    """What an acting command left behind is there for the next look; what a look leaves behind is gone."""
+    result_of(shell.acting.run(Command("greet() { echo hello $1; }; export COLOUR=red; plain='a b'")))
+    shell.acted("greet() { echo hello $1; }; export COLOUR=red; plain='a b'")
+    assert looked(shell, 'greet "$COLOUR $plain"')[0].output.strip() == "hello red a b"
+    looked(shell, "greet() { echo poisoned; }; export COLOUR=blue")
+    shell.forget()
+    assert looked(shell, 'greet "$COLOUR $plain"')[0].output.strip() == "hello red a b"
+
+
+def test_a_look_that_waits_is_ended(shell: LookingShell) -> None:
+    """Nobody is asked what to type at a program that was only looked at."""
+    result, _ = looked(shell, "read -p 'go on? ' answer; echo $answer")
+    assert result.note == "it waits for an answer"
+
+
+# --- in a run --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hands(tmp_path: Path) -> Iterator[Hands]:
+    """An executor with a looking shell; its person says yes once."""
+    work = tmp_path / "work"
+    work.mkdir()
+    target = LocalTarget(tmp_path / "outputs", cwd=str(work))
+    made = Hands(target, work, Someone(Approval("once")))
+    made.executor.looks = LookingShell(target, str(tmp_path))
+    yield made
+    made.executor.looks.close()
+    target.close()
+
+
+def test_unread_code_that_only_looks_is_no_question(hands: Hands) -> None:
+    """It runs unasked, the decision says `look`, and the result says how it ran."""
+    result = hands.shell("python3 -c 'print(1)'")
+    assert (result.exit_code, result.output.strip()) == (0, "1")
+    assert "only look" in result.note
+    assert not hands.executor.person.asked  # type: ignore[attr-defined]
+    decided = next(event for event in hands.events if isinstance(event, Decided))
+    assert decided.decision.verdict is Verdict.LOOK
+
+
+def test_what_a_look_was_kept_from_is_asked_and_then_done(hands: Hands) -> None:
+    """The person reads the path, from the kernel; only their word repeats it for real."""
+    place = Path(hands.executor.place.cwd)
+    command = "python3 -c \"open('made', 'w').write('x')\""
+    assert hands.shell(command).ok
+    person = hands.executor.person
+    assert [decision.reason for _, decision in person.asked] == [  # type: ignore[attr-defined]
+        f"it was only looked at, which changed nothing; it wants to write {place}/made"
+    ]
+    assert (place / "made").read_text() == "x"
+
+
+def test_a_no_leaves_nothing(hands: Hands) -> None:
+    """Without that word it never happened."""
+    hands.executor.person.words = [Approval("no")]  # type: ignore[attr-defined]
+    assert not hands.shell("python3 -c \"open('made', 'w')\"").ok
+    assert not (Path(hands.executor.place.cwd) / "made").exists()
+
+
+def test_a_directory_that_was_gone_to_is_kept(hands: Hands) -> None:
+    """`cd` in a look counts for what follows, in both shells."""
+    hands.shell("cd /usr && ls > /dev/null")
+    assert hands.shell("pwd").output.strip() == "/usr"
+    assert hands.executor.target.cwd == "/usr"
+
+
+# --- as an ordinary user ---------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become another user")
+def test_it_holds_for_a_user_without_rights() -> None:
+    """No namespace, no capability is needed: Landlock and seccomp do it."""
+    user = pwd.getpwnam("nobody")
+    python = shutil.which("python3", path="/usr/bin:/bin")
+    if python is None:
+        pytest.skip("no Python that other users can run")
+    root = Path(__file__).parents[1]
+    if subprocess.run(["setpriv", "--reuid=nobody", "--clear-groups", "test", "-r", str(root)], check=False).returncode:
+        pytest.skip("this checkout cannot be read by other users")
+    folder = Path("/tmp") / f"looking-{os.getpid()}"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    text = f"""
+import sys
+sys.path.insert(0, {str(root)!r})
+from pathlib import Path
+from skillrun.looking.shell import LookingShell
+from skillrun.ports import Command, result_of
+from skillrun.targets.local import LocalTarget
+home = {str(folder)!r}
+acting = LocalTarget(Path(home) / "outputs", env={{"HOME": home, "PATH": "/usr/bin:/bin"}}, cwd=home)
+looking = LookingShell(acting, home)
+for command in ("echo x > new", "echo seen", "kill -9 {os.getpid()}"):
+    result = result_of(looking.run(Command(command)))
+    print(result.exit_code, result.output.strip(), [each.kind for each in looking.tries])
+looking.close()
+acting.close()
+"""
+    try:
+        done = subprocess.run(
+            [python, "-"], input=text, user=user.pw_uid, group=user.pw_gid, extra_groups=[], capture_output=True, text=True
+        )
+    finally:
+        made = sorted(path.name for path in folder.iterdir() if path.name != "outputs")
+        shutil.rmtree(folder)
+    lines = done.stdout.splitlines()
+    assert lines[1:2] == ["0 seen []"], done.stderr
+    assert lines[0].endswith("['write']")
+    assert lines[2].endswith("['signal']")
+    assert made == []
+
+
+# --- what is told ----------------------------------------------------------------------------------
+
+
+def test_what_was_tried_becomes_effects() -> None:
+    """With what a path means where it lies, so that declarations can be compared with it."""
+    place = Place("/home/me", "/home/me", "me")
+    tries = [
+        Try("write", "/home/me/.bashrc", "sh"),
+        Try("connect", "x.invalid"),
+        Try("root", "sudo"),
+        Try("signal", "init (1)"),
+    ]
+    kinds = [str(effect.kind) for effect in effects_of(tries, place)]
+    assert kinds == ["write", "persistence", "network", "privilege", "kill"]
+    assert telling([Try("write", "/usr/lib/x/__pycache__/a.pyc"), Try("write", "/etc/x")]) == [Try("write", "/etc/x")]
+
+
+def test_secrets_beside_the_work_are_hidden_and_new_ones_are_noticed(tmp_path: Path) -> None:
+    """A `.env` that appears later makes the list of what may be read stale."""
+    home, work = tmp_path, tmp_path / "work"
+    (home / ".aws").mkdir()
+    (home / ".aws" / "credentials").write_text("x")
+    work.mkdir()
+    assert str(home / ".aws") in secret_places(str(home))
+    listed = readable(str(home), str(work))
+    assert str(home / ".aws") not in listed.trees
+    assert listed.current(str(work))
+    (work / ".env").write_text("x")
+    assert not listed.current(str(work))
+    again = readable(str(home), str(work))
+    assert str(work / ".env") in again.hidden
