@@ -7,40 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1] / "skillrun"
-FLOORS = [
-    {"errors", "events", "text", "secrets", "bash"},
-    {"skills"},
-    {"ports"},
-    {"pty"},
-    {"host"},
-    {"policy", "llm"},
-    {"record", "overlay", "looking"},
-    {"sandbox", "surfaces", "lint"},
-    {"targets"},
-    {"plans"},
-    {"models"},
-    {"rollback"},
-    {"run"},
-    {"trials"},
-    {"pytest_plugin", "cli"},
-    {"__main__"},
-]
-"""Lower floors first; a module imports only from its own floor and those below."""
-
-FENCED = {
-    "anthropic": {"models/anthropic"},
-    "tree_sitter": {"bash/syntax"},
-    "tree_sitter_bash": {"bash/syntax"},
-    "yaml": {"skills/frontmatter"},
-    "rich": {"surfaces/live", "cli/"},
-    "pyte": {"pty/"},
-    "jinja2": {"surfaces/html"},
-    "markdown_it": {"skills/parser/"},
-    "click": {"cli/"},
-}
-"""Third-party packages and the only places that import them."""
-
+PROJECT = Path(__file__).parents[1]
+ROOT = PROJECT / "skillrun"
 FORBIDDEN = {"util", "utils", "helper", "helpers", "common", "manager", "misc"}
 MOST_MODULES = 16
 """In one folder; more than that nobody has in view."""

@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 import socket
 
-from skillrun.overlay.kernel import seccomp
+from skillrun.looking import notify
 
 
 def address(thread: int, at: int, size: int = 110) -> str:
     """A socket address as text; `?` for one that means nothing."""
     if not at:
         return "?"
-    data = seccomp.read_memory(thread, at, 2)
+    data = notify.read_memory(thread, at, 2)
     family = int.from_bytes(data, "little")
     if family == socket.AF_UNIX:
-        data = seccomp.read_memory(thread, at, max(min(size, 110), 3))
+        data = notify.read_memory(thread, at, max(min(size, 110), 3))
         path = data[2:]
         return "@" + os.fsdecode(path[1:].split(b"\0")[0]) if path[:1] == b"\0" else os.fsdecode(path.split(b"\0")[0])
     if family == socket.AF_INET:
-        data = seccomp.read_memory(thread, at, 8)
+        data = notify.read_memory(thread, at, 8)
         return f"{socket.inet_ntop(family, data[4:8])}:{int.from_bytes(data[2:4], 'big')}"
     if family == socket.AF_INET6:
-        data = seccomp.read_memory(thread, at, 24)
+        data = notify.read_memory(thread, at, 24)
         return f"[{socket.inet_ntop(family, data[8:24])}]:{int.from_bytes(data[2:4], 'big')}"
     return "netlink" if family == socket.AF_NETLINK else "?"
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from skillrun.overlay.kernel.call_filter import ABIS
 from skillrun.overlay.kernel.call_filter import CALLS as REFUSED_CALLS
-from skillrun.overlay.kernel.seccomp import CALLS as FILE_CALLS
 
 
 def _numbers(text: str) -> dict[str, dict[str, int]]:
@@ -23,6 +22,17 @@ def _numbers(text: str) -> dict[str, dict[str, int]]:
         machine: {row[0]: int(row[at]) for row in rows if row[at] != "-"} for at, machine in enumerate(("x86_64", "aarch64"), 1)
     }
 
+
+FILE_CALLS = _numbers(
+    """
+    open 2 -; creat 85 -; truncate 76 45; rename 82 -; unlink 87 -; rmdir 84 -; mkdir 83 -; link 86 -; symlink 88 -; chmod
+    90 -; chown 92 -; lchown 94 -; mknod 133 -; utime 132 -; utimes 235 -; futimesat 261 -; openat 257 56; openat2 437 437;
+    renameat 264 38; renameat2 316 276; unlinkat 263 35; mkdirat 258 34; linkat 265 37; symlinkat 266 36; fchmod 91 52;
+    fchmodat 268 53; fchmodat2 452 452; fchown 93 55; fchownat 260 54; setxattr 188 5; lsetxattr 189 6; fsetxattr 190 7;
+    removexattr 197 14; lremovexattr 198 15; fremovexattr 199 16; mknodat 259 33; utimensat 280 88
+    """
+)
+"""Calls that change a file, or may."""
 
 HELD = _numbers(
     """

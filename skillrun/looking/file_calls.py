@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from skillrun.looking import notify
 from skillrun.looking.processes import as_int
-from skillrun.overlay.kernel import seccomp
 from skillrun.overlay.kernel import syscalls as ns
 
 BY_DESCRIPTOR = frozenset(("fchmod", "fchown", "fsetxattr", "fremovexattr"))
@@ -34,12 +34,12 @@ def path_of(thread: int, name: str, arguments: list[int]) -> str:
     if name in BY_DESCRIPTOR:
         return os.readlink(f"/proc/{thread}/fd/{as_int(arguments[0])}")
     if name not in _BEHIND_FOLDER:
-        folder, text = f"/proc/{thread}/cwd", seccomp.read_text(thread, arguments[1 if name in _SECOND else 0])
+        folder, text = f"/proc/{thread}/cwd", notify.read_text(thread, arguments[1 if name in _SECOND else 0])
     else:
         place = _BEHIND_FOLDER[name]
         at = as_int(arguments[place])
         folder = f"/proc/{thread}/cwd" if at == ns.AT_FDCWD else f"/proc/{thread}/fd/{at}"
-        text = seccomp.read_text(thread, arguments[place + 1]) if arguments[place + 1] else b""
+        text = notify.read_text(thread, arguments[place + 1]) if arguments[place + 1] else b""
     path = os.fsdecode(text)
     if not path.startswith("/"):
         path = os.path.join(os.readlink(folder), path).rstrip("/")
@@ -48,5 +48,5 @@ def path_of(thread: int, name: str, arguments: list[int]) -> str:
 
 def writes(thread: int, how: int) -> bool:
     """Does the `open_how` at this address ask for more than reading?"""
-    flags = int.from_bytes(seccomp.read_memory(thread, how, 8), "little")
+    flags = int.from_bytes(notify.read_memory(thread, how, 8), "little")
     return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))

@@ -7,7 +7,6 @@ tell what was tried. Every call that is held (`calls.py`) arrives here before it
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import json
@@ -19,11 +18,10 @@ import struct
 import termios
 from typing import Any
 
-from skillrun.looking import calls, processes
+from skillrun.looking import calls, notify, processes
 from skillrun.looking.addresses import address, name_asked
 from skillrun.looking.file_calls import DELETES, METADATA, path_of, writes
 from skillrun.looking.ruleset import restrict
-from skillrun.overlay.kernel import seccomp
 from skillrun.overlay.kernel import syscalls as ns
 
 KEPT_CAPABILITIES = (2,)
@@ -53,14 +51,6 @@ class Shell:
         self.pid, self.listener, self.private = pid, listener, private.rstrip("/")
         self.tries: dict[tuple[str, str, str], None] = {}
         self.questions: set[int] = set()
-
-
-def filtered() -> int:
-    """Put this process under the filter; the descriptor its held calls arrive on. Raises OSError."""
-    code = calls.program(platform.machine())
-    buffer = ctypes.create_string_buffer(code)
-    header = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))
-    return seccomp._install(header)
 
 
 class Keeper:
@@ -164,12 +154,12 @@ class Keeper:
                 os.chdir(wish["cwd"])
             except OSError:
                 os.chdir("/")
-            ns.call("prctl", seccomp.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            ns.call("prctl", notify.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
             if os.geteuid() == 0:
                 ns.keep_capabilities(KEPT_CAPABILITIES)
             ns.leave_session_keyring()
             restrict(wish["trees"], wish["private"], name)
-            listener = filtered()
+            listener = notify.install()
             out = socket.socket(fileno=channel)
             socket.send_fds(out, [b"+"], [listener])
             os.close(listener)
@@ -190,12 +180,12 @@ class Keeper:
             os.close(shell.listener)
             self.past.append(self.shells.pop(shell.listener))
             return
-        request = bytearray(seccomp._REQUEST.size)
+        request = bytearray(notify.REQUEST.size)
         try:
-            fcntl.ioctl(shell.listener, seccomp._RECEIVE, request)
+            fcntl.ioctl(shell.listener, notify.RECEIVE, request)
         except OSError:
             return
-        number, thread, _, call, _, _, *arguments = seccomp._REQUEST.unpack(request)
+        number, thread, _, call, _, _, *arguments = notify.REQUEST.unpack(request)
         name = self.names.get(call, str(call))
         try:
             answer = self.answer(shell, number, thread, name, arguments)
@@ -203,9 +193,9 @@ class Keeper:
             answer = -errno.EACCES  # its memory could not be read: gone, or hiding
         if answer == ANSWERED:
             return
-        flags = seccomp._CONTINUE if answer is None else 0
+        flags = notify.GO_ON if answer is None else 0
         with contextlib.suppress(OSError):
-            fcntl.ioctl(shell.listener, seccomp._SEND, struct.pack("=QqiI", number, 0, answer or 0, flags))
+            fcntl.ioctl(shell.listener, notify.SEND, struct.pack("=QqiI", number, 0, answer or 0, flags))
 
     def answer(self, shell: Shell, number: int, thread: int, name: str, arguments: list[int]) -> int | None:
         """A negative errno, 0 for "done", or None: let the kernel decide."""
@@ -260,7 +250,7 @@ class Keeper:
         if name == "execveat":
             return
         with contextlib.suppress(OSError):
-            path = os.fsdecode(seccomp.read_text(thread, arguments[0]))
+            path = os.fsdecode(notify.read_text(thread, arguments[0]))
             if not path.startswith("/"):
                 path = os.path.join(os.readlink(f"/proc/{thread}/cwd"), path)
             if os.stat(path).st_mode & 0o6000 and os.path.basename(path) not in ("mount", "umount", "ping"):
@@ -344,7 +334,7 @@ class Keeper:
             return -errno.EACCES
         with socket.socket(fileno=processes.descriptor(thread, arguments[0])) as theirs:
             if theirs.family == socket.AF_NETLINK:
-                data = seccomp.read_memory(thread, arguments[1], 12)
+                data = notify.read_memory(thread, arguments[1], 12)
                 (theirs.bind if name == "bind" else theirs.connect)(struct.unpack("=II", data[4:12]))
                 return 0
             host, _, port = where.rpartition(":")

@@ -31,12 +31,13 @@ def means() -> tuple[str, str]:
         return "", "this system has no Landlock and no seccomp"
     if platform.machine() not in ("x86_64", "aarch64"):
         return "", f"the system calls of {platform.machine()} processors are not known here"
-    from skillrun.overlay.kernel import landlock, seccomp
+    from skillrun.looking import notify
+    from skillrun.overlay.kernel import landlock
 
     version = landlock.landlock_version()
     if version < 1:
         return "", "this kernel has no Landlock, or it is switched off (Linux 5.13, `lsm=` of its command line)"
-    why = seccomp.try_notifications()
+    why = notify.why_not()
     if why:
         return "", f"seccomp notification does not work here: {why}"
     missing = [text for least, text in ((3, "truncation"), (5, "devices"), (6, "signals")) if version < least]
