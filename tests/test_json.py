@@ -72,6 +72,8 @@ CASES: list[tuple[str, int, str]] = [
     ("runs", 0, "runs"),
     ("uninstall ./marker --approve all", 0, LIVE),
     ("undo none-such", 2, "error"),
+    ("approve none-such", 2, "error"),
+    ("mcp", 2, "error"),
     ("install ./marker --preview --dry-run", 2, "error"),
     ("install ./marker --nonsense", 2, "error"),
     ("nonsense", 2, "error"),

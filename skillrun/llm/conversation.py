@@ -54,8 +54,8 @@ def render_result(result: Result, away: bool = False, before: str = "") -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _of_finish(result: Result) -> str:
-    """`finish` decides nothing, so its result is what the checks said."""
+def render_finish(result: Result) -> str:
+    """What a model reads after `finish`, which decides nothing: its result is what the checks said."""
     if result.state is not State.EXITED:
         return render_result(result)
     head = "The checks pass." if result.ok else "Not done yet. The checks say:"
@@ -148,14 +148,14 @@ class Conversation:
         blocks: list[dict[str, Any]] = []
         for call in turn.reply.calls:
             ran, result = seen.get(call.id, (call, Result(State.UNKNOWN)))
-            text = _of_finish(result) if call.name == "finish" else render_result(result, away, before)
+            text = render_finish(result) if call.name == "finish" else render_result(result, away, before)
             before = result.cwd or before
             if ran.command != call.command:
                 text = f"the person changed it to: {ran.command}\n{text}"
             block = {"type": "tool_result", "tool_use_id": names[call.id], "content": text}
             blocks.append(block | ({"is_error": True} if result.state in _FAILED else {}))
         rest = [
-            f"Your turn ended without a call. {_of_finish(result)}" for call, result in turn.results if call.id not in names
+            f"Your turn ended without a call. {render_finish(result)}" for call, result in turn.results if call.id not in names
         ]
         blocks += [_text(text) for text in rest]
         return blocks or [_text("Go on: make a call, or finish.")]

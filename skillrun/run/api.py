@@ -27,6 +27,7 @@ from skillrun.run.budget import Budget
 from skillrun.run.options import EffectOptions, Mode, Options
 from skillrun.run.resume import find_unfinished
 from skillrun.run.unattended import Nobody
+from skillrun.skills.lock import hold_to_lock
 from skillrun.skills.skill import Skill
 
 OnEvent = Callable[[Event], object]
@@ -91,6 +92,8 @@ class How(TypedDict, total=False):
     """Values for the inputs that the skill declares."""
     secrets: Mapping[str, str] | Iterable[str]
     """Values by name, or names whose values are in the environment or the keyring."""
+    frozen: bool
+    """Take what comes from elsewhere only as a `skillrun.lock` has it."""
     budget: Budget | None
     """None: the limits of the person's configuration. Looked at before each turn of the model."""
 
@@ -163,6 +166,7 @@ def _options(how: How) -> tuple[Options, Person, Mapping[str, str]]:
         dict(how.get("inputs", {})),
         tuple(secrets),
         EffectOptions(effects) if isinstance(effects, str) else effects,
+        how.get("frozen", False),
         how.get("budget"),
     )
     return options, person_of(approve, how.get("person")), secrets if isinstance(secrets, Mapping) else {}
@@ -190,6 +194,7 @@ def begin(
         from skillrun.skills.sources import find_skill
 
         skill = find_skill(str(skill))
+    hold_to_lock(skill, options.frozen)
     skill = prepared(verb, skill)
     folder = folder or _new_folder(skill)
     run = Run(verb, skill, options, folder, person, target)

@@ -50,6 +50,8 @@ class Options:
     secrets: tuple[str, ...] = ()
     """Names of secrets besides those the skill declares."""
     effects: EffectOptions = EffectOptions()
+    frozen: bool = False
+    """What comes from elsewhere must be in a lock (`skillrun.skills.lock`)."""
     budget: Budget | None = None
     """None: the limits of the person's configuration."""
     wait: bool = False

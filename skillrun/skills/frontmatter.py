@@ -146,6 +146,25 @@ def _load(text: str, first_line: int) -> tuple[dict[str, Value], dict[str, int]]
     return value, {key: line + first_line for key, line in where.items()}
 
 
+def json_fields(text: str) -> dict[str, Any]:
+    """A document's front matter as the JSON its YAML stands for, with numbers and truth values. Raises ValueError."""
+    import json
+
+    import yaml
+
+    head, _, rest = text.removeprefix("\ufeff").lstrip("\r\n").partition("\n")
+    block, end, _ = rest.replace("\r\n", "\n").partition("\n---")
+    if not _FENCE.match(head.rstrip("\r")) or not end:
+        raise ValueError("has no front matter")
+    try:
+        found = json.loads(json.dumps(yaml.safe_load(block), default=str))
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(found, dict):
+        raise ValueError("front matter must be a mapping")
+    return found
+
+
 def plain_yaml(text: str) -> dict[str, Value]:
     """A mapping in YAML as texts, lists and mappings, nothing given a type. Raises ValueError."""
     try:

@@ -11,6 +11,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "add": ("skillrun.cli.verbs.lock", "Copy a skill into your library, locked to its bytes."),
     "update": ("skillrun.cli.verbs.lock", "Take the newest version of an added skill, difference first."),
     "pin": ("skillrun.cli.verbs.lock", "Keep an added skill at its version, with the reason."),
+    "mcp": ("skillrun.cli.verbs.mcp", "Serve agents that install through skillrun."),
+    "approve": ("skillrun.cli.verbs.mcp", "A person's word to a run that an agent began."),
     "why": ("skillrun.cli.verbs.lock", "Where an added skill is from, and why it is at this version."),
     "remove": ("skillrun.cli.verbs.skills", "Take a skill out of your library."),
     "init": ("skillrun.cli.verbs.skills", "Scaffold a skill."),

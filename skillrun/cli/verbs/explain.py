@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,20 +11,11 @@ import click
 
 from skillrun.cli.page import Page
 from skillrun.events import SCHEMA, Decision
-from skillrun.ports import Place
+from skillrun.host.place import here
 
 if TYPE_CHECKING:
     from skillrun.policy.judge import Judge
-
-
-def here(contained: bool = False) -> Place:
-    """This process's own surroundings as a Place."""
-    import pwd
-
-    home = os.environ.get("HOME", "/")
-    user = os.environ.get("USER") or pwd.getpwuid(os.getuid()).pw_name
-    variables = {name: value for name, value in os.environ.items() if name.isidentifier()}
-    return Place(os.getcwd(), home, user, variables, contained=contained)
+    from skillrun.ports import Place
 
 
 def _show(decision: Decision, about: str) -> None:

@@ -93,6 +93,7 @@ def _options(values: dict[str, Any]) -> Options:
         inputs,
         values["secrets"],
         effects,
+        bool(values.get("frozen")),
         budget({name: values[name] for name in LEAST}),
         values["wait"],
         values.get("locked", False),
@@ -121,6 +122,9 @@ def _reporting(values: dict[str, Any]) -> Reporting:
 @common
 @click.option("--dry-run", is_flag=True, help="Nothing persists: run in a view that is discarded.")
 @click.option("--preview", is_flag=True, help="Run in a view, show what would change, ask once.")
+@click.option(
+    "--frozen", is_flag=True, envvar=_env("FROZEN"), hidden=True, help="From elsewhere only what skillrun.lock holds."
+)
 @click.option("--host", "hosts", multiple=True, metavar="H", help="In a view: contact registries and H (or `declared`) only.")
 @click.option("--only", multiple=True, metavar="GLOB", help="With --preview: commit only these paths.")
 @click.option("--except", "except_", multiple=True, metavar="GLOB", help="With --preview: commit all but these.")

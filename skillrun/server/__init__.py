@@ -1,0 +1,1 @@
+"""skillrun for other agents: a server that speaks the Model Context Protocol."""
