@@ -142,7 +142,8 @@ def test_apt_is_told_yes_once() -> None:
 @pytest.mark.parametrize(
     ("version", "spec", "fits"),
     [((3, 11), ">=3.8,<3.12", True), ((3, 12), ">=3.8,<3.12", False), ((3, 11), "<3.11", False), ((3, 9), "==3.9.*", True),
-     ((3, 13), ">=3.12", True), ((3, 11), "", False)],
+     ((3, 13), ">=3.12", True), ((3, 11), "", False), ((3, 9), "~=3.8.1", False), ((3, 8), "~=3.8.1", True),
+     ((3, 9), "~=3.8", True), ((3, 11), "not a version", False)],
 )  # fmt: skip
 def test_a_python_fits_or_not(version: tuple[int, int], spec: str, fits: bool) -> None:
     """Requires-Python is read as pip reads it, at the level of minor versions."""
@@ -152,6 +153,7 @@ def test_a_python_fits_or_not(version: tuple[int, int], spec: str, fits: bool) -
 def test_names_on_a_pip_line() -> None:
     """Distributions by name: options, files and links left out."""
     assert requirement_names(" -q 'httpie>=3' rich[jupyter]==13 -r requirements.txt ./x.whl") == ["httpie", "rich"]
+    assert requirement_names("tool@git+https://x.invalid/tool.git 'b [c] ; python_version > \"3\"' a.tar.gz .") == ["tool", "b"]
 
 
 @pytest.mark.parametrize(

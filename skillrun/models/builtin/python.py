@@ -13,6 +13,8 @@ from skillrun.models.builtin.remedy import Failure
 PIP = re.compile(
     r"(?:\bsudo\s+(?:-\S+\s+)*)?(?:\S*\bpython3?(?:\.\d+)?\s+-m\s+)?\S*\bpip3?(?:\.\d+)?\s+install\b(?P<rest>[^;&|\n]*)"
 )
+MICROS = 40
+"""No minor version of Python had as many releases."""
 FLAGS = re.compile(r"\s--(?:user|break-system-packages)\b")
 SCRIPTS = """
 import importlib.metadata as m, pathlib, re, sys
@@ -95,11 +97,21 @@ def requirement_names(text: str) -> list[str]:
                 "-t",
                 "--target",
             )
-        elif ("/" not in word or "@" in word) and (
-            match := re.match(r"([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?(?:[<>=!~;@ ].*)?$", word)
-        ):
-            names.append(match[1])
+        elif name := _distribution(word):
+            names.append(name)
     return names
+
+
+def _distribution(word: str) -> str:
+    """The name in a requirement; empty for a path, a file or a link, which say none."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if word.endswith((".whl", ".gz", ".zip")) and "@" not in word:
+        return ""
+    try:
+        return Requirement(word).name
+    except InvalidRequirement:
+        return ""
 
 
 def bare_venv(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
@@ -161,25 +173,15 @@ def other_python(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
 
 
 def satisfies(version: tuple[int, int], spec: str) -> bool:
-    """True when major.minor meets a Requires-Python text like `>=3.8,<3.11`."""
-    clauses = re.findall(r"(>=|<=|==|!=|~=|<|>)\s*(\d+)(?:\.(\d+))?(\.\d+)?", spec)
-    if not clauses:
+    """True when some release of this major.minor meets a Requires-Python text like `>=3.8,<3.11`."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        wanted = SpecifierSet(spec)
+    except InvalidSpecifier:
         return False
-    for sign, major, minor, patch in clauses:
-        want = (int(major), int(minor or 0))
-        exact = not patch
-        met = {
-            ">=": version >= want,
-            "<=": version <= want,
-            "==": version == want,
-            "!=": version != want or not exact,
-            "~=": version >= want and version[0] == want[0],
-            "<": version < want or (not exact and version == want),
-            ">": version > want or (not exact and version == want),
-        }[sign]
-        if not met:
-            return False
-    return True
+    major, minor = version
+    return bool(wanted) and any(wanted.contains(f"{major}.{minor}.{micro}") for micro in range(MICROS))
 
 
 def needs_headers(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
