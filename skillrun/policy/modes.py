@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from skillrun.events import Decision, Effect, EffectKind, Verdict
 from skillrun.policy.judge import in_words
 from skillrun.policy.rules import Rules, builtin_rules, glob
 from skillrun.ports import Place
-from skillrun.skills.skill import Skill
+from skillrun.skills.skill import Declared, Skill
 
 _AT_BOOT = frozenset(("units started at boot", "what starts at boot"))
 """Enabling a service is part of having one."""
@@ -83,40 +84,93 @@ def _difference(effect: Effect, skill: Skill | None, place: Place, installs: boo
     words = in_words(effect)
     if skill is None:
         return words
-    declared = skill.declared
-    named = set(declared.effects or ())
-    kind = effect.kind
-    packages = bool(named & {"packages", "package", "install"})
-    if packages and by_manager(effect) and kind in (EffectKind.NETWORK, EffectKind.WRITE, EffectKind.RUN_CODE):
+    said = _Said(skill.declared, place, installs)
+    if said.packages and by_manager(effect) and effect.kind in (EffectKind.NETWORK, EffectKind.WRITE, EffectKind.RUN_CODE):
         return "" if effect.subject != "what is downloaded" else words
-    if kind is EffectKind.WRITE or kind is EffectKind.DELETE:
-        if any(_under(effect.subject, root, place) for root in declared.writes or ()):
-            return ""
-        return f"{words}, not under {' '.join(declared.writes or ()) or 'any declared directory'}"
-    if kind is EffectKind.NETWORK:
-        if packages and installs and not effect.subject.count("."):
-            return ""
-        if "send" not in effect.detail and any(glob(host, "").match(effect.subject) for host in declared.hosts or ()):
-            return ""
-        return f"{words}, declared hosts: {' '.join(declared.hosts or ()) or 'none'}"
-    if kind is EffectKind.PRIVILEGE:
-        if declared.privilege in ("sudo", "root") and not effect.subject.startswith("/"):
-            return ""
-        return f"{words}, declared privilege: {declared.privilege or 'none'}"
-    if kind in (EffectKind.INSTALL, EffectKind.REMOVE):
-        odd = "from" in effect.detail.split(", ", 1)[-1] and ", from" in effect.detail
-        return "" if packages and not odd else f"{words}, packages are not declared" if not packages else words
-    if kind is EffectKind.SERVICE:
-        return "" if named & {"service", "services"} else f"{words}, services are not declared"
-    if kind is EffectKind.PERSISTENCE:
-        editing = "path-edit" in named and effect.subject.rsplit("/", 1)[-1].startswith((".bash", ".profile", ".zsh"))
-        booting = bool(named & {"service", "services"}) and effect.subject in _AT_BOOT
-        return "" if editing or booting or "persistence" in named else f"{words}, not declared"
-    if kind is EffectKind.RUN_CODE and packages and _OWN_PIP.search(effect.subject):
-        return "" if any(_under(effect.subject, root, place) for root in declared.writes or ()) else words
-    if str(kind) in named and kind is not EffectKind.UNKNOWN:
-        return ""
-    return words
+    missing = _MISSING.get(effect.kind, _Said.other)(said, effect)
+    return "" if missing is None else words + missing
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a skill declares, asked about one effect at a time: None when it declares it, else what to say besides."""
+
+    declared: Declared
+    place: Place
+    installs: bool
+    """The command installs or removes packages, whatever else it does."""
+
+    def says(self, *names: str) -> bool:
+        """Does `skillrun-effects` have one of these words?"""
+        return not {*names}.isdisjoint(self.declared.effects or ())
+
+    @property
+    def packages(self) -> bool:
+        """Packages are declared."""
+        return self.says("packages", "package", "install")
+
+    def _writes(self, path: str) -> bool:
+        return any(_under(path, root, self.place) for root in self.declared.writes or ())
+
+    def files(self, effect: Effect) -> str | None:
+        """Writing and deleting: below a declared directory."""
+        if self._writes(effect.subject):
+            return None
+        return f", not under {' '.join(self.declared.writes or ()) or 'any declared directory'}"
+
+    def network(self, effect: Effect) -> str | None:
+        """A manager's own registry, or a declared host that nothing is sent to."""
+        if self.packages and self.installs and not effect.subject.count("."):
+            return None
+        if "send" not in effect.detail and any(glob(host, "").match(effect.subject) for host in self.declared.hosts or ()):
+            return None
+        return f", declared hosts: {' '.join(self.declared.hosts or ()) or 'none'}"
+
+    def privilege(self, effect: Effect) -> str | None:
+        """Root rights, but not for a file that would keep them."""
+        if self.declared.privilege in ("sudo", "root") and not effect.subject.startswith("/"):
+            return None
+        return f", declared privilege: {self.declared.privilege or 'none'}"
+
+    def package(self, effect: Effect) -> str | None:
+        """A package, from where the manager has its packages."""
+        if not self.packages:
+            return ", packages are not declared"
+        return "" if ", from" in effect.detail else None
+
+    def service(self, effect: Effect) -> str | None:
+        """Services."""
+        return None if self.says("service", "services") else ", services are not declared"
+
+    def persistence(self, effect: Effect) -> str | None:
+        """A start-up file for the search path, a declared service at boot, or persistence by its name."""
+        editing = self.says("path-edit") and effect.subject.rsplit("/", 1)[-1].startswith((".bash", ".profile", ".zsh"))
+        booting = self.says("service", "services") and effect.subject in _AT_BOOT
+        return None if editing or booting or self.says("persistence") else ", not declared"
+
+    def code(self, effect: Effect) -> str | None:
+        """Code: pip of an environment that lies where the skill may write, else by its name."""
+        if self.packages and _OWN_PIP.search(effect.subject):
+            return None if self._writes(effect.subject) else ""
+        return self.other(effect)
+
+    def other(self, effect: Effect) -> str | None:
+        """Any other kind, by its own name; what cannot be told, nobody can declare."""
+        return None if self.says(str(effect.kind)) and effect.kind is not EffectKind.UNKNOWN else ""
+
+
+_MISSING: Mapping[str, Callable[[_Said, Effect], str | None]] = {
+    EffectKind.WRITE: _Said.files,
+    EffectKind.DELETE: _Said.files,
+    EffectKind.NETWORK: _Said.network,
+    EffectKind.PRIVILEGE: _Said.privilege,
+    EffectKind.INSTALL: _Said.package,
+    EffectKind.REMOVE: _Said.package,
+    EffectKind.SERVICE: _Said.service,
+    EffectKind.PERSISTENCE: _Said.persistence,
+    EffectKind.RUN_CODE: _Said.code,
+}
+"""Kind of effect -> what would have to be declared for it."""
 
 
 def _under(path: str, root: str, place: Place) -> bool:
