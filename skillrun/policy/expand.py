@@ -233,36 +233,43 @@ class Expander:
         return list(found) if found is not None else None
 
     def _operated(self, var: Var, values: list[str] | None, shell: Shell) -> list[str]:
-        operator = var.op
-        if operator.lstrip(":") in ("-", "="):
-            default = list(self.one(var.word, shell))
-            if values is None:
-                result = [*default, self.unset(var.name, guarded=any(default))]
-            elif operator.startswith(":") and "" in values:
-                result = [value for value in values if value] + default
-            else:
-                return values
-            if operator.endswith("=") and not shell.conditional:
-                shell.assign(var.name, tuple(result), self.unset(var.name))
-            return result
-        if operator.lstrip(":") == "+":
-            word = list(self.one(var.word, shell))
-            return [*word, ""] if values is None else word if all(values) else [""]
-        if operator.lstrip(":") == "?":
-            self.one(var.word, shell)
-            return values if values is not None and all(values) else [self.unset(var.name, guarded=True)]
+        match var.op.lstrip(":"):
+            case "-" | "=":
+                return self._default(var, values, shell)
+            case "+":
+                word = list(self.one(var.word, shell))
+                return [*word, ""] if values is None else word if all(values) else [""]
+            case "?":
+                self.one(var.word, shell)
+                return values if values is not None and all(values) else [self.unset(var.name, guarded=True)]
         word = list(self.one(var.word, shell))
         if values is not None and len(word) == 1 and certain(word[0]) and all(certain(value) for value in values):
-            worked = [_worked(value, operator, word[0]) for value in values]
+            worked = [_worked(value, var.op, word[0]) for value in values]
             if None not in worked:
                 return [value for value in worked if value is not None]
-        label = f"${{{var.name}{operator}…}}"
-        source = next((s for v in (values or []) if (s := self.unknowns.fetched(v)) is not None), None)
+        return [self.unknowns.new(self._worked_unknown(f"${{{var.name}{var.op}…}}", values or []))]
+
+    def _default(self, var: Var, values: list[str] | None, shell: Shell) -> list[str]:
+        """`${a-b}` and `${a=b}`, with a colon also where the value is empty."""
+        default = list(self.one(var.word, shell))
+        if values is None:
+            result = [*default, self.unset(var.name, guarded=any(default))]
+        elif var.op.startswith(":") and "" in values:
+            result = [value for value in values if value] + default
+        else:
+            return values
+        if var.op.endswith("=") and not shell.conditional:
+            shell.assign(var.name, tuple(result), self.unset(var.name))
+        return result
+
+    def _worked_unknown(self, label: str, values: list[str]) -> Unknown:
+        """What comes of working on values that are not all known: as foreign as the most foreign of them."""
+        source = next((source for value in values if (source := self.unknowns.fetched(value)) is not None), None)
         if source is not None:
-            return [self.unknowns.new(Unknown("fetched", label, source=source))]
-        kinds = {item.kind for value in (values or []) for item in self.unknowns.of(value)}
+            return Unknown("fetched", label, source=source)
+        kinds = {item.kind for value in values for item in self.unknowns.of(value)}
         kind = "output" if "output" in kinds else "machine" if kinds and kinds <= {"machine", "below"} else "variable"
-        return [self.unknowns.new(Unknown(kind, label))]
+        return Unknown(kind, label)
 
 
 def _only_list(word: Word, shell: Shell) -> bool:

@@ -10,7 +10,7 @@ import hashlib
 import shlex
 from dataclasses import dataclass
 
-from skillrun.bash.nodes import Lit, Node, Pipe, Redirect, Simple, Sub, Word
+from skillrun.bash.nodes import Lit, Node, Pipe, Simple, Sub, Word
 from skillrun.bash.syntax import parse
 from skillrun.events import Decision, EffectKind
 from skillrun.policy.judge import Judge
@@ -193,18 +193,10 @@ def _substituted(node: Simple) -> FetchedScript | None:
     """`bash <(curl URL) args`, `sh -c "$(curl URL)" "" args`, `eval "$(curl URL)"`, `bash < <(curl URL)`."""
     if node.assigns or node.declares or not node.words:
         return None
-    sub = next((part for word in node.words for part in word if isinstance(part, Sub)), None)
-    redirect: Redirect | None = None
-    if sub is None and len(node.redirects) == 1 and node.redirects[0].op == "<":
-        redirect = node.redirects[0]
-        sub = next((part for part in redirect.target if isinstance(part, Sub)), None)
-    elif node.redirects:
-        return None
-    if sub is None or len(sub.body.items) != 1 or sub.body.background:
-        return None
-    fetched = _fetcher(sub.body.items[0])
+    sub, redirected = _substitution(node)
+    fetched = _fetcher(sub.body.items[0]) if sub is not None else None
     words = [("\0" if len(word) == 1 and word[0] is sub else _literal(word)) for word in node.words]
-    if fetched is None or None in words:
+    if sub is None or fetched is None or None in words:
         return None
     plain = [word or "" for word in words]
     if plain[0] == "eval" and plain[1:] == ["\0"]:
@@ -213,10 +205,26 @@ def _substituted(node: Simple) -> FetchedScript | None:
     if found is None or found[1].rsplit("/", 1)[-1] not in _SHELLS:
         return None
     wrapper, interpreter, arguments = found
-    if redirect is not None:
-        return FetchedScript(*fetched, wrapper, interpreter, tuple(arguments)) if not arguments else None
-    if arguments[:1] == ["-c"] and arguments[1:2] == ["\0"] and sub.kind == "$":
-        return FetchedScript(*fetched, wrapper, interpreter, tuple(arguments[3:]))
-    if arguments[:1] == ["\0"] and sub.kind == "<":
-        return FetchedScript(*fetched, wrapper, interpreter, tuple(arguments[1:]))
-    return None
+    behind = _behind_script(arguments, sub.kind, redirected)
+    return None if behind is None else FetchedScript(*fetched, wrapper, interpreter, tuple(behind))
+
+
+def _substitution(node: Simple) -> tuple[Sub | None, bool]:
+    """The one command in a command's words, or in its one redirected input (then True)."""
+    sub, redirected = next((part for word in node.words for part in word if isinstance(part, Sub)), None), False
+    if sub is None and len(node.redirects) == 1 and node.redirects[0].op == "<":
+        sub = next((part for part in node.redirects[0].target if isinstance(part, Sub)), None)
+        redirected = True
+    elif node.redirects:
+        return None, False
+    whole = sub is not None and len(sub.body.items) == 1 and not sub.body.background
+    return (sub if whole else None), redirected
+
+
+def _behind_script(arguments: list[str], kind: str, redirected: bool) -> list[str] | None:
+    """The arguments of the script itself; None where the fetched text is not what the shell runs."""
+    if redirected:
+        return None if arguments else []
+    if arguments[:2] == ["-c", "\0"] and kind == "$":
+        return arguments[3:]
+    return arguments[1:] if arguments[:1] == ["\0"] and kind == "<" else None

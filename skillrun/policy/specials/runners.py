@@ -185,21 +185,42 @@ def _source(reading: Reading, argv: list[str], shell: Shell) -> str:
 
 
 def _xargs(reading: Reading, argv: list[str], shell: Shell) -> str:
-    words, replace = argv[1:], ""
-    delimiter = None
+    words, replace, delimiter = _xargs_options(argv)
+    words = words or ["echo"]
+    items = _xargs_items(reading, shell.stdin, delimiter)
+    inner = shell.fork()
+    inner.stdin = ""
+    if not replace:
+        return reading.run([*words, *items[:200]], inner)
+    if delimiter is None and known(shell.stdin):
+        items = [line.strip(" \t") for line in shell.stdin.split("\n") if line.strip()] or items
+    return "".join(reading.run([word.replace(replace, item) for word in words], inner) for item in items[:8])
+
+
+def _xargs_options(argv: list[str]) -> tuple[list[str], str, str | None]:
+    """The command xargs is given, the text it replaces by an item (empty: none), and what lies between items."""
     told = vouch(argv)
-    if not told.why:
-        words = told.operands
-        for name, value in told.options:
-            replace = value if name in ("-I", "--replace") else replace
-            delimiter = (
-                unescape(plain(value)) if name in ("-d", "--delimiter") else "\0" if name in ("-0", "--null") else delimiter
-            )
-    while told.why and words and words[0].startswith("-") and words[0] != "-":
-        word = words[0]
+    if told.why:
+        return _xargs_guessed(argv[1:])
+    replace, delimiter = "", None
+    for name, value in told.options:
+        if name in ("-I", "--replace"):
+            replace = value
+        elif name in ("-d", "--delimiter"):
+            delimiter = unescape(plain(value))
+        elif name in ("-0", "--null"):
+            delimiter = "\0"
+    return told.operands, replace, delimiter
+
+
+def _xargs_guessed(words: list[str]) -> tuple[list[str], str, str | None]:
+    """The same where an option is not known: whatever begins with a dash is one."""
+    replace, delimiter = "", None
+    while words and words[0].startswith("-") and words[0] != "-":
+        word, value = words[0], "".join(words[1:2])
         if word in _XARGS_TAKES:
-            replace = words[1] if word in ("-I", "--replace") and len(words) > 1 else replace
-            delimiter = unescape(plain(words[1])) if word in ("-d", "--delimiter") and len(words) > 1 else delimiter
+            replace = value if word in ("-I", "--replace") and value else replace
+            delimiter = unescape(plain(value)) if word in ("-d", "--delimiter") and value else delimiter
             words = words[2:]
             continue
         if word.startswith(("-I", "--replace=")):
@@ -209,24 +230,16 @@ def _xargs(reading: Reading, argv: list[str], shell: Shell) -> str:
         elif word == "-0":
             delimiter = "\0"
         words = words[1:]
-    words = words or ["echo"]
-    if shell.stdin and len(shell.stdin) < 8192 and not ANY.match(shell.stdin.strip()):
-        items = shell.stdin.split(delimiter) if delimiter else filters.shell_words(shell.stdin)
-        items = [item for item in items if item]
-    elif len(shell.stdin.strip()) == 1:
-        items = [shell.stdin.strip()]
-    else:
-        items = [reading.unknowns.new(Unknown("output", "each line of input"))]
-    inner = shell.fork()
-    inner.stdin = ""
-    if replace and delimiter is None and known(shell.stdin):
-        items = [line.strip(" \t") for line in shell.stdin.split("\n") if line.strip()] or items
-    if replace:
-        output = ""
-        for item in items[:8]:
-            output += reading.run([word.replace(replace, item) for word in words], inner)
-        return output
-    return reading.run([*words, *items[:200]], inner)
+    return words, replace, delimiter
+
+
+def _xargs_items(reading: Reading, stdin: str, delimiter: str | None) -> list[str]:
+    if stdin and len(stdin) < 8192 and not ANY.match(stdin.strip()):
+        items = stdin.split(delimiter) if delimiter else filters.shell_words(stdin)
+        return [item for item in items if item]
+    if len(stdin.strip()) == 1:
+        return [stdin.strip()]
+    return [reading.unknowns.new(Unknown("output", "each line of input"))]
 
 
 def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
@@ -246,24 +259,12 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
         word = words[i]
         i += 1
         if word in ("-exec", "-execdir", "-ok", "-okdir"):
-            end = next(
-                (j for j in range(i, len(words)) if words[j] == ";" or (words[j] == "+" and words[j - 1] == "{}")), len(words)
-            )
-            found = [_found(start, narrowed) for start in starts]
-            if words[i:end] and (words[i] in RUNNERS or "COMMAND" in (opened.operands if (opened := form(words[i])) else ())):
-                reading.findings.unproven(f"find runs {words[i]} on what it finds")
-            for item in found[:4]:
-                reading.run([part.replace("{}", item) for part in words[i:end]], shell.fork())
+            end = _end_of_command(words, i)
+            _find_runs(reading, words[i:end], [_found(start, narrowed) for start in starts], shell)
             i = end + 1
         elif word == "-delete":
             for start in starts:
-                path = reading.path(start, shell)
-                wide = not any(word in _BY_NAME for word in words) and reading.findings.vital(path)
-                reading.findings.delete(
-                    path if not narrowed or wide else reading.path(_found(start, True), shell),
-                    not narrowed or wide or path in ("/", reading.place.home),
-                    "what find finds",
-                )
+                _find_deletes(reading, start, words, shell)
         elif word in ("-fprint", "-fprint0", "-fls", "-fprintf") and i < len(words):
             reading.findings.write(reading.path(words[i], shell))
             i += 1
@@ -271,7 +272,36 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
             i += 1
         elif not certain(word) and not known(word) and len(word) == 1:
             reading.findings.add(EffectKind.UNKNOWN, word, "may be any option of find")
-    below = reading.unknowns.new(Unknown("machine" if narrowed else "below", "…"))
+    return _find_output(reading, words, starts, shell)
+
+
+def _end_of_command(words: list[str], start: int) -> int:
+    """Where the command of -exec ends: at `;`, or at `+` behind `{}`."""
+    ends = (j for j in range(start, len(words)) if words[j] == ";" or (words[j] == "+" and words[j - 1] == "{}"))
+    return next(ends, len(words))
+
+
+def _find_runs(reading: Reading, command: list[str], found: list[str], shell: Shell) -> None:
+    if command and (command[0] in RUNNERS or "COMMAND" in (opened.operands if (opened := form(command[0])) else ())):
+        reading.findings.unproven(f"find runs {command[0]} on what it finds")
+    for item in found[:4]:
+        reading.run([part.replace("{}", item) for part in command], shell.fork())
+
+
+def _find_deletes(reading: Reading, start: str, words: list[str], shell: Shell) -> None:
+    narrowed = any(word in _NARROWS for word in words)
+    path = reading.path(start, shell)
+    wide = not any(word in _BY_NAME for word in words) and reading.findings.vital(path)
+    reading.findings.delete(
+        path if not narrowed or wide else reading.path(_found(start, True), shell),
+        not narrowed or wide or path in ("/", reading.place.home),
+        "what find finds",
+    )
+
+
+def _find_output(reading: Reading, words: list[str], starts: list[str], shell: Shell) -> str:
+    """The paths find prints, as far as they can be told."""
+    below = reading.unknowns.new(Unknown("machine" if any(word in _NARROWS for word in words) else "below", "…"))
     named = next((globbed(words[i + 1]) for i, word in enumerate(words[:-1]) if word in ("-name", "-iname")), "")
     ends = "\0" if "-print0" in words else "\n"
     return "".join(f"{reading.path(start, shell)}/{below}{named}{ends}" for start in starts)
