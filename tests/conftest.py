@@ -20,6 +20,12 @@ for _number, _handler in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
 
+_SPEAKING = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "LANGUAGE", "EDITOR", "VISUAL", "PAGER", "PYTHONWARNINGS")
+_KEPT = ("SKILLRUN_MACHINES", "SKILLRUN_MIRROR_DEBIAN", "SKILLRUN_MIRROR_UBUNTU")
+for _name in [*os.environ]:  # a person's terminal, habits and keys are none of a test's
+    if _name in _SPEAKING or (_name.startswith(("ANTHROPIC_", "SKILLRUN_")) and _name not in _KEPT):
+        del os.environ[_name]
+
 MOST_S = 30.0
 """Processor seconds that a test of the gate may take with all its children: thrice what the longest takes."""
 MOST_ALL_S = 600.0
