@@ -16,10 +16,9 @@ from collections import Counter
 from pathlib import Path
 
 from skillrun.skills.parser.read import read_skill
-from skillrun.skills.skill import SkillError
-from skillrun.skills.understanding.acts import acts
-from skillrun.skills.understanding.names import base, same
-from skillrun.skills.understanding.understood import Understood
+from skillrun.skills.parser.understanding.acts import acts
+from skillrun.skills.parser.understanding.names import base, same
+from skillrun.skills.skill import SkillError, Understood
 
 CORPUS = Path(__file__).resolve().parents[1] / "tests/cases/understanding/corpus.toml"
 LIKE = {"pipx": "pip", "uv tool": "pip", "uv": "pip", "yarn": "npm", "pnpm": "npm", "bun": "npm"}

@@ -6,22 +6,6 @@ What they take and raise is told in `skillrun.run.api`, which is loaded when one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from skillrun.errors import Problem as Problem
-    from skillrun.errors import SkillrunError as SkillrunError
-    from skillrun.record.report import Report as Report
-    from skillrun.run.api import Execution as Execution
-    from skillrun.run.api import install as install
-    from skillrun.run.api import resume as resume
-    from skillrun.run.api import start as start
-    from skillrun.run.api import undo as undo
-    from skillrun.run.api import uninstall as uninstall
-    from skillrun.run.api import verify as verify
-    from skillrun.run.budget import Budget as Budget
-    from skillrun.run.options import EffectOptions as EffectOptions
-
 __version__ = "0.1.0"
 
 _WHERE = {

@@ -11,11 +11,10 @@ import pytest
 from skillrun.models.builtin.choosing import ranked
 from skillrun.skills.parser.read import read_skill
 from skillrun.skills.parser.rst import as_markdown
-from skillrun.skills.skill import When
-from skillrun.skills.understanding import names
-from skillrun.skills.understanding.acts import acts
-from skillrun.skills.understanding.proof import proof
-from skillrun.skills.understanding.understood import Understood, Way
+from skillrun.skills.parser.understanding import names
+from skillrun.skills.parser.understanding.acts import acts
+from skillrun.skills.parser.understanding.proof import proof
+from skillrun.skills.skill import Understood, Way, When
 
 CASES: list[dict[str, Any]] = tomllib.loads((Path(__file__).parent / "cases/understanding/ways.toml").read_text("utf-8"))[
     "case"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from skillrun.skills.skill import Skill, SkillCommand, Step, When
-from skillrun.skills.understanding.understood import Understood
+from skillrun.skills.skill import Skill, SkillCommand, Step, Understood, When
 
 
 def conditions(when: When) -> str:

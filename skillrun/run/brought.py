@@ -6,8 +6,8 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from skillrun.skills.parser.understanding.proof import proof
 from skillrun.skills.skill import Check, Skill
-from skillrun.skills.understanding.proof import proof
 
 
 def checks_of(said: object, skill: Skill, known: Sequence[Check], since: float) -> Sequence[Check]:

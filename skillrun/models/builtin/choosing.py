@@ -8,8 +8,8 @@ from typing import Any
 
 from skillrun.host.facts import can_be_root
 from skillrun.models.builtin.script import fits
-from skillrun.skills.understanding.acts import FOREIGN
-from skillrun.skills.understanding.understood import Way
+from skillrun.skills.parser.understanding.acts import FOREIGN
+from skillrun.skills.skill import Way
 
 PYTHON = ("pip", "pipx", "uv tool", "uv")
 NODE = ("npm", "pnpm", "yarn", "bun", "volta")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from skillrun.events import Result, State
 from skillrun.models.builtin import packages, paths, python
 from skillrun.models.builtin.bench import Bench, Work
-from skillrun.skills.understanding.understood import Way
+from skillrun.skills.skill import Way
 
 _PROGRAM = re.compile(r"^\s*-\s+(?P<name>[\w.+-]+)\s*$", re.MULTILINE)
 _UV_PROGRAMS = re.compile(r"^Installed \d+ executables?: (?P<names>.+)$", re.MULTILINE)

@@ -11,7 +11,7 @@ from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.choosing import Choice, describe, ranked
 from skillrun.models.builtin.remedy import Failure, read_failure
 from skillrun.models.builtin.user_install import Got
-from skillrun.skills.understanding.understood import Understood, Wanted, Way
+from skillrun.skills.skill import Understood, Wanted, Way
 
 Doing = Callable[[Bench, script.Piece, Sequence[str]], Work[Failure | None]]
 """Carries out one command with the remedies there are; the failure that is left, else None."""

@@ -14,11 +14,10 @@ from skillrun.skills.parser.labels import plain
 from skillrun.skills.parser.outline import Part, normal, outline, sections
 from skillrun.skills.parser.rules import answers_in, rules_in
 from skillrun.skills.parser.steps import Draft, Harvest
+from skillrun.skills.parser.understanding.reading import understand
+from skillrun.skills.parser.understanding.sections import class_of, classes
 from skillrun.skills.parser.ways import assign, steps_of
-from skillrun.skills.skill import Check, Input, Secret, Skill, SkillCommand, Step
-from skillrun.skills.understanding.reading import understand
-from skillrun.skills.understanding.sections import class_of, classes
-from skillrun.skills.understanding.understood import Understood
+from skillrun.skills.skill import Check, Input, Secret, Skill, SkillCommand, Step, Understood
 
 _NO_PROOF = frozenset(("usage", "configuration", "integration", "development", "after", "update", "uninstall"))
 """Parts whose commands are nobody's proof that something is installed."""

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 from skillrun.skills.parser.outline import Part
 from skillrun.skills.parser.steps import Draft
-from skillrun.skills.skill import Check
-from skillrun.skills.understanding import names
-from skillrun.skills.understanding.document import Document, read
-from skillrun.skills.understanding.getting import others_of, ways_of
-from skillrun.skills.understanding.program import candidates_of, main_of, programs_of
-from skillrun.skills.understanding.proof import proof
-from skillrun.skills.understanding.sections import GETTING
-from skillrun.skills.understanding.understood import Aside, Program, Understood, Wanted
+from skillrun.skills.parser.understanding import names
+from skillrun.skills.parser.understanding.document import Document, read
+from skillrun.skills.parser.understanding.getting import others_of, ways_of
+from skillrun.skills.parser.understanding.program import candidates_of, main_of, programs_of
+from skillrun.skills.parser.understanding.proof import proof
+from skillrun.skills.parser.understanding.sections import GETTING
+from skillrun.skills.skill import Aside, Check, Program, Understood, Wanted
 
 _INSTALL_TITLE = re.compile(
     r"^\W*(?:how to |guide to |steps to )?(?:install|set(?:ting)? ?up|deploy|build|configur|run|start|provision|bootstrap)",

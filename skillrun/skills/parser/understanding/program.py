@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from skillrun.skills.parser.labels import vocabulary
-from skillrun.skills.understanding import names
-from skillrun.skills.understanding.acts import FOREIGN
-from skillrun.skills.understanding.document import Document
-from skillrun.skills.understanding.sections import GETTING, class_of
-from skillrun.skills.understanding.understood import Program, Wanted
+from skillrun.skills.parser.understanding import names
+from skillrun.skills.parser.understanding.acts import FOREIGN
+from skillrun.skills.parser.understanding.document import Document
+from skillrun.skills.parser.understanding.sections import GETTING, class_of
+from skillrun.skills.skill import Program, Wanted
 
 
 def main_of(document: Document) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from skillrun.skills.parser.labels import vocabulary
 from skillrun.skills.parser.outline import Part
 from skillrun.skills.parser.steps import Draft
-from skillrun.skills.understanding import names
-from skillrun.skills.understanding.acts import Act, acts
-from skillrun.skills.understanding.sections import class_of, classes
+from skillrun.skills.parser.understanding import names
+from skillrun.skills.parser.understanding.acts import Act, acts
+from skillrun.skills.parser.understanding.sections import class_of, classes
 
 _KNOWN = vocabulary().programs - {"just", "jq", "fish", "zsh", "direnv", "uv", "pipx", "podman"}
 _MORE = """apt python3 pip3 pytest tox nox poetry hatch pdm your-command command program some foo bar man info whoami

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from skillrun.skills.parser.labels import vocabulary
-from skillrun.skills.understanding.acts import page
+from skillrun.skills.parser.understanding.acts import page
 
 TOOLS = frozenset(page()["words"]["tools"])
 """Packages that bring what other packages are got with, where they are not what a document is about."""

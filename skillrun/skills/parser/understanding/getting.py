@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from skillrun.skills.skill import SkillCommand
-from skillrun.skills.understanding import names
-from skillrun.skills.understanding.acts import Act
-from skillrun.skills.understanding.document import Document, Said
-from skillrun.skills.understanding.understood import Wanted, Way
+from skillrun.skills.parser.understanding import names
+from skillrun.skills.parser.understanding.acts import Act
+from skillrun.skills.parser.understanding.document import Document, Said
+from skillrun.skills.skill import SkillCommand, Wanted, Way
 
 _OPTIONAL = re.compile(
     r"\boptional(?:ly)?\b|\bif you (?:want|need|wish|like|plan)\b|\bfor (?:the )?\w+ support\b", re.IGNORECASE
