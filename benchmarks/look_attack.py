@@ -41,7 +41,7 @@ for name in null zero full random urandom tty; do touch view/dev/$name; mount --
 mkdir view/dev/pts view/dev/shm view/dev/net; mount -t devpts -o newinstance,ptmxmode=666,mode=620 none view/dev/pts
 ln -s pts/ptmx view/dev/ptmx; ln -s /proc/self/fd view/dev/fd; chmod 1777 view/dev/shm
 for disk in sda sda1 sdb vda nvme0n1 mem kmem; do echo "$CANARY"disk > view/dev/$disk; done
-mkdir -p view/work view/tmp/out; ip link set lo up
+mkdir -p view/work view/tmp/out; for which in all default; do echo 1 > /proc/sys/net/ipv6/conf/$which/disable_ipv6; done; ip link set lo up
 ip link add outside type veth peer name beyond; ip link set beyond up; ip addr add 10.255.255.53/24 dev outside
 ip link set outside up; ip route add default via 10.255.255.1
 chroot view "$@" || echo "it ended with $?"
@@ -328,7 +328,8 @@ def main() -> None:
         listed = Path(folder) / "lines.json"
         listed.write_text(json.dumps(commands))
         user = "useradd -m attacked 2>/dev/null; " if arguments.user else ""
-        again = f"{sys.executable} {Path(__file__).resolve()} --inside {'--user' if arguments.user else ''}"
+        python = "/usr/bin/python3" if arguments.user else sys.executable  # a user may not see where ours lies
+        again = f"{python} {Path(__file__).resolve()} --inside {'--user' if arguments.user else ''}"
         shell = (
             f"{user}chmod 755 {' '.join(str(each) for each in reversed(ROOT.parents) if str(each) != '/')} {ROOT}; exec {again}"
         )

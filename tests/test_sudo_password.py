@@ -79,10 +79,13 @@ asked = []
 def password(wish):
     asked.append(wish)
     return {PASSWORD!r}
-target = LocalTarget(outputs, password=password)
-play(target.run(Command("sudo -k; sudo -p 'Your bank PIN:' id -un")))
-play(target.run(Command("export SUDO_PROMPT='Your bank PIN:'; sudo -k; true | sudo id -un")))
-play(target.run(Command("printf 'sudo -k; sudo touch /root/evil; id -un' >s.sh; sh s.sh")))
+for command in (
+    "sudo -k; sudo -p 'Your bank PIN:' id -un",
+    "export SUDO_PROMPT='Your bank PIN:'; sudo -k; true | sudo id -un",
+    "printf 'sudo -k; sudo touch /root/evil; id -un' >s.sh; sh s.sh",
+):
+    target = LocalTarget(outputs, password=password)  # each is a run of its own, and so asks
+    play(target.run(Command(command)))
 said.append(dict(asked=asked))
 """
     *commands, last = run_in_view(tmp_path, program, setup=SETUP, user="asker")

@@ -193,7 +193,9 @@ class Expander:
             found = [v for name in names for v in shell.variables.get(name, (self.unset(name),) if certain(name) else ())]
             if var.op and var.op != "@":
                 return self._operated(var, found or None, shell)
-            return found or [self.unknowns.new(Unknown("variable", f"${{!{var.name}}}", secret=not var.word))]
+            others = [item for name in names for item in self.unknowns.of(name)]
+            secret = not var.word and (not others or any(item.secret or not item.guarded for item in others))
+            return found or [self.unknowns.new(Unknown("variable", f"${{!{var.name}}}", secret=secret))]
         if var.op:
             return self._operated(var, values, shell)
         if values is None:

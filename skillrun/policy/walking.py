@@ -34,7 +34,7 @@ from skillrun.bash.syntax import parse
 from skillrun.events import EffectKind
 from skillrun.policy.expand import Expander
 from skillrun.policy.findings import BUDGET, Findings
-from skillrun.policy.state import Shell
+from skillrun.policy.state import SECRET_NAME, Shell
 from skillrun.policy.unknown import TooMuch, Unknown, known, plain
 from skillrun.ports import Place
 
@@ -190,7 +190,8 @@ class Walker(ABC):
                 items = list(shell.arguments) if shell.arguments is not None else [self.expander.unset("@")]
             if len(items) > MAX_ITEMS:
                 label = f"each of {len(items)} items"
-                items = [*items[:2], self.unknowns.new(Unknown("output", label, guarded=True))] if items else []
+                secret = any(SECRET_NAME.search(item.upper()) for item in items)  # one of them may name a variable that is
+                items = [*items[:2], self.unknowns.new(Unknown("output", label, guarded=True, secret=secret))]
             for item in items:
                 shell.variables[node.var] = (item,)
                 outputs.append(self.sequence(node.body, shell))

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import weakref
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from skillrun.pty.sudo import Sudo, asked_by_shell
@@ -35,6 +36,33 @@ sys.stdout.buffer.write(answer)
 
 TRIES = 3
 """How often one sudo is answered: it asks again when a password was wrong (sudoers(5), passwd_tries)."""
+
+
+DROP_TICKET = "command sudo -k 2>/dev/null\n"
+"""What a person did on this terminal before, or a sudo deep in a script left there, is good for nobody else."""
+
+
+class Remembered:
+    """A person's sudo password, asked for once a run and kept in memory alone; each sudo is given it once without asking."""
+
+    def __init__(self, ask: Callable[[str], str | None]) -> None:
+        self._ask = ask
+        self._value: str | None = None
+        self._given: Counter[Sudo] = Counter()
+
+    def again(self, sudo: Sudo) -> str | None:
+        """The password that was typed before; None when there is none, or when this sudo has seen it and asks once more."""
+        if self._value is None or sudo in self._given:
+            return None
+        self._given[sudo] += 1
+        return self._value
+
+    def ask(self, wish: str, sudo: Sudo) -> str | None:
+        """Ask the person. What is typed at a last try is not kept: nobody hears whether it was right."""
+        self._given[sudo] += 1
+        typed = self._ask(wish) or None
+        self._value = typed if self._given[sudo] < TRIES else None
+        return typed
 
 
 class Askpass:
@@ -63,10 +91,11 @@ class Askpass:
 
         The helper is named for sudo alone, so that no script finds it in its environment.
         """
+        # With -k and a command sudo neither uses nor keeps a ticket (sudo(8)): what was agreed is this command, not the next.
         ask = f"SUDO_ASKPASS={self.helper} command sudo"
         return (
-            f'sudo() {{ case "$1" in -S|--stdin|-n|--non-interactive) command sudo "$@";;\n'
-            f'-A|--askpass) {ask} "$@";; *) {ask} -A "$@";; esac; }}'
+            f'sudo() {{ case "$1" in -S|--stdin|-n|--non-interactive|-k|-K|-v|-l|-V|--validate|--list) command sudo "$@";;\n'
+            f'-A|--askpass) {ask} -k "$@";; *) {ask} -k -A "$@";; esac; }}\n{DROP_TICKET}'
         )
 
     def fileno(self) -> int:

@@ -18,7 +18,7 @@ from secrets import token_hex
 from skillrun.events import Answered, Asked, Event, Noted, Result, State
 from skillrun.ports import Command, Stream
 from skillrun.pty import process_tree, protocol
-from skillrun.pty.askpass import Askpass
+from skillrun.pty.askpass import DROP_TICKET, Askpass, Remembered
 from skillrun.pty.environment import Login
 from skillrun.pty.jobs import Jobs
 from skillrun.pty.launch import Launcher, launch_local
@@ -80,7 +80,7 @@ class Session:
         self._launcher = launcher
         self.login = login
         self._size = size
-        self._password = password
+        self._password = Remembered(password) if password is not None else None
         self._askpass = Askpass() if password is not None and os.getuid() != 0 else None  # sudo never asks root
         self._mark = token_hex(8)
         self._env = {**env, process_tree.MARK: self._mark}
@@ -218,8 +218,7 @@ class Session:
         """End the shell, what it started and the jobs, except daemons and the jobs that are to be kept."""
         if self._closed:
             return
-        self._closed = True
-        running, self._running = self._running, None
+        self._closed, running, self._running = True, self._running, None
         if running is not None:
             process_tree.end(self._tree_of(running), 0.5)
             running.transcript.close()
@@ -258,8 +257,7 @@ class Session:
             family = set(process_tree.descendants(pid))
             self._bash.close()
             self._bash = None
-            # Again and again: until it is dead itself, who ignores signals goes on to its next program.
-            for _ in range(ROUNDS):
+            for _ in range(ROUNDS):  # until it is dead itself, who ignores signals goes on to its next program
                 family = {*family, *process_tree.marked(self._mark)} - {pid}
                 if not (members := process_tree.alive(child for child in family if not process_tree.is_daemon(child, pid))):
                     return
@@ -306,17 +304,19 @@ class Session:
         if value is None or running.shell.terminal.echo or sudo_among([sudo.pid]) != sudo:
             return False
         running.shell.type(running.shell.terminal.keys(f"{value}\n"))
+        self._before = DROP_TICKET
         return True
 
     def _persons_password(self, running: Running, sudo: Sudo) -> Generator[Event, None, str | None]:
-        wish = self.vault.mask(sudo.wish)
-        yield Asked(wish, about="secret")
-        value = self._password(wish) if self._password is not None else None
-        if value:
-            self.vault.hide(value)
-        yield Answered("", by="person" if value else "nobody")
+        if self._password is None or (value := self._password.again(sudo)) is None:
+            wish = self.vault.mask(sudo.wish)
+            yield Asked(wish, about="secret")
+            value = self._password.ask(wish, sudo) if self._password is not None else None
+            if value:
+                self.vault.hide(value)
+            yield Answered("", by="person" if value else "nobody")
         running.touch()
-        return value or None
+        return value
 
     def _tree_of(self, running: Running) -> list[int]:
         jobs = self.jobs.pids()
