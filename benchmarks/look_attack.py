@@ -41,7 +41,8 @@ for name in null zero full random urandom tty; do touch view/dev/$name; mount --
 mkdir view/dev/pts view/dev/shm view/dev/net; mount -t devpts -o newinstance,ptmxmode=666,mode=620 none view/dev/pts
 ln -s pts/ptmx view/dev/ptmx; ln -s /proc/self/fd view/dev/fd; chmod 1777 view/dev/shm
 for disk in sda sda1 sdb vda nvme0n1 mem kmem; do echo "$CANARY"disk > view/dev/$disk; done
-mkdir -p view/work view/tmp/out; for which in all default; do echo 1 > /proc/sys/net/ipv6/conf/$which/disable_ipv6; done; ip link set lo up
+mkdir -p view/work view/tmp/out; for which in all default; do echo 1 > /proc/sys/net/ipv6/conf/$which/disable_ipv6; done
+ip link set lo up
 ip link add outside type veth peer name beyond; ip link set beyond up; ip addr add 10.255.255.53/24 dev outside
 ip link set outside up; ip route add default via 10.255.255.1
 chroot view "$@" || echo "it ended with $?"
@@ -137,7 +138,7 @@ def furnish(home: Path) -> None:
     with (work / ".git" / "config").open("a") as file:
         file.write("[core]\n\tpager = sh ./evil\n\tfsmonitor = ./evil\n[alias]\n\tx = !sh ./evil\n")
     subprocess.run(["tar", "cf", "a.tar", "a", "c"], cwd=work, check=False)
-    for path in (work, home):
+    for path in (work, home) if home != Path("/root") else ():
         subprocess.run(["chown", "-R", f"--reference={home}", str(path)], check=False)
 
 
