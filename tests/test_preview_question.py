@@ -144,3 +144,32 @@ def test_whoever_commits_has_agreed_to_the_checks(tmp_path: Path) -> None:
         assert 'after a commit this runs on the machine itself: `"$HOME/note" | grep -q installed`' in screen
         assert "May this run?" not in terminal.wait_for("Verified", 30)
     assert (tmp_path / "home/note").exists()
+
+
+def test_the_plan_is_proven_while_the_question_stands(terminal: Terminal, tmp_path: Path) -> None:
+    """In the background, in views of the machine as it still is; committed, it is the plan of this user, with its proof."""
+    from skillrun.plans.file import read_plan
+
+    state = tmp_path / "state/skillrun"
+    with terminal:
+        terminal.wait_for("4) explore", 60)
+        end = time.monotonic() + 60
+        while not (found := list(state.glob("runs/*/plan.toml"))) and time.monotonic() < end:
+            time.sleep(0.2)
+        plan, _ = read_plan(found[0])
+        terminal.answer("[discard] >", "commit\n")
+        terminal.wait_for("Verified", 30)
+        terminal.rest(30)
+    assert plan.proof is not None
+    assert [left.kind for step in plan.steps for left in step.leaves] == ["file"]
+    (kept,) = state.glob("plans/*/*.toml")
+    assert read_plan(kept)[0].proof == plan.proof
+
+
+def test_an_answer_ends_the_proof_at_once(terminal: Terminal, tmp_path: Path) -> None:
+    """Nobody waits for it, nothing of it is left, and a machine that has changed proves nothing."""
+    before = set(Path("/var/tmp").glob("skillrun-plan-*"))
+    with terminal:
+        terminal.answer("4) explore", "discard\n", 60)
+        terminal.wait_for("Discarded", 30)
+    assert set(Path("/var/tmp").glob("skillrun-plan-*")) <= before

@@ -70,7 +70,7 @@ class Room:
         """Every path that was written, with what tells two states of it apart; without what is only noise."""
         found: dict[str, tuple[int, int, int]] = {}
         for base, upper in self.uppers:
-            _walk(upper, base.rstrip("/"), found)
+            _walk(upper, base.rstrip("/"), found, f"{self.home}/")
         return {path: state for path, state in found.items() if self.baseline.get(path) != state}
 
     def existed(self, path: str) -> bool:
@@ -90,7 +90,7 @@ Lab = Callable[[], AbstractContextManager[Room]]
 """Makes a fresh place. Raises ViewError, BuildError, NoNetwork, OSError where it cannot."""
 
 
-def _walk(upper: Path, base: str, found: dict[str, tuple[int, int, int]]) -> None:
+def _walk(upper: Path, base: str, found: dict[str, tuple[int, int, int]], home: str) -> None:
     pending = [str(upper)]
     start = len(str(upper))
     while pending:
@@ -100,7 +100,9 @@ def _walk(upper: Path, base: str, found: dict[str, tuple[int, int, int]]) -> Non
                 status = entry.stat(follow_symlinks=False)
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(entry.path)
-                if meaning(FOLDED, path) not in NOISE and not path.endswith(("/__pycache__", "/.cache")):
+                kind = meaning(FOLDED, path)
+                passing = kind in NOISE and not (kind == "temporary files" and path.startswith(home))
+                if not passing and not path.endswith(("/__pycache__", "/.cache")):
                     found[path] = (status.st_mode, status.st_size, status.st_mtime_ns)
 
 

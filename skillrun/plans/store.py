@@ -29,11 +29,16 @@ class Found:
 
 def identity_of(skill: Skill) -> str:
     """The digest of a skill without the plans beside it: they come from it, and it does not change with them."""
-    if skill.path is None or not (skill.path.parent / BESIDE).is_dir():
-        return skill.digest
+    return skill.digest if skill.path is None else identity_in(skill.path.parent, skill.digest)
+
+
+def identity_in(folder: Path, digest: str) -> str:
+    """The same for a skill's directory and its digest."""
+    if not (folder / BESIDE).is_dir():
+        return digest
     from skillrun.skills.folder import files_of
 
-    files = files_of(skill.path.parent)
+    files = files_of(folder)
     return digest_of({path: data for path, data in files.items() if not path.startswith(f"{BESIDE}/")})
 
 

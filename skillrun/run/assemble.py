@@ -159,7 +159,7 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
         journal.close()
         if executor.looks is not None:
             executor.looks.close()
-    if end.outcome is Outcome.VERIFIED and target.here:
+    if end.outcome is Outcome.VERIFIED and (target.here or started.mode == "preview"):
         _keep_plan(run, model, [*run.earlier, *journal.written])
     return end
 
@@ -168,6 +168,7 @@ def _keep_plan(run: Run, model: Model, events: Sequence[Event]) -> None:
     """Keep the plan of a run that was verified among this user's own. A replay has its plan already, or a wider one now."""
     from skillrun.models.replay import PlanModel
     from skillrun.plans.distill import distilled
+    from skillrun.plans.file import read_plan
     from skillrun.plans.plan import PlanError
     from skillrun.plans.store import identity_of, keep
 
@@ -177,8 +178,9 @@ def _keep_plan(run: Run, model: Model, events: Sequence[Event]) -> None:
         if isinstance(model, PlanModel) and (wider := model.widened()) is not None:
             run.offer = f"this plan is now known to work here too; kept, with the wider conditions, as {keep(wider)}"
         return
+    proven = run.folder.path / "plan.toml"
     with suppress(PlanError):
-        keep(distilled(events, identity_of(run.skill)))
+        keep(read_plan(proven)[0] if proven.exists() else distilled(events, identity_of(run.skill)))
 
 
 def _looking_shell(run: Run, target: Target, place: Place) -> LookingShell | None:

@@ -15,6 +15,7 @@ from skillrun.events import Answered, Asked, Changed, Event, Noted, Outcome, Ver
 from skillrun.ports import Person, Place, Target
 from skillrun.record.journal import RunFolder, all_runs
 from skillrun.run.options import Options
+from skillrun.run.proving import BackgroundProof
 from skillrun.run.session import Conclude, Session
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
@@ -194,7 +195,8 @@ class Destination:
         if keepable and isinstance(self.person, Explorer) and self.options.approve not in ("all", "declared"):
             yield from self._announce_checks(session)
             try:
-                wanted, seen = yield from self._explored(target, work, self.person, waiting)
+                with BackgroundProof(self.folder):
+                    wanted, seen = yield from self._explored(target, work, self.person, waiting)
             except KeyboardInterrupt:
                 target.close()
                 work.drop()

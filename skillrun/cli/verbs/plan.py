@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -92,22 +93,25 @@ def _read(path: Path) -> tuple[Plan, str]:
 
 def _of_run(word: str, prove: bool, machines: Sequence[str], budget: float | None) -> Plan:
     """The plan of a run: proven before in the background, proven now, or only distilled."""
+    from skillrun.events import RunStarted
     from skillrun.plans.distill import distilled, failed_steps
     from skillrun.plans.plan import PlanError
     from skillrun.plans.proof import Prover
+    from skillrun.plans.store import identity_in
     from skillrun.record.journal import JournalError, find_run, read_events
 
     try:
         folder = find_run(word)
         events = read_events(folder.journal)
-        candidates = [distilled(events)]
+        digest = identity_in(folder.skill, next((e.digest for e in events if isinstance(e, RunStarted)), ""))
+        candidates = [distilled(events, digest)]
     except (PlanError, JournalError, OSError) as error:
         raise Problem(str(error), "`skillrun runs` lists what there is") from error
     kept = folder.path / "plan.toml"
     if not prove:
         return _read(kept)[0] if kept.exists() else candidates[0]
     if failed_steps(events):
-        candidates.append(distilled(events, failures=True))
+        candidates.append(distilled(events, digest, failures=True))
     lab, where = _lab(machines, candidates[0])
     try:
         with _awake(machines):
@@ -240,8 +244,14 @@ def _write(text: str, output: str | None) -> None:
     if output is None:
         print(text, end="")
         return
+    path = Path(output)
     try:
-        Path(output).write_text(text, encoding="utf-8")
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)  # whoever is cut off leaves no half of a plan
     except OSError as error:
         raise Problem(f"cannot write {output}: {error.strerror}", "choose another file") from error
 
