@@ -22,11 +22,12 @@ cp /home/dev/.ssh/id_ed25519.pub /home/dev/.ssh/authorized_keys
 chown dev:dev /home/dev/.ssh/*
 mkdir -p /run/sshd; ssh-keygen -A
 """
-SSHD = "mkdir -p /run/sshd && /usr/sbin/sshd -p 2222 -o ListenAddress=127.0.0.1"
+SSHD = "mkdir -p /run/sshd && /usr/sbin/sshd -p 2222 -o ListenAddress=127.0.0.1 > /dev/null 2>&1 < /dev/null"
 
 
 def ground() -> list[Path]:
     """The layers of the machine, topmost first; built once, which takes minutes and the packages of Debian, PyPI and npm."""
     lowers = layers_of("debian-12")
     tools = layer(lowers, TOOLS)
-    return [layer([tools, *lowers], BARE), tools, *lowers]
+    apt = layer([tools, *lowers], "apt-get update -qq; apt-get install -y -qq --no-install-recommends python3-apt > /dev/null")
+    return [layer([apt, tools, *lowers], BARE), apt, tools, *lowers]

@@ -303,7 +303,7 @@ def put(machine: Machine, name: str, text: str) -> str:
 
 def did(machine: Machine, text: str, **more: object) -> str:
     """A command that has to end well; what it printed."""
-    done = machine.run(text, **more)  # type: ignore[arg-type]
+    done = machine.run(text, **{"timeout": 240, **more})  # type: ignore[arg-type]
     assert done.returncode == 0, f"{text}\n{done.stdout[-4000:]}"
     return done.stdout
 
@@ -346,6 +346,7 @@ class TestCarriedOut:
             from tests.export_machine import SSHD
 
             did(machine, SSHD + "; mkdir -p /var/games && chown games /var/games", root=True)
+            did(machine, "apt-get update -qq", root=True)  # check mode may not fetch lists, and knows no package without
             path = put(machine, "site.yml", export("ansible", APT))
             put(
                 machine,

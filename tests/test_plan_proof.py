@@ -67,6 +67,30 @@ def test_a_failure_that_did_what_was_needed_stays(lab: Lab) -> None:
     assert [(step.run, step.ends) for step in proven.steps] == [(made.run, 1), ("touch ~/other", 0)]
 
 
+@pytest.mark.parametrize(
+    ("step", "kept", "said"),
+    [
+        ("cp /nowhere ~/made || touch ~/made/x", "touch ~/made/x", "`cp /nowhere ~/made` of step 2 failed"),
+        ("touch ~/made/x || touch ~/made/z", "touch ~/made/x", "`touch ~/made/z` of step 2 was not needed"),
+        ("touch ~/made/x && true || false", "touch ~/made/x && true", "`false` of step 2 was not needed"),
+    ],
+)
+def test_of_two_ways_the_one_that_worked_is_kept_and_the_other_told(lab: Lab, step: str, kept: str, said: str) -> None:
+    """`A || B` proves neither; that the left side failed is said."""
+    proven = Prover(lab, "here").prove([plan("mkdir ~/made", step)])
+    assert commands(proven) == ["mkdir ~/made", kept]
+    assert proven.proof is not None
+    assert proven.proof.taken_away[0].startswith(said)
+
+
+@pytest.mark.parametrize("text", ["a; b || c", "echo 'a || b'", "a && b", "a || b; c", "if a || b; then c; fi", "a || b &"])
+def test_what_is_not_two_ways_as_a_whole_is_left_as_it_is(text: str) -> None:
+    """Only the whole command is taken apart."""
+    from skillrun.plans.proof import alternatives
+
+    assert alternatives(text) is None
+
+
 def test_what_does_not_work_again_is_not_proven(lab: Lab) -> None:
     """The reason names the step, its end and what it said."""
     with pytest.raises(PlanError, match=r"step 2, `cat /nowhere/x`, ended with 1, and not with 0: .*No such file"):

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from skillrun.bash.nodes import AndOr
+from skillrun.bash.syntax import parse
 from skillrun.events import Result
 from skillrun.plans.lab import Lab, Room
 from skillrun.plans.observed import Seen, described, look_at
@@ -75,8 +78,12 @@ class Prover:
         steady = second.paths - unsteady
         kept, away, undecided = self._fewest(plan, second, steady, unsteady)
         last, before = second, first
+        if kept:
+            fewer = dataclasses.replace(plan, steps=tuple(plan.steps[i] for i in kept))
+            fewer, told = self._one_side(fewer, steady, unsteady)
+            away += told
         if away:
-            plan = dataclasses.replace(plan, steps=tuple(plan.steps[i] for i in kept))
+            plan = fewer
             last, before = self._try(plan, look=True, last=True), second
             if not last.ok:
                 raise PlanError(f"without the steps nothing needs it does not work: {last.reason}")
@@ -121,6 +128,23 @@ class Prover:
                 kept = smaller
                 words += [plan.steps[i].words for i in group]
         return kept, words, list(dict.fromkeys(unsure))
+
+    def _one_side(self, plan: Plan, steady: frozenset[str], unsteady: frozenset[str]) -> tuple[Plan, list[str]]:
+        """`A || B` as the side that does the work, and in words what the other one was: that `A` failed shows nowhere else."""
+        told: list[str] = []
+        for number, step in enumerate(plan.steps):
+            sides = alternatives(step.run)
+            for side, other, words in ((0, 1, "was not needed"), (1, 0, "failed, and what is behind it did the work")):
+                if sides is None or self._over():
+                    break
+                tried = dataclasses.replace(step, run=sides[side])
+                smaller = dataclasses.replace(plan, steps=(*plan.steps[:number], tried, *plan.steps[number + 1 :]))
+                trial = self._try(smaller)
+                if trial.ok and (trial.paths - unsteady) == steady:
+                    told.append(f"`{' '.join(sides[other].split())}` of step {number + 1} {words}")
+                    plan = smaller
+                    break
+        return plan, told
 
     _services: bool = True
 
@@ -181,6 +205,19 @@ class Prover:
 
     def _fails(self, room: Room, check: str) -> bool:
         return not room.check(check).ok
+
+
+def alternatives(text: str) -> tuple[str, str] | None:
+    """The two sides of a command that is `A || B` as a whole; None for any other."""
+    script = parse(text)
+    node = script.body.items[0] if len(script.body.items) == 1 and not script.error else None
+    if not isinstance(node, AndOr) or node.op != "||":
+        return None
+    for match in reversed(list(re.finditer(r"\|\|", text))):
+        left, right = text[: match.start()].strip(), text[match.end() :].strip()
+        if [parse(side).body.items for side in (left, right)] == [[node.left], [node.right]]:
+            return left, right
+    return None
 
 
 def _own(changes: Sequence[Changes], number: int) -> bool:
