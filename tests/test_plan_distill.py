@@ -64,6 +64,15 @@ def test_what_only_looked_and_what_failed_is_left_out() -> None:
     assert commands(distilled(events)) == ["touch a", "touch b"]
 
 
+def test_what_was_held_by_the_kernel_did_nothing() -> None:
+    """A call that ran in the shell that only looks is no step, though its verb could do anything."""
+    events = run(ran(1, "./tool --version", EffectKind.RUN_CODE), ran(2, "touch a"))
+    decided = events[1]
+    assert isinstance(decided, Decided)
+    events[1] = replace(decided, decision=replace(decided.decision, confined=True))
+    assert commands(distilled(events)) == ["touch a"]
+
+
 def test_what_failed_can_be_kept_for_a_proof_to_decide() -> None:
     """With `failures`, a failed call is a step that is expected to fail again with the same code."""
     plan = distilled(run(ran(1, "make install", code=2), ran(2, "touch a")), failures=True)

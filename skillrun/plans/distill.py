@@ -33,7 +33,7 @@ from skillrun.plans.conditions import conditions_of
 from skillrun.plans.parameters import Parameters
 from skillrun.plans.plan import Answer, Plan, PlanError, PlanInput, Step
 
-HARMLESS = frozenset({EffectKind.READ, EffectKind.NETWORK, EffectKind.PRIVILEGE})
+HARMLESS = frozenset({EffectKind.READ, EffectKind.NETWORK, EffectKind.PRIVILEGE, EffectKind.UNPROVEN})
 """Kinds of effects that leave nothing behind by themselves."""
 _UMASK = re.compile(r"(?:^|[;&\n])\s*umask\s+([0-7]{3,4}|[ugoa]*[=+-][rwxugo,=+-]*)\s*(?:$|[;&\n])")
 
@@ -103,7 +103,8 @@ def _followed(events: Sequence[Event], told: Parameters) -> list[_Doing]:
     question = ""
     for event in events:
         if isinstance(event, Decided):
-            effects[event.call.id] = event.decision.effects
+            # what ran where nothing can be changed is seen to have changed nothing, whatever it may look like
+            effects[event.call.id] = () if event.decision.confined else event.decision.effects
         elif isinstance(event, Started):
             starts[event.call.id] = event.cwd
         elif isinstance(event, Asked) and event.about == "prompt":
