@@ -161,6 +161,22 @@ def test_a_no_changes_nothing(home: Home, says: ElicitResult) -> None:
 
 
 @needs_view
+def test_a_closed_form_leaves_the_question_open(home: Home) -> None:
+    """A form that is closed is no answer: the run still waits, and is told how else it can be answered."""
+    home.says = ElicitResult(action="cancel")
+
+    async def story() -> None:
+        async with home.client() as client:
+            status = await previewed(client, home)
+            closed = told(await client.call_tool("commit", {"run": status["run"], "digest": status["digest"]}))
+            assert (closed["state"], closed["needs"]) == ("needs approval", f"skillrun approve {status['run']}")
+            home.says = ElicitResult(action="decline")
+            assert told(await client.call_tool("commit", {"run": status["run"], "digest": status["digest"]}))["exit_code"] == 4
+
+    run(story)
+
+
+@needs_view
 def test_an_agent_cannot_agree_by_itself(home: Home) -> None:
     """Forged digests, made-up runs and a client without forms approve nothing; the machine's own terminal does."""
 
@@ -403,6 +419,19 @@ def test_skills_are_served_with_their_digests(home: Home) -> None:
             data = read.text.encode()  # type: ignore[union-attr]
             assert (len(data), f"sha256:{hashlib.sha256(data).hexdigest()}") == (resource["size"], resource["digest"])
             assert data == (ROOT / "skills/redis/SKILL.md").read_bytes()
+
+    run(story)
+
+
+@needs_view
+def test_the_agents_own_key_is_not_spent(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent's credentials in the environment choose no model here: the engine that needs none decides."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-of-the-agent")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
+
+    async def story() -> None:
+        async with home.client() as client:
+            assert (await previewed(client, home))["state"] == "needs approval"
 
     run(story)
 

@@ -271,8 +271,11 @@ async def commit(
         needed = f"skillrun approve {run}"
         text = f"this client has no form to ask the person with: they run `{needed}` in a terminal; then ask `status`"
         return _answer({**held.status(), "needs": needed}, text)
-    if word.action != "cancel":
-        held.person.answer(digest, isinstance(word, AcceptedElicitation) and word.data.agree)
+    if word.action == "cancel":  # also what a client does by itself where nobody sits at it
+        needed = f"skillrun approve {run}"
+        text = f"the form was closed without an answer: the person can answer with `{needed}` in a terminal; then ask `status`"
+        return _answer({**held.status(), "needs": needed}, text)
+    held.person.answer(digest, isinstance(word, AcceptedElicitation) and word.data.agree)
     return _told(await _waited(ctx, held, ANSWER_S, ends=False))
 
 
@@ -323,7 +326,9 @@ async def undo(run: str, ctx: Seen, word: Annotated[ElicitationResult[Agreement]
     if not _has_forms(ctx):
         raise ToolError(f"this client has no form to ask the person with: they run `skillrun undo {run}` in a terminal")
     if not (isinstance(word, AcceptedElicitation) and word.data.agree):
-        return _answer({"run": run, "state": "ended", "outcome": "denied"}, "the person did not agree; nothing was undone")
+        needed = f"skillrun undo {run}"
+        text = f"the person did not agree, and nothing was undone; in a terminal of theirs `{needed}` does it"
+        return _answer({"run": run, "state": "ended", "outcome": "denied", "needs": needed}, text)
     return await anyio.to_thread.run_sync(_undone, run)
 
 

@@ -16,6 +16,10 @@ from skillrun.errors import Problem
 from skillrun.events import SCHEMA
 
 
+CALLERS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
+"""An agent hands its own environment to its servers: its key is for its own requests, and no run here is to spend it."""
+
+
 @click.command("mcp", cls=Page, examples=("skillrun mcp", "claude mcp add skillrun -- skillrun mcp"))
 def mcp_command() -> int:
     """Serve the Model Context Protocol on standard input and output, for agents that install through skillrun."""
@@ -26,6 +30,8 @@ def mcp_command() -> int:
     if sys.stdin.isatty():
         raise Problem("this speaks a protocol that nobody types", "an agent starts it: see docs/agents.md")
     _leave_terminal()
+    for name in CALLERS:
+        os.environ.pop(name, None)
     build().run("stdio")
     return 0
 
