@@ -15,7 +15,6 @@ from skillrun.cli.page import Page
 from skillrun.errors import Problem
 from skillrun.events import SCHEMA
 
-
 CALLERS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
 """An agent hands its own environment to its servers: its key is for its own requests, and no run here is to spend it."""
 
