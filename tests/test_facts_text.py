@@ -56,15 +56,15 @@ def test_a_new_terminal_is_told_apart_from_the_runs_shell() -> None:
     assert told == [
         "~/.local/bin on PATH, login shell: once it exists",
         "~/.local/bin on PATH, interactive shell: no",
-        "PATH, login shell: yours without /sbin, with /bin",
-        "PATH, interactive shell: yours without /sbin, with /bin /opt/bin",
+        "PATH, login shell: as in this shell, without /sbin, with /bin",
+        "PATH, interactive shell: as in this shell, without /sbin, with /bin /opt/bin",
         "set in a new login shell, not in yours (try with bash -lc): PYTHONPATH=/x, SSL_CERT_FILE=/c",
         "PATH of your shell: /usr/bin /sbin",
     ]
     same = {kind: {"local_bin": "yes", "path": ["/bin"]} for kind in TERMINAL}
     assert fact_lines({"terminal": same, "path": ["/bin"]}, "x") == [
         "~/.local/bin on PATH, new terminal: yes",
-        "PATH, new terminal: the same places",
+        "PATH, new terminal: as in this shell",
         "PATH of your shell: /bin",
     ]
     assert "NODE_OPTIONS" in "".join(fact_lines({"terminal": TERMINAL}, "npm install -g x"))

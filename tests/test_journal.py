@@ -160,7 +160,7 @@ def test_a_run_is_found_by_a_part_of_its_name(tmp_path: Path, monkeypatch: pytes
 def test_an_account_without_a_home_still_gets_a_journal(tmp_path: Path) -> None:
     """Where the home directory cannot be written, runs are kept in a private directory of the account's own."""
     script = (
-        "import os, platformdirs, platformdirs.unix; from skillrun.record.journal import state_directory; "
+        "import os, platformdirs, platformdirs.unix; from skillrun.record.place import state_directory; "
         "os.setuid(47110); print(state_directory())"
     )
     done = subprocess.run(

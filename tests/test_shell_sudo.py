@@ -109,3 +109,16 @@ play(target.run(Command("pgrep -x sleep || echo gone")))
     assert quiet["state"] == "quiet"
     assert ended["state"] == "interrupted"
     assert gone["output"] == "gone"
+
+
+def test_nothing_of_root_survives_an_interrupt(tmp_path: Path) -> None:
+    """What a run started with sudo, and what ignores signals there, is ended with it: sudo kills what this user may not."""
+    program = """
+target = LocalTarget(outputs)
+play(target.run(Command("sudo -n sh -c 'trap \\"\\" INT TERM; setsid sleep 4321 & sleep 1234'", quiet_s=2)))
+play(target.interrupt())
+play(target.run(Command("ps -eo args | grep -cE '^sleep (4321|1234)' || true")))
+"""
+    setup = SETUP + "echo 'asker ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/asker\n"
+    *_, counted = run_in_view(tmp_path, program, setup=setup, user="asker")
+    assert counted["output"].strip() == "0"

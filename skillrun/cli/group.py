@@ -84,7 +84,7 @@ def _keep_traceback() -> str:
     """Write the traceback where it can be sent from; what to do with it."""
     import traceback
 
-    from skillrun.record.journal import state_directory
+    from skillrun.record.place import state_directory
 
     file = state_directory() / "internal-error.txt"
     try:

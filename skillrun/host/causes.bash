@@ -21,7 +21,7 @@ room() {
 }
 rights() {
   local p at parent mount how tried
-  for p in $PATHS "${TMPDIR:-/tmp}" "$HOME" /usr/local/bin; do
+  for p in $PATHS "${TMPDIR:-/tmp}" "$HOME"; do
     at=$(there "$p")
     case " $tried " in *" $at "*) continue ;; esac
     tried="$tried $at"
@@ -66,9 +66,22 @@ overridden() {
     [ -n "$address" ] && say hosts "$host" "$address"
   done
 }
+indexes() { # where packages of a language come from, when settings name a place of their own
+  local name url place port
+  {
+    for name in npm_config_registry PIP_INDEX_URL UV_INDEX_URL GOPROXY; do [ -n "${!name}" ] && echo "$name ${!name}"; done
+    for name in "$HOME/.npmrc" /etc/npmrc; do grep -hsoiE '^[[:space:]]*registry[[:space:]]*=.*' "$name" | sed -E "s#^[^=]*=[[:space:]]*#$name #"; done
+    for name in "$HOME/.config/pip/pip.conf" "$HOME/.pip/pip.conf" /etc/pip.conf; do grep -hsoiE '^[[:space:]]*index-url[[:space:]]*=.*' "$name" | sed -E "s#^[^=]*=[[:space:]]*#$name #"; done
+  } | while read -r name url; do
+    place=${url#*://} place=${place##*@} place=${place%%/*}
+    port=${place##*:}
+    [ "$port" = "$place" ] && case $url in https:*) port=443 ;; *) port=80 ;; esac
+    answers "${place%:*}" "$port" || say index "$name" "${url//:\/\/*@/://***@}"
+  done
+}
 names() {
   local servers host known=
-  proxies; overridden
+  proxies; indexes; overridden
   servers=$(awk '$1 == "nameserver" { printf "%s ", $2 }' /etc/resolv.conf 2>/dev/null)
   if [ -L /etc/resolv.conf ] && [ ! -e /etc/resolv.conf ]; then say noserver "/etc/resolv.conf is a link to $(readlink /etc/resolv.conf), which is not there"
   elif [ ! -e /etc/resolv.conf ]; then say noserver "there is no /etc/resolv.conf"
@@ -86,7 +99,6 @@ routes() {
 }
 network() {
   local host
-  proxies; overridden; routes
   for host in $HOSTS; do
     brief 4 getent hosts "$host" >/dev/null 2>&1 || continue
     answers "$host" 443 || answers "$host" 80 || say unreachable "$host" "443 or 80"
@@ -113,16 +125,26 @@ clock() {
   newest=${newest%.*}
   [ -n "$newest" ] && [ "$newest" -gt $((now + 86400)) ] && say clock "$(date '+%Y-%m-%d')" "$(date -d "@$newest" '+%Y-%m-%d')"
 }
+worked() { # processor time, in ticks, of a process and of those below it
+  local all=$1 pid
+  for pid in $(ps -eo pid=,ppid= 2>/dev/null | awk -v top="$1" '{ above[$1] = $2 } END { for (p in above) { q = p; while (q in above && q != top) q = above[q]; if (q == top && p != top) print p } }'); do all="$all $pid"; done
+  for pid in $all; do awk '{ sub(/.*\) /, ""); print $12 + $13 + $14 + $15 }' "/proc/$pid/stat" 2>/dev/null; done | awk '{ n += $1 } END { print n + 0 }'
+}
+idle() { # whether it used no processor time for two seconds
+  local before
+  before=$(worked "$1")
+  sleep 2
+  if [ "$before" = "$(worked "$1")" ]; then echo idle; else echo working; fi
+}
 lock() {
-  local file inode pid where name age root=
-  sudo -n true 2>/dev/null </dev/null && root="sudo -n"
+  local file inode pid where name age
   for file in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock /var/cache/apt/archives/lock $PATHS; do
     [ -f "$file" ] || continue
     inode=$(stat -c %i "$file" 2>/dev/null)
     while read -r _ kind _ _ pid where _; do
       [ "$kind" != "->" ] && [ "${where##*:}" = "$inode" ] && [ "$pid" -gt 0 ] || continue
-      name=$($root tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) age=$(ps -o etime= -p "$pid" 2>/dev/null)
-      say holder "$file" "$pid" "$(echo ${name:-$(cat "/proc/$pid/comm" 2>/dev/null)})" "$(echo ${age:-some time})"
+      name=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) age=$(ps -o etime= -p "$pid" 2>/dev/null)
+      say holder "$file" "$pid" "$(echo ${name:-$(cat "/proc/$pid/comm" 2>/dev/null)})" "$(echo ${age:-some time})" "$(idle "$pid")"
     done 2>/dev/null </proc/locks
   done
 }
@@ -174,14 +196,29 @@ packages() {
   for file in /var/lib/apt/lists/partial /var/cache/apt/archives/partial /var/lib/dpkg/updates /var/lib/dpkg/info /var/log/apt; do [ -d "$file" ] || say folder "$file"; done
   for file in /usr/share/keyrings /etc/apt/trusted.gpg.d; do
     [ -d "$file" ] || continue
-    if [ ! -x "$file" ]; then say key "$file" "cannot be read"
+    if [ ! -x "$file" ] || find "$file" -maxdepth 0 ! -perm -o=x | grep -q .; then say key "$file" "cannot be read by apt (mode $(stat -c %a "$file"))"
     elif ! compgen -G "$file/*" >/dev/null; then [ "$file" = /etc/apt/trusted.gpg.d ] && say key "$file" "are gone"
     else find "$file" -name '*.gpg' ! -perm -o=r 2>/dev/null | grep -q . && say key "$file" "cannot be read by apt (mode $(find "$file" -name '*.gpg' ! -perm -o=r -printf '%m\n' 2>/dev/null | head -1))"; fi
   done
   dpkg --print-foreign-architectures 2>/dev/null | while read -r line; do say architecture "$line"; done
 }
+built_for() { # the machine an ELF program is built for, where that is not this one (elf(5), e_machine)
+  local kind
+  [ "$(head -c 4 "$1" 2>/dev/null | tail -c 3)" = ELF ] || return
+  kind=$(od -An -tu2 -j18 -N2 "$1" 2>/dev/null | tr -d ' ')
+  case $(uname -m):$kind in
+    x86_64:62 | aarch64:183 | i?86:3 | arm*:40 | riscv64:243) return ;;
+    *:3) [ -e /lib/ld-linux.so.2 ] || say machine "$1" "32-bit x86 (its loader /lib/ld-linux.so.2 is not there)" ;;
+    *:62) say machine "$1" x86_64 ;;
+    *:183) say machine "$1" "aarch64 (arm64)" ;;
+    *:40) say machine "$1" "32-bit arm" ;;
+    *) say machine "$1" "another processor" ;;
+  esac
+}
 programs() {
   local p w path first line at
+  for p in $PATHS ./$WORDS; do p=${p/#\~/$HOME}; [ -f "$p" ] && built_for "$p"; done
+  for w in $WORDS; do path=$(type -P "$w" 2>/dev/null) && built_for "$(readlink -f "$path")"; done
   for p in $PATHS; do
     p=${p/#\~/$HOME} p=${p/#\$HOME/$HOME}
     [ -L "$p" ] && [ ! -e "$p" ] && say dangling "$p" "$(readlink "$p")"
@@ -216,6 +253,7 @@ settings() { # variables and files of this user's that lead nowhere or turn prog
   for name in $(compgen -e); do
     case $name in PATH | HOME | PWD | OLDPWD | SHELL | USER | LOGNAME | MAIL | _ | *KEY* | *TOKEN* | *SECRET* | *PASS* | LS_COLORS | XDG_* | SSH_* | DBUS* | WINDOWID | INVOCATION_ID | SKILLRUN*) continue ;; esac
     value=${!name}
+    case $name in PYTHON* | PIP_* | UV_* | NODE_* | npm_* | NPM_* | LD_* | CC | CXX | CFLAGS | TMP* | TEMP | SSL_* | CURL_* | REQUESTS_* | GIT_* | GO* | CARGO* | RUST* | JAVA* | PERL* | RUBY* | GEM* | MAKE* | DESTDIR | PKG_CONFIG* | CMAKE*) ;; *) case " $PATHS " in *" ${value%%:*}"*) ;; *) continue ;; esac ;; esac
     case $value in /?*) [ -e "${value%%:*}" ] || say variable "$name" "${value%%:*}" ;; esac
   done
   for name in PYTHONHOME PYTHONPATH LD_LIBRARY_PATH LD_PRELOAD NODE_OPTIONS CC CFLAGS CXX LDFLAGS MAKEFLAGS DESTDIR PIP_TARGET PIP_PREFIX PIP_INDEX_URL PIP_NO_INDEX PIP_REQUIRE_VIRTUALENV npm_config_registry npm_config_prefix; do
@@ -242,6 +280,7 @@ terminal() { # does a login shell of this user come up, and which file keeps it 
   shell=$(getent passwd "$(id -un)" 2>/dev/null | cut -d: -f7)
   # nothing to read, and no end of it, as at a terminal where nobody types
   said=$(brief 6 env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" TERM=dumb PATH=/usr/local/bin:/usr/bin:/bin "${shell:-/bin/bash}" -lc 'echo ==up==' < <(exec sleep 8 2>/dev/null) 2>&1) || code=$?
+  kill $! 2>/dev/null
   case $said in
     *==up==*) case $said in *'syntax error'*) profile_file "$said" "has a syntax error" ;; esac ;;
     *) if [ "$code" = 124 ]; then profile_file "" "does not come to an end (it waits, or goes round)"; else profile_file "$said" "ends the shell (exit $code)"; fi ;;
@@ -249,7 +288,7 @@ terminal() { # does a login shell of this user come up, and which file keeps it 
 }
 profile_file() { # the file the trace was in last, of those a login shell reads
   local trace file
-  trace=$(brief 4 env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" TERM=dumb PATH=/usr/local/bin:/usr/bin:/bin PS4='+${BASH_SOURCE} ' bash -lxc true < <(exec sleep 6 2>/dev/null) 2>&1 | grep -oE '^\++[^ ]+|^[^ :]+: line [0-9]+' | tail -1)
+  trace=$(brief 4 env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" TERM=dumb PATH=/usr/local/bin:/usr/bin:/bin PS4='+${BASH_SOURCE} ' bash -lxc true < <(exec sleep 6 2>/dev/null) 2>&1 | grep -oE '^\++[^ ]+|^[^ :]+: line [0-9]+' | grep -v bash_logout | tail -1; kill $! 2>/dev/null)
   file=$(sed -E 's/^\++//; s/: line.*//' <<<"$trace")
   [ -n "$1" ] && file=$(grep -oE '(/[^ :]*|\.)?(bash_profile|bash_login|profile|bashrc|profile\.d/[^ :]+): line' <<<"$1" | head -1 | sed 's/: line//' | grep . || echo "$file")
   case $file in '' | bash) for file in "$HOME/.bash_profile" "$HOME/.bash_login" "$HOME/.profile"; do [ -e "$file" ] && break; done ;; esac

@@ -57,18 +57,19 @@ class Cause:
             return ""
 
 
-def question(said: str, command: str, exit_code: int | None, check: bool = False) -> dict[str, Any]:
+def question(said: str, command: str, exit_code: int | None, check: bool = False, stuck: bool = False) -> dict[str, Any]:
     """The input of a look for what explains a failure: which looks, and what the failure speaks of.
 
-    `check`: it failed in a new terminal, so that is looked at as well.
+    `check`: it failed in a new terminal, so that is looked at as well. `stuck`: it said nothing, so everything is.
     """
     code = exit_code or 0
-    heard = f"{said}\nkilled by signal {code - 128 if code > 128 else code}" if code > 127 else said
-    looks = [look for pattern, look in kinds() if pattern.search(heard)]
+    heard = f"{said}\nkilled by signal {code - 128}" if code > 130 and code != 143 else said
+    looks = [look for pattern, look in kinds() if stuck or pattern.search(heard)]
+    looks += ["packages"] if re.search(r"\b(?:apt|apt-get|dpkg)\b", command) else []
     text = f"{said}\n{command}"
     numbers = re.findall(r"(?<![\d.])([1-9]\d{1,4})(?![\d.])", text)
     return {
-        "looks": " ".join(dict.fromkeys([*looks, "settings", *(["terminal"] if check else [])])),
+        "looks": " ".join(dict.fromkeys(["room", *looks, "settings", *(["terminal"] if check else [])])),
         "paths": " ".join(list(dict.fromkeys(path.rstrip(".") for path in PATH.findall(text)))[:12]),
         "hosts": " ".join(list(dict.fromkeys(HOST.findall(text)))[:4]),
         "words": " ".join(list(dict.fromkeys(re.findall(r"[A-Za-z][\w.+-]+", command)))[:20]),

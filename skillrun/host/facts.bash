@@ -168,8 +168,13 @@ p_reach() {
   case $1 in *:*) port=${1##*:} ;; esac
   if limit 4 bash -c ': </dev/tcp/$0/$1' "$host" "$port" 2>/dev/null; then echo "$1=yes"; else echo "$1=no"; fi
 }
+bound() { # of a device that is mounted again elsewhere (bind mounts) df names one place alone; those that restrict more are told too
+  [ -r /proc/mounts ] || return
+  awk '$4 ~ /(^|,)(ro|noexec)(,|$)/ && $3 !~ /^(proc|sysfs|cgroup2?|devpts|devtmpfs|mqueue|debugfs|tracefs|securityfs|pstore|bpf|fusectl|configfs|autofs|binfmt_misc|hugetlbfs|nsfs|squashfs|efivarfs|ramfs)$/ && $2 !~ /^\/(proc|sys|dev|run|snap)(\/|$)/ { print $2 }' /proc/mounts | head -12 |
+    while read -r f; do limit 2 df -Pk "$f" 2>/dev/null | awk -v m="$f" 'NR == 2 { print $1, $2, $3, $4, $5, m }'; done
+}
 p_mounts() { # only what a person would put files on: mount, type, options, KiB in all, KiB free, inodes free
-  { [ -r /proc/mounts ] && printf '%s\n' "$(</proc/mounts)"; echo ==; limit 2 df -Pi 2>/dev/null; echo ==; limit 2 df -Pk 2>/dev/null; } | awk '
+  { [ -r /proc/mounts ] && printf '%s\n' "$(</proc/mounts)"; echo ==; limit 2 df -Pi 2>/dev/null; echo ==; limit 2 df -Pk 2>/dev/null; bound; } | awk '
     $0 == "==" { part++; next }
     !part { kind[$2] = $3; options[$2] = $4; next }
     part == 1 { inodes[$6] = $4; next }

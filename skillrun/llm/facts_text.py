@@ -114,9 +114,13 @@ def _apart(places: Sequence[str], mine: Sequence[str]) -> str:
     without = [place for place in dict.fromkeys(mine) if place not in places]
     besides = [place for place in places if place not in mine]
     if not without and not besides:
-        return "the same places" if list(dict.fromkeys(mine)) == list(places) else f"in another order: {' '.join(places)}"
+        return (
+            "as in this shell"
+            if list(dict.fromkeys(mine)) == list(places)
+            else f"as in this shell, in another order: {' '.join(places)}"
+        )
     parts = [f"without {' '.join(without)}" if without else "", f"with {' '.join(besides)}" if besides else ""]
-    return "yours " + ", ".join(filter(None, parts))
+    return "as in this shell, " + ", ".join(filter(None, parts))
 
 
 def _counts(variable: str, text: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from skillrun.plans.conditions import in_words, unmet_facts
 from skillrun.plans.file import read_plan, to_toml
 from skillrun.plans.plan import Plan, PlanError, fingerprint, values_for
-from skillrun.record.journal import state_directory
+from skillrun.record.place import state_directory
 from skillrun.skills.skill import Skill, digest_of
 
 BESIDE = "plans"

@@ -337,8 +337,8 @@ class Session:
         if not ended:
             process_tree.send([running.shell.pid], signal.SIGKILL)
             yield from self._pump(running, 1.0)
-        left = process_tree.left(self._tree_of(running), process_tree.KILLED_S)
-        if left:
+        left = process_tree.left({*family, *self._tree_of(running)}, process_tree.KILLED_S)
+        if left := process_tree.end_as_root(left) if self._launcher is launch_local else left:
             names = ", ".join(f"{process_tree.name_of(pid)} ({pid})" for pid in left)
             yield Noted(f"could not be ended, they belong to another user: {names}", "warning")
         return (yield from self._finish(running, state))

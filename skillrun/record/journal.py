@@ -16,6 +16,7 @@ import shutil
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +36,8 @@ from skillrun.events import (
     ToolCall,
     Turn,
 )
+from skillrun.record.place import JournalError as JournalError
+from skillrun.record.place import check_room, memory_directory, state_directory, what_is_short
 
 _UNKNOWN = (
     "skillrun ended before this command was seen to end; it may have had its effect. Look first, do not just run it again."
@@ -42,10 +45,6 @@ _UNKNOWN = (
 _SYNCED = (RunStarted, Started, Changed, RunEnded)
 """Events after which something happens that must not be forgotten; the ones before them reach the disk with them."""
 TYPES: dict[str, type] = {kind.__name__: kind for kind in typing.get_args(vocabulary.Event)}
-
-
-class JournalError(Exception):
-    """A journal that cannot be read or written: which file, which line, why."""
 
 
 def to_json(event: Event, at: str = "") -> dict[str, Any]:
@@ -286,44 +285,29 @@ class Journal:
         os.close(self._file)
 
 
-def state_directory() -> Path:
-    """Where runs, plans and the lock live: the platform's state directory for this user.
-
-    An account that cannot write there (no home, or root's leftovers in it) keeps them in a directory of its own in
-    /var/tmp, which survives a restart. Raises JournalError when somebody else's directory has that name.
-    """
-    import platformdirs
-
-    usual = Path(platformdirs.user_state_dir("skillrun"))
-    nearest = next(path for path in (usual, *usual.parents) if path.exists())
-    if os.access(nearest, os.W_OK) or not hasattr(os, "getuid"):
-        return usual
-    own = Path("/var/tmp") / f"skillrun-{os.getuid()}"
-    try:
-        own.mkdir(mode=0o700, exist_ok=True)
-        if own.is_symlink() or own.stat().st_uid != os.getuid():
-            raise JournalError(f"cannot write {nearest}, and {own} belongs to somebody else")
-    except OSError as error:
-        raise JournalError(f"cannot write {nearest}, nor make {own}: {error.strerror}") from error
-    return own
-
-
 RUNS, TRIALS = "runs", "trials"
 """The histories: what was done to this machine, and what was tried in throw-away ones."""
 
 
 def new_run(name: str, history: str = RUNS) -> RunFolder:
-    """Make the folder of a new run, mode 0700. Raises JournalError when it cannot be made."""
+    """Make the folder of a new run, mode 0700; in memory where the disk cannot hold it. Raises JournalError."""
     now = datetime.datetime.now(datetime.UTC)
     stamp = f"{now:%Y%m%d-%H%M%S}{now.microsecond // 1000:03}"  # names are sorted, and two runs may begin in one second
-    folder = RunFolder(state_directory() / history / f"{stamp}-{name[:40]}-{secrets.token_hex(2)}")
-    try:
-        folder.path.mkdir(parents=True, mode=0o700)
-        for part in (folder.outputs, folder.skill, folder.changes):
-            part.mkdir(mode=0o700)
-    except OSError as error:
-        raise JournalError(f"cannot make the run folder {folder.path}: {error.strerror}") from error
-    return folder
+    usual, failure = state_directory(), ""
+    for root in (usual, memory_directory()):
+        if root is None:
+            continue
+        folder = RunFolder(root / history / f"{stamp}-{name[:40]}-{secrets.token_hex(2)}")
+        try:
+            folder.path.mkdir(parents=True, mode=0o700)
+            for part in (folder.outputs, folder.skill, folder.changes):
+                part.mkdir(mode=0o700)
+            check_room(folder.path)
+            return folder
+        except OSError as error:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            failure = failure or f"cannot make the run folder {folder.path}: {error.strerror}: {what_is_short(usual)}"
+    raise JournalError(failure)
 
 
 def keep_skill(folder: RunFolder, text: str, origin: Path | None) -> None:
@@ -348,12 +332,11 @@ def keep_skill(folder: RunFolder, text: str, origin: Path | None) -> None:
 
 def all_runs(history: str = RUNS) -> list[RunFolder]:
     """Every run folder of a history, newest first."""
-    try:
-        with os.scandir(state_directory() / history) as entries:
-            paths = sorted((entry.path for entry in entries if entry.is_dir()), reverse=True)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [RunFolder(Path(path)) for path in paths]
+    paths: list[str] = []
+    for root in (state_directory(), memory_directory()):
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / history if root else "") as entries:
+            paths += [entry.path for entry in entries if entry.is_dir()]
+    return [RunFolder(Path(path)) for path in sorted(paths, key=os.path.basename, reverse=True)]
 
 
 def find_run(word: str) -> RunFolder:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from skillrun.record.journal import state_directory
+from skillrun.record.place import lockable_directory
 
 
 class Busy(Exception):
@@ -21,8 +21,7 @@ class Busy(Exception):
 @contextmanager
 def lock(run_id: str, wait: bool = False) -> Iterator[None]:
     """Hold the one-run-at-a-time lock of this user. Raises Busy naming the holder, or waits for it to end."""
-    root = state_directory()
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    root = lockable_directory()
     holder = root / "lock.holder"
     with open(root / "lock", "a", encoding="utf-8") as held:
         try:
@@ -30,7 +29,8 @@ def lock(run_id: str, wait: bool = False) -> Iterator[None]:
         except BlockingIOError:
             raise Busy(holder.read_text() if holder.exists() else "unknown holder") from None
         try:
-            holder.write_text(f"run {run_id}, process {os.getpid()}")
+            with suppress(OSError):  # a full disk: who waits then does not learn the name of the holder
+                holder.write_text(f"run {run_id}, process {os.getpid()}")
             yield
         finally:
             holder.unlink(missing_ok=True)

@@ -77,7 +77,8 @@ def carry(run: Run) -> Generator[Event, None, RunEnded]:
     Closing it earlier, or throwing KeyboardInterrupt into it, ends the run as interrupted.
     """
     try:
-        with lock(run.folder.id, run.options.wait):
+        # one run at a time on this machine; a target of the caller's own is another machine
+        with lock(run.folder.id, run.options.wait) if run.target is None else nullcontext():
             _check_inputs(run.skill, run.options)
             notes = [*run.notes, *(Noted(text, "warning") for text in (finish_what_was_cut() if run.target is None else ()))]
             _fill(run.vault, run)
@@ -93,7 +94,7 @@ def carry(run: Run) -> Generator[Event, None, RunEnded]:
     except Busy as busy:
         raise Problem(str(busy), WAIT, code=BUSY) from busy
     except JournalError as error:
-        raise Problem(str(error), NEEDS_JOURNAL, code=1) from error
+        raise Problem(str(error), NEEDS_JOURNAL, code=4) from error
     finally:
         if not run.folder.began:
             shutil.rmtree(run.folder.path, ignore_errors=True)
@@ -179,7 +180,7 @@ def _keep_plan(run: Run, model: Model, events: Sequence[Event]) -> None:
             run.offer = f"this plan is now known to work here too; kept, with the wider conditions, as {keep(wider)}"
         return
     proven = run.folder.path / "plan.toml"
-    with suppress(PlanError):
+    with suppress(PlanError, OSError):  # a disk that takes no plan takes nothing from a run that was verified
         keep(read_plan(proven)[0] if proven.exists() else distilled(events, identity_of(run.skill)))
 
 
@@ -322,7 +323,7 @@ def _own_places() -> frozenset[str]:
     """Where skillrun keeps what decides for this user, wherever the environment says that is."""
     from skillrun.host.config import config_path
     from skillrun.policy.rulebook import rulebook_path
-    from skillrun.record.journal import state_directory
+    from skillrun.record.place import state_directory
     from skillrun.skills.index import library
 
     settings = [config_path(), rulebook_path()] if os.environ.get("SKILLRUN_CONFIG") else [config_path().parent]

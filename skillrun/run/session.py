@@ -62,6 +62,9 @@ EXIT_CODES: dict[Outcome, int] = {
 FINISH_TRIES = 3
 """How often a model may say `done` in a row while the checks fail."""
 
+CHECK_QUIET_S = 40
+"""Seconds without progress after which a check has failed: a login profile that hangs is not waited for."""
+
 _SAID = {"needs_person": Outcome.NEEDS_PERSON, "refused": Outcome.REFUSED, "unsupported": Outcome.UNSUPPORTED}
 
 Verdicts = tuple[CheckResult, ...]
@@ -215,7 +218,8 @@ class Session:
                 found.append(CheckResult(check.command, ok=False, exit_code=127, origin=check.origin, reason=reason))
                 continue
             why = f"check {number} of {len(self.checks)} ({check.origin})"
-            call = ToolCall(f"check-{len(self.turns)}-{number}", CHECK, {"command": check.command, "why": why})
+            given = {"command": check.command, "why": why, "timeout_s": CHECK_QUIET_S}
+            call = ToolCall(f"check-{len(self.turns)}-{number}", CHECK, given)
             result = yield from self.executor.carry_out(call, own=True)
             found.append(checking.judge(check, result))
         results = tuple(found)
@@ -225,7 +229,9 @@ class Session:
     def _missing_programs(self, check: Check) -> Generator[Event, None, list[str]]:
         missing = []
         for program in checking.programs(check.command):
-            call = ToolCall(f"look-{program}", CHECK, {"command": f"command -v {program}", "why": "is it there already?"})
+            call = ToolCall(
+                f"look-{program}", CHECK, {"command": f"command -v {program}", "why": "is it there already?", "timeout_s": 10}
+            )
             result = yield from self.executor.carry_out(call, own=True)
             if result.state is State.EXITED and result.exit_code != 0:
                 missing.append(program)

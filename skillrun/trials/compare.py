@@ -106,7 +106,7 @@ def attempt(
         commands=sum(isinstance(event, Started) and event.call.name != "check" for event in events),
         questions=sum(isinstance(event, Asked) for event in events),
     )
-    if not Row(scenario, outcome).right:
+    if not Row(scenario, outcome).right or (scenario.cause and outcome.exit_code):
         return replace(outcome, run_folder=str(folder.path)), None
     try:
         proven = distilled(events)

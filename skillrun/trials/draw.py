@@ -74,14 +74,15 @@ def _ways() -> Mapping[str, Any]:
 
 def draw(seed: str, count: int, only: Sequence[str] = ()) -> list[Scenario]:
     """So many drawn trials, the same ones for the same seed and grammar. Every class comes up before any comes again."""
-    dice = random.Random(f"skillrun {seed}")
+    turns = random.Random(f"skillrun {seed}")
     pool = [kind for kind in classes() if not only or kind.name in only]
     if not pool:
         raise RecipeError(f"there is no fault class {', '.join(only)}")
     order: list[FaultClass] = []
     while len(order) < count:
-        order += dice.sample(pool, len(pool))
-    return [_drawn(kind, dice, f"{seed}.{number}") for number, kind in enumerate(order[:count], 1)]
+        order += turns.sample(pool, len(pool))
+    drawn = [(kind, f"{seed}.{number}") for number, kind in enumerate(order[:count], 1)]
+    return [_drawn(kind, random.Random(f"skillrun {label}"), label) for kind, label in drawn]
 
 
 def _drawn(kind: FaultClass, dice: random.Random, label: str) -> Scenario:
@@ -118,7 +119,7 @@ def _drawn(kind: FaultClass, dice: random.Random, label: str) -> Scenario:
             kind.name,
             "",
             "",
-            runtime=_fill(kind.runtime, values),
+            runtime=_fill(f"{kind.runtime}\n{table.get('runtime', '')}", values),
             tmp=_fill(kind.tmp, values),
             disk_mb=kind.disk_mb,
             read_only=kind.read_only,

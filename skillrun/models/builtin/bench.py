@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from skillrun.events import Result, Retry, State, ToolCall
 from skillrun.host.causes import TOOL, Cause, question, read
 from skillrun.host.facts import can_be_root
-from skillrun.models.builtin.remedy import Failure
+from skillrun.models.builtin.remedy import STUCK, Failure
 from skillrun.ports import Brief
 
 T = TypeVar("T")
@@ -26,11 +26,12 @@ Work = Generator[ToolCall, Result, T]
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
                "GIT_SSL_CAINFO", "npm_config_cafile")  # fmt: skip
-KEPT = (*PROXIES, *AUTHORITIES, "APT_CONFIG", "npm_config_registry", "PIP_CONFIG_FILE", "TMPDIR", "LC_ALL")
+KEPT = (*PROXIES, *AUTHORITIES, "APT_CONFIG", "npm_config_registry", "PIP_CONFIG_FILE", "TMPDIR", "LC_ALL",
+        "npm_config_fetch_retries", "npm_config_fetch_retry_mintimeout", "npm_config_fetch_retry_maxtimeout")  # fmt: skip
 """Variables that a command under sudo is to see as well: where to fetch from, whom to trust, where there is room."""
-QUIET_S, PATIENCE = 50, 1
-"""Seconds without progress after which a command is questioned, and how often it is given as long again before it is ended:
-two minutes in all with the time it takes to end it."""
+QUIET_S = 45
+"""Seconds without progress after which a command is ended and looked into. It gets one more try, so a run that is stuck knows
+it within two minutes."""
 
 
 DEFERRED = re.compile(r"^in the preview: '([^'\n]+)' will be done after the commit\r?$", re.MULTILINE)
@@ -75,9 +76,9 @@ class Bench:
     left_out: list[str] = field(default_factory=list)
     """Commands of the skill that were not run because they destroy and may not be needed."""
     mend: Callable[[Bench, str, Result], Work[Result]] | None = None
+    """Gets a failed command of a remedy itself to work; set by whoever knows the remedies."""
     answer: Callable[[Bench, str, Result], Work[Result]] | None = None
     """Answers what a command asks; None: it is ended."""
-    """Gets a failed command of a remedy itself to work; set by whoever knows the remedies."""
     depth: int = 0
     origin: str = ""
     """The skill's own command (or check) that is being carried out or mended."""
@@ -141,8 +142,10 @@ class Bench:
     def made(self, path: str) -> bool:
         """True when a command of this run surely made this path: it names it, and makes things."""
         bare = path.strip("\"'").rstrip("/*")
+        near = bare.removeprefix(self.home + "/")
         making = re.compile(r"\b(mkdir|git clone|tar|unzip|venv|cp|mv|install|curl|wget)\b|>")
-        return len(bare) > 2 and any(bare in command and making.search(command) for command in self.done)
+        names = [name for name in (bare, near, near.rsplit("/", 1)[-1]) if len(name) > 2]
+        return any(making.search(command) and any(name in command for name in names) for command in self.done)
 
     def explain(self, sentence: str) -> None:
         """Say something with the next call, and keep it for the account."""
@@ -173,12 +176,9 @@ class Bench:
     def _run(self, command: str, why: str, retry: Retry | None = None) -> Work[Result]:
         values: dict[str, Any] = {"command": command, "why": why, "timeout_s": QUIET_S}
         result = yield replace(self.call("shell", values), retry=retry)
-        heard, patience = result.output, PATIENCE
+        heard = result.output
         while result.state in (State.WAITING, State.QUIET):
-            if result.state is State.QUIET and patience:
-                patience -= 1
-                result = yield self.call("shell_input", {"action": "wait", "timeout_s": QUIET_S})
-            elif self.answer:
+            if self.answer:
                 result = yield from self.answer(self, command, result)
             else:
                 result = yield self.call("shell_input", {"action": "interrupt"})
@@ -209,7 +209,7 @@ class Bench:
 
     def diagnose(self, failure: Failure) -> Work[list[Cause]]:
         """What is true of this machine and explains a failure; looked at once per failure while nothing is done."""
-        asked = question(failure.text, failure.command, failure.exit_code, failure.kind == "check")
+        asked = question(failure.text, failure.command, failure.exit_code, failure.kind == "check", failure.ended == STUCK)
         key = f"{TOOL} {sorted(asked.items())}"
         if key not in self.seen:
             self.seen[key] = yield self.call(TOOL, {**asked, "why": "what is true here that explains it?"})

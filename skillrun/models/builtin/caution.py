@@ -1,7 +1,7 @@
 """Second thoughts before a command: what no installation needs is refused, what destroys and is not needed is left out.
 
-This is not the policy, which decides what may run at all. It is judgement about a skill: where a careful person would
-put the document down, or skip a line and say so.
+What a command does is the policy's to say, which decides what may run at all. This is judgement about a skill: where a
+careful person would put the document down, or skip a line and say so.
 """
 
 from __future__ import annotations
@@ -11,57 +11,23 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from skillrun.events import Effect, EffectKind, Verdict
 from skillrun.models.builtin import script
 from skillrun.models.builtin.bench import Bench, Stop, Work
+from skillrun.policy.judge import Judge, in_words
+from skillrun.ports import Place
 
-SECRETS = r"(?:\.ssh/(?:id_|\*|identity)|\.aws/credentials|\.netrc|\.gnupg|\.git-credentials|/etc/shadow|\.kube/config)"
-SENDS = r"(?:\bcurl\b|\bwget\b|\bnc\b|\bncat\b|\bscp\b|\brsync\b|/dev/tcp/|\bsendmail\b|\bmail\b|requests\.post|urllib)"
-WHOLE = r"(?:/|/\*|~/?|~/\*|\"?\$\{?HOME\}?\"?/?\*?|/home/?\*?|/root/?|/(?:etc|usr|var|boot|bin|lib|opt|srv)/?\*?)"
-
-NEVER: tuple[tuple[str, re.Pattern[str]], ...] = (
-    (
-        "reads a private key or password file and sends something away",
-        re.compile(rf"{SENDS}[^\n]*{SECRETS}|{SECRETS}[^\n]*\|[^\n]*{SENDS}"),
-    ),
-    ("deletes a whole home or system directory", re.compile(rf"\brm\s+(?:-\S+\s+)*(?:\S+\s+)*{WHOLE}(?=\s|$|;|&)")),
-    (
-        "overwrites a disk",
-        re.compile(
-            r"\b(?:mkfs(?:\.\w+)?|wipefs|shred)\s+(?:-\S+\s+)*/dev/|\bdd\b[^\n]*\bof=/dev/(?!null|stdout|tty)|>\s*/dev/(?:sd|nvme|vd|mmcblk)"
-        ),
-    ),
-    (
-        "lets a stranger log in",
-        re.compile(
-            r">>?\s*\S*authorized_keys|\btee\b[^\n]*authorized_keys|NOPASSWD[^\n]*sudoers|sudoers[^\n]*NOPASSWD|>>?\s*/etc/(?:passwd|shadow)"
-        ),
-    ),
-    (
-        "opens a shell to another machine",
-        re.compile(r"\b(?:bash|sh)\b\s+-i\s*>&?\s*/dev/tcp/|\bnc\b[^\n]*\s-e\s|mkfifo[^\n]*\bnc\b"),
-    ),
-    (
-        "runs something that is hidden in an encoding",
-        re.compile(
-            r"base64\s+(?:-d|--decode|-D)[^\n]*\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|\beval\b[^\n]*base64|xxd\s+-r[^\n]*\|\s*(?:ba)?sh"
-        ),
-    ),
-    (
-        "switches off a protection of this machine",
-        re.compile(
-            r"\bsetenforce\s+0|\bufw\s+disable|\biptables\s+-F|\bspctl\b[^\n]*--master-disable|systemctl\s+(?:stop|disable)\s+(?:\S+\s+)*(?:auditd|firewalld|apparmor|fail2ban)|\bcsrutil\s+disable"
-        ),
-    ),
-    ("floods the machine with processes", re.compile(r":\(\)\s*\{\s*:\s*\|\s*:\s*&\s*\}\s*;\s*:")),
+ENCODED = re.compile(
+    r"base64\s+(?:-d|--decode|-D)[^\n]*\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|\beval\b[^\n]*base64|xxd\s+-r[^\n]*\|\s*(?:ba)?sh"
 )
-"""What no installation needs, with the words to say so."""
+"""Runs what is hidden in an encoding."""
 
-DESTROYS = re.compile(
-    r"\brm\s+(?:-\w+\s+)*-\w*[rR]\w*\s|\brm\s+--recursive|\bgit\s+clean\s+-\w*[fdx]|\bgit\s+reset\s+--hard|\bdocker\s+(?:system|volume|image)\s+prune|\bDROP\s+(?:DATABASE|TABLE|SCHEMA)\b"
-    r"|\b(?:userdel|deluser)\b|\bcrontab\s+-r\b|\bdropdb\b|\btruncate\s+-s|\bfind\b[^\n]*\s-delete\b|\bchmod\s+-R\s+(?:0?777|a\+rwx)|\b(?:pkill|killall)\b|\bkill\s+-9",
+WIPES = re.compile(
+    r"\bgit\s+reset\s+--hard|\bdocker\s+(?:system|volume|image)\s+prune|\bDROP\s+(?:DATABASE|TABLE|SCHEMA)\b|\bdropdb\b"
+    r"|\b(?:userdel|deluser)\b|\bcrontab\s+-r\b|\btruncate\s+-s|\bchmod\s+-R\s+(?:0?777|a\+rwx)",
     re.IGNORECASE,
 )
-"""What may destroy things that were here before."""
+"""What may destroy things that were here before, where the effects of a command do not name them."""
 
 INSTALLS = re.compile(
     r"\b(?:pip3?|pipx|uv|npm|pnpm|yarn|gem|cargo)\b[^;&|\n]*?\b(?:install|add|i|tool install)\b(?P<rest>[^;&|\n]*)"
@@ -112,7 +78,6 @@ POPULAR = [
     "jquery",
     "mongoose",
     "discord.js",
-    "cowsay",
     "nodemon",
     "yarn",
     "vite",
@@ -126,50 +91,61 @@ POPULAR = [
 def survey(bench: Bench, found: Sequence[script.Piece]) -> None:
     """Read all commands before the first one runs. Raises Stop for a skill that should be put down."""
     for piece in found:
-        if sin := sins(piece.text):
-            raise Stop("refused", f"Line {piece.line} of the skill {sin}: `{piece.text[:200]}`. Nothing of it was run.")
+        if sin := sins(piece.text, bench.home):
+            raise Stop("refused", f"Line {piece.line} of the skill: {sin}: `{piece.text[:200]}`. Nothing of it was run.")
         if wrong := impostor(bench, piece.text):
             raise Stop("refused", f"Line {piece.line}: {wrong} Nothing of it was run; a person should look at the name.")
 
 
-def sins(text: str) -> str:
-    """What in this text no installation needs, in words; empty when there is nothing of the kind."""
-    return next((words for words, pattern in NEVER if pattern.search(text)), "")
+def sins(text: str, home: str, whole: bool = False) -> str:
+    """What in this text no installation needs, in the policy's words; empty when there is nothing of the kind.
+
+    `whole`: it is a script file. Where it will run is not known yet, so only what it says by its full name counts.
+    """
+    if ENCODED.search(text):
+        return "it runs something that is hidden in an encoding"
+    place, judge = Place(cwd=f"{home}/elsewhere", home=home), Judge()
+    decision = (judge.script(text, place) if whole else judge.command(text, place)).decision
+    sized = decision.rule == "floor:too-large"  # a long script is no sin
+    if (decision.verdict is Verdict.DENY and not sized) or decision.rule == "secret-leaves":
+        return decision.reason
+    return next((f"it {in_words(effect)}" for effect in decision.effects if _sin(effect)), "")
+
+
+def _sin(effect: Effect) -> bool:
+    """A protection switched off, a stranger let in, a shell handed to another machine."""
+    return (
+        effect.kind is EffectKind.DEFENCE_OFF
+        or effect.subject.endswith("authorized_keys")
+        or (effect.kind is EffectKind.PRIVILEGE and effect.subject.startswith("/etc/sudoers"))
+        or (effect.kind is EffectKind.RUN_FETCHED and effect.subject.startswith("/dev/tcp"))
+    )
 
 
 def consider(bench: Bench, text: str) -> Work[str]:
     """The command; nothing when it would destroy what was here before and can be left out."""
     yield from _read_script(bench, text)
-    if bench.brief.verb == "uninstall" or not DESTROYS.search(text):
+    if bench.brief.verb == "uninstall":
         return text
-    for path in deleted(text):
-        if path.startswith("/tmp/") or re.search(r"mktemp|\$\{?(?:TMP|tmp|WORK|work)", path):
+    place = Place(cwd=bench.cwd or bench.home, home=bench.home)
+    effects = Judge().command(text, place).decision.effects
+    for path in [e.subject for e in effects if e.kind is EffectKind.DELETE and e.subject.startswith("/")]:
+        if path.startswith("/tmp/") and not path.startswith(bench.home + "/"):
             continue
         listing = yield from bench.look(
             f"find {path} -maxdepth 2 2>/dev/null | head -20", "what is there that this would delete?"
         )
-        made = bench.made(path)
-        if listing and not made:
+        if listing and "\n" in listing and not bench.made(path):
             bench.left_out.append(text)
             bench.explain(
                 f"`{text}` would delete what was here before ({len(listing.splitlines())} or more entries); it is left out unless the checks need it."  # noqa: E501
             )
             return ""
-    if not deleted(text):
+    if WIPES.search(text) or any(effect.kind is EffectKind.KILL for effect in effects):
         bench.left_out.append(text)
         bench.explain(f"`{text}` may destroy what was here before; it is left out unless the checks need it.")
         return ""
     return text
-
-
-def deleted(text: str) -> list[str]:
-    """The paths that recursive `rm` commands in this text name, as shell text."""
-    found: list[str] = []
-    for match in re.finditer(r"\brm\s+(?P<rest>[^;&|\n]+)", text):
-        words = re.findall(r"(?:\"[^\"]*\"|'[^']*'|[^\s\"'])+", match["rest"])
-        if any(re.match(r"-\w*[rR]|--recursive", word) for word in words):
-            found += [word for word in words if not word.startswith("-")]
-    return found
 
 
 def impostor(bench: Bench, text: str) -> str:
@@ -214,12 +190,5 @@ def _read_script(bench: Bench, text: str) -> Work[None]:
     path = match["path"]
     bench.tried[f"read {path}"] += 1
     body = yield from bench.look(f"head -c 2 {path} | grep -q '#!' && head -c 16000 {path}", f"read {path} before it runs")
-    if sin := sins(run_lines(body or "")):
-        raise Stop("refused", f"{path}, which the skill runs, {sin}. It was not run.")
-
-
-def run_lines(text: str) -> str:
-    """A script's lines that are run, without comments, here-documents and what is only printed."""
-    text = re.sub(r"<<-?\s*(['\"]?)(\w+)\1[^\n]*\n.*?^\s*\2\s*$", "", text, flags=re.DOTALL | re.MULTILINE)
-    lines = [line for line in text.splitlines() if not re.match(r"\s*(?:#|echo\b[^|;&>]*$|printf\b[^|;&>]*$)", line)]
-    return "\n".join(lines)
+    if body and (sin := sins(body, bench.home, whole=True)):
+        raise Stop("refused", f"{path}, which the skill runs: {sin}. It was not run.")

@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import Any
 
-from skillrun.events import Result, Retry, State
-from skillrun.models.builtin import network, node, packages, paths, python, resources, rights, services, settings, slips
+from skillrun.events import Result, State
+from skillrun.models.builtin import (
+    network,
+    node,
+    package_database,
+    packages,
+    paths,
+    python,
+    resources,
+    rights,
+    services,
+    settings,
+    slips,
+)
 from skillrun.models.builtin.bench import Bench, Stop, Work
-from skillrun.models.builtin.remedy import Failure, Remedy, read_failure, recognise, remedies
+from skillrun.models.builtin.remedy import Cure, Failure, Remedy, read_failure, recognise, remedies
 from skillrun.models.builtin.script import with_words
 
-
-@dataclass(frozen=True, slots=True)
-class Cure:
-    """What to do with the failed command now: `retry` (as `command`), `skip` or `postpone` it."""
-
-    then: str
-    command: str = ""
-    retry: Retry | None = None
-
-
+SAME = 2
+"""How often a command may fail in the same words before it is left at that: a run in which it does so three times is ended."""
 REMEDIES, REMEDIES_IN_ALL = 12, 60
 """How many remedies are carried out for one command of the skill, and in one run: whatever fails, a run ends."""
 
 
-Procedure = Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]
-"""Does what a table cannot. Returns the command to retry, "" to go on without it, None: not applicable after all."""
+Procedure = Callable[[Bench, Failure, Mapping[str, str]], Work[Any]]
+"""Does what a table cannot. Returns the command to retry (or a Cure), "" to go on without it, None: not applicable."""
 
 PROCEDURES: dict[str, Procedure] = {
     **packages.PROCEDURES,
+    **package_database.PROCEDURES,
     **python.PROCEDURES,
     **node.PROCEDURES,
     **paths.PROCEDURES,
@@ -49,6 +54,10 @@ def heal(bench: Bench, failure: Failure) -> Work[Cure | None]:
     Each is applied once to one cause, and so many in all (REMEDIES). Raises Stop when the right thing is to stop and explain.
     """
     bench.failure = failure
+    same = f"failed {failure.sameness}"
+    bench.tried[same] += 1
+    if bench.tried[same] > SAME:
+        return None
     spent = f"remedies of {bench.origin or failure.cause}"
     if bench.tried[spent] >= REMEDIES or bench.tried["remedies"] >= REMEDIES_IN_ALL:
         return None
@@ -114,7 +123,9 @@ def _carry_out(bench: Bench, remedy: Remedy, failure: Failure, found: Mapping[st
         if command is None:
             return None
         bench.explain(sentence)
-        return Cure("retry", command) if command else Cure("skip")
+        if isinstance(command, Cure):
+            return command
+        return Cure("retry", command, remedy.retry) if command else Cure("skip")
     bench.explain(sentence)
     for act in remedy.act:
         result = yield from bench.sure(_fill(act.run, found, bench, failure), sentence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from skillrun.models.builtin import resources
 from skillrun.models.builtin.bench import AUTHORITIES, PROXIES, Bench, Stop, Work
 from skillrun.models.builtin.remedy import Failure
 from skillrun.models.builtin.script import with_words
@@ -30,7 +31,14 @@ def keep_proxy(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work
     return with_words(failure.command, bench.kept_words())
 
 
-ENDS = ("hosts", "noserver", "nonetwork")
+TRUSTING = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO",
+            "npm_config_cafile")  # fmt: skip
+"""Variables that name a list of authorities to programs that do not use the machine's."""
+
+TELLING = ("blocks", "inodes", "quota", "bundle", "holder", "oom", "limit", "unreachable", "hostless", "proxy", "index")
+"""Causes that another try alone does not get past."""
+
+ENDS = ("hosts", "noserver", "nonetwork", "clock")
 """Causes that only a person can mend, and that no second try gets past."""
 
 
@@ -41,10 +49,11 @@ def way_out(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[st
     known = yield from bench.diagnose(failure)
     ends = [cause for cause in known if cause.word in ENDS]
     names = [cause.fields[0] for cause in known if cause.word == "proxy"]
+    names += [cause.fields[0] for cause in known if cause.word == "index" and "/" not in cause.fields[0]]
     names += [cause.fields[0] for cause in known if cause.word == "variable" and cause.fields[0] in AUTHORITIES]
     command = failure.command
     for cause in known:
-        if cause.word in ("proxy", "aptproxy", "fileproxy") or (cause.word == "variable" and cause.fields[0] in names):
+        if cause.word in ("proxy", "aptproxy", "fileproxy", "index") or (cause.word == "variable" and cause.fields[0] in names):
             bench.explain(f"{cause.sentence} This run goes without it.")
     if names:
         yield from bench.unset(names, "what leads nowhere is left out of this run")
@@ -55,20 +64,62 @@ def way_out(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[st
             "apt-get -o Acquire::http::Proxy=DIRECT -o Acquire::https::Proxy=DIRECT",
             command,
         )
-    for path in [cause.fields[0] for cause in known if cause.word == "fileproxy" and cause.fields[0].endswith("npmrc")]:
-        copy = "$HOME/.cache/skillrun-npmrc"
-        made = yield from bench.shell(
-            f'mkdir -p "$HOME/.cache" && (umask 077; grep -v proxy {path} >"{copy}"; true)',
-            f"{path} without the proxy, for this run",
-        )
-        if made.ok:
-            yield from bench.export("npm_config_userconfig", copy, f"{path} without the proxy, for this run")
+    for path in dict.fromkeys(
+        cause.fields[0] for cause in known if cause.word in ("fileproxy", "index") and "/" in cause.fields[0]
+    ):
+        if (yield from _without(bench, path)):
             names.append(path)
+    if any(cause.word == "bundle" for cause in known) and (yield from _authorities(bench)):
+        return with_words(command, bench.kept_words()) if not bench.is_root else command
     if command != failure.command or names:
         return command
     if ends:
         raise Stop("needs_person", " ".join(cause.sentence for cause in ends))
     return None
+
+
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+
+
+def _authorities(bench: Bench) -> Work[bool]:
+    """The machine's list of certificate authorities made anew from those it has; for this run alone where nobody is root."""
+    bundle, why = BUNDLE, "the list of certificate authorities is made anew from those that are installed here"
+    whole = f"grep -q 'BEGIN CERT' {BUNDLE}"
+    if bench.can_root:
+        yield from bench.shell(f"{bench.root}update-ca-certificates --fresh", why)
+        yield from bench.shell(f"{bench.root}chmod go+r {BUNDLE}", why)
+    if (yield from bench.look(whole, "is the list whole now?")) is None:
+        bundle = "$HOME/.cache/skillrun-ca.pem"
+        own = "/usr/share/ca-certificates/mozilla/*.crt /usr/local/share/ca-certificates/*.crt"
+        made = yield from bench.shell(
+            f'mkdir -p "$HOME/.cache" && cat {own} >"{bundle}" 2>/dev/null; grep -q "BEGIN CERT" "{bundle}"', why
+        )
+        if not made.ok:
+            return False
+    bench.explain(f"{why[0].upper()}{why[1:]}.")
+    for name in TRUSTING:
+        yield from bench.export(name, bundle, why)
+    return True
+
+
+def stuck_once(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """What got nowhere is tried once more where a look at the machine names nothing that would keep it there."""
+    known = yield from bench.diagnose(failure)
+    if any(cause.word in ("owner", "readonly", "blocks", "inodes") and cause.fields[0].startswith("/tmp") for cause in known):
+        return (yield from resources.room(bench, failure, found))
+    return None if any(cause.word in TELLING for cause in known) else failure.command
+
+
+def _without(bench: Bench, path: str) -> Work[bool]:
+    """A settings file of npm or pip without the proxies and indexes it names, as a copy for this run."""
+    variable = "npm_config_userconfig" if path.endswith("npmrc") else "PIP_CONFIG_FILE" if path.endswith("pip.conf") else ""
+    if not variable:
+        return False
+    copy = f"$HOME/.cache/skillrun-{path.rsplit('/', 1)[-1].lstrip('.')}"
+    why = f"{path} without what does not answer, for this run"
+    lines = r"^[[:space:]]*(https?[-_])?(proxy|registry|index-url|extra-index-url)[[:space:]]*="
+    made = yield from bench.shell(f'mkdir -p "$HOME/.cache" && (umask 077; grep -viE \'{lines}\' {path} >"{copy}"; true)', why)
+    return made.ok and (yield from bench.export(variable, copy, why)).ok
 
 
 def authority(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
@@ -100,7 +151,7 @@ def authority(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[
             f'mkdir -p "$HOME/.cache" && cat /etc/ssl/certs/ca-certificates.crt {joined} >"{bundle}" 2>/dev/null; [ -s "{bundle}" ]',  # noqa: E501
             sentence,
         )
-    for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"):
+    for name in TRUSTING:
         yield from bench.export(name, bundle, sentence)
     return failure.command
 
@@ -172,6 +223,7 @@ def page_instead(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
 PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]] = {
     "keep-proxy": keep_proxy,
     "way-out": way_out,
+    "stuck-once": stuck_once,
     "authority": authority,
     "other-mirror": other_mirror,
     "next-mirror": next_mirror,

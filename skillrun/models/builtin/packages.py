@@ -12,7 +12,7 @@ from typing import Any
 from skillrun.models.builtin import paths
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.remedy import Failure
-from skillrun.models.builtin.script import with_words, without_sudo
+from skillrun.models.builtin.script import without_sudo
 
 INSTALL = {
     "apt": "env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {names}",
@@ -233,41 +233,6 @@ def without_root(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
     return plain if plain != failure.command else None
 
 
-def apt_source(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
-    """`apt-get update` with a dead source beside sound ones: the sound ones were refreshed, so go on."""
-    known = yield from bench.look("apt-cache stats | grep 'Total package names: [1-9]'", "were the other sources refreshed?")
-    if known is None or not re.search(r"^(?:Get|Hit):\d", failure.text, re.MULTILINE):
-        return None
-    rest = re.sub(r"^.*?\bupdate\b[^;&|\n]*(?:&&|;)\s*", "", failure.command, count=1, flags=re.DOTALL)
-    return rest if rest != failure.command else ""
-
-
-SOUND_SOURCES = """
-d="$HOME/.cache/skillrun-apt"; rm -rf "$d/sources"; mkdir -p "$d/sources" || exit 1
-printf 'Dir::Etc::SourceParts "%s";\\n' "$d/sources" >"$d/sources.conf"
-read_them() { APT_CONFIG="$d/sources.conf" apt-get indextargets >/dev/null 2>&1; }
-read_them || exit 1
-for f in /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
-  [ -e "$f" ] || continue
-  cp "$f" "$d/sources/" && read_them || { rm -f "$d/sources/${f##*/}"; echo "left out $f"; }
-done
-"""
-"""Copies the source files that apt can read together, one after the other, and names those it cannot."""
-
-
-def unreadable_sources(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
-    """Source files that apt cannot read (or not together): a copy without them is used for this run, nothing is changed."""
-    listing = yield from bench.look(f"({SOUND_SOURCES.strip()})", "which of the package sources can be read?")
-    left = re.findall(r"^left out (\S+)$", listing or "", re.MULTILINE)
-    if not left:
-        return None
-    bench.explain(f"{' and '.join(left)} cannot be read beside the others; a person may want to look at it.")
-    yield from bench.export(
-        "APT_CONFIG", "$HOME/.cache/skillrun-apt/sources.conf", "the sources that can be read, for this run"
-    )
-    return with_words(failure.command, bench.kept_words())
-
-
 def no_candidate(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
     """A package that apt does not offer: pinned away, renamed, or in a part of the archive that is off."""
     name = found.get("package", "").strip("'")
@@ -279,7 +244,7 @@ def no_candidate(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
     )
     text = policy or ""
     if re.search(r"Candidate: \(none\)", text) and (version := re.search(r"^\s+(\d\S*) -?\d+\s*$", text, re.MULTILINE)):
-        return (yield from _pinned(bench, failure, name, version[1], text))
+        raise _pinned(name, version[1], text)
     new = re.search(r"the following packages replace it:\s*\n\s*(?P<new>[\w.+-]+)", failure.text)
     replacement = new["new"] if new else knowledge()["renamed"].get(name, "")
     if not replacement:
@@ -295,36 +260,12 @@ def no_candidate(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
     return re.sub(rf"(?<![\w.+-]){re.escape(name)}(?![\w.+-])", replacement, failure.command)
 
 
-OVER = re.compile(
-    r"\b(?:until|till|through|after|once|when|expires?|remove|drop|delete|may go|can go|temporar\w*|no longer|obsolete)\b",
-    re.IGNORECASE,
-)
-"""Words of a note that say when a pin may be passed."""
-
-
-def _pinned(bench: Bench, failure: Failure, name: str, version: str, text: str) -> Work[str | None]:
-    """A package an administrator pinned away: a person's decision, unless the note beside the pin says that it is over."""
-    yield from ()
+def _pinned(name: str, version: str, text: str) -> Stop:
+    """A package an administrator pinned away: whoever set the pin decides, whatever is written beside it."""
     notes = " ".join(re.sub(r"^\S+?[-:]\d+[-:]", "", line).strip("# ") for line in text.splitlines() if "#" in line)
-    system = bench.facts.get("os", {})
-    here = [re.escape(str(word)) for word in (system.get("codename"), f"{system.get('id')} {system.get('version')}") if word]
-    today = str(bench.facts.get("clock", {}).get("utc", ""))
-    dates = (
-        re.findall(r"\b(?:19|20)\d\d(?:-\d\d(?:-\d\d)?)?\b", notes[match.start() :]) if (match := OVER.search(notes)) else []
-    )
-    past = bool(dates and today) and all(date < today[: len(date)] for date in dates)
-    if match and (
-        past or re.search(r"no longer|obsolete", notes) or re.search("|".join(here), notes[match.start() :], re.IGNORECASE)
-    ):
-        bench.explain(
-            f'{name} is pinned away by a note that has run out ("{notes}"): {version} is asked for by name, the pin stays.'
-        )
-        return re.sub(rf"(?<![\w.+-]){re.escape(name)}(?![\w.+-])", f"{name}={version}", failure.command)
-    raise Stop(
-        "needs_person",
-        f"{name} {version} exists, but a pin in /etc/apt/preferences keeps it away"
-        + (f" ({notes})" if notes else "")
-        + f". Whoever set the pin decides; `apt-get install {name}={version}` would go past it once.",
+    told = f"{name} {version} exists, but a pin in /etc/apt/preferences keeps it away" + (f" ({notes})" if notes else "")
+    return Stop(
+        "needs_person", f"{told}. Whoever set the pin decides; `apt-get install {name}={version}` would go past it once."
     )
 
 
@@ -358,8 +299,6 @@ PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | N
     "missing-program": missing_program,
     "missing-part": missing_part,
     "without-root": without_root,
-    "apt-source": apt_source,
-    "unreadable-sources": unreadable_sources,
     "no-candidate": no_candidate,
     "held": held,
 }

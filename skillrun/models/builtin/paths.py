@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
-from skillrun.models.builtin.bench import Bench, Work, quote_home
+from skillrun.models.builtin.bench import Bench, Stop, Work, quote_home
 from skillrun.models.builtin.remedy import Failure
 
 PLACES = (
@@ -17,20 +17,39 @@ PLACES = (
 """Where programs are put that a shell may not look into."""
 
 
+OF_MANAGERS = (
+    (r"\bnpm\b", "$(npm prefix -g 2>/dev/null)/bin"),
+    (r"\bpip3?\b", "$(python3 -m site --user-base 2>/dev/null)/bin"),
+    (r"\bgo\s+install\b", "$(go env GOPATH 2>/dev/null)/bin"),
+    (r"\bgem\b", "$(gem environment gemdir 2>/dev/null)/bin"),
+    (r"\bcargo\b", "${CARGO_HOME:-$HOME/.cargo}/bin"),
+)
+"""What in a command that went well says that a manager put programs somewhere, and how the manager says where."""
+
 SYSTEM = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/games", "/usr/local/games")
 """The system's own directories, which go after the others on a user's PATH."""
+
+
+def of_managers(bench: Bench) -> list[str]:
+    """Where the managers that were used put programs, as shell text."""
+    return [told for mark, told in OF_MANAGERS if any(re.search(mark, command) for command in bench.done)]
 
 
 def find_program(bench: Bench, name: str) -> Work[str]:
     """The path of a program that is installed somewhere PATH does not lead to, or empty."""
     named = re.findall(r"(?:\$HOME|~|\$\{HOME\}|/)[\w$~./{}+-]*/s?bin\b", bench.brief.skill.text + bench.heard)
     places = [re.sub(r"^~(?=/)|\$\{HOME\}", "$HOME", place) for place in dict.fromkeys([*bench.bins, *named])]
-    places = [place for place in places if re.fullmatch(r"(\$HOME)?[\w./+-]*", place)]
+    places += of_managers(bench)
+    places = [place for place in places if place.startswith("$(") or re.fullmatch(r"(\$HOME)?[\w./+-]*", place)]
     found = yield from bench.look(
-        f'for d in {" ".join(places)} {PLACES}; do [ -f "$d/{name}" ] && [ -x "$d/{name}" ] && echo "$d/{name}"; done; true',
+        f'for d in {" ".join(places)} {PLACES}; do [ -f "$d/{name}" ] && [ -x "$d/{name}" ] || continue; '
+        f'if [ -e "$d/../pyvenv.cfg" ]; then late="$late $d/{name}"; else echo "$d/{name}"; fi; done; '
+        'for p in $late; do echo "$p"; done; true',
         f"is {name} installed somewhere the shell does not look?",
     )
-    return (found or "").split("\n")[0].strip()
+    return next(
+        (line.strip() for line in (found or "").splitlines() if re.fullmatch(r"/[\w./+@-]+/[\w.+@-]+", line.strip())), ""
+    )
 
 
 def on_path(bench: Bench, folder: str, why: str, first: str = "") -> Work[None]:
@@ -41,7 +60,8 @@ def on_path(bench: Bench, folder: str, why: str, first: str = "") -> Work[None]:
     where = quote_home(folder, bench.home)
     if folder not in bench.bins:
         bench.bins.append(folder)
-    yield from bench.shell(f'case ":$PATH:" in *":{where}:"*) ;; *) export PATH="{where}:$PATH" ;; esac', why)
+    new = f"$PATH:{where}" if folder in SYSTEM and not first else f"{where}:$PATH"
+    yield from bench.shell(f'case ":$PATH:" in *":{where}:"*) ;; *) export PATH="{new}" ;; esac', why)
     there = (
         f'[ "$(command -v {first})" = "{folder}/{first}" ]'
         if first
@@ -66,6 +86,38 @@ def on_path(bench: Bench, folder: str, why: str, first: str = "") -> Work[None]:
         yield from bench.shell(f"printf '\\n%s\\n' {shlex.quote(line)} >>{target}", f"PATH for new shells, in {path}")
 
 
+SHADOWS = """
+d={folder}; [ -e "$d/../pyvenv.cfg" ] && echo environment
+for f in "$d"/*; do
+  n=${{f##*/}}; [ "$n" != {name} ] && [ -f "$f" ] && [ -x "$f" ] && type -aP "$n" | grep -qvxF "$f" && echo "$n"
+done | head -3
+"""
+"""Says what else of a directory would be found in place of what is found now, if the directory were on PATH."""
+
+
+def reach(bench: Bench, path: str, why: str, first: str = "") -> Work[bool]:
+    """Make one program known to this run and to new shells: its directory on PATH, or, where that directory holds other
+    programs that are known elsewhere (an environment does), one link to the one program. False when neither can be.
+    """
+    folder, name = path.rsplit("/", 1)
+    look = SHADOWS.format(folder=shlex.quote(folder), name=shlex.quote(name)).strip()
+    others = "" if folder in SYSTEM else (yield from bench.look(look, f"what else would come with {folder} on PATH?"))
+    if not others:
+        yield from on_path(bench, folder, why, first)
+        return True
+    bench.explain(f"{folder} holds programs of other names too ({', '.join(others.split())}): only {name} is linked.")
+    for bindir in (*(["/usr/local/bin"] if bench.is_root else []), f"{bench.home}/.local/bin"):
+        link = shlex.quote(f"{bindir}/{name}")
+        made = yield from bench.shell(
+            f"mkdir -p {shlex.quote(bindir)} && {{ [ ! -e {link} ] || [ -L {link} ]; }} && ln -sfn {shlex.quote(path)} {link}",
+            why,
+        )
+        if made.ok:
+            yield from on_path(bench, bindir, f"{name} lies in {bindir}", first)
+            return True
+    return False
+
+
 def path_program(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
     """A program that is installed but not on PATH."""
     name = found.get("program", "")
@@ -81,8 +133,11 @@ def path_program(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
     bench.tried[again] += 1
     if re.search(rf"\bsudo\s+(-\S+\s+)*{re.escape(name)}\b", failure.command):
         return re.sub(rf"(\bsudo\s+(?:-\S+\s+)*){re.escape(name)}\b", rf"\g<1>{path}", failure.command)
-    yield from on_path(bench, folder, f"{name} lies in {folder}, which is not on PATH")
-    return failure.command
+    return failure.command if (yield from reach(bench, path, f"{name} lies in {folder}, which is not on PATH")) else None
+
+
+SOUND = {"python": "-c 'import ssl, zlib, venv'", "python3": "-c 'import ssl, zlib, venv'"}
+"""What a sound program of that name can do, besides telling its version."""
 
 
 def shadowed(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
@@ -93,7 +148,7 @@ def shadowed(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[s
     )
     for name in dict.fromkeys(words):
         listing = yield from bench.look(
-            f'for p in $(hash -r; type -aP {name}); do if "$p" --version >/dev/null 2>&1; then echo "good $p"; else echo "bad $p"; fi; done',  # noqa: E501
+            f'for p in $(hash -r; type -aP {name}); do if "$p" {SOUND.get(name, "--version")} >/dev/null 2>&1; then echo "good $p"; else echo "bad $p"; fi; done',  # noqa: E501
             f"which {name} is found, and does it run?",
         )
         rows = [line.split(" ", 1) for line in (listing or "").splitlines() if " " in line]
@@ -209,10 +264,40 @@ def example_settings(bench: Bench, failure: Failure, found: Mapping[str, str]) -
     return failure.command if (yield from bench.shell(f"cp {rows[0][0]} {rows[0][1]}", f"{name} from its example")).ok else None
 
 
+COPIES = re.compile(
+    r"^\s*(?P<sudo>sudo\s+)?(?:cp|mv|install|ln)\s+(?:-\S+\s+)*(?P<source>[^\s;&|-]\S*)\s+(?P<target>[^\s;&|]+)\s*$"
+)
+
+
+def already_there(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """What is to be put somewhere is there, as an earlier run leaves it: the same goes on, other content is a person's."""
+    match = COPIES.match(failure.command)
+    if not match:
+        return None
+    source, target = match["source"], match["target"]
+    listing = yield from bench.look(
+        f's={source}; t={target}; [ -d "$t" ] && [ ! -d "$s" ] && t="${{t%/}}/${{s##*/}}"; [ -e "$t" ] || exit 1; '
+        'if diff -rq "$s" "$t" >/dev/null 2>&1; then echo same "$t"; else echo other "$t"; fi',
+        f"is what goes to {target} there already?",
+    )
+    state, _, path = (listing or "").partition(" ")
+    if state == "same":
+        bench.explain(f"{path} is there already with the very same content, as an earlier run leaves it.")
+        return ""
+    if state == "other":
+        raise Stop(
+            "needs_person",
+            f"{path} exists already and differs from what the instructions put there (an earlier run, or a person, left it). "
+            f"It stays as it is; move it away if it may go.\n{failure.last_lines}",
+        )
+    return None
+
+
 PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]] = {
     "path-program": path_program,
     "shadowed": shadowed,
     "no-such-path": no_such_path,
     "dangling-link": dangling_link,
     "example-settings": example_settings,
+    "already-there": already_there,
 }

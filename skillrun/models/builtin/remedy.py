@@ -22,6 +22,10 @@ TAIL = 40_000
 """How many characters from the end of an output are read for what went wrong."""
 
 
+ASKED, STUCK = "ended: nobody answered its question", "ended: it made no progress"
+"""The note of a result that the engine ended itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A command that did not do what it should. `kind`: step | check."""
@@ -31,6 +35,8 @@ class Failure:
     text: str
     kind: str = "step"
     denied: bool = False
+    ended: str = ""
+    """Why it was ended, where this engine did that: ASKED (nobody answered its question) or STUCK (it made no progress)."""
     origin: str = ""
     """The command of the skill (or of the remedy) this one was made of; empty: this one itself. What was applied is
     counted by it, since a rewritten command is no new cause."""
@@ -41,9 +47,25 @@ class Failure:
         return self.origin or self.command
 
     @property
+    def sameness(self) -> str:
+        """What makes it the same failure as another: numbers, temporary names and words before the command aside."""
+        command = re.sub(r"\b(?:sudo|env|[A-Za-z_]+=\S+)\s+", "", self.command)
+        lines = re.sub(r"/tmp/\S+|\d+", "#", self.text).strip().splitlines()[-4:]
+        return "\n".join([command, *lines])
+
+    @property
     def last_lines(self) -> str:
         """The end of what it said, for an account."""
         return "\n".join(self.text.strip().splitlines()[-6:])
+
+
+@dataclass(frozen=True, slots=True)
+class Cure:
+    """What to do with the failed command now: `retry` (as `command`), `skip` or `postpone` it."""
+
+    then: str
+    command: str = ""
+    retry: Retry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +90,8 @@ class Remedy:
     unless: re.Pattern[str] | None = None
     undone: re.Pattern[str] | None = None
     exit: tuple[int, ...] = ()
+    ended: str = ""
+    """`asked` or `stuck`: for commands that the engine ended for that."""
     on: tuple[str, ...] = ("step", "check")
     facts: tuple[str, ...] = ()
     limit: int = 1
@@ -86,7 +110,8 @@ class Remedy:
 
 def read_failure(command: str, result: Result, kind: str = "step", origin: str = "") -> Failure:
     """A result as a failure, its text normalised: no colour, no carriage returns, plain quotes, the tail."""
-    return Failure(command, result.exit_code, normalise(result.output), kind, result.state is State.DENIED, origin)
+    ended = result.note if result.note in (ASKED, STUCK) else ""
+    return Failure(command, result.exit_code, normalise(result.output), kind, result.state is State.DENIED, ended, origin)
 
 
 def normalise(text: str) -> str:
@@ -138,6 +163,8 @@ def build(row: Mapping[str, Any], kind: str) -> Remedy:
 def recognise(remedy: Remedy, failure: Failure, facts: Mapping[str, Any]) -> dict[str, str] | None:
     """The captures when this remedy is for this failure, else None."""
     if failure.kind not in remedy.on or (remedy.exit and failure.exit_code not in remedy.exit):
+        return None
+    if failure.ended != {"asked": ASKED, "stuck": STUCK}.get(remedy.ended, ""):
         return None
     if not all(holds(condition, facts) for condition in remedy.facts):
         return None

@@ -5,15 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from skillrun.models.builtin import script
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.remedy import Failure
 
 ROOMS = "/var/tmp /dev/shm /run/user/$(id -u) /mnt/* /media/*/* /data /scratch /srv /tmp"
-CONSENT = re.compile(
-    r"(licen[cs]e|eula|terms)[^.\n]{0,80}\b(has|have|was|were|is|are)\b[^.\n]{0,30}\b(accepted|agreed)|\b(accept|agree)(?:s|ed)?\b[^.\n]{0,60}(licen[cs]e|eula|terms)",
-    re.IGNORECASE,
-)
 
 
 def room(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
@@ -107,18 +102,14 @@ def free_port(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[
 
 
 def licence(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
-    """A licence is accepted by people: on what they recorded or answer, never on the engine's own account."""
+    """A licence is accepted by a person who is asked, never on the engine's own account."""
     flag = re.search(r"(?<![\w-])(--(?:accept|agree|i-accept|yes-i)[\w-]*(?:=\w+)?)", failure.text)
     variable = re.search(r"\b([A-Z_]*(?:ACCEPT|AGREE)[A-Z_]*)(?:=(['\"]?[\w]+['\"]?))?", failure.text)
-    consent = CONSENT.search(script.prose(bench.brief.skill))
-    if consent:
-        bench.explain(f'The instructions record that the licence was accepted ("{consent[0].strip()}").')
-    else:
-        answer = yield from bench.ask(
-            "The program wants its licence to be accepted before it installs. Do you accept it?", ("yes", "no")
-        )
-        if answer is None or not answer.lower().startswith("y"):
-            raise Stop("needs_person", f"The program's licence has to be accepted by a person first:\n{failure.last_lines}")
+    answer = yield from bench.ask(
+        "The program wants its licence to be accepted before it installs. Do you accept it?", ("yes", "no")
+    )
+    if answer is None or not answer.lower().startswith("y"):
+        raise Stop("needs_person", f"The program's licence has to be accepted by a person first:\n{failure.last_lines}")
     if flag:
         return f"{failure.command} {flag[1]}"
     if variable:

@@ -56,7 +56,7 @@ def user_prefix(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wor
     if not (yield from bench.shell('mkdir -p "$HOME/.local/bin"', "programs of this user go here")).ok:
         return None
     bench.moved["/usr/local"] = "$HOME/.local"
-    if re.search(r"\bmake\b.*\binstall\b", plain):
+    if re.search(r"\bmake\b[^;&|\n]*\sinstall\b", plain):
         command = yield from _make_install(bench, plain)
     else:
         command = plain.replace("/usr/local", "$HOME/.local")
@@ -71,7 +71,7 @@ def user_prefix(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wor
 def _make_install(bench: Bench, plain: str) -> Work[str]:
     """`make install` with its usual prefix variable; where the Makefile has none, its own commands with another place."""
     command = f'{plain} PREFIX="$HOME/.local" prefix="$HOME/.local"'
-    dry = yield from bench.look(re.sub(r"\bmake\b", "make -n", command, count=1), "what would be installed where?")
+    dry = yield from bench.look(re.sub(r"\bmake\b(?! -n)", "make -n", command), "what would be installed where?")
     if dry and "/usr/local" in dry:
         lines = [line for line in dry.splitlines() if line.strip() and not line.startswith("make")]
         return " && ".join(line.replace("/usr/local", "$HOME/.local") for line in lines)
@@ -138,7 +138,8 @@ def open_up(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[st
     word = failure.command.split()[0] if failure.command.split() else ""
     if re.fullmatch(r"[\w.+-]+", word):
         listed = yield from bench.look(
-            f"for d in /usr/local/bin /usr/local/sbin /opt/*/bin; do sudo -n test -e $d/{word} && sudo -n readlink -f $d/{word}; done; true"  # noqa: E501
+            f"for d in {' '.join(paths.of_managers(bench))} /usr/local/bin /usr/local/sbin /opt/*/bin; "
+            f"do sudo -n test -e $d/{word} && sudo -n readlink -f $d/{word}; done; true"
             if not bench.is_root
             else f"hash -r; type -aP {word}; true",
             f"where is {word}?",
@@ -155,7 +156,7 @@ def open_up(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[st
         )
         if closed:
             done = yield from bench.shell(
-                f"{bench.root}chmod -R go+rX {shlex.quote(top)}",
+                f"{bench.root}find {shlex.quote(top)} -mmin -60 ! -type l ! -perm -o=r -exec chmod go+rX {{}} +",
                 f"{top} was made just now and is meant for everybody: readable",
             )
             opened = opened or done.ok
@@ -185,10 +186,7 @@ def newest_first(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
                 continue
             yield from paths.on_path(bench, f"{bench.home}/.local/bin", f"{word} is found there first", first=word)
             return failure.command
-        if ours:
-            yield from paths.on_path(
-                bench, ours[0].rsplit("/", 1)[0], f"{ours[0]} is the new one, {rows[0]} the old", first=word
-            )
+        if ours and (yield from paths.reach(bench, ours[0], f"{ours[0]} is the new one, {rows[0]} the old", first=word)):
             return failure.command
     return None
 

@@ -128,13 +128,7 @@ def service_down(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
             f"what does {unit} say when it is started by hand, for a moment?",
         )
         made = False
-        files = " ".join(word for word in words.split() if re.fullmatch(r"/etc/[\w./-]+", word))
-        settings = ""
-        if files:
-            settings = (
-                yield from bench.look(f"{bench.root}grep -hvE '^[[:space:]]*#' {files}", f"which directories does {unit} use?")
-            ) or ""
-        for line in (told.output + "\n" + settings).splitlines():
+        for line in told.output.splitlines():
             for path in re.findall(r"(/(?:var|run|srv|opt|etc)/[\w./-]+)", line):
                 made = (yield from _make_place(bench, path, user)) or made
         if made:
@@ -217,6 +211,32 @@ def stale_pid(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[
     return None
 
 
+HELD = """
+for f in {paths}; do
+  [ -f "$f" ] && [ -n "$(find "$f" -mmin +1 2>/dev/null)" ] || continue
+  p=$(head -c 20 "$f" | tr -dc 0-9); [ -n "$p" ] && [ -d "/proc/$p" ] && continue
+  ls -l /proc/[0-9]*/fd 2>/dev/null | grep -qF " $(readlink -f "$f")" && continue
+  echo "$f"
+done; true
+"""
+"""Names those lock files that are older than a minute, that nobody has open, and whose process, if they name one, is gone."""
+
+
+def stale_lock(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """A lock file that whoever made it has left behind: moved aside when nobody holds it. Locks of the kernel are none."""
+    named = [path for path in re.findall(r"/[\w./@+-]*[\w-]", failure.text) if re.search(r"\.(?:lock|lck)$|/lock$", path)]
+    if not named or any(path.startswith(("/var/lib/dpkg/", "/var/lib/apt/", "/var/cache/apt/")) for path in named):
+        return None
+    look = HELD.format(paths=" ".join(shlex.quote(path) for path in dict.fromkeys(named))).strip()
+    path = ((yield from bench.look(look, "does anybody hold this lock?")) or "").split("\n")[0].strip()
+    if path not in named:
+        return None
+    prefix = "" if path.startswith(bench.home + "/") or not bench.can_root else bench.root
+    bench.explain(f"{path} is a lock that nobody holds any more: it is moved aside, to {path}.stale.")
+    moved = yield from bench.shell(f"{prefix}mv {shlex.quote(path)} {shlex.quote(path + '.stale')}", f"nobody holds {path}")
+    return failure.command if moved.ok else None
+
+
 def stale_socket(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
     """A socket file that a dead process has left: moved aside when the kernel knows of no one who holds it."""
     named = " ".join(dict.fromkeys(re.findall(r"/[\w./@+-]*[\w-]", failure.text)))
@@ -250,6 +270,7 @@ def own_home(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[s
 PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]] = {
     "by-hand": by_hand,
     "stale-pid": stale_pid,
+    "stale-lock": stale_lock,
     "service-down": service_down,
     "own-home": own_home,
     "stale-socket": stale_socket,

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from skillrun.events import Result
 from skillrun.host.causes import told
-from skillrun.models.builtin import caution, paths, prompts, script, ways
+from skillrun.models.builtin import caution, package_database, paths, prompts, script, ways
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.healer import heal, mend
 from skillrun.models.builtin.remedy import Failure, normalise, read_failure
@@ -214,7 +214,8 @@ def _ready(bench: Bench, text: str) -> Work[str]:
     for old, new in bench.moved.items():
         text = text.replace(old, new)
     text = script.assume_yes(text)
-    text = yield from prompts.foresee(bench, text)
+    text = prompts.foresee(bench, text)
+    yield from package_database.sound(bench, text)
     return (yield from caution.consider(bench, text))
 
 
@@ -222,11 +223,6 @@ def went_well(command: str, result: Result) -> bool:
     """True when the command ended with 0 and nothing it says belies that (a pipe hides all exit codes but its last)."""
     if not result.ok:
         return False
-    said = normalise(result.output)
-    if re.search(r"\bapt(-get)?\b[^;&|]*\bupdate\b", command) and re.search(
-        r"^[WE]: (Failed to fetch|Some index)", said, re.MULTILINE
-    ):
-        return bool(re.search(r"^(Get|Hit):\d", said, re.MULTILINE))
     return not (
         re.search(r"\||<\(|\$\(", command)
         and re.search(
@@ -293,7 +289,6 @@ def _finish(bench: Bench) -> Work[None]:
     for command in bench.cleanup:
         yield from bench.shell(command, "put away what this run only needed meanwhile")
     bench.cleanup.clear()
-    yield from prompts.deliver(bench)
     for _ in range(ROUNDS):
         bench.step = None
         brought = {"programs": list(bench.programs)} if bench.programs else {}
@@ -335,4 +330,5 @@ def _stuck(piece: script.Piece, failure: Failure) -> Stop:
 
 
 def _account(bench: Bench, last: str, causes: Sequence[str] = ()) -> str:
-    return "\n".join([*dict.fromkeys(bench.story), last, *causes])
+    told = "\n".join([*dict.fromkeys(bench.story), last])
+    return "\n".join([told, *(cause for cause in causes if cause not in told)])

@@ -23,6 +23,9 @@ _UNUSUAL = re.compile(
     re.IGNORECASE,
 )
 
+BRINGS = re.compile(r"(?:^|[;&|]\s*)(?:sudo\s+)?(?:curl|wget|tar|unzip|cp)\b", re.MULTILINE)
+"""Commands that bring a source which was not cloned: fetched, unpacked, copied."""
+
 
 def ways_of(document: Document, main: str) -> list[Way]:
     """The ways to one package, the ordinary before the unusual, else in the document's order."""
@@ -169,7 +172,7 @@ def _built(document: Document, main: str) -> list[Way]:
                 commands,
                 commands[0].line,
                 label=part[0].title,
-                special="" if cloned else "needs its source at hand",
+                special="" if cloned or any(BRINGS.search(said.text) for said in taken) else "needs its source at hand",
             )
         )
     return ways

@@ -1,0 +1,95 @@
+"""Where runs are kept: the state directory of this user, or memory where the disk cannot hold them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOM = 65_536
+"""Bytes that a place must be able to take before a run is kept there."""
+
+
+class JournalError(Exception):
+    """A journal that cannot be read or written: which file, which line, why."""
+
+
+def state_directory() -> Path:
+    """Where runs, plans and the lock live: the platform's state directory for this user.
+
+    An account that cannot write there (no home, or root's leftovers in it) keeps them in a directory of its own in
+    /var/tmp, which survives a restart. Raises JournalError when somebody else's directory has that name.
+    """
+    import platformdirs
+
+    usual = Path(platformdirs.user_state_dir("skillrun"))
+    nearest = next(path for path in (usual, *usual.parents) if path.exists())
+    if os.access(nearest, os.W_OK) or not hasattr(os, "getuid"):
+        return usual
+    own = Path("/var/tmp") / f"skillrun-{os.getuid()}"
+    try:
+        own.mkdir(mode=0o700, exist_ok=True)
+        if own.is_symlink() or own.stat().st_uid != os.getuid():
+            raise JournalError(f"cannot write {nearest}, and {own} belongs to somebody else")
+    except OSError as error:
+        raise JournalError(f"cannot write {nearest}, nor make {own}: {error.strerror}") from error
+    return own
+
+
+def memory_directory() -> Path | None:
+    """A directory of this user's own on a file system in memory; None where there is none to be had."""
+    if not hasattr(os, "getuid"):
+        return None
+    for parent in (Path("/dev/shm"), Path(f"/run/user/{os.getuid()}")):
+        own = parent / f"skillrun-{os.getuid()}"
+        try:
+            own.mkdir(mode=0o700, exist_ok=True)
+            if not own.is_symlink() and own.stat().st_uid == os.getuid():
+                return own
+        except OSError:
+            continue
+    return None
+
+
+def in_memory(path: Path) -> bool:
+    """Whether a path lies in that directory."""
+    own = memory_directory()
+    return own is not None and own in path.parents
+
+
+def check_room(folder: Path) -> None:
+    """Raises OSError when a file of ROOM bytes cannot be written there; nothing of it stays."""
+    file = folder / ".room"
+    try:
+        with open(file, "wb", buffering=0) as opened:
+            opened.write(b"\0" * ROOM)
+            os.fdatasync(opened.fileno())
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def what_is_short(path: Path) -> str:
+    """Why nothing can be written at a path, in words: read-only, no inodes, or no space."""
+    nearest = next(place for place in (path, *path.parents) if place.exists())
+    told = os.statvfs(nearest)
+    if told.f_flag & os.ST_RDONLY:
+        return f"{nearest} is on a file system that is mounted read-only"
+    if told.f_files and not told.f_favail:
+        free = told.f_bavail * told.f_frsize >> 20
+        return f"the file system of {nearest} has no inodes left, so that no file can be made there, though {free} MB are free"
+    if told.f_bavail * told.f_frsize < 2 * ROOM:
+        return f"the file system of {nearest} is full"
+    return f"{nearest} takes no file"
+
+
+def lockable_directory() -> Path:
+    """The state directory, or the one in memory where no lock can be made on disk. Raises JournalError."""
+    root = state_directory()
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (root / "lock").touch()
+        return root
+    except OSError as error:
+        own = memory_directory()
+        if own is None:
+            raise JournalError(f"cannot write in {root}: {error.strerror}: {what_is_short(root)}") from error
+        return own

@@ -1,0 +1,106 @@
+"""What is true where something failed: looked for with a real shell, named in whole sentences."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from skillrun.host import causes
+from skillrun.ports import Command, result_of
+from skillrun.targets.local import LocalTarget
+
+LOOKS = sorted({look for _, look in causes.kinds()} | {"settings", "terminal"})
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[LocalTarget]:
+    """A session on this machine."""
+    target = LocalTarget(tmp_path / "outputs", cwd=str(tmp_path))
+    yield target
+    target.close()
+
+
+def sentences(target: LocalTarget, said: str, command: str, code: int = 1) -> list[str]:
+    """What a look names after such a failure."""
+    return [cause.sentence for cause in causes.read(causes.look(target, causes.question(said, command, code)).output)]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_look_is_sound_shell_and_says_known_words(look: str, tmp_path: Path) -> None:
+    """Each look runs to its end without an error of its own, and every word it may say has a sentence."""
+    script = files("skillrun.host").joinpath("causes.bash").read_text()
+    head = f"PATHS='{tmp_path}/none' HOSTS='' WORDS='true' NUMBERS='1'"
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "USER": "nobody"}
+    done = subprocess.run(
+        ["bash", "-c", f"{head}\n{script}\n{look}"], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert not [line for line in done.stderr.splitlines() if "syntax error" in line or "command not found" in line]
+    assert all(cause.sentence for cause in causes.read(done.stdout)), done.stdout
+
+
+def test_every_sentence_is_whole() -> None:
+    """With as many fields as it wants it is one sentence, and without them it is none and no error."""
+    for word in causes._data()["sentences"]:
+        assert causes.Cause(word, ("a", "b", "c", "d", "e")).sentence.endswith("."), word
+        assert causes.Cause("no such word", ()).sentence == ""
+
+
+def test_a_program_of_another_machine(target: LocalTarget, tmp_path: Path) -> None:
+    """An ELF file for a processor that this machine has not is named as such; a script of that name is not."""
+    kind = 183 if os.uname().machine != "aarch64" else 62
+    (tmp_path / "tool").write_bytes(b"\x7fELF" + b"\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, kind) + bytes(40))
+    (tmp_path / "script").write_text("#!/bin/sh\nELF\n")
+    said = sentences(target, f"{tmp_path}/tool: cannot execute binary file: Exec format error", f"{tmp_path}/tool", 126)
+    assert any("tool is built for" in sentence for sentence in said)
+    assert not any(
+        "built for" in text for text in sentences(target, f"{tmp_path}/script: not found", f"{tmp_path}/script", 127)
+    )
+
+
+def test_an_interpreter_that_is_gone(target: LocalTarget, tmp_path: Path) -> None:
+    """A program whose first line names an interpreter that is not there."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "tool").write_text("#!/opt/gone/python3\n")
+    (folder / "tool").chmod(0o755)
+    result_of(target.run(Command(f'export PATH="{folder}:$PATH"')))
+    assert f"{folder}/tool names the interpreter /opt/gone/python3, which is not there." in sentences(
+        target, "bash: tool: cannot execute: required file not found", "tool --version", 127
+    )
+
+
+def test_a_proxy_that_does_not_answer_and_one_that_does(target: LocalTarget) -> None:
+    """A proxy is named only when nobody answers there; a password in its address is not shown."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        alive = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        result_of(target.run(Command(f"export https_proxy={alive} http_proxy=http://me:secret@127.0.0.1:9/")))
+        said = " ".join(sentences(target, "curl: (7) Failed to connect to 127.0.0.1 port 9", "curl -O http://x.invalid/y", 7))
+    assert "http_proxy is set to http://***@127.0.0.1:9/, a proxy that does not answer." in said
+    assert "secret" not in said
+    assert "https_proxy" not in said
+
+
+def test_a_login_profile_that_waits_is_named(tmp_path: Path) -> None:
+    """A start-up file that asks something keeps new terminals from coming up: its name is what a person needs."""
+    (tmp_path / ".profile").write_text('read -p "Which project? " project\n')
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "USER": "dev"}
+    script = files("skillrun.host").joinpath("causes.bash").read_text()
+    done = subprocess.run(
+        ["bash", "-c", f"PATHS= HOSTS= WORDS= NUMBERS=\n{script}\nterminal"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert [cause.word for cause in causes.read(done.stdout)] == ["profile"]
+    assert causes.read(done.stdout)[0].fields[0] == str(tmp_path / ".profile")
