@@ -239,6 +239,8 @@ class Understood:
     """Packages and programs it says must be there."""
     asides: tuple[Aside, ...] = ()
     checks: tuple[Check, ...] = ()
+    tells_steps: bool = False
+    """It has its reader do things one after another; where it neither does that nor wants anything, nothing is to be done."""
     unsure: tuple[str, ...] = ()
     """What was not clear, in sentences for a person."""
     library: bool = False

@@ -14,6 +14,7 @@ from skillrun.models.builtin import caution, package_database, paths, prompts, s
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.healer import heal, mend
 from skillrun.models.builtin.remedy import Failure, normalise, read_failure
+from skillrun.skills.skill import Skill
 
 MISSING = re.compile(
     r"(?:can't cd to |cannot (?:open|access|stat|find) |can't open (?:file )?|No such file or directory: )?['\"]?(?P<path>[\w~./+-]*[\w/])['\"]?"  # noqa: E501
@@ -40,6 +41,10 @@ def carry_out(bench: Bench, afresh: bool) -> Work[None]:
         understood = bench.brief.skill.understood
         if understood and understood.wanted and bench.brief.verb == "install":
             yield from ways.get_all(bench, _do)
+        elif understood and bench.brief.verb == "install" and not understood.tells_steps:
+            usage = len(understood.kind("usage", "after"))
+            left = f" What it has ({usage} commands) uses the program and is not run." if usage else ""
+            raise Stop("stuck", " ".join(understood.unsure) + left)
         else:
             yield from _steps(bench)
         yield from _finish(bench)
@@ -112,11 +117,15 @@ def _plan(bench: Bench) -> Work[list[script.Piece]]:
             "unsupported" if any_commands else "stuck",
             f"The skill has {wanted} only for other machines than this one ({bench.facts.get('os', {}).get('name', 'unknown')})."  # noqa: E501
             if any_commands
-            else f"The skill has no {wanted} that can be carried out without a language model; try it with --model auto and a key.",  # noqa: E501
+            else f"{_unsure(skill)}The skill has no {wanted} that can be carried out without a language model; try it with --model auto and a key.",  # noqa: E501
         )
     caution.survey(bench, found)
     values = yield from _values(bench, found)
     return [script.Piece(script.fill(piece.text, values), piece.step, piece.line) for piece in found]
+
+
+def _unsure(skill: Skill) -> str:
+    return "".join(f"{sentence} " for sentence in skill.understood.unsure) if skill.understood else ""
 
 
 def _values(bench: Bench, found: Sequence[script.Piece]) -> Work[dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from skillrun.skills.frontmatter import FrontMatter
@@ -148,9 +149,10 @@ class Body:
 
     def _understand(self, told: list[Draft]) -> Understood:
         """Which program the document is about and the ways to it: of every command in it, wherever it stands."""
-        whole = Harvest(quoted=True)
+        whole = Harvest(whole=True)
         whole.part(self.root, (), None, frozenset(id(part) for part in self.root.walk()))
-        return understand(self.title, self.text, self.root, whole.drafts, stated(told))
+        found = understand(self.title, self.text, self.root, whole.drafts, stated(told))
+        return replace(found, tells_steps=True) if self.front.present and not found.wanted else found
 
     def _description(self) -> str:
         text = next((b.text for b in self.blocks if b.kind == "text" and not b.item and not b.quoted), "")

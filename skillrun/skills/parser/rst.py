@@ -15,9 +15,9 @@ _SIGNS = re.compile(r"^\.\. (?:_[^:]+:|image::|\|[^|]+\||contents::|code(?:-bloc
 
 def is_rst(text: str, name: str = "") -> bool:
     """Whether a text is reStructuredText: by its file's name, else by directives that Markdown does not have."""
-    if name.lower().endswith((".md", ".markdown")) or re.search(r"^(?:#{1,4} |```)", text, re.MULTILINE):
-        return False
-    return name.lower().endswith(".rst") or len(_SIGNS.findall(text)) >= 2
+    if name.lower().endswith(".rst"):
+        return True
+    return len(_SIGNS.findall(text)) >= 2 and not re.search(r"^(?:## |```)", text, re.MULTILINE)
 
 
 def as_markdown(text: str) -> str:

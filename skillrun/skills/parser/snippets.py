@@ -82,6 +82,8 @@ def is_shell(lang: str, text: str) -> bool:
         return False
     if any(_PROMPT.match(line) for line in lines[:50]):
         return True
+    if len(lines) < 50 and all(_is_root_prompt(line) and installs(line.lstrip("# ")) for line in lines):
+        return True
     if lang in ("output", "text", "txt", "plaintext", "plain", "ansi"):
         return all(is_command(line.strip()) for line in lines[:50])
     first = next((line.strip() for line in lines if not line.strip().startswith("#")), "")
@@ -154,6 +156,8 @@ def session_lines(lang: str, text: str) -> tuple[list[tuple[int, str]], bool]:
     if not prompt and len(filled) > 0 and all(_ANGLE_PROMPT.match(line) for line in filled):
         prompt = _ANGLE_PROMPT
     if not prompt and lang in _SESSIONS and any(_is_root_prompt(line) for line in lines):
+        prompt = _ROOT_PROMPT
+    if not prompt and filled and all(_is_root_prompt(line) and installs(line.lstrip("# ")) for line in filled):
         prompt = _ROOT_PROMPT
     if not prompt:
         return [(i, line) for i, line in enumerate(lines)], False

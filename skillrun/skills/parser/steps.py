@@ -73,8 +73,8 @@ class Harvest:
     drafts: list[Draft] = field(default_factory=list)
     steps: list[StepDraft] = field(default_factory=list)
     blocks: int = 0
-    quoted: bool = False
-    """Read what stands in a quotation too."""
+    whole: bool = False
+    """Read what stands in a quotation too, and every installing command in a sentence, whatever leads to it."""
 
     def part(self, part: Part, labels: tuple[Label, ...], step: StepDraft | None, accept: frozenset[int]) -> None:
         """Read a part and those below it whose ids are in `accept`. A labelled part goes on with its parent's step."""
@@ -119,7 +119,7 @@ class _BlockReader:
     def read(self) -> None:
         """Read every block in order."""
         for block in self.part.blocks:
-            if (block.quoted and not (self.harvest.quoted and block.kind in ("row", "code"))) or any(
+            if (block.quoted and not (self.harvest.whole and block.kind in ("row", "code"))) or any(
                 container.kind == "note" for container in block.inside
             ):
                 continue
@@ -226,7 +226,7 @@ class _BlockReader:
             not is_command(code)
             or phrases.NOT.search(before)
             or phrases.trouble(before)
-            or not (label or phrases.VERB.search(before))
+            or not (label or phrases.VERB.search(before) or (self.harvest.whole and installs(code)))
         ):
             return
         labels = self._outer(block)

@@ -72,6 +72,11 @@ class Document:
     root: Part
     said: list[Said]
 
+    @property
+    def parted(self) -> bool:
+        """Whether it has headings besides its title."""
+        return any(part.level and part.title != self.title for part in self.root.walk())
+
     def names_itself(self) -> bool:
         """Whether the title names something, rather than being the first of several parts (`# Installation`, `# Usage`)."""
         own = class_of(self.title)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from skillrun.skills.parser.outline import Part
 from skillrun.skills.parser.steps import Draft
@@ -36,16 +36,37 @@ def understand(title: str, text: str, root: Part, drafts: Sequence[Draft], state
     checks = stated if stated and _about(stated, programs) else ()
     if programs and not checks and wanted:
         checks = (Check(proof(programs[0].name), "derived", wanted[0].ways[0].line),)
-    tells_steps = bool(wanted) and _is_procedure(document, wanted)
+    tells_steps = _is_procedure(document, wanted) if wanted else _has_steps(document)
     return Understood(
         programs=tuple(programs),
         wanted=() if tells_steps else tuple(wanted),
         prerequisites=tuple(_prerequisites(document)),
         asides=tuple(_asides(document, wanted)),
         checks=checks,
+        tells_steps=tells_steps,
+        unsure=tuple(_unsure(document, main, programs, wanted)),
         library=bool(wanted) and not _is_used(document, programs) and not _speaks_of_program(document),
         candidates=tuple(candidates_of(document, main)),
     )
+
+
+_LINK = re.compile(
+    r"\[(?P<words>[^\]\n]{1,80})\]\((?P<url>https?://[^\s)]+)\)|(?P<bare>https?://[^\s<>)\]`]*install[^\s<>)\]`]*)"
+)
+
+
+def _unsure(document: Document, main: str, programs: Sequence[Program], wanted: Sequence[Wanted]) -> Iterator[str]:
+    """What was not clear, in sentences for a person."""
+    if not wanted:
+        links = [
+            match["bare"] or match["url"]
+            for match in _LINK.finditer(document.text[:200_000])
+            if match["bare"] or "install" in f"{match['words']} {match['url']}".lower()
+        ]
+        where = f" Its instructions may be at {links[0]}." if links else ""
+        yield f"The text names no command that gets its program.{where}"
+    elif len(programs) > 1 and not names.same(programs[0].name, main):
+        yield f"Its program may be called {programs[0].name} or {programs[1].name}."
 
 
 def _is_procedure(document: Document, wanted: Sequence[Wanted]) -> bool:
@@ -55,6 +76,8 @@ def _is_procedure(document: Document, wanted: Sequence[Wanted]) -> bool:
     chosen = {command.line for item in wanted for way in item.ways for command in way.commands}
     if not _INSTALL_TITLE.match(document.title) or not document.names_itself():
         return False
+    if all(way.manager == "source" for way in wanted[0].ways):
+        return True
     rest = [
         said
         for said in document.said
@@ -63,6 +86,14 @@ def _is_procedure(document: Document, wanted: Sequence[Wanted]) -> bool:
         and not said.draft.role
     ]
     return any(act.kind in _CHANGES for said in rest for act in said.acts)
+
+
+def _has_steps(document: Document) -> bool:
+    """Whether a document without a way to a program changes anything where it speaks of installing, or has no other parts."""
+    told = [said for said in document.said if said.place in (*GETTING, "prerequisites") or not document.parted]
+    return any(act.kind not in ("use", "look", "once", "login", "publish") for said in told for act in said.acts) or (
+        not document.parted and bool(told)
+    )
 
 
 def _prerequisites(document: Document) -> list[str]:
