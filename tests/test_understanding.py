@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from skillrun.models.builtin import BuiltinModel
 from skillrun.models.builtin.choosing import ranked
+from skillrun.ports import Brief, Command
+from skillrun.run.brought import checks_of
 from skillrun.skills.parser.read import read_skill
 from skillrun.skills.parser.rst import as_markdown
 from skillrun.skills.parser.understanding import names
 from skillrun.skills.parser.understanding.acts import acts
 from skillrun.skills.parser.understanding.proof import proof
-from skillrun.skills.skill import Understood, Way, When
+from skillrun.skills.skill import Skill, Understood, Way, When
+from tests.test_builtin import World, drain
 
 CASES: list[dict[str, Any]] = tomllib.loads((Path(__file__).parent / "cases/understanding/ways.toml").read_text("utf-8"))[
     "case"
@@ -148,3 +154,127 @@ def test_nothing_is_wanted_of_a_skill_that_declares_its_check() -> None:
     )
     assert skill.understood is None
     assert Understood().ways == ()
+
+
+# --- the engine on documents, with a real shell -------------------------------------------------------------
+
+
+PIPX = """#!/bin/sh
+mkdir -p "$HOME/.local/bin"
+printf '#!/bin/sh\\necho tidelamp 1.0\\n' > "$HOME/.local/bin/tidelamp"
+chmod +x "$HOME/.local/bin/tidelamp"
+echo "  installed package tidelamp 1.0
+  These apps are now globally available
+    - tidelamp"
+"""
+"""Stands for pipx, which needs a registry: what it says and leaves behind is what the real one does."""
+
+TWO_WAYS = """# tidelamp
+
+## Install
+
+```sh
+curl -fsSL https://tidelamp.invalid/install.sh | sh
+```
+
+From PyPI:
+
+```sh
+pip install tidelamp==1.0
+```
+
+## Usage
+
+```sh
+tidelamp serve > served
+```
+"""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A home directory of its own, where pipx is."""
+    made = World(tmp_path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "pipx").write_text(PIPX)
+    (tmp_path / "bin" / "pipx").chmod(0o755)
+    made.facts["tools"] = {"pipx": str(tmp_path / "bin" / "pipx")}
+    drain(made.target.run(Command(f'export PATH="{tmp_path}/bin:$PATH"')))
+    yield made
+    made.target.close()
+
+
+def test_the_next_way_is_taken_and_usage_is_not(world: World) -> None:
+    """Where the vendor's host cannot be reached, the same program comes another way; nothing that uses it is run."""
+    assert world.install(TWO_WAYS) == "verified"
+    first, second = world.commands[:2]
+    assert first == "(set -o pipefail; curl -fsSL https://tidelamp.invalid/install.sh | sh)"
+    assert second == "pipx install tidelamp==1.0"
+    assert not (world.home / "served").exists()
+
+
+def test_a_person_can_be_asked_about_a_whole_way(world: World) -> None:
+    """Before its first command runs, the engine names all that the way will take, checks included."""
+    engine = BuiltinModel()
+    skill = read_skill("# tidelamp\n\n## Install\n\n```\npip install tidelamp\n```\n")
+    facts = {**world.facts, "tools": {"apt": "x"}, "sudo": {"present": True, "passwordless": True}}
+    brief = Brief(skill, facts=facts, checks=tuple(check.command for check in skill.checks))
+    reply = drain(engine.reply(brief, []))
+    upcoming = [call.command for call in engine.upcoming()]
+    assert reply.calls[0].command == upcoming[0]
+    assert upcoming[1:] == ["pipx install tidelamp", proof("tidelamp")]
+    assert reply.text.startswith("It is about tidelamp. I would: install tidelamp with pip.")
+
+
+def test_nothing_of_a_document_without_a_way_is_run(world: World) -> None:
+    """A text that only uses a program is not carried out; where its instructions are is said."""
+    see = "See [how to install](https://tidelamp.invalid/docs)."
+    world.install(f"# tidelamp\n\n## Installation\n\n{see}\n\n## Usage\n\n```\ntouch ran\n```\n")
+    assert world.commands == []
+    assert "https://tidelamp.invalid/docs" in world.ended["summary"]
+
+
+# --- what a derived check may prove --------------------------------------------------------------------------
+
+
+def _document(text: str) -> Skill:
+    return read_skill(f"# Gleaner Tools\n\n## Install\n\n    pip install gleaner-tools\n\n{text}\n")
+
+
+def test_a_program_of_another_name_proves_only_what_the_run_brought() -> None:
+    """The text must name it, the run must have made it, and it must answer."""
+    skill = _document("## Usage\n\nCall `glean`.\n")
+    (check,) = checks_of(["glean"], skill, skill.checks, since=1000.5)
+    assert check.command.startswith('[ -n "$(find -L "$(command -v glean)" -newerct @1000)" ] && {')
+    assert proof("glean") in check.command
+
+
+@pytest.mark.parametrize("said", [["bash"], ["$(id)"], [], None, "glean"])
+def test_a_name_alone_takes_no_checks_place(said: object) -> None:
+    """A name the text does not have, or that is no name, leaves the check as it is."""
+    skill = _document("## Usage\n\nCall `glean`.\n")
+    assert checks_of(said, skill, skill.checks, since=0) == skill.checks
+
+
+def test_a_stated_check_gives_way_to_nothing() -> None:
+    """What the document states is what counts."""
+    skill = _document("## Verify\n\nCheck with `gleaner --version`.\n\nCall `glean`.\n")
+    assert [check.origin for check in skill.checks] == ["stated"]
+    assert checks_of(["glean"], skill, skill.checks, since=0) == skill.checks
+
+
+def test_a_proof_fails_without_its_program_and_passes_for_one_that_only_starts(tmp_path: Path) -> None:
+    """Nothing derived passes without the program; one that knows no question and works until it is ended has answered."""
+    (tmp_path / "starts").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "breaks").write_text("#!/bin/sh\nexit 1\n")
+    for name in ("starts", "breaks"):
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+    def passes(program: str) -> bool:
+        text = proof(program).replace("timeout 8", "timeout 0.2")
+        return subprocess.run(["bash", "-c", text], env=env, check=False, capture_output=True).returncode == 0
+
+    assert passes("starts")
+    assert not passes("breaks")
+    assert not passes("absent-program")
