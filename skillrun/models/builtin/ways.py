@@ -105,7 +105,7 @@ def _take(bench: Bench, choice: Choice, do: Doing, last: bool) -> Work[Failure |
     made = yield from _absent(bench, way)
     for command in way.commands:
         for piece in script.pieces(command, 1):
-            text = _as_root(bench, way, piece.text)
+            text = script.assume_yes(_as_root(bench, way, piece.text))
             if way.manager == "script" and re.search(r"[^|]\|[^|]", text):
                 text = f"(set -o pipefail; {text})"
             failure = yield from _once(bench, script.Piece(text, 1, piece.line), do, last)
@@ -169,7 +169,9 @@ def _library(way: Way) -> Stop:
 
 def _as_root(bench: Bench, way: Way, text: str) -> str:
     """A package manager's command with the rights it needs, where the document leaves them to its reader."""
-    if bench.is_root or not bench.can_root or way.manager not in choosing.SYSTEM or re.search(r"\bsudo\b", text):
+    if bench.is_root:
+        return text if bench.facts.get("sudo", {}).get("present") else script.without_sudo(text)
+    if not bench.can_root or way.manager not in choosing.SYSTEM or re.search(r"\bsudo\b", text):
         return text
     return re.sub(rf"(^|[;&|(]\s*)(?=(?:apt-get|apt|aptitude|{way.manager})\b)", rf"\g<1>{bench.root}", text)
 
