@@ -20,7 +20,7 @@ import pytest
 
 from skillrun.sandbox.recipes import Scenario
 from skillrun.skills.parser.read import read_skill
-from skillrun.skills.understanding.acts import acts
+from skillrun.skills.parser.understanding.acts import acts
 from skillrun.trials.compare import attempt
 from tests.lab import real_installs
 

@@ -11,8 +11,9 @@ import shlex
 from dataclasses import dataclass, field
 
 from skillrun.events import Result, State
-from skillrun.models.builtin import packages, paths, python
+from skillrun.models.builtin import node, packages, paths, python
 from skillrun.models.builtin.bench import Bench, Work
+from skillrun.models.builtin.remedy import Failure
 from skillrun.skills.skill import Way
 
 _PROGRAM = re.compile(r"^\s*-\s+(?P<name>[\w.+-]+)\s*$", re.MULTILINE)
@@ -130,6 +131,12 @@ NPM_BROUGHT = (
 """Prints the programs of an installed npm package whose directory is given."""
 
 
+_TOO_OLD = re.compile(
+    r"EBADENGINE\s+package: '(?P<name>@?[^'@]+)@[^']*',?\s*\n[^\n]*required: \{[^}\n]*\bnode: '[^'\d]*(?P<major>\d+)"
+)
+"""How npm 7 to 11 warn that a package wants another Node."""
+
+
 def get_node(bench: Bench, way: Way) -> Work[Got]:
     """A Node program into npm's global directory where that is the user's, else into `~/.local`."""
     if not bench.tool("npm") and not (yield from packages.install(bench, "npm", "npm gets Node programs")):
@@ -143,6 +150,16 @@ def get_node(bench: Bench, way: Way) -> Work[Got]:
             prefix, folder = '--prefix "$HOME/.local" ', f"{bench.home}/.local/bin"
     command = f"npm install -g {prefix}{_named(way)}"
     result = yield from bench.shell(command, f"{_named(way)} for this user")
+    if result.ok and (needs := _TOO_OLD.search(result.output)) and way.packages[0].startswith(needs["name"]):
+        # npm only warns; the program would fail with a syntax error
+        failure = Failure(command, 1, result.output)
+        again = yield from node.newer_node(bench, failure, {"major": needs["major"]})
+        if again:
+            bench.explain(
+                f"{needs['name']} needs Node {needs['major']}, which is put into the home directory beside the system's."
+            )
+            command, folder = again, f"{bench.home}/.local/bin"
+            result = yield from bench.shell(command, f"{_named(way)} again, with a Node that fits")
     return Got(command, result, [], folder)
 
 
