@@ -46,9 +46,13 @@ def _single(text: str) -> Node | None:
 
 def _words(node: Node | None) -> list[str] | None:
     """The words of one simple command without expansions or redirections; None for anything else."""
-    if not isinstance(node, Simple) or node.redirects or node.declares or node.assigns:
+    if not isinstance(node, Simple) or node.redirects or node.declares:
         return None
     words = []
+    for given in node.assigns:
+        if given.append or given.index or given.values or not all(isinstance(part, Lit) for part in given.value):
+            return None
+        words.append(f"{given.name}={''.join(part.text for part in given.value if isinstance(part, Lit))}")
     for word in node.words:
         if not all(isinstance(part, Lit) for part in word):
             return None

@@ -99,8 +99,6 @@ def _task(operation: Operation, work: list[Operation]) -> dict[str, Any] | None:
     task: dict[str, Any] = {"name": _capital(operation.title)}
     if operation.rights:
         task["become"] = True
-        if operation.rights != "root":
-            task["become_user"] = operation.rights
     if HANDLE.search(f"{step.run}{step.content}"):
         task["no_log"] = True
     match operation.kind:
@@ -142,7 +140,9 @@ def _shell(operation: Operation, task: dict[str, Any]) -> None:
         raise CannotSay(f"step {operation.number} works in a temporary directory that another step fills")
     left = " ".join(f"{each.subject} {each.value}" for each in step.leaves)
     names = {match[1]: f"PLAN_{match[1].upper()}" for match in PLACEHOLDER.finditer(f"{_all_text(step)} {left}")}
-    text = body(replace_run(step, operation.text), names).removeprefix("set +u\n")
+    as_other = operation.rights not in ("", "root")  # becoming another account than root needs ACLs that hosts seldom have
+    command = f"runuser -u {operation.rights} -- {operation.text}" if as_other else operation.text
+    text = body(replace_run(step, command), names).removeprefix("set +u\n")
     text = f"( {text}\n); [ $? = {step.ends} ]" if step.ends else text
     given: dict[str, Any] = {"cmd": text, "executable": "/bin/bash"}
     paths = [each.subject for each in step.leaves if each.kind in ("file", "directory", "link")]
