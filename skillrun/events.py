@@ -225,6 +225,8 @@ class Outcome(StrEnum):
     ALREADY = "already-installed"
     REMOVED = "removed"
     DRY_RUN_OK = "dry-run-verified"
+    DRY_RUN_PENDING = "dry-run-pending"
+    """Everything worked, but for checks that wait for a service which starts only after a commit."""
     CHECKS_FAILED = "checks-failed"
     UNVERIFIED = "unverified"
     DENIED = "denied"
@@ -370,7 +372,10 @@ class RunEnded:
     turns: int = 0
     commands: int = 0
     duration_s: float = 0.0
+    """Of work: without the time a person took to answer."""
     run_id: str = ""
+    waited_s: float = 0.0
+    """How long a person was waited for."""
 
 
 Event = (

@@ -201,6 +201,14 @@ class Person(Protocol):
 
 
 @runtime_checkable
+class Pondering(Protocol):
+    """A person who takes time to answer, which is not the run's."""
+
+    waited_s: float
+    """Seconds so far."""
+
+
+@runtime_checkable
 class RuleReviewer(Protocol):
     """A person who sees what "always" would allow before it is kept."""
 

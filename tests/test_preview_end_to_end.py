@@ -134,3 +134,21 @@ def test_the_same_for_an_ordinary_user_below_the_home_directory(image: Path, tmp
     assert differences(view["committed"], view["redone"]) == {}
     assert view["changes"]["commands"] == ["tool"]
     assert any(item["path"] == "/home/dev/.bashrc" and "shell start-up" in item["text"] for item in view["changes"]["alerts"])
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("skill", ["nginx", "redis", "postgresql"])
+@pytest.mark.slow
+def test_a_dry_run_of_a_service_has_an_outcome_of_its_own(skill: str, tmp_path: Path) -> None:
+    """What only its service keeps from being checked is said, exit code 9, no failure in JUnit, nothing changed."""
+    junit = tmp_path / "report.xml"
+    words = ["install", skill, "--dry-run", "--approve", "all", "--model", "builtin", "--junit", str(junit), "--json"]
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+    done = subprocess.run(
+        [sys.executable, "-m", "skillrun", *words], capture_output=True, text=True, env=environment, timeout=280, check=False
+    )
+    end = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, end["outcome"]) == (9, "dry-run-pending"), done.stderr
+    assert "is done only after a commit" in end["summary"]
+    assert "No remedy" not in done.stdout
+    assert 'failures="0"' in junit.read_text()

@@ -111,4 +111,7 @@ def _afterwards(run: Run, end: RunEnded, reporting: Reporting) -> None:
 
 def _complain(error: Exception) -> None:
     with contextlib.suppress(OSError):  # where it could be said is gone as well
-        print(f"skillrun: a surface failed and is left out: {error!r}", file=sys.stderr)
+        print(
+            f"skillrun: one of the outputs failed and gets no more of this run: {error!r}",
+            file=sys.stderr,
+        )

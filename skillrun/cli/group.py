@@ -49,6 +49,12 @@ class Verbs(click.Group):
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb, or an error that names the one that was probably meant."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            raise Problem(f"there is no verb `{args[0]}`", _meant(args[0]))
+        return super().resolve_command(ctx, args)
+
     def get_help(self, ctx: click.Context) -> str:
         """The table of verbs, without importing any of them."""
         rows = [
@@ -60,10 +66,26 @@ class Verbs(click.Group):
         return HEAD + "\n".join([*rows, "`skillrun VERB --help` says more; docs/cli.md has all pages; `--version`."])
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+def _meant(word: str) -> str:
+    """What somebody probably wanted who wrote this where a verb belongs."""
+    from difflib import get_close_matches
+
+    from skillrun.skills.index import named
+
+    if close := get_close_matches(word, VERBS, n=2, cutoff=0.6):
+        return f"did you mean {' or '.join(f'`skillrun {verb}`' for verb in close)}?"
+    if named(word) or "/" in word or word.endswith(".md"):
+        return f"did you mean `skillrun install {word}`?"
+    return "skillrun --help"
+
+
+@click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="skillrun %(version)s")
-def group() -> None:
+@click.pass_context
+def group(ctx: click.Context) -> None:
     """Install software from a piece of text, verify it, undo it."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def complain(message: str, hint: str, as_json: bool) -> None:

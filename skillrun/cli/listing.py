@@ -36,12 +36,12 @@ def list_them() -> None:
     if not found:
         print("no skills found: `skillrun init NAME` makes one, `skillrun add SOURCE` adds one")
     names = [_seen(entry.name) for entry in found]
-    width = _width()
+    width = columns()
     column = min(max(map(len, names), default=0), max(width // 2, 12)) + 2
     for name, entry in zip(names, found, strict=True):
         text = f"cannot be read: {entry.problem}" if entry.problem else entry.description
         mark = "" if entry.source == "bundled" else f"[{entry.source}] "
-        print(f"  {_cut(name, column - 2):<{column}}{_cut(_seen(mark + text), max(width - column - 2, 10))}".rstrip())
+        print(f"  {cut(name, column - 2):<{column}}{cut(_seen(mark + text), max(width - column - 2, 10))}".rstrip())
     for entry in found:
         for other in entry.shadows:
             print(f"warning: {_seen(entry.path)} hides {_seen(other)}", file=sys.stderr)
@@ -62,11 +62,12 @@ def _seen(text: str) -> str:
     return reveal(" ".join(text.split()))
 
 
-def _cut(text: str, room: int) -> str:
+def cut(text: str, room: int) -> str:
+    """The text within so many columns, three dots where it is longer."""
     return text if len(text) <= room else text[: room - 1].rstrip() + "…"
 
 
-def _width() -> int:
+def columns() -> int:
     """Columns to fill: those of the terminal, at most 140; 100 where there is none."""
     given = os.environ.get("COLUMNS", "")
     try:

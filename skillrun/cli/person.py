@@ -13,7 +13,8 @@ import shutil
 import subprocess
 import tempfile
 import termios
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from skillrun.policy.approvals import ONLY_ONCE
 from skillrun.ports import Approval, Attachable, Place, Target, result_of
 from skillrun.record import wording
 from skillrun.record.report import wish
+from skillrun.text.ascii import register, shows_unicode
 from skillrun.text.escape import shown
 
 if TYPE_CHECKING:
@@ -53,19 +55,31 @@ class TerminalPerson:
 
     def __init__(self, tty: str = "/dev/tty", *, colour: bool | None = None) -> None:
         self._fd = os.open(tty, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-        self._out = open(self._fd, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+        coding = ("utf-8", "replace") if shows_unicode() else ("ascii", register())
+        self._out = open(self._fd, "w", encoding=coding[0], errors=coding[1], closefd=False)  # noqa: SIM115
         if colour is None:
             colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._console = Console(
             file=self._out, force_terminal=True, no_color=not colour, markup=False, emoji=False, highlight=False
         )
         self.pause: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.waited_s = 0.0
+
+    @contextlib.contextmanager
+    def _away(self) -> Iterator[None]:
+        """The terminal is the person's, and so is the time."""
+        since = time.monotonic()
+        try:
+            with self.pause():
+                yield
+        finally:
+            self.waited_s += time.monotonic() - since
 
     # --- approving -----------------------------------------------------------------------------
 
     def approve(self, call: ToolCall, decision: Decision, place: Place) -> Approval:
         """Show all of the call, then take one of: yes once, again, to the rest, always, edit, no, stop. Ctrl-D stops."""
-        with self.pause():
+        with self._away():
             try:
                 return self._approve(call, decision, place)
             except EOFError:
@@ -102,7 +116,7 @@ class TerminalPerson:
 
     def keep_rules(self, rules: Sequence[str]) -> bool:
         """Show what would never be asked about again, and take a yes or a no. Ctrl-D is a no."""
-        with self.pause():
+        with self._away():
             if not rules:
                 self._console.print("this has no general form that could be kept: it holds for this run")
                 return False
@@ -187,7 +201,7 @@ class TerminalPerson:
 
     def ask(self, question: str, choices: Sequence[str] = (), default: str = "") -> str | None:
         """The answer typed, a choice by its number or its text, `default` for an empty line; None at end of file."""
-        with self.pause():
+        with self._away():
             self._console.print(Text(f"? {shown(question)}", style="bold"))
             for number, choice in enumerate(choices, 1):
                 self._console.print(Text(f"  {number}) {shown(choice)}"))
@@ -212,7 +226,7 @@ class TerminalPerson:
 
     def secret(self, name: str, why: str = "") -> str | None:
         """A secret typed with echo off, None for an empty line. Nothing of it is kept or shown here."""
-        with self.pause():
+        with self._away():
             because = f" ({shown(why)})" if why else ""
             self._console.print(Text(f"? {shown(name)}{because}; what you type is not shown", style="bold"))
             try:
@@ -224,7 +238,7 @@ class TerminalPerson:
         """Connect this terminal to the command that waits, until it goes on; None when the target cannot."""
         if not isinstance(target, Attachable):
             return None
-        with self.pause():
+        with self._away():
             self._console.print(Text("the command talks to you now; what you type goes to it alone", style="dim"))
             return result_of(target.attach(self._fd))
 
@@ -234,7 +248,7 @@ class TerminalPerson:
         from skillrun.surfaces.live import drawn
 
         lines = change_lines(changes, whole=True)
-        with self.pause():
+        with self._away():
             pager = shlex.split(os.environ.get("PAGER") or "less -R")
             if not shutil.which(pager[0]):
                 self._pages([drawn(lines)])
@@ -249,7 +263,7 @@ class TerminalPerson:
         """Open a shell in a view on this terminal, until it ends. Raises OSError, ViewError."""
         from skillrun.cli.explore import explore
 
-        with self.pause():
+        with self._away():
             self._console.print(Text("your shell, inside the view; `exit` brings you back to the question", style="dim"))
             explore(target, self._fd)
 

@@ -6,6 +6,8 @@ import errno
 import os
 import sys
 
+from skillrun.text.ascii import register, shows_unicode
+
 
 def ready() -> None:
     """Make the streams fit to be written to, whatever the process was given.
@@ -22,6 +24,8 @@ def ready() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+            if stream.isatty() and not shows_unicode():  # a pipe gets UTF-8, which is what its reader will expect
+                stream.reconfigure(encoding="ascii", errors=register())
 
 
 def flushed() -> bool:

@@ -54,7 +54,17 @@ def catalogue() -> Mapping[str, Rule]:
 
 def rule_page(rule: Rule) -> str:
     """The documentation page of a rule, as Markdown."""
-    lines = [f"# {rule.id}", "", f"{rule.title}. Level: **{rule.level}**.", "", rule.why, "", "## How to mend it", "", rule.fix]
+    lines = [
+        f"# {rule.id}",
+        "",
+        f"{rule.title}. Level: **{rule.level}**.",
+        "",
+        rule.why,
+        "",
+        "## What to do",
+        "",
+        rule.fix,
+    ]
     if rule.example:
         shown = rule.example.encode("ascii", "backslashreplace").decode().rstrip("\n")
         lines += ["", "## An example that breaks it", "", "````markdown", shown, "````"]

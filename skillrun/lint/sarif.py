@@ -22,7 +22,7 @@ def sarif(findings: Iterable[Finding], version: str) -> dict[str, Any]:
             "id": rule.id,
             "shortDescription": {"text": rule.title},
             "fullDescription": {"text": rule.why},
-            "help": {"text": f"{rule.why}\n\n{rule.fix}", "markdown": f"{rule.why}\n\n**How to mend it:** {rule.fix}"},
+            "help": {"text": f"{rule.why}\n\n{rule.fix}", "markdown": f"{rule.why}\n\n**What to do:** {rule.fix}"},
             "defaultConfiguration": {"level": rule.level},
         }
         for rule in rules

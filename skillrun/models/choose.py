@@ -119,7 +119,7 @@ def choices(spec: str = "auto", config: Config | None = None, environ: Mapping[s
             raise Problem(f"--model {spec!r} names no model", "for example --model auto")
         return [_choice(word, config, env) for word in words]
     except ConfigError as error:
-        raise Problem(str(error), "mend the configuration file") from None
+        raise Problem(str(error), "correct the configuration file") from None
     except NoCredentials as error:
         raise Problem(str(error), error.hint, code=6) from None
 

@@ -15,6 +15,7 @@ OUTCOMES: dict[str, str] = {
     Outcome.ALREADY: "Already installed",
     Outcome.REMOVED: "Removed",
     Outcome.DRY_RUN_OK: "Dry run: would install and pass its checks",
+    Outcome.DRY_RUN_PENDING: "Dry run: would install; what needs its service is not checked",
     Outcome.CHECKS_FAILED: "Not installed: checks failed",
     Outcome.UNVERIFIED: "Unverified: no check says that it works",
     Outcome.DENIED: "Denied",
@@ -70,9 +71,10 @@ def place(run: RunStarted) -> str:
     if run.mode == "live":
         return "on this machine" if run.tier in ("", "live") else f"on {shown(run.target)}"
     if run.tier == "S" or "simulat" in run.tier.lower():
-        return "dry run, only simulated (tier S)"
+        return "dry run, only simulated"
     what = "dry run" if run.mode == "dry-run" else "preview"
-    return f"{what} in a copy-on-write view" + (f" (tier {shown(run.tier)})" if run.tier else "")
+    of = {"R": " of the whole machine", "U": " of your home directory"}.get(run.tier, "")
+    return f"{what} in a copy-on-write view{of}"
 
 
 def title(call: ToolCall, width: int = 100) -> str:
@@ -151,6 +153,8 @@ def closing(report: Report) -> str:
     parts = [OUTCOMES.get(report.outcome, report.outcome)]
     if report.duration_s:
         parts.append(seconds(report.duration_s))
+    if report.end and report.end.waited_s >= 1:
+        parts.append(f"waited {seconds(report.end.waited_s)} for you")
     commands = report.end.commands if report.end and report.end.commands else sum(entry.started for entry in report.entries)
     if commands:
         parts.append(f"{commands} command{'s' if commands != 1 else ''}")

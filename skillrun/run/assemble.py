@@ -275,7 +275,7 @@ def _executor(run: Run, target: Target, place: Place, model: Model) -> Executor:
     try:
         judge = open_judge(run.skill)
     except BadRule as error:
-        raise Problem(str(error), "mend the rule, or take it out with `skillrun rules --revoke NAME`") from None
+        raise Problem(str(error), "correct the rule, or take it out with `skillrun rules --revoke NAME`") from None
 
     def held(decision: Decision, where: Place) -> Decision:
         """With `declared` a skill is held to its word in a view too, where the policy would let it do more."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from skillrun.errors import Problem
-from skillrun.events import Answered, Asked, Changed, Event, Noted, Outcome, Verdict
+from skillrun.events import Answered, Asked, Changed, CheckResult, Event, Noted, Outcome, Verdict
 from skillrun.ports import Person, Place, Target
 from skillrun.record.journal import RunFolder, all_runs
 from skillrun.run.options import Options
@@ -217,6 +217,10 @@ class Destination:
             yield Changed(changes, "discarded")
             if self._dry and outcome in FINE:
                 return Outcome.DRY_RUN_OK, f"{summary} (in a copy-on-write view; nothing of it was kept)"
+            if self._dry and waiting and (pending := _wait_for_services(session.results)):
+                starts = ", ".join(f"`{request}`" for request in target.deferred())
+                told = f"not checked, since {starts} is done only after a commit: {', '.join(pending)}"
+                return Outcome.DRY_RUN_PENDING, f"{told}; nothing was changed on the machine"
             return outcome, f"{summary}; nothing was changed on the machine"
         if wanted is None:
             wanted = yield from self._wanted(session, waiting)
@@ -316,6 +320,13 @@ class Destination:
         return [{"path": shown(path), "reason": later if chosen(path) else "not chosen"} for path in tops]
 
 
+def _wait_for_services(results: Sequence[CheckResult]) -> list[str]:
+    """The checks that failed, where a service that is not started yet may be why: none is a program that is not there."""
+    failed = [check for check in results if not check.ok]
+    missing = any(check.exit_code in (126, 127) or check.exit_code is None for check in failed)
+    return [] if missing else [f"`{shown(check.command)}`" for check in failed]
+
+
 def drop_view(run: RunFolder) -> None:
     """Remove a view that nothing of was committed, as an interrupted preview or dry run leaves one.
 
@@ -358,6 +369,6 @@ def finish_what_was_cut() -> list[str]:
                 told.append(f"run {run.id} was cut in mid-commit; it is now {phase.value}")
         except (CommitError, OSError, ValueError) as error:
             raise Problem(
-                f"run {run.id} was cut in mid-commit and cannot be mended: {error}", f"see {run.changes}", 1
+                f"run {run.id} was cut in mid-commit and cannot be brought back: {error}", f"see {run.changes}", 1
             ) from error
     return told

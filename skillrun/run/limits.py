@@ -37,7 +37,7 @@ def budget(given: Mapping[str, Any] = MappingProxyType({}), config: Config | Non
         found = config or load_config()
         table = found.values.get("budget", {})
     except ConfigError as error:
-        raise Problem(str(error), "mend the configuration file") from None
+        raise Problem(str(error), "correct the configuration file") from None
     if not isinstance(table, Mapping):
         raise Problem(f"{found.path}: budget must be a table", "for example [budget] with max_cost = 0.50 below it")
     for name in table:

@@ -43,7 +43,10 @@ class Options:
     """What was asked of a run, whoever asked."""
 
     approve: str = "ask"
-    """ask | safe | declared | all: what answers the questions the rules leave, before the person does."""
+    """ask | safe | declared | all: what answers the questions the rules leave, before the person does.
+
+    Empty, of a run that is gone on with: as it was.
+    """
     model: str | Model = "auto"
     """A model, or the words of `skillrun.models.choose.choose_model` for one."""
     inputs: Mapping[str, str] = field(default_factory=dict)

@@ -62,7 +62,8 @@ def find_unfinished(word: str, options: Options) -> Unfinished:
     mode: Mode = "dry-run" if started.mode == "dry-run" else "preview" if started.mode == "preview" else "live"
     effects = replace(options.effects, mode=mode)
     inputs = {**started.inputs, **options.inputs}
-    options = replace(options, model=model, inputs=inputs, effects=effects)
+    approve = options.approve or started.approve or "ask"
+    options = replace(options, model=model, inputs=inputs, effects=effects, approve=approve)
     return Unfinished(started.verb, skill, options, old, events, started.mode)
 
 

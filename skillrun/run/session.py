@@ -32,7 +32,7 @@ from skillrun.events import (
     ToolCall,
     Turn,
 )
-from skillrun.ports import Brief, Model, ModelUnavailable
+from skillrun.ports import Brief, Model, ModelUnavailable, Pondering
 from skillrun.run.brought import checks_of
 from skillrun.run.budget import Budget, stuck
 from skillrun.run.executor import Executor, Stopped
@@ -55,6 +55,7 @@ EXIT_CODES: dict[Outcome, int] = {
     Outcome.BUDGET: 5,
     Outcome.MODEL_UNAVAILABLE: 6,
     Outcome.UNSUPPORTED: 7,
+    Outcome.DRY_RUN_PENDING: 9,
     Outcome.INTERRUPTED: 130,
 }
 """The exit code of each outcome."""
@@ -116,6 +117,7 @@ class Session:
             except KeyboardInterrupt:
                 begun = "any skillrun command finishes or takes back what was begun"
                 outcome, summary = Outcome.INTERRUPTED, f"interrupted at its very end; {begun}"
+        waited = person.waited_s if isinstance(person := self.executor.person, Pondering) else 0.0
         end = RunEnded(
             outcome=outcome,
             exit_code=EXIT_CODES[outcome],
@@ -124,8 +126,9 @@ class Session:
             cost_usd=self._cost,
             turns=len(self.turns),
             commands=self.executor.commands,
-            duration_s=round(time.monotonic() - self._clock, 3),
+            duration_s=round(max(0.0, time.monotonic() - self._clock - waited), 3),
             run_id=self.started.run_id,
+            waited_s=round(waited, 3),
         )
         yield end
         return end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from skillrun.skills.index import skills_in
 from skillrun.skills.skill import Skill, SkillError, digest_of, document_in
 
 MAX_FILES = 500
@@ -45,6 +46,11 @@ def read_path(path: Path, source: str = "") -> Skill:
     from skillrun.skills.parser.read import read_skill
 
     document = document_in(path) if path.is_dir() else path
+    if document is None and (inside := list(skills_in(str(path)))):
+        if len(inside) == 1:
+            return read_path(Path(inside[0][1]).parent, source)
+        names = ", ".join(f"{path}/{name}" for name, _ in inside[:8])
+        raise SkillError(f"holds {len(inside)} skills, name one: {names}{', ...' if len(inside) > 8 else ''}", str(path))
     if document is None:
         raise SkillError(f"no SKILL.md, install.md or other single Markdown file in {path}", str(path))
     if path.is_dir() or document.name == "SKILL.md":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
-from skillrun.events import CheckResult
+from skillrun.events import CheckResult, Outcome
 from skillrun.record import wording
 from skillrun.record.report import Entry, Report
 from skillrun.text.escape import one_line, settled, shown
@@ -23,10 +23,10 @@ def junit(report: Report) -> str:
     root = ET.Element("testsuites", name="skillrun")
     calls = _suite(root, f"{name}: steps", report)
     for number, entry in enumerate((entry for entry in report.entries if entry.call.name not in wording.QUIET_TOOLS), 1):
-        _call(calls, name, number, entry, report.good)
+        _call(calls, name, number, entry, report.good or report.outcome == Outcome.DRY_RUN_PENDING)
     checks = _suite(root, f"{name}: checks", report)
     for check in report.checks:
-        _check(checks, name, check)
+        _check(checks, name, check, report.outcome == Outcome.DRY_RUN_PENDING)
     _outcome(_suite(root, f"{name}: outcome", report), name, report)
     for suite in root:
         for kind, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
@@ -74,9 +74,11 @@ def _call(suite: ET.Element, owner: str, number: int, entry: Entry, good: bool) 
     ET.SubElement(case, "system-out").text = _xml(text)
 
 
-def _check(suite: ET.Element, owner: str, check: CheckResult) -> None:
+def _check(suite: ET.Element, owner: str, check: CheckResult, pending: bool) -> None:
     case = _case(suite, f"{owner}.checks", one_line(shown(check.command), 200))
-    if not check.ok:
+    if not check.ok and pending:
+        _mark(case, "skipped", "pending", "it waits for a service that starts only after a commit", "")
+    elif not check.ok:
         _mark(case, "failure", "check-failed", wording.check_words(check), settled(check.output))
     ET.SubElement(case, "system-out").text = _xml(settled(check.output))
 
@@ -85,6 +87,9 @@ def _outcome(suite: ET.Element, owner: str, report: Report) -> None:
     case = _case(suite, f"{owner}.outcome", "the run came out well", report.duration_s)
     summary = settled(report.end.summary) if report.end else ""
     if not report.good:
+        if report.outcome == Outcome.DRY_RUN_PENDING:
+            _mark(case, "skipped", report.outcome, wording.OUTCOMES[report.outcome], summary)
+            return
         kind = "error" if report.exit_code in (1, 6, None) else "failure"
         _mark(case, kind, report.outcome, wording.OUTCOMES.get(report.outcome, report.outcome), summary)
     ET.SubElement(case, "system-out").text = _xml(f"{wording.closing(report)}\n{summary}")

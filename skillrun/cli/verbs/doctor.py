@@ -67,7 +67,7 @@ def _model(spec: str, online: bool) -> Row:
     names = [{"name": choice.name, "kind": choice.kind, "why": choice.why, "server": _server(choice)} for choice in chain]
     text = ", then ".join(f"{choice.name} ({choice.why}{_at(choice)})" for choice in chain)
     hint = (
-        "a model can mend what the rules cannot: set ANTHROPIC_API_KEY, or see agents below"
+        "a model can solve what the rules cannot: set ANTHROPIC_API_KEY, or see agents below"
         if chain[0].kind == "builtin"
         else ""
     )
@@ -142,5 +142,5 @@ def _config() -> Row:
     try:
         values = load_config().values
     except ConfigError as error:
-        return _row("broken", str(error), "mend the file", code=2, path=str(path))
+        return _row("broken", str(error), "correct the file", code=2, path=str(path))
     return _row("ok" if values else "note", f"{path}{'' if values else ' (not there: defaults)'}", path=str(path))

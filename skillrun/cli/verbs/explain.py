@@ -69,7 +69,7 @@ def explain_command(command: tuple[str, ...], as_json: bool, preview: bool, line
     try:
         rules = load_rules()
     except BadRule as error:
-        raise Problem(str(error), "mend the rule, or take it out with `skillrun rules --revoke NAME`") from None
+        raise Problem(str(error), "correct the rule, or take it out with `skillrun rules --revoke NAME`") from None
     judge = Judge(rules)
     if lines is not None:
         return _explain_lines(judge, lines, here(preview), as_json)
@@ -138,7 +138,7 @@ def rules_command(revoke: str | None, as_json: bool) -> int:
             raise Problem(f"there is no rule called {revoke!r}", "`skillrun rules` lists them")
         found = load_rules()
     except BadRule as error:
-        raise Problem(str(error), f"mend it in {rulebook_path()}") from None
+        raise Problem(str(error), f"correct it in {rulebook_path()}") from None
     listed = [("user", rule) for rule in found.user] + [("project", rule) for rule in found.project]
     if as_json:
         rows = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,8 @@ def _run(verb: str, spec: str, values: dict[str, Any]) -> int:
     return carry_out(verb, spec, _options(values), _reporting(values), values["no_input"])
 
 
-def _options(values: dict[str, Any]) -> Options:
+def _options(values: dict[str, Any], resumed: bool = False) -> Options:
+    """`resumed`: what is not said is as the run had it."""
     from skillrun.run.limits import LEAST, budget, check_limit
     from skillrun.run.options import EffectOptions, Options
 
@@ -88,7 +90,7 @@ def _options(values: dict[str, Any]) -> Options:
             check_limit(name, values[name])
     via = values.get("via")
     return Options(
-        values["approve"] or "ask",
+        values["approve"] or ("" if resumed else "ask"),
         f"via:{via}" if via else values["model"],
         inputs,
         values["secrets"],
@@ -118,7 +120,7 @@ def _reporting(values: dict[str, Any]) -> Reporting:
     cls=Page,
     examples=("skillrun install ./install.md --preview --max-cost 0.50",),
 )
-@click.argument("skill")
+@click.argument("skills", nargs=-1, required=True, metavar="SKILL...")
 @common
 @click.option("--dry-run", is_flag=True, help="Nothing persists: run in a view that is discarded.")
 @click.option("--preview", is_flag=True, help="Run in a view, show what would change, ask once.")
@@ -134,9 +136,18 @@ def _reporting(values: dict[str, Any]) -> Reporting:
 @click.option("--locked", is_flag=True, hidden=True, help="Replay a plan with exactly its versions, or not at all.")
 @click.option("--junit", metavar="FILE", help="Also write JUnit XML when the run ends.")
 @click.option("--html", metavar="FILE", help="Also write the HTML report when the run ends.")
-def install_command(skill: str, **values: Any) -> int:
-    """Carry SKILL out on this machine until its checks pass."""
-    return _run("install", skill, values)
+def install_command(skills: tuple[str, ...], **values: Any) -> int:
+    """Carry SKILL out on this machine until its checks pass; several one after another."""
+    if len(skills) > 1 and (values["junit"] or values["html"] or values["inputs"]):
+        raise Problem("--junit, --html and --set are for one skill", "install the skills one by one")
+    for number, skill in enumerate(skills, 1):
+        code = _run("install", skill, values)
+        if code:
+            left = ", ".join(skills[number:])
+            if left:
+                print(f"skillrun: {skill} ended with {code}, so these were not begun: {left}", file=sys.stderr)
+            return code
+    return 0
 
 
 @click.command("verify", cls=Page, examples=("skillrun verify ripgrep", "skillrun verify ./install.md --approve all --json"))
@@ -169,4 +180,4 @@ def resume_command(run: str, **values: Any) -> int:
     """Go on with RUN (its id, a part of it, or `last`) where it stopped."""
     from skillrun.cli.carry import resume
 
-    return resume(run, _options(values), _reporting(values), values["no_input"])
+    return resume(run, _options(values, resumed=True), _reporting(values), values["no_input"])

@@ -32,7 +32,7 @@ EXAMPLES = (
 @click.command("report", cls=Page, examples=EXAMPLES)
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="The whole report as one JSON object.")
-@click.option("--html", metavar="FILE", help="One self-contained page.")
+@click.option("--html", metavar="FILE", is_flag=False, flag_value="", help="One self-contained page (default RUN.html).")
 @click.option("--junit", metavar="FILE", help="JUnit XML: a test case per step and check.")
 @click.option("--markdown", metavar="FILE", help="For job summaries and pull requests.")
 @click.option("--cast", metavar="FILE", help="asciicast v3, for asciinema.")
@@ -59,6 +59,7 @@ def report_command(
     stamped = stamped_events(run)
     report = fold(stamped)
     document = _skill(skill)
+    html = f"{report.run.run_id if report.run else 'report'}.html" if html == "" else html
     written = write_files(report, html=html, junit=junit, markdown=markdown, cast=cast)
     code = 0
     if against:

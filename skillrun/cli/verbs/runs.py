@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime
 import json
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
+from skillrun.cli.listing import columns, cut
 from skillrun.cli.page import Page
 from skillrun.events import SCHEMA
 from skillrun.record.journal import all_runs
@@ -27,10 +30,25 @@ def runs_command(as_json: bool, limit: int, older: int | None) -> int:
         return 0
     if not rows:
         print("No runs yet.")
-    for row in rows:
-        code = "" if row["exit_code"] is None else f" ({row['exit_code']})"
-        print(f"{row['id']:45} {row.get('verb', ''):10} {row['skill']:20} {row['outcome'] or 'unfinished'}{code}")
+    for line in _lines(rows, columns()):
+        print(line)
     return 0
+
+
+def _lines(rows: list[dict[str, Any]], width: int) -> Iterator[str]:
+    """Each run in a line where that fits, else what it was and, below, its id."""
+    shown = [
+        (f"{row['skill']}: {row.get('verb', '')} {row['outcome'] or 'unfinished'}", row["exit_code"], row["id"]) for row in rows
+    ]
+    ids = max((len(row["id"]) for row in rows), default=0)
+    one_line = width >= ids + 30
+    for text, code, name in shown:
+        whole = text if not code else f"{text} ({code})"
+        if one_line:
+            yield f"{name:<{ids}}  {cut(whole, width - ids - 2)}"
+        else:
+            yield cut(whole, width)
+            yield f"  {name}"
 
 
 def _prune(days: int, as_json: bool) -> int:

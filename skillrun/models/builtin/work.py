@@ -202,6 +202,9 @@ def _do(bench: Bench, piece: script.Piece, later: Sequence[str]) -> Work[Failure
         text, retry = cure.command, cure.retry
 
 
+_LOOPBACK = re.compile(r"\blocalhost\b|\b127\.0\.0\.1\b|\[?::1\b")
+
+
 def _waits_for_the_commit(bench: Bench, failure: Failure) -> bool:
     """True in a preview when what does not answer is surely a service that was to be started and is not yet."""
     said = failure.command + failure.text
@@ -314,9 +317,14 @@ def _finish(bench: Bench) -> Work[None]:
         bench.origin = f"check {failure.command}" if failure else ""
         if failure is None:
             raise Stop("stuck", f"The checks refuse it although they pass when run by hand: {result.output.strip()[-400:]}")
-        if _waits_for_the_commit(bench, failure):
+        if _waits_for_the_commit(bench, failure) or (bench.deferred and _LOOPBACK.search(failure.command)):
             raise Stop("stuck", f"The check `{failure.command}` needs what is done after the commit: {bench.deferred[-1]}.")
         cure = yield from heal(bench, failure)
+        if cure is None and bench.deferred and failure.exit_code not in (126, 127):
+            raise Stop(
+                "stuck",
+                f"The check `{failure.command}` fails; this waits for a commit: {bench.deferred[-1]}.",
+            )
         if cure is None and bench.left_out:
             raise Stop(
                 "needs_person",

@@ -221,7 +221,7 @@ def _forward(plan: Plan, sides: list[Side], folder: Path, progress: Progress, cl
     except (Lost, OSError) as error:
         _look_anew(sides)
         _take_back(plan, sides, folder, progress)
-        raise CommitError(f"nothing was changed: {error}", "mend that and commit again") from error
+        raise CommitError(f"nothing was changed: {error}", "put that right and commit again") from error
     set_times(plan, sides, forward=True)
     sync(plan)
     snapshot.save(snapshot.take(plan, sides), folder)
