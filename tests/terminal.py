@@ -110,6 +110,12 @@ class Terminal:
         self.type(keys)
         return screen
 
+    def rest_for(self, seconds: float) -> None:
+        """Look on for so long, as somebody does who thinks."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._read(left)
+
     def rest(self, patience_s: float = 10) -> str:
         """Read until the child is gone; the last screen."""
         until = time.monotonic() + patience_s

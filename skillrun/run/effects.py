@@ -17,6 +17,7 @@ from skillrun.record.journal import RunFolder, all_runs
 from skillrun.run.options import Options
 from skillrun.run.proving import BackgroundProof
 from skillrun.run.session import Conclude, Session
+from skillrun.run.this_terminal import said_of_this_terminal
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
 from skillrun.text.escape import shown, size
@@ -158,6 +159,7 @@ class Destination:
             yield from self._note_versions(brought(self.folder.changes))
             if left := target.left_running():
                 yield Noted(f"still running, and not ended with this run: {', '.join(f'{name} ({pid})' for pid, name in left)}")
+            yield from said_of_this_terminal(session, outcome)
         return outcome, summary
 
     def _note_versions(self, packages: Sequence[Mapping[str, Any]]) -> Generator[Event, None, None]:
@@ -304,7 +306,9 @@ class Destination:
         session.executor.move(real)
         try:
             session.results = yield from session.check()
-            return session.verdict("committed")
+            outcome, summary = session.verdict("committed")
+            yield from said_of_this_terminal(session, outcome)
+            return outcome, summary
         except KeyboardInterrupt:
             return Outcome.INTERRUPTED, "committed, and then interrupted while its checks ran on the machine itself"
         finally:
