@@ -23,6 +23,7 @@ from skillrun.run.unattended import Nobody
 
 if TYPE_CHECKING:
     from skillrun.cli.person import TerminalPerson
+    from skillrun.skills.skill import Skill
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,11 @@ def carry_out(verb: str, spec: str, options: Options, reporting: Reporting, no_i
     """Install, verify or uninstall a skill and return the exit code. Raises Problem for what a person can mend."""
     from skillrun.skills.sources import find_skill
 
-    skill = find_skill(spec)
+    return carry_out_skill(verb, find_skill(spec), options, reporting, no_input)
+
+
+def carry_out_skill(verb: str, skill: Skill, options: Options, reporting: Reporting, no_input: bool) -> int:
+    """The same for a skill that was read already."""
     person = find_person(no_input)
     return _show(begin(verb, skill, options, person), person, reporting)
 

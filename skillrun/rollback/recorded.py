@@ -173,7 +173,7 @@ def removal(manager: str, place: str, names: Sequence[str]) -> str:
         # dpkg, not apt: it takes exactly these and refuses where something else has come to need one of them.
         return f"{sudo}env DEBIAN_FRONTEND=noninteractive dpkg --purge {words}"
     if manager == "pip":
-        return f"{_pip(place)} uninstall -y {_PIP_SYSTEM if _is_system(place) else ''}{words}"
+        return f"{pip_of(place)} uninstall -y {_PIP_SYSTEM if _is_system(place) else ''}{words}"
     if manager == "npm":
         prefix = shlex.quote(place.removesuffix("/lib"))
         return f"{'' if place.startswith('/home') else sudo}npm uninstall --global --prefix {prefix} {words}"
@@ -194,7 +194,7 @@ def return_of(manager: str, place: str, name: str, version: str) -> str:
     if manager == "pip" and version:
         where = "--user " if "/.local/lib/" in place else ""
         system = _PIP_SYSTEM if _is_system(place) else ""
-        return f"{_pip(place)} install -q {where}{system}{shlex.quote(f'{name}=={version}')}"
+        return f"{pip_of(place)} install -q {where}{system}{shlex.quote(f'{name}=={version}')}"
     if manager == "npm" and version:
         prefix = shlex.quote(place.removesuffix("/lib"))
         word = shlex.quote(f"{name}@{version}")
@@ -205,7 +205,7 @@ def return_of(manager: str, place: str, name: str, version: str) -> str:
 _PIP_SYSTEM = "--break-system-packages "
 
 
-def _pip(place: str) -> str:
+def pip_of(place: str) -> str:
     """pip of the interpreter whose packages lie there; an environment has one of its own."""
     top, _, rest = place.rpartition("/lib/")
     own = f"{top}/bin/python"

@@ -70,10 +70,10 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
 def _run(verb: str, spec: str, values: dict[str, Any]) -> int:
     from skillrun.cli.carry import carry_out
 
-    return carry_out(verb, spec, _options(values), _reporting(values), values["no_input"])
+    return carry_out(verb, spec, options_of(values), reporting_of(values), values["no_input"])
 
 
-def _options(values: dict[str, Any], resumed: bool = False) -> Options:
+def options_of(values: dict[str, Any], resumed: bool = False) -> Options:
     """`resumed`: what is not said is as the run had it."""
     from skillrun.run.limits import LEAST, budget, check_limit
     from skillrun.run.options import EffectOptions, Options
@@ -109,7 +109,8 @@ def _mode(values: dict[str, Any]) -> Mode:
     return asked[0] if asked else "live"
 
 
-def _reporting(values: dict[str, Any]) -> Reporting:
+def reporting_of(values: dict[str, Any]) -> Reporting:
+    """How the run is shown, from the options of its command line."""
     from skillrun.cli.carry import Reporting
 
     return Reporting(values["as_json"], values["color"], values.get("junit"), values.get("html"), values.get("report"))
@@ -180,4 +181,4 @@ def resume_command(run: str, **values: Any) -> int:
     """Go on with RUN (its id, a part of it, or `last`) where it stopped."""
     from skillrun.cli.carry import resume
 
-    return resume(run, _options(values, resumed=True), _reporting(values), values["no_input"])
+    return resume(run, options_of(values, resumed=True), reporting_of(values), values["no_input"])
