@@ -11,7 +11,9 @@ import click
 import pytest
 
 from skillrun.cli.group import group
+from skillrun.overlay.process.probe import probe
 from skillrun.run.session import EXIT_CODES
+from tests.readme_run import carried_out, recorded, without_times
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"^```(?:bash|sh)?\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
@@ -66,3 +68,13 @@ def test_its_exit_codes_are_those_of_the_program() -> None:
     """The table of the README has each exit code an outcome can end with."""
     table = {int(code) for code in re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)}
     assert set(EXIT_CODES.values()) <= table
+
+
+@pytest.mark.root
+@pytest.mark.overlay
+@pytest.mark.network
+def test_its_run_is_what_the_program_prints_today() -> None:
+    """But for times, sizes and ids. `python -m tests.readme_run` writes it anew."""
+    if probe().tier != "R":
+        pytest.skip(f"a machine of its own needs root and overlayfs: {'; '.join(probe().reasons)}")
+    assert without_times(carried_out()) == without_times(recorded())

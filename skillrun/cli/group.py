@@ -62,7 +62,7 @@ class Verbs(click.Group):
             for label, verbs in GROUPS.items()
             for place, verb in enumerate([verb for verb in verbs if verb not in BESIDES])
         ]
-        rows.append(f"{'besides':<7} {', '.join(BESIDES)}")
+        rows.append(f"{'besides':<7} {' '.join(BESIDES)}")
         return HEAD + "\n".join([*rows, "`skillrun VERB --help` says more; docs/cli.md has all pages; `--version`."])
 
 

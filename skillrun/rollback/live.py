@@ -64,7 +64,7 @@ def packages_gone(before: dict[str, Any], after: dict[str, Any]) -> int:
 
 def undo_live(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str, Undone]:
     """Ask, then take back what was recorded; the id of the new run and what came of it. Raises UndoError, Problem."""
-    from skillrun.rollback.recorded import UndoError, edited_settings, recorded, still_there
+    from skillrun.rollback.recorded import NEVER, UndoError, edited_settings, recorded, still_there
     from skillrun.text.escape import shown
 
     found = recorded(folder.changes)
@@ -80,7 +80,7 @@ def undo_live(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str,
     lines += [f"  {shown(line)}" for line in (*found.commands, *(f"put back {item.path}" for item in found.files))]
     lines += [f"  changed since: {shown(path)}" for path in edits]
     lines += [f"  stays unless the above takes it along: {shown(path)}" for path in found.made]
-    ask.show([*lines, *(f"  stays: {shown(text)}" for text in found.cannot)])
+    ask.show([*lines, *(f"  stays: {shown(text)}" for text in found.cannot if text not in NEVER)])
     choice = edited or (ask.about_edits(edits) if edits else "replace")
     ask.confirm("Undo this run?")
     return as_run(folder, "undone", lambda: Undone(), live=lambda journal, name: _carry_live(found, choice, journal, name))

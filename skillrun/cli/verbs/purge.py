@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import click
 
 from skillrun.cli.page import Page
 from skillrun.errors import Problem
+from skillrun.events import SCHEMA
 
 
 @click.command("purge", cls=Page, examples=("skillrun purge", "skillrun purge --approve all", "skillrun purge --cache"))
 @click.option("--cache", "only_cache", is_flag=True, help="Only caches: base machines, downloads. History and undo stay.")
 @click.option("--approve", type=click.Choice(["ask", "all"]), default="ask", help="all: do not ask.")
-def purge_command(only_cache: bool, approve: str) -> int:
+@click.option("--json", "as_json", is_flag=True, help="What was removed, as one JSON object.")
+def purge_command(only_cache: bool, approve: str, as_json: bool) -> int:
     """Remove skillrun's caches, history and added skills. What it installed stays, and can no longer be undone.
 
     Your configuration and remembered approvals stay too: they are your own words.
@@ -24,11 +27,11 @@ def purge_command(only_cache: bool, approve: str) -> int:
     from skillrun.text.escape import size
 
     places = [(path, held) for path in _places(only_cache) if (held := _held(path)) is not None]
-    if not places:
+    if not places and not as_json:
         print("there is nothing to remove")
         return 0
     for path, held in places:
-        print(f"{path} ({size(held)})")
+        print(f"{path} ({size(held)})", file=sys.stderr if as_json else sys.stdout)
     if approve != "all":
         if not sys.stdin.isatty():
             raise Problem("removing this needs a person's word", "run it at a terminal, or add --approve all", code=4)
@@ -44,6 +47,9 @@ def purge_command(only_cache: bool, approve: str) -> int:
             prune(run.path)  # a view through sudo has layers of root's elsewhere
     for path, _ in places:
         remove_tree(path)
+    if as_json:
+        print(json.dumps({"schema": SCHEMA, "removed": [str(path) for path, _ in places]}))
+        return 0
     print("removed; skillrun itself goes with its environment: delete .venv, `pipx uninstall` or `uv tool uninstall`")
     return 0
 
