@@ -57,7 +57,7 @@ def purge_command(only_cache: bool, approve: str, as_json: bool) -> int:
 def _places(only_cache: bool) -> list[Path]:
     import platformdirs
 
-    from skillrun.record.journal import state_directory
+    from skillrun.record.place import state_directory
     from skillrun.sandbox.base import cache_directory
     from skillrun.skills.index import library
 
