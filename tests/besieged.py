@@ -144,7 +144,8 @@ def _state(pid: int, folder: Path) -> dict[str, Any]:
             if path.name in _MOVING or "random" in path.parts:
                 continue
             try:
-                found[str(path)] = path.read_text() if path.is_file() else ""
+                if path.is_file() and path.stat().st_mode & 0o222:  # what cannot be written only counts what others do
+                    found[str(path)] = path.read_text()
             except (OSError, UnicodeDecodeError):
                 continue
     return found
