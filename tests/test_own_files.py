@@ -14,7 +14,7 @@ from skillrun.policy.judge import Judge
 from skillrun.policy.rulebook import load_rules
 from skillrun.policy.rules import BadRule
 from skillrun.ports import Place
-from skillrun.run.assemble import _own_places
+from skillrun.record.own_places import own_places
 from tests.dev_machine import as_dev, python
 
 RULE = """
@@ -90,7 +90,7 @@ def test_the_floor_holds_wherever_the_files_lie(
     """No command may write, remove or replace them where the environment has moved them, in any mode."""
     monkeypatch.delenv("SKILLRUN_SKILLS", raising=False)
     monkeypatch.setenv(variable, str(tmp_path / "elsewhere"))
-    place = Place(str(tmp_path), "/home/me", "me", protected=_own_places())
+    place = Place(str(tmp_path), "/home/me", "me", protected=own_places())
     target = f"{tmp_path}/elsewhere/{path}"
     for command in (
         f"echo x >{target}",
@@ -111,7 +111,7 @@ def test_the_floor_holds_wherever_the_files_lie(
 def test_a_named_settings_file_is_protected_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SKILLRUN_CONFIG protects the file it names and the rules beside it, not the whole directory around them."""
     monkeypatch.setenv("SKILLRUN_CONFIG", str(tmp_path / "my.toml"))
-    place = Place(str(tmp_path), "/home/me", "me", protected=_own_places())
+    place = Place(str(tmp_path), "/home/me", "me", protected=own_places())
     for name, verdict in (("my.toml", Verdict.DENY), ("rules.toml", Verdict.DENY), ("other", Verdict.ASK)):
         assert Judge().command(f"echo >{tmp_path}/{name}", place).decision.verdict is verdict
 

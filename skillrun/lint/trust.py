@@ -131,6 +131,7 @@ def check(document: Document, complaints: Complaints) -> None:
     for text, number in _commands(document):
         _command_text(text, number, complaints)
     _effects(document, complaints)
+    _blank_cheque(document.skill.declared, complaints)
     for declared in document.skill.checks:
         why = cannot_fail(declared.command)
         if why:
@@ -209,6 +210,21 @@ def _effects(document: Document, complaints: Complaints) -> None:
             missing = "" if rule else _outside(effect, declared)
             if missing:
                 complaints.add("undeclared-effect", f"{in_words(effect)}, but {missing}", line)
+
+
+_EVERYWHERE = frozenset({"", "~", "/home", "/root", "/etc", "/usr"})
+
+
+def _blank_cheque(declared: Declared, complaints: Complaints) -> None:
+    """Declarations that cover whatever a command may do."""
+    from skillrun.policy.declared import NEVER_DECLARED
+
+    told = [f"writes {path}" for path in declared.writes or () if path.rstrip("/*") in _EVERYWHERE]
+    told += [f"host {host}" for host in declared.hosts or () if host.strip("*.") == ""]
+    told += [f"effect {kind}" for kind in declared.effects or () if kind in {str(each) for each in NEVER_DECLARED}]
+    told += ["effect unknown"] if "unknown" in (declared.effects or ()) else []
+    if told:
+        complaints.add("declares-everything", f"it declares {', '.join(told)}", 1)
 
 
 def _outside(effect: Effect, declared: Declared) -> str:

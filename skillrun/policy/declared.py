@@ -39,14 +39,47 @@ TELLING = frozenset(
 """Kinds of effect a skill has to declare; the others follow from these or are a matter of paths and hosts."""
 
 
+NEVER_DECLARED = frozenset(
+    {
+        EffectKind.SECRET_READ,
+        EffectKind.PERSISTENCE,
+        EffectKind.AGENT_CONTROL,
+        EffectKind.DEFENCE_OFF,
+        EffectKind.DEVICE,
+    }
+)
+"""Kinds that no declaration covers, since whoever writes a skill would only have to write the word: always asked."""
+
+AT_BOOT = frozenset({"units started at boot", "what starts at boot"})
+"""Enabling a service is part of having one, and declared with it."""
+
+_UNREAD = frozenset({EffectKind.RUN_CODE, EffectKind.RUN_FETCHED, EffectKind.UNKNOWN, EffectKind.UNPROVEN})
+
+
+def coverable(effect: Effect, effects: Sequence[Effect]) -> bool:
+    """May a declaration cover this effect of a command with these effects at all?
+
+    Root's rights are covered for package managers and for what is bounded by other declarations, never for code that
+    nobody has read: it could do anything with them.
+    """
+    if effect.kind is EffectKind.PERSISTENCE:
+        return effect.subject in AT_BOOT
+    if effect.kind is EffectKind.PRIVILEGE:
+        return not any(other.kind in _UNREAD and ", by " not in f", {other.detail}" for other in effects)
+    return effect.kind not in NEVER_DECLARED
+
+
 def beyond(effects: Sequence[Effect], declared: Declared) -> list[Effect]:
     """The telling effects that the skill does not declare, and hosts outside those it names."""
     hosts = declared.hosts is not None
     return [
         effect
         for effect in effects
-        if (effect.kind in TELLING or (hosts and effect.kind is EffectKind.NETWORK and "." in effect.subject))
-        and not declares(declared, effect.kind, [effect.subject])
+        if not coverable(effect, effects)
+        or (
+            (effect.kind in TELLING or (hosts and effect.kind is EffectKind.NETWORK and "." in effect.subject))
+            and not declares(declared, effect.kind, [effect.subject])
+        )
     ]
 
 

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from skillrun.events import Decision, Effect, EffectKind, Verdict
+from skillrun.policy.declared import coverable
 from skillrun.policy.judge import in_words
 from skillrun.policy.rules import Rules, builtin_rules, glob
 from skillrun.ports import Place
 from skillrun.skills.skill import Declared, Skill
 
-_AT_BOOT = frozenset(("units started at boot", "what starts at boot"))
-"""Enabling a service is part of having one."""
 _OWN_PIP = re.compile(r"/bin/pip[0-9.]*\Z")
 """pip of a virtual environment; where it lies under what the skill declares to write, it installs what the skill declares."""
 _BY_MANAGER = re.compile(r"(?:^|, )by [a-z]")
@@ -73,7 +72,10 @@ def undeclared(effects: tuple[Effect, ...], skill: Skill | None, place: Place, r
         ruling = rules.of(effect, place, (), kinds)
         if ruling.verdict is Verdict.ALLOW:
             continue
-        difference = _difference(effect, skill, place, installs)
+        if coverable(effect, effects):
+            difference = _difference(effect, skill, place, installs)
+        else:
+            difference = f"{in_words(effect)}, which no declaration covers"
         if difference:
             outside.append(difference)
     return outside
@@ -143,10 +145,8 @@ class _Said:
         return None if self.says("service", "services") else ", services are not declared"
 
     def persistence(self, effect: Effect) -> str | None:
-        """A start-up file for the search path, a declared service at boot, or persistence by its name."""
-        editing = self.says("path-edit") and effect.subject.rsplit("/", 1)[-1].startswith((".bash", ".profile", ".zsh"))
-        booting = self.says("service", "services") and effect.subject in _AT_BOOT
-        return None if editing or booting or self.says("persistence") else ", not declared"
+        """A declared service at boot; of other persistence none comes here, since no declaration covers it."""
+        return None if self.says("service", "services") else ", services are not declared"
 
     def code(self, effect: Effect) -> str | None:
         """Code: pip of an environment that lies where the skill may write, else by its name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -9,12 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skillrun.events import Event, Finished, Result, RunStarted, Started, State, ToolCall
+from skillrun.events import Decided, Decision, Event, Finished, Result, RunStarted, Started, State, ToolCall, Verdict
+from skillrun.ports import Place
+from skillrun.record.own_places import own_places
 from skillrun.rollback.as_run import Consent, Undone, as_run, copy_beside
 
 if TYPE_CHECKING:
     from skillrun.record.journal import RunFolder
     from skillrun.rollback.recorded import Recorded
+
+REFUSED = 126
+"""The exit code of a command that was not carried out, as a shell has it for one that may not be."""
 
 PACKAGES_S = 1800.0
 """A package manager may fetch what it puts back."""
@@ -26,6 +32,10 @@ def run_commands(commands: Sequence[str], outcome: Undone, write: Callable[[Even
 
     for number, text in enumerate(commands):
         call = ToolCall(f"undo-{number}", "shell", {"command": text, "why": "take back what the run installed"})
+        if (decision := _judged(call)).verdict is Verdict.DENY:
+            write(Decided(call, decision))
+            outcome.commands.append({"command": text, "exit_code": REFUSED, "output": f"not carried out: {decision.reason}"})
+            break
         write(Started(call, "/"))
         begun = time.monotonic()
         code, output = run_here(["bash", "-c", text], "/", timeout_s=PACKAGES_S)
@@ -33,6 +43,18 @@ def run_commands(commands: Sequence[str], outcome: Undone, write: Callable[[Even
         outcome.commands.append({"command": text, "exit_code": code, "output": output})
         if code:
             break
+
+
+def _judged(call: ToolCall) -> Decision:
+    """The floor and the person's own rules hold for an undo too, whatever its record says. Raises Problem."""
+    from skillrun.errors import Problem
+    from skillrun.policy.rulebook import open_judge
+    from skillrun.policy.rules import BadRule
+
+    try:
+        return open_judge()(call, Place(home=os.path.expanduser("~"), protected=own_places()))
+    except BadRule as error:
+        raise Problem(str(error), "mend the rule, or take it out with `skillrun rules --revoke NAME`") from None
 
 
 def inventory_now() -> dict[str, Any]:

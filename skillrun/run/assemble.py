@@ -17,6 +17,7 @@ from skillrun.policy.declared import keep_to_declared
 from skillrun.ports import Brief, Foreseeing, Model, Person, Place, Target, asked
 from skillrun.record.journal import Journal, JournalError, RunFolder, read_stamped, turns
 from skillrun.record.lock import Busy, lock
+from skillrun.record.own_places import own_places
 from skillrun.run.consents import Consents
 from skillrun.run.effects import Destination, drop_view, finish_what_was_cut
 from skillrun.run.executor import Executor
@@ -315,19 +316,8 @@ def _place(facts: Mapping[str, Any], target: Target) -> Place:
         user=str(user.get("name") or ""),
         variables={name: value for name, value in target.variables.items() if name in _INHERITED},
         contained=target.contained,
-        protected=_own_places(),
+        protected=own_places(),
     )
-
-
-def _own_places() -> frozenset[str]:
-    """Where skillrun keeps what decides for this user, wherever the environment says that is."""
-    from skillrun.host.config import config_path
-    from skillrun.policy.rulebook import rulebook_path
-    from skillrun.record.place import state_directory
-    from skillrun.skills.index import library
-
-    settings = [config_path(), rulebook_path()] if os.environ.get("SKILLRUN_CONFIG") else [config_path().parent]
-    return frozenset(os.path.realpath(str(place)) for place in (*settings, state_directory(), library()))
 
 
 _INHERITED = frozenset(("HOME", "PATH", "USER", "LOGNAME", "SHELL", "LANG", "TMPDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"))

@@ -14,6 +14,7 @@ from skillrun.errors import Problem
 from skillrun.events import Answered, Asked, Changed, CheckResult, Event, Noted, Outcome, Verdict
 from skillrun.ports import Person, Place, Target
 from skillrun.record.journal import RunFolder, all_runs
+from skillrun.run.judged_requests import judge_requests
 from skillrun.run.options import Options
 from skillrun.run.proving import BackgroundProof
 from skillrun.run.session import Conclude, Session
@@ -288,8 +289,11 @@ class Destination:
         from skillrun.overlay.transaction.workspace import CommitError
 
         assert isinstance(work, Work)
+        refused = judge_requests(changes, session.executor, self.options.approve)
+        for words, reason in refused.items():
+            yield Noted(f"`{words}` is not done after the commit: {reason}", "warning")
         try:
-            done = work.commit(self.options.effects.only, self.options.effects.excluded)
+            done = work.commit(self.options.effects.only, self.options.effects.excluded, tuple(refused))
         except CommitError as error:
             return Outcome.ERROR, f"not committed, nothing was changed: {error}. {error.hint}"
         except OSError as error:

@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,17 @@ class Work:
         self._changes = scan(Layers.load(self.folder), self.folder)
         return summary(self._changes)
 
-    def commit(self, only: Sequence[str] = (), except_: Sequence[str] = ()) -> Done:
-        """Commit what was scanned, or a part of it. Raises as `transaction.commit`; Conflict also when the view changed."""
+    def commit(self, only: Sequence[str] = (), except_: Sequence[str] = (), without: Sequence[str] = ()) -> Done:
+        """Commit what was scanned, or a part of it. Raises as `transaction.commit`; Conflict also when the view changed.
+
+        `without`: requests to services, in their words, that were decided against.
+        """
         if self.root is not None:
             Progress(Phase.PREPARED).save(self.folder)
-            return self._transition("commit", only=list(only), except_=list(except_), digest=self._digest)
+            part = {"only": list(only), "except_": list(except_), "without": list(without)}
+            return self._transition("commit", **part, digest=self._digest)
         changes = self._changes or scan(Layers.load(self.folder), self.folder)
-        return _commit(Layers.load(self.folder), changes, self.folder, only, except_)
+        return _commit(Layers.load(self.folder), _without(changes, without), self.folder, only, except_)
 
     def undo(self, edited: Edited = Edited.REFUSE) -> Done:
         """Take the commit back. Raises as `transaction.undo`."""
@@ -120,6 +124,11 @@ def phase_of(folder: Path) -> Phase:
     return Progress.load(folder).phase
 
 
+def _without(changes: Changes, words: Sequence[str]) -> Changes:
+    """The changes less the requests to services that were decided against."""
+    return replace(changes, deferred=tuple(request for request in changes.deferred if str(request) not in words))
+
+
 def _commit(layers: Layers, changes: Changes, folder: Path, only: Sequence[str], except_: Sequence[str]) -> Done:
     done = commit.commit(layers, changes, folder, only, except_)
     broken = broken_packages(changes, done.left)
@@ -172,6 +181,7 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
         if digest(changes) != request["digest"]:
             raise Conflict(changes.clashes or [Clash("/", "is not as it was when the changes were shown")])
         layers.save(records)
+        changes = _without(changes, request["without"])
         return {"done": asdict(_commit(layers, changes, records, request["only"], request["except_"]))}
     if verb == "undo":
         return {"done": asdict(commit.undo(records, Edited(request["edited"])))}
