@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,15 @@ import pytest
 from skillrun.events import Verdict
 from skillrun.host.config import ConfigError, load_config
 from skillrun.host.ownership import not_ours
+from skillrun.plans.file import read_plan, to_toml
+from skillrun.plans.plan import Plan, Step
+from skillrun.plans.store import EDITED, examined, keep
 from skillrun.policy.judge import Judge
 from skillrun.policy.rulebook import load_rules
 from skillrun.policy.rules import BadRule
 from skillrun.ports import Place
 from skillrun.record.own_places import own_places
+from skillrun.record.seal import is_sealed, seal
 from tests.dev_machine import as_dev, python
 
 RULE = """
@@ -120,3 +125,41 @@ def test_the_check_can_pass(tmp_path: Path) -> None:
     """A usual file is this user's alone."""
     (tmp_path / "f").write_text("")
     assert not_ours(tmp_path / "f") == ""
+
+
+# --- plans -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
+    """A plan in the store of a user, and the skill's identity."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    plan = Plan("demo", "sha256:ab", (), (Step(run="mkdir -p ~/x"),), ("test -d ~/x",))
+    return keep(plan), plan.digest
+
+
+def test_a_plan_somebody_wrote_into_the_store_is_not_believed(kept: tuple[Path, str]) -> None:
+    """Anybody can make a fingerprint, and nobody else this installation's mark: edited or brought along, it is not used."""
+    file, identity = kept
+    assert examined(file, identity, {}, {}).reason == ""
+    edited = replace(read_plan(file)[0], steps=(Step(run="mkdir -p ~/evil"),))
+    file.write_text(to_toml(edited))  # with a fingerprint that fits
+    assert examined(file, identity, {}, {}).reason == EDITED
+    mark = file.with_suffix(".seal")
+    mark.write_text("0" * 64)
+    assert examined(file, identity, {}, {}).reason == EDITED
+    mark.unlink()
+    assert examined(file, identity, {}, {}).reason == EDITED
+    keep(edited)
+    assert examined(file, identity, {}, {}).reason == ""
+
+
+def test_the_key_is_the_users_alone_and_made_once(kept: tuple[Path, str], tmp_path: Path) -> None:
+    """Closed to others, the same for every mark, and a damaged one is an error that says what to do."""
+    key = tmp_path / "state/skillrun/seal.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert is_sealed("text", seal("text"))
+    assert not is_sealed("other", seal("text"))
+    key.write_bytes(b"short")
+    with pytest.raises(OSError, match="damaged"):
+        seal("text")

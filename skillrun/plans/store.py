@@ -13,6 +13,7 @@ from skillrun.plans.conditions import in_words, unmet_facts
 from skillrun.plans.file import read_plan, to_toml
 from skillrun.plans.plan import Plan, PlanError, fingerprint, values_for
 from skillrun.record.place import state_directory
+from skillrun.record.seal import is_sealed, seal
 from skillrun.skills.skill import Skill, digest_of
 
 BESIDE = "plans"
@@ -61,10 +62,25 @@ def keep(plan: Plan) -> Path:
         except PlanError:
             pass
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = file.with_suffix(f".{os.getpid()}")
-    beside.write_text(to_toml(plan), encoding="utf-8")
+    beside, text = file.with_suffix(f".{os.getpid()}"), to_toml(plan)
+    beside.write_text(seal(text), encoding="utf-8")
+    beside.replace(_mark_of(file))
+    beside.write_text(text, encoding="utf-8")
     beside.replace(file)
     return file
+
+
+def _mark_of(file: Path) -> Path:
+    """Where this installation's mark on a plan of its own lies."""
+    return file.with_suffix(".seal")
+
+
+def _is_own(file: Path) -> bool:
+    """Is a plan in the person's own store as this installation put it there?"""
+    try:
+        return is_sealed(file.read_text(encoding="utf-8"), _mark_of(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _folder(digest: str) -> Path:
@@ -99,7 +115,7 @@ def examined(file: Path, identity: str, facts: Mapping[str, Any], inputs: Mappin
         plan, given = read_plan(file)
     except PlanError as error:
         return Found(file, None, str(error))
-    if given != fingerprint(plan):
+    if given != fingerprint(plan) or (file.is_relative_to(state_directory()) and not _is_own(file)):
         return Found(file, plan, EDITED)
     if plan.digest != identity:
         return Found(file, plan, "it was made for another version of the skill")
