@@ -9,7 +9,7 @@ loop passes everything on to the surfaces at once and nothing needs a thread or 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -159,6 +159,15 @@ class Place:
     contained: bool = False
     protected: frozenset[str] = frozenset()
     """Where skillrun's own files lie for this user: settings, rules, state, the library. No command may change them."""
+
+
+@runtime_checkable
+class Fenced(Protocol):
+    """A target whose commands reach the hosts of the run only, and those that were admitted for the next command."""
+
+    def admit(self, hosts: Iterable[str]) -> None:
+        """Hosts the next command may contact, in place of those admitted before."""
+        ...
 
 
 class Policy(Protocol):

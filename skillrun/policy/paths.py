@@ -68,6 +68,11 @@ def _table() -> dict[str, dict[str, list[str]]]:
     return tomllib.loads((_HERE / "places.toml").read_text("utf-8"))
 
 
+def listed(kind: str, key: str = "paths") -> tuple[str, ...]:
+    """The patterns of a kind as the list has them; `whole` of `secret`: directories that hold nothing else."""
+    return tuple(_table()[kind][key])
+
+
 def pattern(text: str) -> str:
     """`**` any path, `*` within one name, `{a,b}` alternatives."""
     out = []

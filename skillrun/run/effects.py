@@ -115,13 +115,14 @@ class Destination:
     def _hosts(self) -> tuple[str, ...] | None:
         """What the view may contact; None: whatever this machine can."""
         hosts = self.options.effects.hosts
-        if not hosts:
+        if not hosts and self.options.approve != "safe":
             return None
-        from skillrun.sandbox.registries import registry_hosts
+        from skillrun.sandbox.registries import client_hosts, registry_hosts
 
-        declared = self.skill.declared.hosts or () if "declared" in hosts else ()
+        # With `safe` nobody is asked, and what stays in the view runs unread: it gets no more network than this.
+        declared = self.skill.declared.hosts or () if "declared" in hosts or not hosts else ()
         given = (host for host in hosts if host != "declared")
-        return (*registry_hosts([Path("/")]), *declared, *given)
+        return (*registry_hosts([Path("/")]), *client_hosts(), *declared, *given)
 
     def _note_foreign(self, home: str) -> None:
         from skillrun.overlay.mount.user import foreign_owned

@@ -29,7 +29,6 @@ from skillrun.llm.tools import BadInput, checked
 from skillrun.looking.shell import LookingShell
 from skillrun.policy.approvals import binding
 from skillrun.policy.fetched import FetchedScript, unpack
-from skillrun.policy.for_all_users import is_for_all_users
 from skillrun.policy.judge import Judge
 from skillrun.policy.licence import accepts_terms
 from skillrun.policy.modes import without_wall
@@ -150,7 +149,7 @@ class Executor:
             return (yield from self._refuse(call, changed))
         missing = self._absent(call, decision)
         yield Started(call, self.place.cwd)
-        self._hands.for_all = is_for_all_users(decision.effects, self.place)
+        self._hands.prepare(decision, self.place)
         result = yield from retried(call, self._perform)
         if missing and result.ok and result.state is State.EXITED:
             made = self._queries.own(missing)

@@ -7,8 +7,10 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from skillrun.events import BY_PERSON, Answered, Asked, Event, Noted, Output, Result, State, ToolCall
-from skillrun.ports import Command, Person, Stream, Target
+from skillrun.events import BY_PERSON, Answered, Asked, Decision, Event, Noted, Output, Result, State, ToolCall
+from skillrun.policy.admitted import hosts_of
+from skillrun.policy.for_all_users import is_for_all_users
+from skillrun.ports import Command, Fenced, Person, Place, Stream, Target
 from skillrun.skills.skill import Skill
 
 TWICE_S = 3.0
@@ -40,6 +42,12 @@ class Supervisor:
     for_all: bool = False
     """The command to be started next installs for every user."""
     _interrupted: float = -3600.0
+
+    def prepare(self, decision: Decision, place: Place) -> None:
+        """What the next command is given on its way, by what it was decided to do."""
+        self.for_all = is_for_all_users(decision.effects, place)
+        if isinstance(self.target, Fenced):
+            self.target.admit(hosts_of(decision))
 
     def start(self, call: ToolCall) -> Generator[Event, None, Result]:
         """Run its command; one that was alive before it is ended first."""
@@ -87,7 +95,7 @@ class Supervisor:
         result = yield from self._stream(call, stream)
         while result.state is State.WAITING:
             if result.secret:
-                yield Asked("the command asks for a password: it is yours to type", about="secret")
+                yield Asked(result.note or "the command asks for a password: it is yours to type", about="secret")
                 handed = self.person.hand_over(self.target)
                 if handed is None:
                     ended = yield from self._stream(call, self.target.interrupt())

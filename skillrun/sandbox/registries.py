@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import urllib.parse
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +24,22 @@ _NPM = (
 _DEFINITIONS = "node_modules/@npmcli/config/lib/definitions/definitions.js"
 _DEFAULT = re.compile(r"default: ['\"](https://registry\.[^'\"]+)")
 _NAMED_BY = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "NPM_CONFIG_REGISTRY", "npm_config_registry")
+
+
+OF_CLIENTS: Mapping[str, tuple[str, ...]] = {
+    "cargo": ("crates.io", "index.crates.io", "static.crates.io"),
+    "go": ("proxy.golang.org", "sum.golang.org"),
+    "gem": ("rubygems.org", "index.rubygems.org"),
+    "composer": ("repo.packagist.org", "packagist.org"),
+    "mvn": ("repo.maven.apache.org",),
+    "gradle": ("repo.maven.apache.org", "plugins.gradle.org", "services.gradle.org"),
+}
+"""Registries that clients have built in, as their own documentation names them."""
+
+
+def client_hosts() -> tuple[str, ...]:
+    """The built-in registries of the clients that are installed here."""
+    return tuple(host for program, hosts in OF_CLIENTS.items() if shutil.which(program) for host in hosts)
 
 
 def registry_hosts(lowers: Sequence[Path]) -> tuple[str, ...]:

@@ -88,7 +88,6 @@ class PreviewTarget(Session):
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         tier: str = "",
-        grants: Iterable[str] = (),
         hosts: Sequence[str] | None = None,
         canaries: bool = False,
         granted: Iterable[str] = (),
@@ -102,7 +101,7 @@ class PreviewTarget(Session):
 
         `tier`: R or U; empty: the root view for root and for whoever can use sudo, else the user view.
         `ask`: sudo may ask for a password.
-        `grants`: credentials to leave visible (words of `view.credentials`). `granted`: secret variables to pass on.
+        `granted`: secret variables to pass on.
         `hosts`: patterns of hosts that may be contacted, all else is cut off; None leaves the network as it is.
         `canaries`: put bait where credentials were hidden, and report who touched it.
         """
@@ -114,7 +113,7 @@ class PreviewTarget(Session):
         sudo = find_elevation(ask, password is not None) if tier != "U" and account.uid != 0 else Elevation()
         if tier == "R" and sudo.why_not:
             raise ViewError(f"a view of the whole machine needs root: {sudo.why_not}")
-        about = (folder, account, tuple(grants), canaries, hosts is not None)
+        about = (folder, account, cwd or os.getcwd(), canaries, hosts is not None)
         if sudo.words or account.uid == 0:
             try:
                 view = _build("R", _root(sudo, password, account), *about)
@@ -162,6 +161,11 @@ class PreviewTarget(Session):
             with contextlib.suppress(ViewError):  # a view that was lost: what was known of it stands
                 self._asked = self.view.asked()
         return self._asked
+
+    def admit(self, hosts: Iterable[str]) -> None:
+        """Hosts the next command may contact beside those of the run, where the network is closed."""
+        if self._egress is not None:
+            self._egress.admit(hosts)
 
     def contacts(self) -> tuple[Contact, ...]:
         """Hosts that were asked for, when the network is closed but for named hosts."""
@@ -211,12 +215,12 @@ def _build(
     root: Root | None,
     folder: Path,
     account: Account,
-    grants: tuple[str, ...],
+    cwd: str,
     canaries: bool,
     closed_network: bool,
 ) -> View:
     """A view for the run in `folder`. Raises ViewError, NoRoot."""
-    trees, files = hidden_credentials.hidden(account, grants, everybody=tier == "R")
+    trees, files = hidden_credentials.hidden(account, cwd, everybody=tier == "R")
     spec = Spec(
         tier,
         new_id(),

@@ -70,6 +70,7 @@ class Egress:
     def __init__(self, listener: int, patterns: Iterable[str], environment: Mapping[str, str] | None = None) -> None:
         """`listener` is taken over. `environment`: where an upstream proxy is named (default: this process's)."""
         self._patterns = tuple(patterns)
+        self._admitted: tuple[str, ...] = ()
         self._environment = os.environ if environment is None else environment
         self._contacts: list[Contact] = []
         self._loop = asyncio.new_event_loop()
@@ -80,6 +81,10 @@ class Egress:
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve(started)), daemon=True)
         self._thread.start()
         started.wait()
+
+    def admit(self, patterns: Iterable[str]) -> None:
+        """Let these hosts through as well, in place of those admitted before."""
+        self._admitted = tuple(patterns)
 
     def contacts(self) -> tuple[Contact, ...]:
         """Every host asked for so far, in order."""
@@ -120,7 +125,7 @@ class Egress:
         tunnel = method == "CONNECT"
         parts = urllib.parse.urlsplit(f"//{url}" if tunnel else url)
         host, port = parts.hostname or "", parts.port or (443 if tunnel else 80)
-        if not is_allowed(host, port, self._patterns):
+        if not is_allowed(host, port, (*self._patterns, *self._admitted)):
             self._contacts.append(Contact(host, port, False))
             body = f"{host}:{port} is not among the hosts this run may contact\n".encode()
             writer.write(b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
