@@ -152,7 +152,7 @@ def _state(pid: int, folder: Path) -> dict[str, Any]:
 
 
 _MOVING = {"ns_last_pid", "file-nr", "inode-nr", "inode-state", "dentry-state", "nr", "aio-nr", "pty", "dentry-negative"}
-_MOVING |= {"sched_domain", "stat_refresh", "keys"}
+_MOVING |= {"sched_domain", "stat_refresh", "keys", "syncs"}
 
 if __name__ == "__main__":
     print(json.dumps(besiege(sys.argv[1], Path(sys.argv[2]))))

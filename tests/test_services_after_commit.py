@@ -169,7 +169,7 @@ stream = target.run(Command("touch ~/new; sudo /usr/sbin/policy-rc.d --quiet not
 for _ in stream: pass
 target.close()
 folder = Path("run/changes")
-work = Work(folder, target.sudo)
+work = Work(folder, target.root)
 print("shown", work.scan()["deferred"])
 write_deferred(folder, [ServiceRequest("systemctl", "start", ("evil.service",))])
 try:
@@ -177,7 +177,7 @@ try:
 except CommitError as error:
     print("refused", error)
 print(Path("new").exists())
-Work(folder, target.sudo).drop()
+Work(folder, target.root).drop()
 """,
         sudo=True,
     )

@@ -100,7 +100,7 @@ target.put("put", b"x")
 print(result_of(target.run(Command("stat -c %a put; sudo -n sh -c umask"))).output.split()[:2])
 target.close()
 from skillrun.overlay.transaction.privileged import Work
-Work(Path("run/changes"), target.sudo).drop()
+Work(Path("run/changes"), target.root).drop()
 """,
         sudo=tier == "R",
     )
