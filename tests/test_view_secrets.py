@@ -15,6 +15,7 @@ import pytest
 
 from skillrun.overlay.mount.hidden_credentials import hidden
 from skillrun.overlay.mount.spec import Account
+from skillrun.overlay.process.egress_proxy import is_own
 from skillrun.overlay.process.probe import probe
 from skillrun.policy.admitted import hosts_of
 from skillrun.policy.judge import Judge
@@ -185,3 +186,38 @@ def test_unread_code_in_a_safe_preview_sends_nothing(tmp_path: Path) -> None:
     assert heard == [], done.stdout
     assert "collector.invalid was asked for 1 times and not reached" in done.stdout, done.stdout + done.stderr
     assert not (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "::1", "169.254.169.254", "0.0.0.0", "::ffff:127.0.0.1", "fe80::1%lo", "127.9.9.9"]
+)
+def test_an_allowed_name_does_not_lead_back_here(address: str) -> None:
+    """Loopback, a cloud's metadata and the like are no address of a host, however they are written; others are."""
+    assert is_own(address)
+    assert not is_own("203.0.113.7")
+    assert not is_own("10.0.0.5")  # a mirror in the person's own network
+
+
+@pytest.mark.root
+@pytest.mark.overlay
+@pytest.mark.skipif(probe().tier != "R" or not python(), reason="needs root, a view and a Python for ordinary users")
+def test_a_view_by_sudo_hides_what_others_have() -> None:
+    """The person cannot look into another user's home; root inside their view finds no credential there all the same."""
+    done = as_dev(
+        """
+import subprocess
+from pathlib import Path
+from skillrun.ports import Command, result_of
+from skillrun.overlay.transaction.privileged import Work
+from skillrun.targets.preview import PreviewTarget
+make = "useradd -m other; mkdir ~other/.ssh; echo canary | tee ~other/.ssh/id_rsa ~other/.netrc; chmod 700 ~other"
+subprocess.run(["sudo", "-n", "sh", "-c", make], check=True)
+target = PreviewTarget.open(Path.home() / "run", cwd=str(Path.home()), tier="R")
+print(result_of(target.run(Command("sudo -n grep -rs canary /home; sudo -n ls -A /home/other; echo looked"))).output)
+target.close()
+Work(Path.home() / "run/changes", target.root).drop()
+""",
+        sudo=True,
+    )
+    assert "canary" not in done.stdout, done.stdout
+    assert done.stdout.strip().endswith("looked"), done.stdout + done.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 from skillrun.overlay.kernel import syscalls as ns
 from skillrun.overlay.kernel.mountinfo import Mounted, is_kernel_state, read_mounts
 from skillrun.overlay.mount import shims
+from skillrun.overlay.mount.hidden_credentials import hidden
 from skillrun.overlay.mount.mounts import (
     Built,
     give_up,
@@ -56,8 +57,12 @@ def _build(spec: Spec, built: Built, stage: str, proxy: str) -> None:
     show_sys(f"{built.root}/sys")
     empty = f"{stage}/empty"
     Path(empty).touch(mode=0o600)
-    trees = [*hidden_by_view(spec, built), *spec.hide]
-    built.bait += mask(built.root, trees, spec.hide_files, empty, spec.canaries)
+    trees, files = [*hidden_by_view(spec, built), *spec.hide], list(spec.hide_files)
+    if spec.elevated:  # whoever asked for the view could not see what the homes of others hold, and root inside could
+        more = hidden(spec.account, "/dev/null", everybody=True)
+        trees += [tree for tree in more[0] if tree not in trees]
+        files += [path for path in more[1] if path not in files]
+    built.bait += mask(built.root, trees, files, empty, spec.canaries)
 
 
 def stage_folder(spec: Spec) -> str:

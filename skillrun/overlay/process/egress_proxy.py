@@ -119,6 +119,19 @@ class Egress:
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
+    async def _outside(self, host: str, port: int, scheme: str) -> str:
+        """Where to connect for a host: the very address that was looked at. Raises OSError where a name leads to this machine.
+
+        A name that is allowed says nothing of where it leads: whoever owns it could point it at what listens here.
+        """
+        if upstream(self._environment, scheme) or _is_address(host) or host == "localhost":
+            return host
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [str(entry[4][0]) for entry in found]
+        if any(map(is_own, addresses)):
+            raise OSError(f"{host} leads to this machine itself")
+        return addresses[0]
+
     async def _request(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first, _, headers = head.partition(b"\r\n")
         method, url, version = first.decode("latin-1").split(" ")
@@ -134,7 +147,10 @@ class Egress:
         number = len(self._contacts)
         self._contacts.append(Contact(host, port, True))
         try:
-            out_reader, out_writer, through = await dial(host, port, "https" if tunnel else "http", tunnel, self._environment)
+            scheme = "https" if tunnel else "http"
+            out_reader, out_writer, through = await dial(
+                await self._outside(host, port, scheme), port, scheme, tunnel, self._environment
+            )
         except (OSError, ValueError) as error:
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n\r\n" + str(error).encode("utf-8", "replace"))
             await writer.drain()
@@ -149,6 +165,13 @@ class Egress:
         finally:
             out_writer.close()
         self._contacts[number] = Contact(host, port, True, sent, received)
+
+
+def is_own(address: str) -> bool:
+    """Is it this machine itself, or its link: loopback, link-local (a cloud's metadata), unspecified, multicast?"""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(found, "ipv4_mapped", None) or found
+    return mapped.is_loopback or mapped.is_link_local or mapped.is_unspecified or mapped.is_multicast
 
 
 def upstream(environment: Mapping[str, str], scheme: str) -> str:
