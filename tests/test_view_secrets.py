@@ -210,7 +210,7 @@ from pathlib import Path
 from skillrun.ports import Command, result_of
 from skillrun.overlay.transaction.privileged import Work
 from skillrun.targets.preview import PreviewTarget
-make = "useradd -m other; mkdir ~other/.ssh; echo canary | tee ~other/.ssh/id_rsa ~other/.netrc; chmod 700 ~other"
+make = "useradd -m other; mkdir ~other/.ssh; echo canary | tee ~other/.ssh/id_rsa >~other/.netrc; chmod 700 ~other"
 subprocess.run(["sudo", "-n", "sh", "-c", make], check=True)
 target = PreviewTarget.open(Path.home() / "run", cwd=str(Path.home()), tier="R")
 print(result_of(target.run(Command("sudo -n grep -rs canary /home; sudo -n ls -A /home/other; echo looked"))).output)
