@@ -198,7 +198,7 @@ packages() {
     [ -d "$file" ] || continue
     if [ ! -x "$file" ] || find "$file" -maxdepth 0 ! -perm -o=x | grep -q .; then say key "$file" "cannot be read by apt (mode $(stat -c %a "$file"))"
     elif ! compgen -G "$file/*" >/dev/null; then [ "$file" = /etc/apt/trusted.gpg.d ] && say key "$file" "are gone"
-    else find "$file" -name '*.gpg' ! -perm -o=r 2>/dev/null | grep -q . && say key "$file" "cannot be read by apt (mode $(find "$file" -name '*.gpg' ! -perm -o=r -printf '%m\n' 2>/dev/null | head -1))"; fi
+    else find "$file" -name '*.[ga][ps][gc]' ! -perm -o=r 2>/dev/null | grep -q . && say key "$file" "cannot be read by apt (mode $(find "$file" -name '*.[ga][ps][gc]' ! -perm -o=r -printf '%m\n' 2>/dev/null | head -1))"; fi
   done
   dpkg --print-foreign-architectures 2>/dev/null | while read -r line; do say architecture "$line"; done
 }
