@@ -128,7 +128,14 @@ def service_down(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
             f"what does {unit} say when it is started by hand, for a moment?",
         )
         made = False
-        for line in told.output.splitlines():
+        lines = told.output.splitlines()
+        files = " ".join(word for word in words.split() if re.fullmatch(r"/etc/[\w./-]+", word))
+        if files and re.search(r"No such file or directory", told.output):  # it does not always say which
+            look = (
+                f"{bench.root}grep -hvE '^[[:space:]]*#' {files} | grep -oE '/(var/(lib|log|cache|run)|run)/[A-Za-z0-9_./-]+'"
+            )
+            lines += ((yield from bench.look(look, f"where does {unit} keep what it writes?")) or "").splitlines()
+        for line in lines:
             for path in re.findall(r"(/(?:var|run|srv|opt|etc)/[\w./-]+)", line):
                 made = (yield from _make_place(bench, path, user)) or made
         if made:
