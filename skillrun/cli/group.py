@@ -31,7 +31,7 @@ GROUPS = {
 BESIDES = ("installed", "outdated", "upgrade", "purge", "approve", "mcp", "update", "pin", "why", "rules")
 """Verbs that the first page names without a line of their own, so that it fits a screen."""
 LINT = "run `skillrun lint` on it for all complaints at once"
-SPECS = "a SKILL is a name of `skillrun list`, a file, a directory, a URL, owner/repo or -"
+SPECS = "give a name of `skillrun list`, a file, a directory, a URL, owner/repo or -"
 
 
 class Verbs(click.Group):

@@ -176,11 +176,16 @@ class TerminalPerson:
         choices += [("a", "always (shows what that would allow)")] if always else []
         choices += [("e", "edit")] if edit else []
         choices += [("n", "no, with a reason"), ("s", "stop")]
-        text = Text()
+        text, used = Text(), 0
         for key, words in choices:
+            length = len(f"[{key}] {words}")
+            if used:  # an answer is never broken in two
+                fits = used + 3 + length <= self._console.width
+                text.append("   " if fits else "\n")
+                used = used + 3 if fits else 0
             text.append(f"[{key}]", style="bold")
-            text.append(f" {words}   ")
-        text.rstrip()
+            text.append(f" {words}")
+            used += length
         return text
 
     def _edit(self, command: str) -> str:
