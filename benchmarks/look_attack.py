@@ -20,9 +20,11 @@ import select
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
+import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -217,6 +219,7 @@ def inside(arguments: argparse.Namespace) -> None:
             os.setgroups([])
             os.setresgid(who.pw_gid, who.pw_gid, who.pw_gid)
             os.setresuid(who.pw_uid, who.pw_uid, who.pw_uid)
+        del os.environ["CANARY"]
         os.environ.update(
             HOME=who.pw_dir, USER=who.pw_name, LOGNAME=who.pw_name, GITHUB_TOKEN=f"{TOKEN}environment", TERM="dumb"
         )
@@ -226,6 +229,8 @@ def inside(arguments: argparse.Namespace) -> None:
             with os.fdopen(writer, "w") as file:
                 json.dump(found, file)
             status = 0
+        except (OSError, ValueError, ImportError, RuntimeError):
+            traceback.print_exc()
         finally:
             os._exit(status)
     os.close(writer)
@@ -342,7 +347,12 @@ def main() -> None:
         where.mkdir()
         apart = ["unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--propagation", "private"]
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
-        environment |= {"CANARY": TOKEN, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment |= {
+            "CANARY": TOKEN,
+            "LANG": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": sysconfig.get_paths()["purelib"],
+        }
         done = subprocess.run(
             [*apart, "bash", "-c", enter, "sh", str(where), "bash", "-c", shell],
             env=environment,

@@ -135,7 +135,7 @@ class Wall:
         ours.settimeout(_LONGEST)
         with theirs:
             self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _KEEPER, _ROOT],
+                [sys.executable, "-I", "-S", "-B", "-c", _KEEPER, _ROOT],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env={"PATH": os.defpath, "LANG": "C.UTF-8"},

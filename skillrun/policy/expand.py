@@ -160,8 +160,7 @@ class Expander:
         """The number, where it is plain arithmetic on known numbers."""
         text = self.joined(part.parts, shell)
         if not known(text) or re.search(r"[A-Za-z_]", text):
-            named = [value for name in _NAME.findall(text) for value in shell.variables.get(name, ())]
-            self.calculates(shell, [text, *named])
+            self.calculates(shell, evaluated(text, shell))
         if known(text):
             text = re.sub(r"\b[A-Za-z_]\w*\b", lambda m: next(iter(shell.variables.get(m[0], ("?",)))), text)
             if _SUM.match(text) and "**" not in text and not re.search(r"\b0\d", text):
@@ -176,9 +175,10 @@ class Expander:
     def variable(self, var: Var, shell: Shell) -> list[str]:
         """The possible values of `$x` and `${x...}`."""
         if var.index and (index := self.joined(var.index, shell)) not in ("@", "*"):
-            self.calculates(shell, [index])
+            self.calculates(shell, evaluated(index, shell))
         if var.prefix == "!" or var.op in (":", "@"):
-            self.calculates(shell, ())
+            offset = self.joined(var.word, shell) if var.op == ":" else ""
+            self.calculates(shell, evaluated(offset, shell))
         values = self._plain_value(var, shell)
         if var.op == "@" and any(isinstance(part, Lit) and part.text == "P" for part in var.word):
             for value in values or [self.unset(var.name)]:
@@ -272,6 +272,11 @@ class Expander:
         kinds = {item.kind for value in values for item in self.unknowns.of(value)}
         kind = "output" if "output" in kinds else "machine" if kinds and kinds <= {"machine", "below"} else "variable"
         return Unknown(kind, label)
+
+
+def evaluated(text: str, shell: Shell) -> list[str]:
+    """What arithmetic evaluates of a text: itself, and what the variables in it hold."""
+    return [text, *(value for name in _NAME.findall(text) for value in shell.variables.get(name, ()))]
 
 
 def _only_list(word: Word, shell: Shell) -> bool:

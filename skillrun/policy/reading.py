@@ -17,6 +17,7 @@ from skillrun.bash.nodes import (
 from skillrun.events import EffectKind
 from skillrun.policy import paths
 from skillrun.policy.arguments import judge_call
+from skillrun.policy.expand import evaluated
 from skillrun.policy.findings import BUDGET
 from skillrun.policy.harmless import BUILTINS, RUNNERS, vouch
 from skillrun.policy.invocation import Invocation
@@ -120,8 +121,9 @@ class Reading(Walker):
         """One assignment."""
         expander = self.expander
         if assign.index:
-            self.subscripts([f"[{expander.joined(assign.index, shell)}]"], assign.name)
-            self.hidden_arithmetic(shell)
+            index = expander.joined(assign.index, shell)
+            self.subscripts([f"[{index}]"], assign.name)
+            self.hidden_arithmetic(shell, evaluated(index, shell))
         if assign.values is not None:
             items = [item for each in expander.arguments(assign.values, shell)[:1] for item in each]
             old = shell.arrays.get(assign.name, []) if assign.append else []

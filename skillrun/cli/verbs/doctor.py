@@ -38,6 +38,7 @@ def doctor_command(model: str, online: bool, as_json: bool) -> int:
         "servers": _servers(),
         "agents": _agents(),
         "preview": _preview(),
+        "looks": _looks(),
         "terminal": _terminal(),
         "config": _config(),
     }
@@ -125,6 +126,17 @@ def _preview() -> Row:
         return _row("note", f"{best.name}: not tried, since {best.how}", "", tier=found.tier, tiers=tiers)
     state = "ok" if found.tier == "R" else "note"
     return _row(state, NAMES[found.tier], "; ".join(found.reasons), tier=found.tier, tiers=tiers)
+
+
+def _looks() -> Row:
+    """What holds a command that is run unasked; tried by doing."""
+    from skillrun.looking.wall import means
+
+    held, why = means()
+    if held:
+        return _row("ok", f"what only looks is held by the kernel: {held}", means=held)
+    hint = "what is not known to be harmless is asked about instead"
+    return _row("note", f"nothing holds a look here but judging: {why}", hint, means="")
 
 
 def _terminal() -> Row:

@@ -107,7 +107,21 @@ def _chmod(call: Invocation, _value: str, _argument: str) -> None:
             call.findings.add(EffectKind.PRIVILEGE, call.path(word), "runs as its owner, whoever starts it")
 
 
+def _raw(call: Invocation, value: str, argument: str) -> None:
+    """A device that is only used, unless an option says that what is on it goes."""
+    if "destroys" in call.notes:
+        _format(call, value, argument)
+    else:
+        call.findings.add(EffectKind.DEVICE, value)
+
+
 def _format(call: Invocation, value: str, _argument: str) -> None:
+    key, equals, rest = value.partition("=")
+    if equals and key.isalnum():  # as dd takes its operands
+        if key == "if":
+            call.reads(rest)
+            return
+        value = rest
     path = call.path(value)
     if path.startswith("/dev/"):
         call.findings.device(path, call.name)
@@ -159,6 +173,7 @@ ROLES: dict[str, Role] = {
     "prefix": _prefix,
     "chmod": _chmod,
     "format": _format,
+    "raw": _raw,
     "archive": _archive,
     "unpack": _unpack,
 }

@@ -260,7 +260,11 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
         i += 1
         if word in ("-exec", "-execdir", "-ok", "-okdir"):
             end = _end_of_command(words, i)
+            before = set(reading.findings.effects)
             _find_runs(reading, words[i:end], [_found(start, narrowed) for start in starts], shell)
+            removes = any(effect.kind is EffectKind.DELETE and effect not in before for effect in reading.findings.effects)
+            if removes and not any(word in _BY_NAME for word in words):
+                _spare_the_machine(reading, starts, shell)
             i = end + 1
         elif word == "-delete":
             for start in starts:
@@ -273,6 +277,15 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
         elif not certain(word) and not known(word) and len(word) == 1:
             reading.findings.add(EffectKind.UNKNOWN, word, "may be any option of find")
     return _find_output(reading, words, starts, shell)
+
+
+def _spare_the_machine(reading: Reading, starts: list[str], shell: Shell) -> None:
+    """What is removed from a tree the machine needs must at least be picked by its name."""
+    for start in starts:
+        if reading.findings.vital(reading.path(start, shell)):
+            reading.findings.floor(
+                "whole-tree", f"what find finds in {plain(start)} is picked by nothing that spares the machine"
+            )
 
 
 def _end_of_command(words: list[str], start: int) -> int:
