@@ -85,6 +85,7 @@ names() {
   servers=$(awk '$1 == "nameserver" { printf "%s ", $2 }' /etc/resolv.conf 2>/dev/null)
   if [ -L /etc/resolv.conf ] && [ ! -e /etc/resolv.conf ]; then say noserver "/etc/resolv.conf is a link to $(readlink /etc/resolv.conf), which is not there"
   elif [ ! -e /etc/resolv.conf ]; then say noserver "there is no /etc/resolv.conf"
+  elif [ ! -r /etc/resolv.conf ]; then say noserver "/etc/resolv.conf cannot be read by this user (mode $(stat -c %a /etc/resolv.conf))"
   elif [ -z "$servers" ]; then say noserver "/etc/resolv.conf names none"
   else
     for host in $HOSTS deb.debian.org pypi.org; do brief 4 getent hosts "$host" >/dev/null 2>&1 && { known=$host; break; }; done
