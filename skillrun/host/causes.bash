@@ -193,7 +193,8 @@ packages() {
     case $line in *status*|*pars*) say status "$file" "cannot be read: ${line:0:120}" ;; esac
   fi
   while read -r line _; do [ -n "$line" ] && [ "${line#\#}" = "$line" ] && ! getent passwd "$line" >/dev/null && say override "$line"; done 2>/dev/null </var/lib/dpkg/statoverride
-  brief 5 dpkg --audit 2>&1 | grep -oE '/etc/dpkg/dpkg\.cfg[^ :,]*' | head -1 | while read -r file; do say option "$file" "$(grep -vE '^ *(#|$)' "$file" | head -2 | tr '\n' ' ')"; done
+  line=$(brief 5 dpkg --audit 2>&1) # it names the file, or only the word it does not know
+  { grep -oE '/etc/dpkg/dpkg\.cfg[^ :,]*' <<<"$line"; [[ $line == *"unknown "*option* ]] && grep -lsvE '^ *(#|$)' /etc/dpkg/dpkg.cfg.d/*; } | head -1 | while read -r file; do say option "$file" "$(grep -vE '^ *(#|$)' "$file" | head -2 | tr '\n' ' ')"; done
   for file in /var/lib/apt/lists/partial /var/cache/apt/archives/partial /var/lib/dpkg/updates /var/lib/dpkg/info /var/log/apt; do [ -d "$file" ] || say folder "$file"; done
   for file in /usr/share/keyrings /etc/apt/trusted.gpg.d; do
     [ -d "$file" ] || continue
