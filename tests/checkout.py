@@ -21,7 +21,11 @@ SEEN_HERE = f"{ROOT}:{sysconfig.get_paths()['purelib']}"
 """PYTHONPATH for PYTHON where both are where they lie. Without a virtual environment: it names its places in a file that
 Python reads in the encoding of the locale, and does not start where that has not all their letters."""
 _NEEDED = (ROOT, Path(sysconfig.get_paths()["purelib"]), Path(sys.base_prefix))
-PATHS = [path for path in _NEEDED if not any(path.is_relative_to(place) for place in {*_NEEDED, Path("/usr")} - {path})]
+PATHS = [
+    path
+    for path in _NEEDED
+    if not path.is_relative_to("/usr") and not any(path != place and path.is_relative_to(place) for place in _NEEDED)
+]
 """What has to be seen, besides /usr, to run the project at its own path."""
 
 

@@ -58,13 +58,13 @@ def test_tail_does_not_depend_on_how_output_is_cut(pieces: list[str]) -> None:
 def test_hostile_output_takes_linear_time() -> None:
     """A megabyte of escapes, overwrites or unterminated strings is settled in well under a second each."""
     for text in ("\x1b" * 10**6, "a\r" * 500_000, "\x1b]" * 500_000, "\x1b[" + "1;" * 500_000, "x\b" * 500_000):
-        before = time.monotonic()
+        before = time.process_time()
         settled(text)
         tail = Tail()
         for start in range(0, len(text), 4096):
             tail.feed(text[start : start + 4096])
             tail.lines(6)
-        assert time.monotonic() - before < 3
+        assert time.process_time() - before < 3
 
 
 def test_quantities_for_people() -> None:
