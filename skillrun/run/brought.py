@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from skillrun.skills.parser.understanding.proof import proof
 from skillrun.skills.skill import Check, Skill
 
 
@@ -24,6 +23,8 @@ def checks_of(said: object, skill: Skill, known: Sequence[Check], since: float) 
         return known
     name = max(found, key=lambda word: len(re.findall(_word(word), skill.text)))
     made = f'[ -n "$(find -L "$(command -v {shlex.quote(name)})" -newerct @{int(since)})" ]'
+    from skillrun.skills.parser.understanding.proof import proof
+
     return (Check(f"{made} && {{ {proof(name)}; }}", "derived", known[0].line if known else 0),)
 
 

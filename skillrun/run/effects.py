@@ -183,15 +183,7 @@ class Destination:
         """End everything in the view, show what it would change, and commit or discard."""
         from skillrun.overlay.transaction.privileged import Work
 
-        touched = target.touched_canaries()
-        if touched:
-            yield Noted(f"bait was touched: {', '.join(str(bait) for bait in touched)}", "warning")
-        for host, contacts in target.contacted().items():
-            if any(contact.allowed for contact in contacts):
-                sent, received = sum(one.sent for one in contacts), sum(one.received for one in contacts)
-                yield Noted(f"contacted {host}: {size(sent)} sent, {size(received)} received")
-            else:
-                yield Noted(f"{host} was asked for {len(contacts)} times and not reached: --host {host} allows it", "warning")
+        yield from self._seen_inside(target)
         work = Work(self.folder.changes, target.root)
         waiting = bool(target.deferred()) and outcome is Outcome.CHECKS_FAILED
         keepable = not self._dry and (waiting or outcome in FINE) and outcome is not Outcome.ALREADY
@@ -216,23 +208,33 @@ class Destination:
         if changes != seen:
             wanted = None if wanted else wanted  # it is not what was agreed to: asked again
             yield Changed(changes, "pending")
-        if not keepable:
-            work.drop()
-            yield Changed(changes, "discarded")
-            if self._dry and outcome in FINE:
-                return Outcome.DRY_RUN_OK, f"{summary} (in a copy-on-write view; nothing of it was kept)"
-            if self._dry and waiting and (pending := _wait_for_services(session.results)):
-                starts = ", ".join(f"`{request}`" for request in target.deferred())
-                told = f"not checked, since {starts} is done only after a commit: {', '.join(pending)}"
-                return Outcome.DRY_RUN_PENDING, f"{told}; nothing was changed on the machine"
-            return outcome, f"{summary}; nothing was changed on the machine"
-        if wanted is None:
+        if keepable and wanted is None:
             wanted = yield from self._wanted(session, waiting)
-        if not wanted:
-            work.drop()
-            yield Changed(changes, "discarded")
+        if keepable and wanted:
+            return (yield from self._commit(work, changes, session))
+        work.drop()
+        yield Changed(changes, "discarded")
+        if keepable:
             return Outcome.DISCARDED, "discarded: nothing was changed on the machine"
-        return (yield from self._commit(work, changes, session))
+        if self._dry and outcome in FINE:
+            return Outcome.DRY_RUN_OK, f"{summary} (in a copy-on-write view; nothing of it was kept)"
+        if self._dry and waiting and (pending := _wait_for_services(session.results)):
+            starts = ", ".join(f"`{request}`" for request in target.deferred())
+            told = f"not checked, since {starts} is done only after a commit: {', '.join(pending)}"
+            return Outcome.DRY_RUN_PENDING, f"{told}; nothing was changed on the machine"
+        return outcome, f"{summary}; nothing was changed on the machine"
+
+    def _seen_inside(self, target: PreviewTarget) -> Generator[Event, None, None]:
+        """What only the view itself has seen: bait that was touched, hosts that were asked for."""
+        touched = target.touched_canaries()
+        if touched:
+            yield Noted(f"bait was touched: {', '.join(str(bait) for bait in touched)}", "warning")
+        for host, contacts in target.contacted().items():
+            if any(contact.allowed for contact in contacts):
+                sent, received = sum(one.sent for one in contacts), sum(one.received for one in contacts)
+                yield Noted(f"contacted {host}: {size(sent)} sent, {size(received)} received")
+            else:
+                yield Noted(f"{host} was asked for {len(contacts)} times and not reached: --host {host} allows it", "warning")
 
     def _announce_checks(self, session: Session) -> Generator[Event, None, None]:
         """Whoever commits agrees to the checks on the machine itself, so they are named before the question."""
