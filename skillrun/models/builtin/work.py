@@ -44,7 +44,8 @@ def carry_out(bench: Bench, afresh: bool) -> Work[None]:
         elif understood and bench.brief.verb == "install" and not understood.tells_steps:
             usage = len(understood.kind("usage", "after"))
             left = f" What it has ({usage} commands) uses the program and is not run." if usage else ""
-            raise Stop("stuck", " ".join(understood.unsure) + left)
+            more = " A language model (--model auto with a key) may get more out of it."
+            raise Stop("stuck", " ".join(understood.unsure) + left + more)
         else:
             yield from _steps(bench)
         yield from _finish(bench)
@@ -311,9 +312,7 @@ def _finish(bench: Bench) -> Work[None]:
             raise Stop(
                 "stuck", "This was a simulated dry run: the commands were listed, and only carried out can they be checked."
             )
-        if bench.programs:
-            raise Stop("stuck", f"{bench.programs[0]} does not answer in a new terminal: {result.output.strip()[-400:]}")
-        failure = _refused(result) or (yield from _first_failing(bench))
+        failure = _refused(result) or (None if bench.programs else (yield from _first_failing(bench)))
         bench.origin = f"check {failure.command}" if failure else ""
         if failure is None:
             raise Stop("stuck", f"The checks refuse it although they pass when run by hand: {result.output.strip()[-400:]}")
@@ -325,6 +324,8 @@ def _finish(bench: Bench) -> Work[None]:
                 "stuck",
                 f"The check `{failure.command}` fails; this waits for a commit: {bench.deferred[-1]}.",
             )
+        if cure is None and bench.programs:
+            raise Stop("stuck", f"{bench.programs[0]} does not answer in a new terminal:\n{failure.last_lines}")
         if cure is None and bench.left_out:
             raise Stop(
                 "needs_person",
