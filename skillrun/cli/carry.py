@@ -67,7 +67,8 @@ def _show(execution: Execution, person: TerminalPerson | Nobody, reporting: Repo
             end = pull(execution.events, surfaces, _complain)
         finally:
             for surface in surfaces:
-                surface.close()
+                with contextlib.suppress(OSError):  # its terminal may be closed; the run's end is in the journal
+                    surface.close()
     _afterwards(run, end, reporting)
     return end.exit_code
 

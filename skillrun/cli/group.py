@@ -146,7 +146,8 @@ def _run(args: list[str]) -> int:
         return 0
     except OSError as error:
         # Of an interrupt on a terminal that is closed click cannot even print the empty line.
-        return 130 if isinstance(error.__context__, KeyboardInterrupt) else _failed(error, as_json)
+        closed = error.errno == errno.EIO or isinstance(error.__context__, KeyboardInterrupt)
+        return 130 if closed else _failed(error, as_json)
     except Exception as error:  # noqa: BLE001  said in two lines, whatever it is
         return _failed(error, as_json)
     return value if isinstance(value, int) else 0
