@@ -161,7 +161,7 @@ def _removed_account(call: Invocation, value: str, _argument: str) -> None:
     if plain(value) in (place.user, "root"):
         call.findings.floor("whole-tree", f"{plain(value)} is the account this machine is used with")
     elif "removes-home" in call.notes:
-        call.findings.delete(f"/home/{value}", False, "the home of the account")
+        call.findings.delete(f"/home/{value}", True, "the home of the account")
 
 
 def _mounted(call: Invocation, value: str, _argument: str) -> None:
