@@ -211,7 +211,7 @@ def alternatives(text: str) -> tuple[str, str] | None:
     """The two sides of a command that is `A || B` as a whole; None for any other."""
     script = parse(text)
     node = script.body.items[0] if len(script.body.items) == 1 and not script.error else None
-    if not isinstance(node, AndOr) or node.op != "||":
+    if not isinstance(node, AndOr) or node.op != "||" or script.body.background:
         return None
     for match in reversed(list(re.finditer(r"\|\|", text))):
         left, right = text[: match.start()].strip(), text[match.end() :].strip()
