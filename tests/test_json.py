@@ -63,7 +63,7 @@ CASES: list[tuple[str, int, str]] = [
     ("verify ./marker --approve all", 3, "checks outcome exit_code run_id"),
     ("install ./marker", 4, LIVE),
     ("install ./marker --approve all", 0, LIVE),
-    ("plan last", 0, "skill digest calls checks"),
+    ("plan last", 0, "skill digest steps checks"),
     ("report last", 0, "run outcome exit_code checks"),
     ("report none-such", 2, "error"),
     ("resume last", 2, "error"),

@@ -233,7 +233,7 @@ def _rendered(plan: Plan, form: str) -> str:
         import json
         from dataclasses import asdict
 
-        return json.dumps(asdict(plan), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps({"schema": 1, **asdict(plan)}, indent=2, ensure_ascii=False) + "\n"
     try:
         return export(form, plan)
     except CannotSay as error:
