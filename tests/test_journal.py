@@ -1,8 +1,11 @@
 import dataclasses
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -188,3 +191,22 @@ def test_a_skill_around_the_state_directory_is_kept_without_it(tmp_path: Path, m
     journal.keep_skill(folder, "x", tmp_path / "SKILL.md")
     assert sorted(path.name for path in folder.skill.iterdir()) == ["SKILL.md", "asset", "home"]
     assert not list(folder.skill.rglob("runs"))
+
+
+def test_a_run_in_memory_is_found_from_its_own_state_directory_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk takes no file the run lies in memory, beside those that stand in for other places."""
+    made: list[Path] = []
+    monkeypatch.setattr(journal, "check_room", _no_room_on_disk)
+    for name in ("one", "other"):
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / name))
+        folder = journal.new_run(name)
+        assert not folder.path.is_relative_to(tmp_path)
+        made.append(folder.path.parent.parent)
+        assert [run.id for run in journal.all_runs()] == [folder.id]
+    for place in made:
+        shutil.rmtree(place)
+
+
+def _no_room_on_disk(folder: Path) -> None:
+    if folder.is_relative_to(tempfile.gettempdir()):
+        raise OSError(errno.ENOSPC, "No space left on device")

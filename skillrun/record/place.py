@@ -36,7 +36,12 @@ def state_directory() -> Path:
 
 
 def memory_directory() -> Path | None:
-    """A directory of this user's own on a file system in memory; None where there is none to be had."""
+    """A directory of this user's own on a file system in memory; None where there is none to be had.
+
+    Each state directory has one to stand in for it, so that runs of one place are not found in another.
+    """
+    import hashlib
+
     if not hasattr(os, "getuid"):
         return None
     for parent in (Path("/dev/shm"), Path(f"/run/user/{os.getuid()}")):
@@ -44,7 +49,7 @@ def memory_directory() -> Path | None:
         try:
             own.mkdir(mode=0o700, exist_ok=True)
             if not own.is_symlink() and own.stat().st_uid == os.getuid():
-                return own
+                return own / hashlib.sha256(os.fsencode(state_directory())).hexdigest()[:8]
         except OSError:
             continue
     return None
@@ -92,4 +97,5 @@ def lockable_directory() -> Path:
         own = memory_directory()
         if own is None:
             raise JournalError(f"cannot write in {root}: {error.strerror}: {what_is_short(root)}") from error
+        own.mkdir(exist_ok=True, mode=0o700)
         return own
