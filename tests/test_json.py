@@ -56,6 +56,8 @@ CASES: list[tuple[str, int, str]] = [
     ("why marker", 0, "name lock source digest files signer effects pinned"),
     ("remove marker", 0, "name path state"),
     ("remove marker", 2, "error"),
+    ("outdated", 0, "outdated"),
+    ("upgrade", 0, "upgraded"),
     ("doctor", 0, "ok model servers agents preview terminal config"),
     ("doctor --model nonsense", 2, "ok model"),
     ("test --list", 0, "machines faults scenarios"),
@@ -77,6 +79,8 @@ CASES: list[tuple[str, int, str]] = [
     ("install ./marker --preview --dry-run", 2, "error"),
     ("install ./marker --nonsense", 2, "error"),
     ("nonsense", 2, "error"),
+    ("purge", 4, "error"),
+    ("purge --approve all", 0, "removed"),
 ]
 """Run in this order in one home: arguments, exit code, the keys there must be (LIVE: events, the last one RunEnded)."""
 

@@ -57,9 +57,7 @@ def outdated_command(as_json: bool) -> int:
     for item, newer, text in rows:
         what = [f"{name} {old} -> {new}" for name, old, new in newer] + ["the skill's text changed"] * text
         print(cut(f"{item.skill}: {', '.join(what)}", columns()))
-    print(
-        f"`skillrun upgrade {rows[0][0].skill}` upgrades it" if rows else "Nothing is newer, as far as apt, pip and npm know."
-    )
+    print(f"`skillrun upgrade {rows[0][0].skill}` upgrades it" if rows else NOTHING)
     return 0
 
 
@@ -77,7 +75,7 @@ def upgrade_command(names: tuple[str, ...], **values: Any) -> int:
         raise Problem(f"skillrun has not installed {missing[0]}", "`skillrun installed` lists what it has")
     chosen = [found[name] for name in names] or [item for item in found.values() if any(_newer(item))]
     if not chosen:
-        print(NOTHING)
+        print(json.dumps({"schema": SCHEMA, "upgraded": []}) if values["as_json"] else NOTHING)
         return 0
     for item in chosen:
         code = _upgrade(item, values)
