@@ -56,6 +56,7 @@ CASES: list[tuple[str, int, str]] = [
     ("why marker", 0, "name lock source digest files signer effects pinned"),
     ("remove marker", 0, "name path state"),
     ("remove marker", 2, "error"),
+    ("installed", 0, "installed"),
     ("outdated", 0, "outdated"),
     ("upgrade", 0, "upgraded"),
     ("doctor", 0, "ok model servers agents preview terminal config"),
