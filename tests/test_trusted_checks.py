@@ -57,9 +57,9 @@ def test_what_passed_once_is_verified_unattended(folder: Path) -> None:
 
 
 def test_an_unread_program_still_needs_a_person(folder: Path) -> None:
-    """Nobody has agreed where no run has verified it, and where the skill's text is another by now."""
+    """Where it changes something: no run has verified it yet, or the skill's text is another by now."""
     program = folder / "home/note"
-    program.write_text("#!/bin/sh\necho installed\n")
+    program.write_text("#!/bin/sh\ndate >> ~/ran && echo installed\n")
     program.chmod(0o755)
     assert skillrun(folder, "verify") == 4
     assert skillrun(folder, "verify", "--approve", "all") == 0

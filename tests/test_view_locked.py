@@ -67,7 +67,7 @@ def test_the_first_thing_said_is_where_changes_are_kept_and_which_processes_are_
         machine.view.write("/root/small.md", skill.encode())
         run = "python3 -m skillrun install /root/small.md --model builtin --approve all --dry-run </dev/null"
         text = said(machine, f"cd; {run}")
-        assert "tier R" in text.splitlines()[0], text
+        assert "view of the whole machine" in text.splitlines()[0], text
         assert "changes of / are kept in /dev/shm (memory" in text
         assert "/proc shows the processes of the outside" in text
         assert "/etc/small" in text

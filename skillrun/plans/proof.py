@@ -133,6 +133,8 @@ class Prover:
         """`A || B` as the side that does the work, and in words what the other one was: that `A` failed shows nowhere else."""
         told: list[str] = []
         for number, step in enumerate(plan.steps):
+            if self._is_service(step) and not self._services:
+                continue  # which side did the work is seen only where services are started
             sides = alternatives(step.run)
             for side, other, words in ((0, 1, "was not needed"), (1, 0, "failed, and what is behind it did the work")):
                 if sides is None or self._over():

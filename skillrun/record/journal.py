@@ -294,7 +294,8 @@ def new_run(name: str, history: str = RUNS) -> RunFolder:
     now = datetime.datetime.now(datetime.UTC)
     stamp = f"{now:%Y%m%d-%H%M%S}{now.microsecond // 1000:03}"  # names are sorted, and two runs may begin in one second
     usual, failure = state_directory(), ""
-    for root in (usual, memory_directory()):
+    for place in (lambda: usual, memory_directory):  # one in memory is made only where it is needed
+        root = place()
         if root is None:
             continue
         folder = RunFolder(root / history / f"{stamp}-{name[:40]}-{secrets.token_hex(2)}")
@@ -333,7 +334,7 @@ def keep_skill(folder: RunFolder, text: str, origin: Path | None) -> None:
 def all_runs(history: str = RUNS) -> list[RunFolder]:
     """Every run folder of a history, newest first."""
     paths: list[str] = []
-    for root in (state_directory(), memory_directory()):
+    for root in (state_directory(), memory_directory(make=False)):
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / history if root else "") as entries:
             paths += [entry.path for entry in entries if entry.is_dir()]
     return [RunFolder(Path(path)) for path in sorted(paths, key=os.path.basename, reverse=True)]

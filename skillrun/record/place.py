@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -35,21 +36,22 @@ def state_directory() -> Path:
     return own
 
 
-def memory_directory() -> Path | None:
-    """A directory of this user's own on a file system in memory; None where there is none to be had.
+def memory_directory(make: bool = True) -> Path | None:
+    """What stands in for this user's state directory on a file system in memory; None where there is none to be had.
 
-    Each state directory has one to stand in for it, so that runs of one place are not found in another.
+    It is named for that directory: another state directory has other runs, and none of them is `last` here. `make` False:
+    only one that is there.
     """
-    import hashlib
-
     if not hasattr(os, "getuid"):
         return None
+    of = hashlib.sha256(os.fsencode(state_directory())).hexdigest()[:12]
     for parent in (Path("/dev/shm"), Path(f"/run/user/{os.getuid()}")):
-        own = parent / f"skillrun-{os.getuid()}"
+        own = parent / f"skillrun-{os.getuid()}-{of}"
         try:
-            own.mkdir(mode=0o700, exist_ok=True)
+            if make:
+                own.mkdir(mode=0o700, exist_ok=True)
             if not own.is_symlink() and own.stat().st_uid == os.getuid():
-                return own / hashlib.sha256(os.fsencode(state_directory())).hexdigest()[:8]
+                return own
         except OSError:
             continue
     return None
@@ -57,7 +59,7 @@ def memory_directory() -> Path | None:
 
 def in_memory(path: Path) -> bool:
     """Whether a path lies in that directory."""
-    own = memory_directory()
+    own = memory_directory(make=False)
     return own is not None and own in path.parents
 
 
@@ -97,5 +99,4 @@ def lockable_directory() -> Path:
         own = memory_directory()
         if own is None:
             raise JournalError(f"cannot write in {root}: {error.strerror}: {what_is_short(root)}") from error
-        own.mkdir(exist_ok=True, mode=0o700)
         return own

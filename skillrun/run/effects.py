@@ -103,6 +103,7 @@ class Destination:
                 code=7,
             ) from error
 
+        target.hosts_given = bool(self.options.effects.hosts)
         self.notes += [Noted(note) for note in target.notes]
         if target.tier == "U":
             self._note_foreign(target.view.spec.account.home)

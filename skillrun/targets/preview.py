@@ -44,6 +44,9 @@ class PreviewTarget(Session):
     contained = True
     here = False
 
+    hosts_given: bool = False
+    """A person named the hosts of this run: no command of it, whatever it was judged to contact, reaches another."""
+
     def __init__(
         self,
         view: View,
@@ -163,8 +166,8 @@ class PreviewTarget(Session):
         return self._asked
 
     def admit(self, hosts: Iterable[str]) -> None:
-        """Hosts the next command may contact beside those of the run, where the network is closed."""
-        if self._egress is not None:
+        """Hosts the next command may contact beside those of the run, where the network is closed and nobody said to which."""
+        if self._egress is not None and not self.hosts_given:
             self._egress.admit(hosts)
 
     def contacts(self) -> tuple[Contact, ...]:

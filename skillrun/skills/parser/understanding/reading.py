@@ -50,9 +50,7 @@ def understand(title: str, text: str, root: Part, drafts: Sequence[Draft], state
     )
 
 
-_LINK = re.compile(
-    r"\[(?P<words>[^\]\n]{1,80})\]\((?P<url>https?://[^\s)]+)\)|(?P<bare>https?://[^\s<>)\]`]*install[^\s<>)\]`]*)"
-)
+_LINK = re.compile(r"\[(?P<words>[^\]\n]{1,80})\]\((?P<url>https?://[^\s)]{1,300})\)|(?P<bare>https?://[^\s<>)\]`]{1,300})")
 
 
 def _unsure(document: Document, main: str, programs: Sequence[Program], wanted: Sequence[Wanted]) -> Iterator[str]:
@@ -61,7 +59,7 @@ def _unsure(document: Document, main: str, programs: Sequence[Program], wanted: 
         links = [
             match["bare"] or match["url"]
             for match in _LINK.finditer(document.text[:200_000])
-            if match["bare"] or "install" in f"{match['words']} {match['url']}".lower()
+            if "install" in (match["bare"] or f"{match['words']} {match['url']}").lower()
         ]
         where = f" Its instructions may be at {links[0]}." if links else ""
         yield f"The text names no command that gets its program.{where}"
