@@ -173,7 +173,7 @@ def view_lab(env: Mapping[str, str] | None = None, cwd: str | None = None) -> La
     def fresh() -> Iterator[Room]:
         from skillrun.targets.preview import PreviewTarget
 
-        with tempfile.TemporaryDirectory(prefix="skillrun-plan-", dir="/var/tmp") as folder:
+        with tempfile.TemporaryDirectory(prefix=f"skillrun-plan-{os.getpid()}-", dir="/var/tmp") as folder:
             os.mkdir(f"{folder}/outputs")
             target = PreviewTarget.open(Path(folder), env=env, cwd=cwd, ask=False)
             try:

@@ -176,8 +176,12 @@ class Reading(Walker):
         if target is None:
             return output
         path = target[1:]
-        old = shell.files.get(path, "") if target[0] == "+" or shell.conditional else ""
-        shell.files[path] = old + output
+        old = shell.files.get(path, "")
+        if target[0] == "+":
+            output = old + output
+        elif shell.conditional and old:  # it may hold either, so both are read, each on lines of its own
+            output = f"{old}\n{output}"
+        shell.files[path] = output
         return ""
 
     def content(self, path: str, shell: Shell) -> str:

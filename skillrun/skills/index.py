@@ -216,7 +216,7 @@ def _is_key(key: str) -> bool:
 
 def _is_value(value: str) -> bool:
     """A blank and then a plain scalar that nothing in YAML gives another meaning, or one in quotes without escapes."""
-    text = value.strip()
+    text = value.strip(" ")
     if value[:1] != " " or not text.isprintable():
         return False
     if text[:1] in ('"', "'"):
