@@ -59,9 +59,12 @@ proxies() {
     answers "${place%:*}" "${place##*:}" || say aptproxy "apt's configuration" "${url//:\/\/*@/://***@}" "does not answer"
   done
 }
+sources() { # the hosts that packages of the system come from
+  grep -hsoE 'https?://[^/ :]+' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sed 's#.*//##; s#.*@##' | sort -u | head -4
+}
 overridden() {
   local host line address
-  for host in $HOSTS $(grep -hsoE 'https?://[^/ :]+' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sed 's#.*//##; s#.*@##' | sort -u | head -4) pypi.org registry.npmjs.org; do
+  for host in $HOSTS $(sources); do
     address=$(awk -v h="$host" '!/^#/ { for (i = 2; i <= NF; i++) if ($i == h) print $1 }' /etc/hosts 2>/dev/null | head -1)
     [ -n "$address" ] && say hosts "$host" "$address"
   done
@@ -88,7 +91,7 @@ names() {
   elif [ ! -r /etc/resolv.conf ]; then say noserver "/etc/resolv.conf cannot be read by this user (mode $(stat -c %a /etc/resolv.conf))"
   elif [ -z "$servers" ]; then say noserver "/etc/resolv.conf names none"
   else
-    for host in $HOSTS deb.debian.org pypi.org; do brief 4 getent hosts "$host" >/dev/null 2>&1 && { known=$host; break; }; done
+    for host in $HOSTS $(sources); do brief 4 getent hosts "$host" >/dev/null 2>&1 && { known=$host; break; }; done
     if [ -z "$known" ]; then say noserver "/etc/resolv.conf names ${servers% }, and no name is resolved"
     else for host in $HOSTS; do brief 4 getent hosts "$host" >/dev/null 2>&1 || say hostless "$host"; done; fi
   fi
