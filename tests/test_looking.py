@@ -28,10 +28,10 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LookingShell]:
     home = folder / "home"
     (home / ".ssh").mkdir(parents=True)
     (home / ".ssh" / "id_rsa").write_text("CANARY\n")
-    (home / "work").mkdir()
-    (home / "work" / ".env").write_text("CANARY\n")
-    (home / "work" / "file").write_text("plain\n")
-    acting = LocalTarget(folder / "outputs", cwd=str(home / "work"))
+    (home / "tree").mkdir()
+    (home / "tree" / ".env").write_text("CANARY\n")
+    (home / "tree" / "file").write_text("plain\n")
+    acting = LocalTarget(folder / "outputs", cwd=str(home / "tree"))
     looking = LookingShell(acting, str(home))
     yield looking
     looking.close()
@@ -51,20 +51,20 @@ def home_of(shell: LookingShell) -> Path:
 
 WRITES = [
     "echo x > {home}/new",
-    "touch {home}/work/file",
-    "rm {home}/work/file",
-    "mv {home}/work/file {home}/work/other",
+    "touch {home}/tree/file",
+    "rm {home}/tree/file",
+    "mv {home}/tree/file {home}/tree/other",
     "ln -s / {home}/link",
     "mkdir {home}/folder",
-    "chmod 600 {home}/work/file",
-    "chown 0:0 {home}/work/file",
-    "truncate -s 0 {home}/work/file",
-    "touch -d 2000-01-01 {home}/work/file",
+    "chmod 600 {home}/tree/file",
+    "chown 0:0 {home}/tree/file",
+    "truncate -s 0 {home}/tree/file",
+    "touch -d 2000-01-01 {home}/tree/file",
     "mkfifo {home}/fifo",
-    "ln {home}/work/file {home}/hard",
-    "dd if=/dev/zero of={home}/work/file count=1 conv=notrunc",
-    "python3 -c \"import os; os.setxattr('{home}/work/file', 'user.x', b'1')\"",
-    "python3 -c \"open('{home}/work/file', 'r+').write('x')\"",
+    "ln {home}/tree/file {home}/hard",
+    "dd if=/dev/zero of={home}/tree/file count=1 conv=notrunc",
+    "python3 -c \"import os; os.setxattr('{home}/tree/file', 'user.x', b'1')\"",
+    "python3 -c \"open('{home}/tree/file', 'r+').write('x')\"",
 ]
 
 

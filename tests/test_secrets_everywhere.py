@@ -144,7 +144,7 @@ def test_masking_costs_little() -> None:
     vault = Vault()
     for number in range(4):
         vault.add(f"K{number}", f"s3cr3t-value-{number:02}-{number * 7919}")
-    data = (b"Get:1 http://deb.debian.org/debian bookworm/main amd64 libjq1 amd64 1.6-2.1 [135 kB]\n" * 50)[:4096]
+    data = (b"Get:1 http://mirror.invalid/debian bookworm/main amd64 libjq1 amd64 1.6-2.1 [135 kB]\n" * 50)[:4096]
     best = min(_timed(lambda: vault.mask_bytes(data)) for _ in range(30))
     assert best < 0.001
 

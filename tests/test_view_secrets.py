@@ -44,7 +44,7 @@ OPEN = {
     "project/certs/ca.pem": "-----BEGIN CERTIFICATE-----\nopen",
     ".config/other.toml": "open", "project/.nvmrc": "open", ".config/fish/config.fish": "open",
 }  # fmt: skip
-PLAIN_NPMRC = "registry=https://registry.npmjs.org/\n"
+PLAIN_NPMRC = "registry=https://registry.invalid/\n"
 
 FURNISH = """
 def furnish(home, files):
