@@ -32,7 +32,7 @@ from skillrun.events import ToolCall  # noqa: E402
 from skillrun.policy.judge import Judge  # noqa: E402
 from skillrun.ports import Command, Place, result_of  # noqa: E402
 from skillrun.record.journal import Journal, RunFolder  # noqa: E402
-from skillrun.run.executor import Executor  # noqa: E402
+from skillrun.run.calls.executor import Executor  # noqa: E402
 from skillrun.run.unattended import Nobody  # noqa: E402
 from skillrun.skills.skill import Skill  # noqa: E402
 from skillrun.targets.local import LocalTarget  # noqa: E402

@@ -16,11 +16,11 @@ from skillrun.host.facts import gather
 from skillrun.models.builtin import BuiltinModel, caution, script
 from skillrun.models.builtin.bench import Bench, Stop
 from skillrun.models.builtin.healer import PROCEDURES
-from skillrun.models.builtin.paths import closest
+from skillrun.models.builtin.moves.paths import closest
+from skillrun.models.builtin.moves.python import requirement_names, satisfies
+from skillrun.models.builtin.moves.services import BRIEFLY, unit_values
 from skillrun.models.builtin.prompts import known_answer
-from skillrun.models.builtin.python import requirement_names, satisfies
 from skillrun.models.builtin.remedy import build, holds, normalise, read_failure, recognise, remedies
-from skillrun.models.builtin.services import BRIEFLY, unit_values
 from skillrun.policy.judge import Judge
 from skillrun.ports import Brief, Command, Place, Target
 from skillrun.skills.checks import judge

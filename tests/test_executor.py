@@ -18,9 +18,9 @@ from skillrun.policy.judge import Judge
 from skillrun.policy.modes import settle
 from skillrun.policy.rulebook import general_rules
 from skillrun.ports import Approval, Place, Target
-from skillrun.run.consents import Consents
-from skillrun.run.executor import Executor, Stopped
-from skillrun.run.supervisor import CHECK
+from skillrun.run.calls.consents import Consents
+from skillrun.run.calls.executor import Executor, Stopped
+from skillrun.run.calls.supervisor import CHECK
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
 from skillrun.targets.local import LocalTarget

@@ -19,7 +19,7 @@ from skillrun.policy.modes import settle
 from skillrun.ports import Place
 from skillrun.rollback.as_run import Undone
 from skillrun.rollback.live import REFUSED, run_commands
-from skillrun.run.judged_requests import judge_requests
+from skillrun.run.calls.judged_requests import judge_requests
 from skillrun.skills.parser.read import read_skill
 from skillrun.skills.skill import Declared, Skill
 

@@ -75,7 +75,7 @@ def test_enough_is_known() -> None:
 def test_every_role_is_known() -> None:
     """No table uses a role that would raise when its option or operand is met."""
     from skillrun.policy.arguments import apply
-    from skillrun.policy.findings import Findings
+    from skillrun.policy.evaluation.findings import Findings
     from skillrun.policy.invocation import Invocation
 
     for program in programs():

@@ -19,7 +19,7 @@ from skillrun.llm.credentials import Credentials
 from skillrun.models.anthropic import AnthropicModel
 from skillrun.ports import Brief, Command, Place, Stream
 from skillrun.run.budget import Budget
-from skillrun.run.executor import Executor
+from skillrun.run.calls.executor import Executor
 from skillrun.run.session import Session
 from skillrun.run.stream import journalled, pull
 from skillrun.secrets import Vault

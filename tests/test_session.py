@@ -31,7 +31,7 @@ from skillrun.events import (
 from skillrun.models.scripted import Line, ScriptedModel
 from skillrun.ports import Approval, Brief, ModelUnavailable, Place, Target
 from skillrun.run.budget import Budget
-from skillrun.run.executor import Executor
+from skillrun.run.calls.executor import Executor
 from skillrun.run.session import Session
 from skillrun.run.stream import journalled, pull
 from skillrun.secrets import Vault

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from skillrun.bash.nodes import Node, Simple
 from skillrun.bash.syntax import parse
+from skillrun.policy.evaluation.state import Shell
 from skillrun.policy.judge import Judge
 from skillrun.policy.reading import Reading
 from skillrun.policy.specials import SPECIALS
-from skillrun.policy.state import Shell
 from skillrun.ports import Place
 
 DATA: dict[str, list[str]] = json.loads((Path(__file__).parent / "cases" / "shell" / "syntax.json").read_text("utf-8"))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from skillrun.events import Effect, EffectKind
-from skillrun.policy.findings import Findings
+from skillrun.policy.evaluation.findings import Findings
 from skillrun.ports import Place
 
 CACHES = re.compile(

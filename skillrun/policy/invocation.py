@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from skillrun.events import EffectKind
 from skillrun.policy import paths
-from skillrun.policy.findings import Findings
+from skillrun.policy.evaluation.findings import Findings
 from skillrun.policy.knowledge import Program
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from skillrun.bash.cursor import MAX_PARTS
 from skillrun.events import Decision, Effect, EffectKind, ToolCall, Verdict
 from skillrun.policy import paths
-from skillrun.policy.findings import BUDGET, Findings
+from skillrun.policy.evaluation.findings import BUDGET, Findings
 from skillrun.policy.rules import Rules, builtin_rules, stricter
 from skillrun.policy.unknown import FOREIGN, TooMuch
 from skillrun.ports import Place
@@ -130,9 +130,9 @@ class Judge:
         self, command: str, place: Place, budget: int = BUDGET, max_parts: int = MAX_PARTS, fresh: bool = False
     ) -> Findings:
         """The effects of shell text. `fresh`: a process of its own runs it, so a variable it does not set is empty."""
+        from skillrun.policy.evaluation.state import Shell
         from skillrun.policy.reading import Reading
         from skillrun.policy.specials import SPECIALS
-        from skillrun.policy.state import Shell
 
         reading = Reading(place, SPECIALS, budget, max_parts)
         reading.findings.fresh = fresh

@@ -17,15 +17,15 @@ from skillrun.bash.nodes import (
 from skillrun.events import EffectKind
 from skillrun.policy import paths
 from skillrun.policy.arguments import judge_call
-from skillrun.policy.expand import evaluated
-from skillrun.policy.findings import BUDGET
-from skillrun.policy.harmless import BUILTINS, RUNNERS, vouch
+from skillrun.policy.evaluation.expand import evaluated
+from skillrun.policy.evaluation.findings import BUDGET
+from skillrun.policy.evaluation.state import Shell
+from skillrun.policy.evaluation.variables import HARMLESS_VARIABLE, judge_variable
+from skillrun.policy.evaluation.walking import Walker
+from skillrun.policy.harmless.calls import BUILTINS, RUNNERS, vouch
 from skillrun.policy.invocation import Invocation
 from skillrun.policy.knowledge import Program, lookup
-from skillrun.policy.state import Shell
 from skillrun.policy.unknown import Unknown, certain, known, plain
-from skillrun.policy.variables import HARMLESS_VARIABLE, judge_variable
-from skillrun.policy.walking import Walker
 from skillrun.ports import Place
 
 _BIN = frozenset(f"{root}/{name}" for root in ("", "/usr", "/usr/local", "/opt/homebrew", "/snap") for name in ("bin", "sbin"))

@@ -18,14 +18,14 @@ from skillrun.ports import Brief, Foreseeing, Model, Person, Place, Target, aske
 from skillrun.record.journal import Journal, JournalError, RunFolder, read_stamped, turns
 from skillrun.record.lock import Busy, lock
 from skillrun.record.own_places import own_places
-from skillrun.run.consents import Consents
+from skillrun.run.calls.consents import Consents
+from skillrun.run.calls.executor import Executor
+from skillrun.run.calls.foreseen import Foreseen
+from skillrun.run.calls.trusted_checks import proven_checks
 from skillrun.run.effects import Destination, drop_view, finish_what_was_cut
-from skillrun.run.executor import Executor
-from skillrun.run.foreseen import Foreseen
 from skillrun.run.options import Options
 from skillrun.run.session import Conclude, Session, ended_by_time
 from skillrun.run.stream import journalled
-from skillrun.run.trusted_checks import proven_checks
 from skillrun.secrets import Vault, secret_values, stored
 from skillrun.skills.skill import Check, Skill
 

@@ -14,7 +14,7 @@ from skillrun.errors import Problem
 from skillrun.events import Answered, Asked, Changed, CheckResult, Event, Noted, Outcome, Verdict
 from skillrun.ports import Person, Place, Target
 from skillrun.record.journal import RunFolder, all_runs
-from skillrun.run.judged_requests import judge_requests
+from skillrun.run.calls.judged_requests import judge_requests
 from skillrun.run.options import Options
 from skillrun.run.proving import BackgroundProof
 from skillrun.run.session import Conclude, Session

@@ -35,8 +35,8 @@ from skillrun.events import (
 from skillrun.ports import Brief, Model, ModelUnavailable, Pondering
 from skillrun.run.brought import checks_of
 from skillrun.run.budget import Budget, stuck
-from skillrun.run.executor import Executor, Stopped
-from skillrun.run.supervisor import CHECK, RunTerminated
+from skillrun.run.calls.executor import Executor, Stopped
+from skillrun.run.calls.supervisor import CHECK, RunTerminated
 from skillrun.skills import checks as checking
 from skillrun.skills.skill import Check
 

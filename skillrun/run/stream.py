@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 
 from skillrun.events import Event, RunEnded
-from skillrun.run.supervisor import RunTerminated
+from skillrun.run.calls.supervisor import RunTerminated
 from skillrun.run.unseen import without_secrets
 from skillrun.secrets import Vault
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from skillrun.events import Result, State
-from skillrun.models.builtin import (
+from skillrun.models.builtin.bench import Bench, Stop, Work
+from skillrun.models.builtin.moves import (
     network,
     node,
     package_database,
@@ -20,7 +21,6 @@ from skillrun.models.builtin import (
     settings,
     slips,
 )
-from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.remedy import Cure, Failure, Remedy, read_failure, recognise, remedies
 from skillrun.models.builtin.script import with_words
 

@@ -11,8 +11,8 @@ import shlex
 from dataclasses import dataclass, field
 
 from skillrun.events import Result, State
-from skillrun.models.builtin import node, packages, paths, python
 from skillrun.models.builtin.bench import Bench, Work
+from skillrun.models.builtin.moves import node, packages, paths, python
 from skillrun.models.builtin.remedy import Failure
 from skillrun.skills.skill import Way
 

@@ -6,9 +6,10 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 
-from skillrun.models.builtin import caution, choosing, packages, script, user_install
+from skillrun.models.builtin import caution, choosing, script, user_install
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.choosing import Choice, describe, ranked
+from skillrun.models.builtin.moves import packages
 from skillrun.models.builtin.remedy import Failure, read_failure
 from skillrun.models.builtin.user_install import Got
 from skillrun.skills.skill import Understood, Wanted, Way

@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from skillrun.events import Result
 from skillrun.host.causes import told
-from skillrun.models.builtin import caution, package_database, paths, prompts, script, ways
+from skillrun.models.builtin import caution, prompts, script, ways
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.healer import heal, mend
+from skillrun.models.builtin.moves import package_database, paths
 from skillrun.models.builtin.remedy import Failure, normalise, read_failure
 from skillrun.skills.skill import Skill
 

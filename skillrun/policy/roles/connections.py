@@ -7,8 +7,8 @@ import re
 from urllib.parse import urlsplit
 
 from skillrun.events import EffectKind
-from skillrun.policy.hosts import SCP, URL, network
 from skillrun.policy.invocation import Invocation, Role
+from skillrun.policy.roles.hosts import SCP, URL, network
 from skillrun.policy.unknown import plain
 
 

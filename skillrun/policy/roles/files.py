@@ -6,8 +6,8 @@ import re
 
 from skillrun.events import EffectKind
 from skillrun.policy import paths
-from skillrun.policy.archives import read_tar
 from skillrun.policy.invocation import Invocation, Role
+from skillrun.policy.roles.archives import read_tar
 from skillrun.policy.unknown import STAR, certain, plain
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from skillrun.events import EffectKind
-from skillrun.policy.hosts import URL, network
 from skillrun.policy.invocation import Invocation, Role
+from skillrun.policy.roles.hosts import URL, network
 from skillrun.policy.unknown import ANY, plain
 
 

@@ -7,10 +7,10 @@ import re
 
 from skillrun.bash.nodes import Var
 from skillrun.events import EffectKind
+from skillrun.policy.evaluation.state import SECRET_NAME, Shell
+from skillrun.policy.evaluation.variables import judge_variable
 from skillrun.policy.reading import Reading, Special
-from skillrun.policy.state import SECRET_NAME, Shell
 from skillrun.policy.unknown import Unknown, certain, known
-from skillrun.policy.variables import judge_variable
 
 _INERT = (
     ": true false popd dirs exit return break continue shopt umask ulimit wait jobs fg bg disown times getopts logout unalias"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from skillrun.policy.evaluation.state import Shell
 from skillrun.policy.reading import Reading, Special
-from skillrun.policy.state import Shell
 from skillrun.policy.unknown import certain, plain
 
 _TAKES = frozenset(

@@ -8,12 +8,13 @@ import re
 from urllib.parse import urlsplit
 
 from skillrun.bash.quoting import unescape
-from skillrun.policy import filters, paths
+from skillrun.policy import paths
 from skillrun.policy.arguments import judge_call
+from skillrun.policy.evaluation import filters
+from skillrun.policy.evaluation.state import Shell
 from skillrun.policy.invocation import Invocation
 from skillrun.policy.knowledge import lookup
 from skillrun.policy.reading import Reading, Special
-from skillrun.policy.state import Shell
 from skillrun.policy.unknown import Unknown, known, plain
 
 

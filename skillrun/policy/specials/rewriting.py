@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from skillrun.events import EffectKind
-from skillrun.policy import filters
+from skillrun.policy.evaluation import filters
+from skillrun.policy.evaluation.state import Shell
 from skillrun.policy.reading import Reading, Special
-from skillrun.policy.state import Shell
 from skillrun.policy.unknown import Unknown, known, plain
 
 

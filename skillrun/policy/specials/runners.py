@@ -7,12 +7,12 @@ import shlex
 
 from skillrun.bash.quoting import unescape
 from skillrun.events import EffectKind
-from skillrun.policy import filters
-from skillrun.policy.harmless import RUNNERS, form, vouch
+from skillrun.policy.evaluation import filters
+from skillrun.policy.evaluation.state import Shell
+from skillrun.policy.evaluation.variables import judge_variable
+from skillrun.policy.harmless.calls import RUNNERS, form, vouch
 from skillrun.policy.reading import Reading, Special
-from skillrun.policy.state import Shell
 from skillrun.policy.unknown import ANY, STAR, Unknown, certain, globbed, known, plain
-from skillrun.policy.variables import judge_variable
 
 _ENV_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _RELEASE = [

@@ -6,8 +6,8 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
-from skillrun.models.builtin import packages, paths
 from skillrun.models.builtin.bench import Bench, Work
+from skillrun.models.builtin.moves import packages, paths
 from skillrun.models.builtin.remedy import Failure
 
 PIP = re.compile(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from skillrun.policy import filters
+from skillrun.policy.evaluation import filters
 from skillrun.policy.unknown import certain, known, plain
 
 
@@ -220,7 +220,7 @@ CONDITIONS: dict[str, Callable[[Vouched], str]] = {
     "YQ": _jq,
     "PS": _ps,
 }
-"""Marks of `harmless.txt` -> why a call does not keep to them; empty when it does."""
+"""Marks of `calls.txt` -> why a call does not keep to them; empty when it does."""
 
 AS_WHOLE: dict[str, Callable[[list[str]], str]] = {
     "find": _find,

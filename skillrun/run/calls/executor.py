@@ -33,17 +33,17 @@ from skillrun.policy.judge import Judge
 from skillrun.policy.licence import accepts_terms
 from skillrun.policy.modes import without_wall
 from skillrun.ports import Person, Place, Policy, Rehearsing, Target
-from skillrun.run.consents import YES, Consents
-from skillrun.run.fetched_script import Fetched
-from skillrun.run.foreseen import Foreseen
-from skillrun.run.judged import Edited, Judged, describe
-from skillrun.run.look import asked_at_once, can_look, look, reaches_out
-from skillrun.run.ownership import absent, counted, strays
-from skillrun.run.retry import retried
-from skillrun.run.supervisor import CHECK, RunTerminated, Supervisor
+from skillrun.run.calls.consents import YES, Consents
+from skillrun.run.calls.fetched_script import Fetched
+from skillrun.run.calls.foreseen import Foreseen
+from skillrun.run.calls.judged import Edited, Judged, describe
+from skillrun.run.calls.look import asked_at_once, can_look, look, reaches_out
+from skillrun.run.calls.ownership import absent, counted, strays
+from skillrun.run.calls.retry import retried
+from skillrun.run.calls.supervisor import CHECK, RunTerminated, Supervisor
+from skillrun.run.calls.trusted_checks import only_runs_code
 from skillrun.run.tools.ask_user import ask_user
 from skillrun.run.tools.files import difference, read_file, write_file
-from skillrun.run.trusted_checks import only_runs_code
 from skillrun.run.unseen import without_secrets
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from skillrun.events import EffectKind
-from skillrun.policy.findings import Findings
+from skillrun.policy.evaluation.findings import Findings
 from skillrun.policy.unknown import known
 
 _LOADS = re.compile(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from skillrun.events import ToolCall, Verdict
 
 if TYPE_CHECKING:
-    from skillrun.run.executor import Executor
+    from skillrun.run.calls.executor import Executor
 
 _BY_PACKAGES = ("invoke-rc.d ", "deb-systemd-invoke ")
 """How a package's own scripts start what the package brought."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from skillrun.bash.nodes import Arith, Lit, Part, Sub, Var, Word
-from skillrun.policy.state import SECRET_NAME, Shell
+from skillrun.policy.evaluation.state import SECRET_NAME, Shell
 from skillrun.policy.unknown import SPLIT, Unknown, Unknowns, certain, globbed, known, plain
 
 MAX_CHOICES = 12

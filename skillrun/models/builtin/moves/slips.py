@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from skillrun.models.builtin import packages
 from skillrun.models.builtin.bench import Bench, Work
 from skillrun.models.builtin.caution import one_slip
+from skillrun.models.builtin.moves import packages
 from skillrun.models.builtin.remedy import Failure
 
 WORDS = [

@@ -6,8 +6,8 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
-from skillrun.models.builtin import paths
 from skillrun.models.builtin.bench import Bench, Work
+from skillrun.models.builtin.moves import paths
 from skillrun.models.builtin.remedy import Failure
 from skillrun.models.builtin.script import without_sudo
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator
 
 from skillrun.events import BY_PERSON, Event, Noted, Result, State, ToolCall
-from skillrun.run.supervisor import RunTerminated
+from skillrun.run.calls.supervisor import RunTerminated
 
 Perform = Callable[[ToolCall], Generator[Event, None, Result]]
 

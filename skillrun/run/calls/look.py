@@ -11,7 +11,7 @@ from skillrun.events import Decision, Effect, EffectKind, Event, Output, Result,
 from skillrun.looking.shell import WAITS, LookingShell
 from skillrun.looking.tries import Try, effects_of, telling
 from skillrun.ports import Command, Place
-from skillrun.run.supervisor import CHECK
+from skillrun.run.calls.supervisor import CHECK
 
 RULE = "look-stopped"
 """The rule under which a person is asked what a look was kept from."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skillrun.events import Decision, ToolCall
-from skillrun.run.supervisor import CHECK
+from skillrun.run.calls.supervisor import CHECK
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The closed world: a call is allowed outright only in a form that `harmless.txt` lists, option by option.
+"""The closed world: a call is allowed outright only in a form that `calls.txt` lists, option by option.
 
 What is not listed is not forbidden and not asked: it is only *looked at* first, where the kernel holds it. So the table may
 stay small, and a form belongs in it only when the program's own documentation says that it does nothing but look.
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from skillrun.policy.conditions import AS_WHOLE, CONDITIONS, Vouched
+from skillrun.policy.harmless.conditions import AS_WHOLE, CONDITIONS, Vouched
 from skillrun.policy.unknown import FOREIGN, certain
 
-_TABLE = Path(__file__).with_name("harmless.txt")
+_TABLE = Path(__file__).with_name("calls.txt")
 _TAKES, _NONE = "=", ""
 _ROLES = frozenset(("READ", "WORD", "NUM", "SUB", "COMMAND", "FORMAT", "LOCALHOST", "URL", "NAMES", "TEMPLATE"))
 

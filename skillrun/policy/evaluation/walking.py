@@ -32,9 +32,9 @@ from skillrun.bash.nodes import (
 )
 from skillrun.bash.syntax import parse
 from skillrun.events import EffectKind
-from skillrun.policy.expand import Expander
-from skillrun.policy.findings import BUDGET, Findings
-from skillrun.policy.state import SECRET_NAME, Shell
+from skillrun.policy.evaluation.expand import Expander
+from skillrun.policy.evaluation.findings import BUDGET, Findings
+from skillrun.policy.evaluation.state import SECRET_NAME, Shell
 from skillrun.policy.unknown import TooMuch, Unknown, known, plain
 from skillrun.ports import Place
 

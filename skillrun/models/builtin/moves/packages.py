@@ -9,8 +9,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from skillrun.models.builtin import paths
 from skillrun.models.builtin.bench import Bench, Stop, Work
+from skillrun.models.builtin.moves import paths
 from skillrun.models.builtin.remedy import Failure
 from skillrun.models.builtin.script import without_sudo
 

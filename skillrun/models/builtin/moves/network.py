@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from skillrun.models.builtin import resources
 from skillrun.models.builtin.bench import AUTHORITIES, PROXIES, Bench, Stop, Work
+from skillrun.models.builtin.moves import resources
 from skillrun.models.builtin.remedy import Failure
 from skillrun.models.builtin.script import with_words
 

@@ -1,0 +1,1 @@
+"""One call: decided on, asked about, watched over, carried out."""
