@@ -177,3 +177,19 @@ def test_the_tree_keeps_what_quoting_means() -> None:
 
     visit(script.body)
     assert {kind.__name__ for kind in kinds} >= {"AndOr", "Pipe", "Group", "Function", "Simple", "Var", "Lit", "Seq"}
+
+
+def test_a_text_is_unfinished_where_bash_would_wait_for_more() -> None:
+    """Every beginning of a bundled skill's blocks, and of what is no Bash: more is wanted just where `bash -n` wants more."""
+    blocks = [*DATA["unfinished"], "cat <<EOF\nx", "cat <<'A' <<B\n1\nA\n2", "a &&", "a |", "a \\", "f() {", "case x in\na) ;;"]
+    for skill in sorted((Path(__file__).parents[1] / "skills").glob("*/SKILL.md")):
+        blocks += re.findall(r"```\w*\n(.*?)```", skill.read_text("utf-8"), re.DOTALL)
+    lines = [block.rstrip("\n").split("\n") for block in blocks]
+    begun = {"\n".join(some[:count]) for some in lines for count in range(1, len(some) + 1)}
+    for text in sorted(begun):
+        told = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False, timeout=10).stderr
+        waits = any(word in told for word in ("unexpected end of file", "unexpected EOF", "delimited by end-of-file"))
+        # bash takes the end of a file for a line's end where a line goes on, and after `for`; one who types is waited for
+        assert parse(text).unfinished == waits or text.endswith("\\") or text == "for", (text, told)
+    assert parse("a \\").unfinished
+    assert not parse("a \\\\").unfinished

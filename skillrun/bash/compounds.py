@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from skillrun.bash.cursor import NAME, PLAIN, Unreadable
+from skillrun.bash.cursor import NAME, PLAIN, Unfinished, Unreadable
 from skillrun.bash.documents import DocumentReader
 from skillrun.bash.nodes import Case, Coproc, Function, Group, If, Lit, Loop, Node, Seq, Simple, Test, Word
 
@@ -199,7 +199,7 @@ class CompoundReader(DocumentReader):
         while True:
             self.newlines()
             if self.i >= self.n:
-                raise Unreadable("']]' is missing", self.n)
+                raise Unfinished("']]' is missing", self.n)
             if self.keyword("]]"):
                 return Test(words)
             if self.text[self.i] in "<>" and self.text.startswith("(", self.i + 1):

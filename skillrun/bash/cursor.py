@@ -25,6 +25,10 @@ class Unreadable(Exception):
         self.reason, self.at = reason, at
 
 
+class Unfinished(Unreadable):
+    """The text ended within something that more of it would close."""
+
+
 class TooLarge(Unreadable):
     """Text beyond what can be judged, or reviewed by anybody."""
 

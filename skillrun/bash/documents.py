@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from skillrun.bash.cursor import Unreadable
+from skillrun.bash.cursor import Unfinished, Unreadable
 from skillrun.bash.nodes import Arith, Lit, Part, Redirect, Word
 from skillrun.bash.words import WordReader
 
@@ -80,7 +80,7 @@ class DocumentReader(WordReader):
         start = self.i
         if quoted or "\\\n" not in self.text[start : end.start() if end else self.n]:
             if end is None:
-                raise Unreadable(f"the here-document {name!r} is not closed", self.n)
+                raise Unfinished(f"the here-document {name!r} is not closed", self.n)
             self.i = min(end.end() + 1, self.n)
             body = self.text[start : end.start()]
             return re.sub(r"^\t+", "", body, flags=re.MULTILINE) if dedent else body
@@ -98,7 +98,7 @@ class DocumentReader(WordReader):
             if line.replace("\\\n", "") == name:
                 return "".join(lines)
             lines.append(line + "\n")
-        raise Unreadable(f"the here-document {name!r} is not closed", self.n)
+        raise Unfinished(f"the here-document {name!r} is not closed", self.n)
 
     def document(self) -> Word:
         """The text of an unquoted here-document: like a double-quoted string in which `"` means nothing."""

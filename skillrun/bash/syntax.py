@@ -12,13 +12,14 @@ import re
 from dataclasses import dataclass
 
 from skillrun.bash.compounds import COMPOUNDS, CompoundReader
-from skillrun.bash.cursor import MAX_PARTS, PLAIN, TooLarge, Unreadable
+from skillrun.bash.cursor import MAX_PARTS, PLAIN, TooLarge, Unfinished, Unreadable
 from skillrun.bash.nodes import AndOr, Assign, Group, Lit, Node, Pipe, Redirect, Redirected, Seq, Simple, Test, Word
 
 MAX_CHARS = 4_000_000
 
 _SPLIT_OPERATOR = re.compile(r"\$(?:\\\n)+[({\[\w'\"]|([&|<>;(])(?:\\\n)+[&|<>;(]")
 _ASSIGN = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?=|\[)")
+_CONTINUED = re.compile(r"(?<!\\)(?:\\\\)*\\\n?\Z")
 _PARENTHESES = re.compile(r"[ \t]*\([ \t]*\)")
 _DECLARING = frozenset({"export", "declare", "typeset", "local", "readonly"})
 _CLOSERS = frozenset({"then", "do", "done", "fi", "elif", "else", "esac", "}", ";;", ")"})
@@ -26,11 +27,15 @@ _CLOSERS = frozenset({"then", "do", "done", "fi", "elif", "else", "esac", "}", "
 
 @dataclass(slots=True)
 class Script:
-    """What was read. `error` is empty when all of it was; `too_large` says the limits above were hit."""
+    """What was read. `error` is empty when all of it was; `too_large` says the limits above were hit.
+
+    `unfinished`: a shell that was given this much would wait for another line.
+    """
 
     body: Seq
     error: str = ""
     too_large: bool = False
+    unfinished: bool = False
 
 
 def parse(text: str, max_parts: int = MAX_PARTS) -> Script:
@@ -47,12 +52,12 @@ def parse(text: str, max_parts: int = MAX_PARTS) -> Script:
         if reader.i < reader.n:
             raise Unreadable(f"unexpected {text[reader.i]!r}", reader.i)
         if reader.documents:
-            raise Unreadable("a here-document is not there", reader.n)
+            raise Unfinished("a here-document is not there", reader.n)
     except TooLarge as error:
         return Script(top, str(error), True)
     except Unreadable as error:
-        return Script(top, str(error))
-    return Script(top)
+        return Script(top, str(error), unfinished=isinstance(error, Unfinished) or error.at >= reader.n)
+    return Script(top, unfinished=bool(_CONTINUED.search(text)))
 
 
 class _Reader(CompoundReader):
@@ -67,7 +72,7 @@ class _Reader(CompoundReader):
             self.newlines()
             if self.i >= self.n:
                 if closers:
-                    raise Unreadable(f"{closers[-1]!r} is missing", self.n)
+                    raise Unfinished(f"{closers[-1]!r} is missing", self.n)
                 self.depth -= 1
                 return ""
             closer = self.closer()
@@ -244,7 +249,7 @@ class _Reader(CompoundReader):
         while True:
             self.newlines()
             if self.i >= self.n:
-                raise Unreadable("')' is missing", self.n)
+                raise Unfinished("')' is missing", self.n)
             if self.text[self.i] == ")":
                 self.i += 1
                 return values

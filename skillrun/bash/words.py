@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from typing import Self
 
-from skillrun.bash.cursor import NAME, PLAIN, Cursor, Unreadable
+from skillrun.bash.cursor import NAME, PLAIN, Cursor, Unfinished, Unreadable
 from skillrun.bash.nodes import Arith, Lit, Part, Seq, Sub, Var, Word
 from skillrun.bash.quoting import ansi_c
 
@@ -80,7 +80,7 @@ class WordReader(Cursor, ABC):
         """`'...'`"""
         start, end = self.i, self.text.find("'", self.i + 1)
         if end < 0:
-            raise Unreadable("a quote is not closed", start)
+            raise Unfinished("a quote is not closed", start)
         self.i = end + 1
         return Lit(self.text[start + 1 : end], quoted=True)
 
@@ -123,7 +123,7 @@ class WordReader(Cursor, ABC):
                 self.i += 2
             else:
                 parts.append(self.dollar(quoted=True))
-        raise Unreadable("a quote is not closed", start - 1)
+        raise Unfinished("a quote is not closed", start - 1)
 
     def dollar(self, quoted: bool) -> Part:
         """An expansion that starts with `$` or a backtick."""
@@ -151,7 +151,7 @@ class WordReader(Cursor, ABC):
         if following == "'" and not quoted:
             value, self.i = ansi_c(text, i + 2)
             if self.i < 0:
-                raise Unreadable("a quote is not closed", i)
+                raise Unfinished("a quote is not closed", i)
             return Lit(value, quoted=True)
         if following == '"' and not quoted:
             self.i = i + 1
@@ -171,7 +171,7 @@ class WordReader(Cursor, ABC):
         while True:
             end = self.text.find("`", i)
             if end < 0:
-                raise Unreadable("a backtick is not closed", start)
+                raise Unfinished("a backtick is not closed", start)
             stop = self.text.find("\\", i, end)
             if stop < 0:
                 inner.append(self.text[i:end])
@@ -233,7 +233,7 @@ class WordReader(Cursor, ABC):
                 self.i += 1
         name = NAME.match(text, self.i) or _PARAMETER.match(text, self.i)
         if name is None:
-            raise Unreadable("bad substitution", start)
+            raise Unreadable("bad substitution", self.i)
         self.i = name.end()
         index: Word = ()
         if text.startswith("[", self.i):
@@ -281,7 +281,7 @@ class WordReader(Cursor, ABC):
                 self.i += 2
             plain_from = self.i
         if closer:
-            raise Unreadable(f"{closer!r} is missing", start)
+            raise Unfinished(f"{closer!r} is missing", start)
         if plain_from < self.n:
             parts.append(Lit(text[plain_from : self.n], quoted))
         return tuple(parts)

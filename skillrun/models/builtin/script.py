@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from skillrun.bash.syntax import parse
 from skillrun.host.facts import can_be_root
 from skillrun.skills.skill import Skill, SkillCommand, Step, When
 
@@ -119,22 +119,12 @@ def pieces(command: SkillCommand, step: int) -> list[Piece]:
             continue
         held.append(line)
         text = "\n".join(held)
-        if is_whole(text):
+        if not parse(text).unfinished:
             found.append(Piece(text.strip(), step, command.line + offset))
             held = []
     if held:
         found.append(Piece("\n".join(held).strip(), step, command.line))
     return found
-
-
-def is_whole(text: str) -> bool:
-    """True when Bash would run this without waiting for another line. Nothing is executed (`bash -n`)."""
-    if re.search(r"(\\|&&|\|\|?)\s*$", text):
-        return False
-    if not re.search(r"""["'`\\({<]|\b(if|for|while|until|case|do|function|select)\b""", text):
-        return True
-    done = subprocess.run(["bash", "-n"], input=text + "\n", capture_output=True, text=True, check=False, timeout=10)
-    return done.returncode == 0 and "here-document" not in done.stderr
 
 
 def without_sudo(text: str) -> str:
