@@ -168,14 +168,14 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
 
 def _keep_plan(run: Run, model: Model, events: Sequence[Event]) -> None:
     """Keep the plan of a run that was verified among this user's own. A replay has its plan already, or a wider one now."""
+    if run.verb != "install":
+        return
     from skillrun.models.replay import PlanModel
     from skillrun.plans.distill import distilled
     from skillrun.plans.file import read_plan
     from skillrun.plans.plan import PlanError
     from skillrun.plans.store import identity_of, keep
 
-    if run.verb != "install":
-        return
     if model.name.startswith("plan:"):
         if isinstance(model, PlanModel) and (wider := model.widened()) is not None:
             run.offer = f"this plan is now known to work here too; kept, with the wider conditions, as {keep(wider)}"

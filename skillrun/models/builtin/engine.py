@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
 
 from skillrun.events import Event, Reply, Result, State, ToolCall, Turn
-from skillrun.models.builtin.bench import Bench, Work
-from skillrun.models.builtin.work import carry_out
 from skillrun.ports import Brief
+
+if TYPE_CHECKING:
+    from skillrun.models.builtin.bench import Bench, Work
 
 
 class BuiltinModel:
@@ -25,6 +27,10 @@ class BuiltinModel:
         yield from ()
         result = self._result_of_mine(turns)
         if result is None or self._work is None:
+            # here, for a run in which only checks or a plan speak never asks
+            from skillrun.models.builtin.bench import Bench
+            from skillrun.models.builtin.work import carry_out
+
             self._bench = Bench(brief, first_id=len(turns) + 1)
             self._work = carry_out(self._bench, afresh=bool(turns))
             result = None
