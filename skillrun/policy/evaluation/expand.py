@@ -185,22 +185,27 @@ class Expander:
                 if not known(value):
                     self.evaluates(value, shell)
         if var.prefix == "#":
-            if values and all(certain(value) for value in values):
-                return [str(len(value)) for value in values]
-            return [self.unknowns.new(Unknown("number", f"${{#{var.name}}}", guarded=True))]
+            return self._length(var, values or [])
         if var.prefix == "!":
-            names = values or []
-            found = [v for name in names for v in shell.variables.get(name, (self.unset(name),) if certain(name) else ())]
-            if var.op and var.op != "@":
-                return self._operated(var, found or None, shell)
-            others = [item for name in names for item in self.unknowns.of(name)]
-            secret = not var.word and (not others or any(item.secret or not item.guarded for item in others))
-            return found or [self.unknowns.new(Unknown("variable", f"${{!{var.name}}}", secret=secret))]
+            return self._indirect(var, values or [], shell)
         if var.op:
             return self._operated(var, values, shell)
-        if values is None:
-            return [self.unset(var.name)]
-        return values
+        return [self.unset(var.name)] if values is None else values
+
+    def _length(self, var: Var, values: list[str]) -> list[str]:
+        """`${#x}`."""
+        if values and all(certain(value) for value in values):
+            return [str(len(value)) for value in values]
+        return [self.unknowns.new(Unknown("number", f"${{#{var.name}}}", guarded=True))]
+
+    def _indirect(self, var: Var, names: list[str], shell: Shell) -> list[str]:
+        """`${!x}`: what the variables of these names hold; a secret's name may be among those nobody knows."""
+        found = [v for name in names for v in shell.variables.get(name, (self.unset(name),) if certain(name) else ())]
+        if var.op and var.op != "@":
+            return self._operated(var, found or None, shell)
+        others = [item for name in names for item in self.unknowns.of(name)]
+        secret = not var.word and (not others or any(item.secret or not item.guarded for item in others))
+        return found or [self.unknowns.new(Unknown("variable", f"${{!{var.name}}}", secret=secret))]
 
     def unset(self, name: str, guarded: bool = False) -> str:
         """A variable of which nothing is known; names that hold a secret are marked."""

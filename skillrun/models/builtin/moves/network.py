@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from skillrun.host.causes import Cause
 from skillrun.models.builtin.bench import AUTHORITIES, PROXIES, Bench, Stop, Work
 from skillrun.models.builtin.moves import resources
 from skillrun.models.builtin.remedy import Failure
@@ -47,10 +48,7 @@ def way_out(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[st
     this run; what a person has to mend is named at once. Raises Stop.
     """
     known = yield from bench.diagnose(failure)
-    ends = [cause for cause in known if cause.word in ENDS]
-    names = [cause.fields[0] for cause in known if cause.word == "proxy"]
-    names += [cause.fields[0] for cause in known if cause.word == "index" and "/" not in cause.fields[0]]
-    names += [cause.fields[0] for cause in known if cause.word == "variable" and cause.fields[0] in AUTHORITIES]
+    names = _leading_nowhere(known)
     command = failure.command
     for cause in known:
         if cause.word in ("proxy", "aptproxy", "fileproxy", "index") or (cause.word == "variable" and cause.fields[0] in names):
@@ -58,24 +56,29 @@ def way_out(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[st
     if names:
         yield from bench.unset(names, "what leads nowhere is left out of this run")
         command = with_words(command, bench.kept_words())
-    if any(cause.word == "aptproxy" for cause in known):
-        command = re.sub(
-            r"\bapt(-get)?(?=\s)(?! -o Acquire)",
-            "apt-get -o Acquire::http::Proxy=DIRECT -o Acquire::https::Proxy=DIRECT",
-            command,
-        )
-    for path in dict.fromkeys(
-        cause.fields[0] for cause in known if cause.word in ("fileproxy", "index") and "/" in cause.fields[0]
-    ):
+    words = {cause.word for cause in known}
+    if "aptproxy" in words:
+        direct = "apt-get -o Acquire::http::Proxy=DIRECT -o Acquire::https::Proxy=DIRECT"
+        command = re.sub(r"\bapt(-get)?(?=\s)(?! -o Acquire)", direct, command)
+    files = [cause.fields[0] for cause in known if cause.word in ("fileproxy", "index") and "/" in cause.fields[0]]
+    for path in dict.fromkeys(files):
         if (yield from _without(bench, path)):
             names.append(path)
-    if any(cause.word == "bundle" for cause in known) and (yield from _authorities(bench)):
+    if "bundle" in words and (yield from _authorities(bench)):
         return with_words(command, bench.kept_words()) if not bench.is_root else command
     if command != failure.command or names:
         return command
+    ends = [cause.sentence for cause in known if cause.word in ENDS]
     if ends:
-        raise Stop("needs_person", " ".join(cause.sentence for cause in ends))
+        raise Stop("needs_person", " ".join(ends))
     return None
+
+
+def _leading_nowhere(known: Sequence[Cause]) -> list[str]:
+    """The variables among the causes: proxies and indexes that do not answer, lists of authorities that are not there."""
+    names = [cause.fields[0] for cause in known if cause.word == "proxy"]
+    names += [cause.fields[0] for cause in known if cause.word == "index" and "/" not in cause.fields[0]]
+    return names + [cause.fields[0] for cause in known if cause.word == "variable" and cause.fields[0] in AUTHORITIES]
 
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"

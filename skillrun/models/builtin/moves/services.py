@@ -41,6 +41,7 @@ def by_hand(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[st
 
 
 def _start(bench: Bench, unit: str) -> Work[bool]:
+    """Start what a unit would start, or its own start script; True when it is seen to run."""
     if not re.fullmatch(r"[\w@.-]+", unit):
         return False
     text = yield from bench.look(
@@ -50,43 +51,22 @@ def _start(bench: Bench, unit: str) -> Work[bool]:
     )
     body, _, script = (text or "").rpartition("==")
     values = unit_values(body)
-    user = values.get("User", [""])[-1]
     starts = values.get("ExecStart", [])
-    root = bench.root
     if script.strip() and bench.can_root and not starts:
-        return (
-            yield from bench.shell(
-                f"{root}{script.strip()} start", f"{unit} by its own start script, since systemd does not run here"
-            )
-        ).ok
-    if not starts or (user not in ("", bench.facts.get("user", {}).get("name")) and not bench.can_root):
+        why = f"{unit} by its own start script, since systemd does not run here"
+        return (yield from bench.shell(f"{bench.root}{script.strip()} start", why)).ok
+    user, me = values.get("User", [""])[-1], bench.facts.get("user", {}).get("name")
+    if not starts or (user not in ("", me) and not bench.can_root):
         return False
-    words = starts[-1].lstrip("@-:+!")
-    words = re.sub(r"%[nNpi]", unit, words).replace("%h", bench.home)
+    if bench.can_root:
+        yield from _directories(bench, unit, values)
     kind = values.get("Type", ["simple"])[-1]
-    words = _settle(words, kind)
-    for kind_of, base in (
-        ("RuntimeDirectory", "/run"),
-        ("StateDirectory", "/var/lib"),
-        ("LogsDirectory", "/var/log"),
-        ("CacheDirectory", "/var/cache"),
-    ):
-        for name in " ".join(values.get(kind_of, [])).split():
-            owner = f" -o {user} -g {values.get('Group', [user])[-1]}" if user else ""
-            if bench.can_root:
-                yield from bench.shell(
-                    f"{root}install -d -m 755{owner} {base}/{name}", f"the directory that systemd would have made for {unit}"
-                )
-    settings = " ".join(shlex.quote(entry.strip('"')) for line in values.get("Environment", []) for entry in shlex.split(line))
-    files = [path.lstrip("-") for path in values.get("EnvironmentFile", [])]
-    load = "".join(f"set -a; [ -r {path} ] && . {path}; set +a; " for path in files)
-    folder = values.get("WorkingDirectory", [""])[-1].lstrip("-").replace("~", "")
-    inner = f"{load}{f'cd {shlex.quote(folder)} && ' if folder else ''}exec {f'env {settings} ' if settings else ''}{words}"
-    run = f"{'' if kind == 'forking' else 'setsid '}sh -c {shlex.quote(inner)}"
-    if user and user != bench.facts.get("user", {}).get("name"):
-        run = f"{root}runuser -u {user} -- {run}"
+    words = _settle(re.sub(r"%[nNpi]", unit, starts[-1].lstrip("@-:+!")).replace("%h", bench.home), kind)
+    run = f"{'' if kind == 'forking' else 'setsid '}sh -c {shlex.quote(_surroundings(values, words))}"
+    if user and user != me:
+        run = f"{bench.root}runuser -u {user} -- {run}"
     elif not user and not bench.is_root and "/.config/systemd/user" not in body and bench.can_root:
-        run = root + run
+        run = bench.root + run
     tail = "" if kind == "forking" else f" >/tmp/{unit}.log 2>&1 </dev/null &"
     result = yield from bench.shell(f"{run}{tail}", f"{unit} as its unit would start it, since systemd does not run here")
     yield from bench.shell("sleep 2", f"time for {unit} to come up")
@@ -94,7 +74,30 @@ def _start(bench: Bench, unit: str) -> Work[bool]:
     alive = yield from bench.look(
         f"pgrep -f {shlex.quote('[' + program[0] + ']' + program[1:])} || tail -5 /tmp/{unit}.log", f"does {unit} run?"
     )
-    return result.ok and bool(alive) and bool(re.match(r"\d+", alive or ""))
+    return result.ok and bool(re.match(r"\d+", alive or ""))
+
+
+PLACES = {"RuntimeDirectory": "/run", "StateDirectory": "/var/lib", "LogsDirectory": "/var/log", "CacheDirectory": "/var/cache"}
+"""Settings of a unit that name directories, and below what (systemd.exec(5))."""
+
+
+def _directories(bench: Bench, unit: str, values: Mapping[str, list[str]]) -> Work[None]:
+    user = values.get("User", [""])[-1]
+    owner = f" -o {user} -g {values.get('Group', [user])[-1]}" if user else ""
+    for setting, base in PLACES.items():
+        for name in " ".join(values.get(setting, [])).split():
+            why = f"the directory that systemd would have made for {unit}"
+            yield from bench.shell(f"{bench.root}install -d -m 755{owner} {base}/{name}", why)
+
+
+def _surroundings(values: Mapping[str, list[str]], words: str) -> str:
+    """`words` with the variables, files of variables and working directory that the unit gives its program."""
+    settings = " ".join(shlex.quote(entry.strip('"')) for line in values.get("Environment", []) for entry in shlex.split(line))
+    files = [path.lstrip("-") for path in values.get("EnvironmentFile", [])]
+    load = "".join(f"set -a; [ -r {path} ] && . {path}; set +a; " for path in files)
+    folder = values.get("WorkingDirectory", [""])[-1].lstrip("-").replace("~", "")
+    enter = f"cd {shlex.quote(folder)} && " if folder else ""
+    return f"{load}{enter}exec {f'env {settings} ' if settings else ''}{words}"
 
 
 BRIEFLY = """
