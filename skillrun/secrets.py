@@ -26,6 +26,11 @@ LEAST_OF_AN_ENVIRONMENT = 8
 
 _OPEN = re.compile(r"(?:[~./]?/|https?://[^@]*\Z|\d+\Z|true\Z|false\Z)", re.IGNORECASE)
 
+OWN_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+"""Variables that hold the key of skillrun's own model: never shown, whatever it looks like."""
+
+_PLACEHOLDER = re.compile(r"[A-Za-z_-]{1,12}")
+
 KEYRING_SERVICE = "skillrun"
 """Under which service name `stored` looks in the keyring."""
 
@@ -292,13 +297,24 @@ def looks_secret(name: str) -> bool:
     return name not in _KEPT and (name.startswith("ANTHROPIC_") or bool(_SECRET_NAME.search(name)))
 
 
+def is_placeholder(key: str) -> bool:
+    """Is this the word that a server on this machine is given where it wants no key (`ollama`, `none`, `lm-studio`)?"""
+    return _PLACEHOLDER.fullmatch(key) is not None
+
+
 def secret_values(env: Mapping[str, str]) -> dict[str, str]:
     """What an environment holds of keys, tokens and passwords, to be masked though no command is given it.
 
-    What is too short or plainly something else (a path, an address, a number) would only spoil the output.
+    What is too short or plainly something else (a path, an address, a number) would only spoil the output; of the keys of
+    skillrun's own model only a placeholder would.
     """
     named = ((name, value) for name, value in env.items() if looks_secret(name))
-    return {name: value for name, value in named if len(value) >= LEAST_OF_AN_ENVIRONMENT and not _OPEN.match(value)}
+    return {
+        name: value
+        for name, value in named
+        if (len(value) >= LEAST_OF_AN_ENVIRONMENT and not _OPEN.match(value) and name not in OWN_KEYS)
+        or (name in OWN_KEYS and not is_placeholder(value))
+    }
 
 
 def clean_environment(env: Mapping[str, str], granted: Iterable[str] = ()) -> dict[str, str]:

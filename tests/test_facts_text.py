@@ -39,6 +39,8 @@ def test_facts_cannot_break_out_of_their_line() -> None:
         ("Use pipx.", {"python": {"externally_managed": True, "venv": False}}, ["python: externally_managed=yes, venv=no"]),
         ("Needs Node.js.", {"npm": {"prefix": "/usr", "writable": False}}, ["npm: prefix=/usr, writable=no"]),
         ("Serves pages.", {"ports": [{"port": 22}, {"port": 80, "owner": "nginx"}]}, ["ports: port=22; port=80, owner=nginx"]),
+        ("x", {"mounts": [{"mount": "/", "size_mb": 9, "free_mb": 5}, {"mount": "/opt", "size_mb": 9, "options": ["ro"]}]},
+         ["mounts: mount=/, size_mb=9, free_mb=5", "read-only places: /opt"]),
         ("x", {"foreign": {"root": ["/home/u/.npm", "/home/u/.cache"]}}, ["not yours (root): /home/u/.npm /home/u/.cache"]),
         ("x", {"os": {"name": "Debian (bookworm)", "codename": "bookworm", "id": "debian"}}, ["os: name=Debian (bookworm)"]),
         ("x", {"packages": {"lists": "present", "held": ["jq"], "unfetched": ["x.invalid/debian"], "interrupted": True}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from skillrun.llm.catalog import default_model, known_models, model_facts
 from skillrun.llm.credentials import NoCredentials, find_credentials, is_anthropic
 from skillrun.models.chain import ChainModel
 from skillrun.models.choose import choices, choose_model
+from skillrun.secrets import Vault, secret_values
 from tests.messages_server import Fault, MessagesServer, error, say
 
 NONE = Config(Path("/nowhere/config.toml"))
@@ -66,6 +68,29 @@ def test_a_key_never_shows(tmp_path: Path) -> None:
     """Printing credentials shows where the key came from, not the key."""
     found = find_credentials(NONE, environ=home(tmp_path, ANTHROPIC_API_KEY="sk-very-secret"))
     assert "sk-very-secret" not in repr(found)
+
+
+@pytest.mark.parametrize("key", ["sk-1234", "/srv/keys/1", "7654321", "https://key.invalid/9", "pass word", "sk-ant-api03-x"])
+def test_its_own_key_is_masked_whatever_its_shape(tmp_path: Path, key: str) -> None:
+    """Where the environment has it, whoever decides the run; and where another place gave it, when a model is chosen."""
+    environment = Vault()
+    for name, value in secret_values({"ANTHROPIC_API_KEY": key}).items():
+        environment.hide(value, name)
+    assert environment.mask(f"<{key}>") == "<[secret:ANTHROPIC_API_KEY]>"
+    chosen = Vault()
+    command = config(api_key_command=f"echo {shlex.quote(key)}", base_url="http://127.0.0.1:9")
+    choose_model("test", command, home(tmp_path), chosen.hide)
+    assert chosen.mask(f"<{key}>") == "<[secret:model key]>"
+
+
+@pytest.mark.parametrize("word", ["ollama", "none", "lm-studio"])
+def test_a_word_for_a_server_without_keys_is_no_secret(tmp_path: Path, word: str) -> None:
+    """What is given to a server on this machine in a key's place stays readable: the skill may be about it."""
+    assert secret_values({"ANTHROPIC_API_KEY": word}) == {}
+    chosen = Vault()
+    env = home(tmp_path, ANTHROPIC_API_KEY=word, ANTHROPIC_BASE_URL="http://127.0.0.1:9")
+    choose_model("test", NONE, env, chosen.hide)
+    assert chosen.mask(word) == word
 
 
 @pytest.mark.parametrize(

@@ -24,23 +24,43 @@ Write yes into ~/made.
 """
 
 
-def install(home: Path, script: Iterable[Line], *args: str) -> tuple[subprocess.CompletedProcess[str], MessagesServer]:
+KEY = "sk-ant-test-key-0001"
+
+
+def install(
+    home: Path, script: Iterable[Line], *args: str, key: str = KEY
+) -> tuple[subprocess.CompletedProcess[str], MessagesServer]:
     """`skillrun install` in a home of its own, with the real client talking to a loopback server."""
     (home / "made.skill").mkdir()
     (home / "made.skill/SKILL.md").write_text(SKILL)
     with MessagesServer(script) as server:
         env = {"HOME": str(home), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TERM": "dumb", "PYTHONPATH": os.getcwd()}
-        env |= {"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": "sk-ant-test-key-0001"}
+        env |= {"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": key}
         command = [sys.executable, "-m", "skillrun", "install", "./made.skill", "--approve", "all", "--no-input", *args]
         done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=120)
     assert "Traceback" not in done.stderr, done.stderr
-    assert "sk-ant-test-key-0001" not in done.stdout + done.stderr
+    assert KEY not in done.stdout + done.stderr
     journals = list((home / ".local/state/skillrun/runs").glob("*/journal.jsonl"))
-    assert all("sk-ant-test-key-0001" not in path.read_text() for path in journals), "the key is in the journal"
+    assert all(KEY not in path.read_text() for path in journals), "the key is in the journal"
     return done, server
 
 
 DONE = call("finish", "toolu_f", outcome="done", summary="it is there")
+
+
+def test_its_own_key_is_masked_though_it_looks_like_a_path(tmp_path: Path) -> None:
+    """It shows neither in output, nor in the server's words, nor in the journal."""
+    key = "/srv/k1"
+    script = [
+        call("shell", "toolu_1", command="printf %s:%s: $(head -c 7 key) $(cat key)", why="see"),
+        Fault("status", status=401, body=error("authentication_error", f"no such key: {key}:")),
+    ]
+    (tmp_path / "key").write_text(key)
+    done, _ = install(tmp_path, script, "--model", "test", "--json", key=key)
+    assert done.returncode == 6, done.stdout + done.stderr
+    journal = next((tmp_path / ".local/state/skillrun/runs").glob("*/journal.jsonl")).read_text()
+    for shown in (done.stdout, done.stderr, journal):
+        assert f"{key}:" not in shown
 
 
 def test_a_model_mends_what_it_broke_and_the_checks_decide(tmp_path: Path) -> None:

@@ -187,6 +187,12 @@ def test_without_a_check_nothing_is_verified(trial: Trial) -> None:
     assert (end.outcome, end.exit_code) == (Outcome.UNVERIFIED, 3)
 
 
+def test_only_commands_that_were_asked_for_are_counted(trial: Trial) -> None:
+    """Neither the checks, nor looking for their programs, nor a call that was refused, is a command of the run."""
+    end = trial.run(shell("true", 1), shell("touch made", 2), finish(), checks=["test -f made", "test -d ."])
+    assert end.commands == 2
+
+
 def test_a_command_is_on_record_before_it_starts(trial: Trial) -> None:
     """When the journal sees Started, the command has had no effect yet."""
     seen: list[bool] = []

@@ -187,7 +187,7 @@ def test_at_most_ten_annotations_of_a_kind() -> None:
     """GitHub drops more than ten; we say how many were left out instead."""
     events = [started()]
     for number in range(25):
-        events += call(number, f"false {number}", exit_code=1)
+        events += call(number, f"false {number}", effects=INSTALL, exit_code=1)
     lines = commands(annotate(fold([*events, *ended(Outcome.CHECKS_FAILED, 3, ok=False)])))
     assert sum(line.startswith("::error") for line in lines) == PER_KIND
     assert lines[-1] == "16 more of level error are in the job summary"

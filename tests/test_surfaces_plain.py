@@ -6,10 +6,11 @@ import pytest
 
 from skillrun.cli.screen import open_screen
 from skillrun.events import Event, Output, Started, ToolCall
+from skillrun.record.report import fold
 from skillrun.surfaces.colour import wanted
 from skillrun.surfaces.plain import Plain
 from skillrun.text.escape import HIDDEN
-from tests.runs import good, hostile, refused, started
+from tests.runs import INSTALL, call, ended, good, hostile, refused, started
 
 
 def lines_of(events: list[Event], **options: object) -> list[str]:
@@ -52,7 +53,7 @@ def test_hostile_text_has_no_power_over_the_terminal(colour: bool) -> None:
 
 
 def test_total_silence_is_impossible() -> None:
-    """While a command says nothing, a line tells what runs, for how long, and its last words."""
+    """While a command says nothing, a line tells what runs, for how long, and its last words, once."""
     stream = io.StringIO()
     surface = Plain(stream, heartbeat_s=0.05)
     surface(started())
@@ -62,9 +63,37 @@ def test_total_silence_is_impossible() -> None:
     surface.close()
     beats = [line for line in stream.getvalue().splitlines() if line.startswith("  ... ")]
     assert len(beats) >= 3
-    assert re.fullmatch(r"  \.\.\. running \$ make -j2, 0\.\d s: compiling parser\.c", beats[-1])
+    assert re.fullmatch(r"  \.\.\. running \$ make -j2, 0\.\d s: compiling parser\.c", beats[0])
+    assert re.fullmatch(r"  \.\.\. running \$ make -j2, 0\.\d s, nothing new was printed", beats[-1])
     time.sleep(0.12)
     assert len(stream.getvalue().splitlines()) == 2 + len(beats)
+
+
+def test_waiting_for_the_model_repeats_no_output() -> None:
+    """What the last command printed says nothing about what the model does now."""
+    stream = io.StringIO()
+    surface = Plain(stream, heartbeat_s=0.05)
+    for event in (started(), *call(1, "make", output="compiled 7 of 7\n")):
+        surface(event)
+    time.sleep(0.2)
+    surface.close()
+    beats = [line for line in stream.getvalue().splitlines() if line.startswith("  ... ")]
+    assert beats
+    assert all(re.fullmatch(r"  \.\.\. waiting for the model, 0\.\d s", line) for line in beats)
+
+
+def test_a_look_that_finds_nothing_has_not_failed() -> None:
+    """Its exit code is an answer, told without alarm; a step that changes something has failed with the same code."""
+    stream = io.StringIO()
+    surface = Plain(stream, heartbeat_s=0)
+    events = [started(), *call(1, "ls /opt/jq /usr/bin/jq", exit_code=2, output="no such file\n")]
+    for event in [*events, *call(2, "apt-get install -y jq", effects=INSTALL, exit_code=2), *ended()]:
+        surface(event)
+    lines = [line.strip() for line in stream.getvalue().splitlines()]
+    assert "answered with exit code 2 in 0.2 s" in lines
+    assert "| no such file" not in lines
+    assert sum(line == "failed with exit code 2 in 0.2 s" for line in lines) == 1
+    assert [(entry.word, entry.failed) for entry in fold(events).entries] == [("answered", False)]
 
 
 def test_a_reader_that_went_away_does_not_stop_the_run() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from skillrun.events import Effect, EffectKind, Noted
+from skillrun.host.facts import gather, here
 from skillrun.overlay.process.probe import probe
 from skillrun.policy.for_all_users import is_for_all_users
 from skillrun.policy.judge import Judge
@@ -44,6 +45,12 @@ def test_the_shell_has_the_persons_umask(target: LocalTarget) -> None:
     target.put("put", b"x")
     assert result_of(target.run(Command(f"{MODE} put"))).output == "600"
     assert result_of(target.run(Command(f"cd {target.cwd}; touch login; {MODE} login", login=True))).output.endswith("600")
+
+
+def test_the_umask_that_is_told_is_the_shells(target: LocalTarget) -> None:
+    """Facts read in the shell and facts read beside it name the umask that the run's commands have."""
+    of_commands = result_of(target.run(Command("umask"))).output
+    assert gather(target)["user"]["umask"] == here()["user"]["umask"] == of_commands == "0077"
 
 
 def test_it_stays_what_a_command_made_it(target: LocalTarget) -> None:

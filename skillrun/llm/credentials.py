@@ -18,6 +18,8 @@ from skillrun.host.config import Config
 KEYRING_SERVICE = "skillrun"
 KEYRING_USER = "anthropic-api-key"
 COMMAND_SECONDS = 20
+NO_KEY_WANTED = "none"
+"""What another server than Anthropic's is sent as a key when there is none: the client must send some word."""
 
 
 class NoCredentials(Exception):
@@ -71,7 +73,7 @@ def find_credentials(config: Config, base_url: str = "", environ: Mapping[str, s
         return Credentials(f"api_key_command in {config.path}", api_key=_from_command(command))
     if own and (key := _from_keyring()):
         return Credentials("keyring", api_key=key)
-    return None if own else Credentials("no key (not Anthropic's server)", api_key="none")
+    return None if own else Credentials("no key (not Anthropic's server)", api_key=NO_KEY_WANTED)
 
 
 def profile_source(environ: Mapping[str, str]) -> str:

@@ -75,7 +75,7 @@ def _told(name: str, value: Any, text: str) -> Iterable[tuple[str, Any]]:
     """A fact as labelled values: what a model acts upon, in words it cannot misread."""
     if not isinstance(value, Mapping):
         if name == "mounts" and isinstance(value, list):
-            value = [row for row in value if isinstance(row, Mapping) and _matters(row)]
+            return _of_mounts([row for row in value if isinstance(row, Mapping) and _matters(row)])
         return [(_LABELS.get(name, name), value)]
     match name:
         case "os" if value.get("name"):
@@ -91,6 +91,13 @@ def _told(name: str, value: Any, text: str) -> Iterable[tuple[str, Any]]:
         case "memory":
             return [(name, {key: item for key, item in value.items() if key != "available_mb"})]
     return [(_LABELS.get(name, name), value)]
+
+
+def _of_mounts(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Where there is room, and, by themselves, the places that nobody can write to."""
+    closed = [row for row in rows if "ro" in row.get("options", ())]
+    yield "mounts", [row for row in rows if row not in closed]
+    yield "read-only places", [row.get("mount") for row in closed]
 
 
 def _of_terminals(kinds: Mapping[str, Any], path: Sequence[str], text: str) -> Iterator[tuple[str, Any]]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from skillrun.errors import Problem
 from skillrun.host.config import Config, ConfigError, load_config
-from skillrun.llm.credentials import Credentials, NoCredentials, find_credentials, is_anthropic
+from skillrun.llm.credentials import NO_KEY_WANTED, Credentials, NoCredentials, find_credentials, is_anthropic, is_local
 from skillrun.ports import Model, ModelUnavailable
+from skillrun.secrets import is_placeholder
 
 if TYPE_CHECKING:
     from skillrun.plans.plan import Plan
@@ -51,7 +52,7 @@ def choose_model(
     for choice in found:
         if hide is not None and choice.credentials is not None:
             for key in (choice.credentials.api_key, choice.credentials.auth_token):
-                if key and len(key) >= 8:  # a local server's is any word
+                if key and key != NO_KEY_WANTED and not (is_local(choice.base_url) and is_placeholder(key)):
                     hide(key, "model key")
     if not others:
         return build(first)

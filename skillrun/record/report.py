@@ -18,6 +18,7 @@ from skillrun.events import (
     Decided,
     Decision,
     Effect,
+    EffectKind,
     Event,
     Finished,
     Noted,
@@ -60,19 +61,29 @@ class Entry:
 
     @property
     def word(self) -> str:
-        """One word for it: ok | failed | denied | waiting | would-run | unknown | the state's own name."""
+        """One word for it: ok | failed | answered | denied | waiting | would-run | unknown | the state's own name."""
         if self.result is None:
             return "unknown" if self.started else "denied" if self.denied else "not-run"
         if self.result.fidelity == "would-run":
             return "would-run"
         if self.result.ok:
             return "ok"
-        return "failed" if self.state is State.EXITED else str(self.state)
+        if self.state is State.EXITED:
+            return "answered" if self.asks else "failed"
+        return str(self.state)
 
     @property
     def denied(self) -> bool:
         """True when it was not allowed to start."""
-        return self.decision is not None and self.decision.verdict is not Verdict.ALLOW
+        return self.decision is not None and self.decision.verdict in (Verdict.ASK, Verdict.DENY)
+
+    @property
+    def asks(self) -> bool:
+        """True for a model's look at the machine: what finds nothing has not failed. A step of the skill is no such look."""
+        if self.decision is None or self.call.name != "shell" or self.call.step is not None:
+            return False
+        only_reads = all(effect.kind is EffectKind.READ for effect in self.effects)
+        return self.decision.verdict is Verdict.LOOK or self.decision.confined or only_reads
 
     @property
     def failed(self) -> bool:
@@ -357,6 +368,12 @@ class Fold:
         assert isinstance(question, Question)
         self._timeline[self._question] = dataclasses.replace(question, answer=text, by=by)
         self._question = None
+
+    def entry(self, call: ToolCall) -> Entry:
+        """A call of the present turn as far as it is known."""
+        place = self._where.get(call.id)
+        found = self._timeline[place] if place is not None else None
+        return found if isinstance(found, Entry) else Entry(call)
 
     def report(self) -> Report:
         """The run so far."""

@@ -90,8 +90,8 @@ def step(call: ToolCall, total: int) -> str:
     return f"step {call.step}/{total}" if total else f"step {call.step}"
 
 
-def ended(result: Result) -> str:
-    """How a call came out, in a few words."""
+def ended(result: Result, asks: bool = False) -> str:
+    """How a call came out, in a few words. `asks`: it only looked, so that its exit code is an answer."""
     took = f" in {seconds(result.duration_s)}" if result.duration_s else ""
     match result.state:
         case State.EXITED if result.fidelity == "would-run":
@@ -99,7 +99,7 @@ def ended(result: Result) -> str:
         case State.EXITED if result.exit_code == 0:
             return f"ok{took}" + (", simulated" if result.fidelity == "simulated" else "")
         case State.EXITED:
-            return f"failed with exit code {result.exit_code}{took}"
+            return f"{'answered' if asks else 'failed'} with exit code {result.exit_code}{took}"
         case State.WAITING:
             return "asks for a secret" if result.secret else "asks something"
         case State.QUIET:
@@ -155,7 +155,11 @@ def closing(report: Report) -> str:
         parts.append(seconds(report.duration_s))
     if report.end and report.end.waited_s >= 1:
         parts.append(f"waited {seconds(report.end.waited_s)} for you")
-    commands = report.end.commands if report.end and report.end.commands else sum(entry.started for entry in report.entries)
+    commands = (
+        report.end.commands
+        if report.end and report.end.commands
+        else sum(entry.started and not entry.is_check for entry in report.entries)
+    )
     if commands:
         parts.append(f"{commands} command{'s' if commands != 1 else ''}")
     if report.cost_usd is not None:

@@ -83,4 +83,4 @@ def _call(entry: Entry, say: Callable[[float, str], None]) -> None:
     for line in lines:
         say(pause, f"{line}{RESET}\n")
     if not result.ok:
-        say(0.1, f"{RED}{wording.ended(result)}{RESET}\n")
+        say(0.1, f"{DIM if entry.asks else RED}{wording.ended(result, entry.asks)}{RESET}\n")

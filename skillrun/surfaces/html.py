@@ -198,7 +198,7 @@ def _call(entry: Entry) -> dict[str, Any]:
         "prompt": entry.call.name in ("shell", "check"),
         "why": settled(entry.call.why),
         "word": entry.word,
-        "state": wording.ended(result) if result else "its end is not on record" if entry.started else "not run",
+        "state": wording.ended(result, entry.asks) if result else "its end is not on record" if entry.started else "not run",
         "tone": _tone(entry),
         "trouble": entry.failed or entry.word in ("denied", "unknown", "not-run"),
         "changes": risk > 0 and entry.started,
@@ -219,7 +219,7 @@ def _tone(entry: Entry) -> str:
         return "look"
     if entry.failed:
         return "bad"
-    return {"ok": "good", "denied": "warn", "unknown": "warn", "would-run": "plan"}.get(entry.word, "wait")
+    return {"ok": "good", "answered": "look", "denied": "warn", "unknown": "warn", "would-run": "plan"}.get(entry.word, "wait")
 
 
 def _clock(at: float) -> str:

@@ -59,7 +59,7 @@ def _call(suite: ET.Element, owner: str, number: int, entry: Entry, good: bool) 
     step = f"step {entry.call.step}, " if entry.call.step else ""
     title = one_line(shown(entry.text), 120)
     case = _case(suite, f"{owner}.steps", f"{step}call {number}: {title}", entry.result.duration_s if entry.result else 0.0)
-    words = wording.ended(entry.result) if entry.result else "its end is not on record"
+    words = wording.ended(entry.result, entry.asks) if entry.result else "its end is not on record"
     output = settled(entry.result.output) if entry.result else ""
     if entry.word in ("denied", "not-run"):
         words = wording.decided(entry.decision) if entry.decision else "did not run"

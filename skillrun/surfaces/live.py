@@ -95,7 +95,7 @@ class Live:
                 self._print(Text(("! " if level != "info" else "· ") + shown(text), style=LEVELS.get(level, "")))
             case Decided(call, decision):
                 self._rest()
-                if decision.verdict is not Verdict.ALLOW:
+                if decision.verdict in (Verdict.ASK, Verdict.DENY):
                     self._print(Text.assemble(("⊘ ", "yellow"), wording.title(call, self._width())))
                     self._print(Padding(Text(wording.decided(decision), style="yellow"), (0, 0, 0, 2)))
             case Started():
@@ -185,19 +185,20 @@ class Live:
         if result.state is State.DENIED or call.name == "check" or (call.name in wording.QUIET_TOOLS and result.ok):
             self._working("thinking")
             return
-        waiting = result.state in (State.WAITING, State.QUIET)
-        mark = ("✓ ", "green") if result.ok else ("… ", "yellow") if waiting else ("✗ ", "red")
+        asks = self._fold.entry(call).word == "answered"
+        waiting = asks or result.state in (State.WAITING, State.QUIET)
+        mark = ("✓ ", "green") if result.ok else ("· ", "dim") if asks else ("… ", "yellow") if waiting else ("✗ ", "red")
         if result.fidelity == "would-run":
             mark = ("○ ", "yellow")
         step = wording.step(call, self._total())
-        end = f"  {wording.ended(result)}"
+        end = f"  {wording.ended(result, asks)}"
         line = Text.assemble(mark, (f"{step} " if step else "", "cyan"))
         line.append(wording.title(call, max(20, self._console.width - len(line) - len(end) - 1)))
         line.append(end, style="dim" if result.ok or waiting else "red")
         self._print(line)
         if result.note and not result.ok:
             self._print(Padding(Text(one_line(shown(result.note), 400), style="dim"), (0, 0, 0, 2)))
-        if not result.ok:
+        if not result.ok and not asks:
             shows = wording.last_lines(result.screen or result.output, self._failed_lines)
             if shows:
                 self._print(Padding(Text("\n".join(shows)), (0, 0, 0, 4)))

@@ -107,6 +107,6 @@ def _steps(report: Report, output_lines: int, most_steps: int) -> list[str]:
 def _state(entry: Entry) -> str:
     if entry.word == "denied" and entry.decision:
         return wording.decided(entry.decision)
-    state = wording.ended(entry.result) if entry.result else "its end is not on record"
+    state = wording.ended(entry.result, entry.asks) if entry.result else "its end is not on record"
     fidelity = wording.FIDELITY.get(entry.result.fidelity, "") if entry.result else ""
     return f"{state}; {fidelity}" if fidelity else state

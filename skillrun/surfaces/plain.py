@@ -69,6 +69,8 @@ class Plain:
         self._hint = hint
         self._fold = Fold()
         self._tail = Tail()
+        self._printed = False
+        """Something was printed since the last line that said so."""
         self._doing = "starting"
         self._since = time.monotonic()
         self._wrote = time.monotonic()
@@ -103,13 +105,14 @@ class Plain:
                     self._line(f"  {line}")
             case Noted(text, level):
                 self._line(f"{level}: {shown(text)}", {"error": "bad", "warning": "warn"}.get(level, "dim"))
-            case Decided(call, decision) if decision.verdict is not Verdict.ALLOW:
+            case Decided(call, decision) if decision.verdict in (Verdict.ASK, Verdict.DENY):
                 self._line(f"not run: {wording.title(call)}", "warn")
                 self._line(f"  {wording.decided(decision)}", "warn")
             case Started(call):
                 self._started(event)
             case Output(_, text):
                 self._tail.feed(text)
+                self._printed = True
             case Finished():
                 self._finished(event)
             case Asked(question):
@@ -145,13 +148,15 @@ class Plain:
     def _finished(self, event: Finished) -> None:
         result = event.result
         self._now("waiting for the model")
+        self._tail = Tail()
         name = event.call.name
         if result.state is State.DENIED or name == "check" or (name in wording.QUIET_TOOLS and result.ok):
             return
-        good = result.ok or result.state in (State.WAITING, State.QUIET)
+        asks = self._fold.entry(event.call).word == "answered"
+        good = result.ok or asks or result.state in (State.WAITING, State.QUIET)
         if name in wording.QUIET_TOOLS:
             self._line(wording.title(event.call))
-        self._line(f"  {wording.ended(result)}", "dim" if good else "bad")
+        self._line(f"  {wording.ended(result, asks)}", "dim" if good else "bad")
         if not good or result.state is State.WAITING:
             for line in wording.last_lines(result.screen or result.output, self._output_lines):
                 self._line(f"  | {line}")
@@ -187,5 +192,6 @@ class Plain:
                 if self._stop.is_set() or time.monotonic() - self._wrote < self._heartbeat_s:
                     continue
                 last = self._tail.lines(1)
-                said = f": {one_line(last[0], 120)}" if last else ""
+                said = f": {one_line(last[0], 120)}" if last and self._printed else ", nothing new was printed" if last else ""
+                self._printed = False
                 self._line(f"  ... {self._doing}, {seconds(time.monotonic() - self._since)}{said}", "dim")

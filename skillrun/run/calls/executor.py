@@ -94,6 +94,8 @@ class Executor:
     looks: LookingShell | None = None  # for what changes nothing; None: there is no wall, and judging alone decides
     foreseen: Foreseen = field(default_factory=Foreseen)
     denied: list[tuple[ToolCall, Decision]] = field(default_factory=list)
+    commands: int = 0
+    """Commands that were asked for and started; neither checks nor what skillrun looks up itself."""
     _hands: Supervisor = field(init=False)
     _fetched: Fetched | None = None
     """The script the call at hand was unpacked into."""
@@ -102,11 +104,6 @@ class Executor:
 
     def __post_init__(self) -> None:
         self._hands = Supervisor(self.skill, self.target, self.person)
-
-    @property
-    def commands(self) -> int:
-        """Commands that were started."""
-        return self._hands.commands
 
     def move(self, target: Target) -> None:
         """Go on in another target that is not contained: the machine itself, once a view's changes are on it."""
@@ -148,7 +145,7 @@ class Executor:
             changed = Decision(Verdict.DENY, "the saved script is no longer the one that was looked at", "fetched-changed")
             return (yield from self._refuse(call, changed))
         missing = self._absent(call, decision)
-        yield Started(call, self.place.cwd)
+        yield self._begun(call)
         self._hands.prepare(decision, self.place)
         result = yield from retried(call, self._perform)
         if missing and result.ok and result.state is State.EXITED:
@@ -158,6 +155,10 @@ class Executor:
         if result.by_person:
             yield from self._whether_to_go_on(call)
         return result
+
+    def _begun(self, call: ToolCall) -> Started:
+        self.commands += call.name == "shell"
+        return Started(call, self.place.cwd)
 
     def _at_home(self, call: ToolCall) -> ToolCall:
         """A path that begins with `~/` means the home directory, as everywhere."""
@@ -230,7 +231,7 @@ class Executor:
         if looked.stopped is not None:
             return self.settle(looked.stopped, self.place)
         yield Decided(call, decision)
-        yield Started(call, self.place.cwd)
+        yield self._begun(call)
         yield from looked.events
         return (yield from self._finish(call, looked.result))
 

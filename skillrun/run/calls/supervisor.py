@@ -37,8 +37,6 @@ class Supervisor:
     """The command that was started last."""
     typed: str = ""
     """What was typed at it since the last Enter."""
-    commands: int = 0
-    """Commands that were started."""
     for_all: bool = False
     """The command to be started next installs for every user."""
     _interrupted: float = -3600.0
@@ -52,7 +50,6 @@ class Supervisor:
     def start(self, call: ToolCall) -> Generator[Event, None, Result]:
         """Run its command; one that was alive before it is ended first."""
         yield from self.end(call)
-        self.commands += 1
         quiet = call.input.get("timeout_s")
         command = Command(
             call.command,
