@@ -238,7 +238,7 @@ def test_what_cannot_be_done_is_said(skill: Path) -> None:
         skillrun.install(skill, approve="maybe")
     with pytest.raises(skillrun.Problem, match="has no input 'PORT'"):
         skillrun.install(skill, inputs={"PORT": "1"})
-    with pytest.raises(skillrun.Problem, match="way for effects"):
+    with pytest.raises(skillrun.Problem, match="there is no mode"):
         skillrun.install(skill, effects="maybe")  # type: ignore[arg-type]
     with pytest.raises(skillrun.SkillrunError) as problem:
         skillrun.undo("no-such-run", approve="all")

@@ -33,7 +33,7 @@ def compare(report: Mapping[str, Any], skill: Skill, checks: tuple[CheckResult, 
     lines = []
     digest = report.get("digest")
     if digest and skill.digest and digest != skill.digest:
-        lines.append(f"other skill: the report is about {digest}, this skill is {skill.digest}")
+        lines.append(f"ananother skill: the report is about {digest}, this skill is {skill.digest}")
     claims = {str(claim["command"]): claim.get("exit_code") for claim in report.get("checks", ())}
     for check in checks:
         claimed = claims.pop(check.command, None)

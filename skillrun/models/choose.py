@@ -92,7 +92,7 @@ def speaker(
             return replay if locked else ChainModel([replay, Later(partial(_chosen_late, hide))])
         if locked:
             why = "; ".join(f"{found.file.name}: {found.reason}" for found in rejected)
-            raise Problem(f"there is no plan of {skill.name} for this machine{f' ({why})' if why else ''}", WITH_PLAN)
+            raise Problem(f"there is no plan for {skill.name} on this machine{f' ({why})' if why else ''}", WITH_PLAN)
     elif locked and not spec.startswith("plan:"):
         raise Problem("--locked installs a plan's versions, and --model names another model", WITH_PLAN)
     elif locked:

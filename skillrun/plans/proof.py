@@ -86,7 +86,7 @@ class Prover:
             plan = fewer
             last, before = self._try(plan, look=True, last=True), second
             if not last.ok:
-                raise PlanError(f"without the steps nothing needs it does not work: {last.reason}")
+                raise PlanError(f"it does not work without the steps that seemed not to be needed: {last.reason}")
         assert last.seen is not None
         plan = described(plan, last.changes, last.seen, before.seen)
         proof = Proof(
@@ -165,7 +165,7 @@ class Prover:
         with self.lab() as room:
             self._services = room.services
             if not any(self._fails(room, check) for check in plan.checks):
-                raise PlanError("the checks pass there before anything is done, so nothing can be proven")
+                raise PlanError("the checks pass there before anything is done, so they prove nothing")
             try:
                 values = values_for(plan, self.inputs, room.home, room.user, room.home)
                 trial, before = _Trial(ok=False), look_at(room) if look else None

@@ -94,7 +94,7 @@ def undo_live(folder: RunFolder, edited: str | None, ask: Consent) -> tuple[str,
         raise UndoError(f"{folder.id} changed nothing on this machine: nothing to undo", "its changes were discarded")
     if found.empty and found.made:
         made = "; ".join(still_there(found.made)) or "that is gone already"
-        raise UndoError(f"skillrun takes nothing of {folder.id} back by itself; it made {shown(made)}", "see `skillrun report`")
+        raise UndoError(f"skillrun cannot undo {folder.id} by itself; it created {shown(made)}", "see `skillrun report`")
     if found.empty:
         raise UndoError(f"{folder.id} recorded nothing that can be taken back: {found.cannot[0]}", "see `skillrun report`")
     edits = [item.path for item in found.files if item.edited] + edited_settings(found.commands)

@@ -28,9 +28,9 @@ class EffectOptions:
 
     def __post_init__(self) -> None:
         if self.mode not in Mode.__args__:  # type: ignore[attr-defined]
-            raise Problem(f"there is no {self.mode!r} way for effects to go", "live, preview or dry-run")
+            raise Problem(f"there is no mode {self.mode!r}", "live, preview or dry-run")
         if self.hosts and not self.in_view:
-            raise Problem("--host limits what a view may contact, and this is none", "add --preview or --dry-run")
+            raise Problem("--host limits what a preview may contact, and this is not one", "add --preview or --dry-run")
 
     @property
     def in_view(self) -> bool:

@@ -114,7 +114,7 @@ def sandbox_directory() -> Path:
     for place in (package / "_sandbox", package.parent / "sandbox"):
         if (place / "machines").is_dir():
             return place
-    raise RecipeError("this installation has no sandbox recipes; install skillrun again")
+    raise RecipeError("this copy of skillrun has no sandbox recipes; install it again")
 
 
 def names(kind: str) -> list[str]:

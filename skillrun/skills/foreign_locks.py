@@ -49,7 +49,9 @@ def foreign_locks(folder: Path) -> Iterator[Foreign]:
         except SkillError:
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SkillError(f"is no lock file ({error}): take it back from version control, or remove it", str(path)) from None
+            raise SkillError(
+                f"is not a lock file ({error}): take it back from version control, or remove it", str(path)
+            ) from None
 
 
 def _versioned(path: Path, version: Any) -> None:

@@ -134,7 +134,7 @@ def read_lock(path: Path) -> Lock:
     except SkillError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SkillError(f"is no lock file ({error}): take it back from version control, or remove it", str(path)) from None
+        raise SkillError(f"is not a lock file ({error}): take it back from version control, or remove it", str(path)) from None
 
 
 def project_lock() -> Path | None:

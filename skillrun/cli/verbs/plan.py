@@ -237,7 +237,7 @@ def _rendered(plan: Plan, form: str) -> str:
     try:
         return export(form, plan)
     except CannotSay as error:
-        raise Problem(f"{form} cannot say this plan: {error}", "`--export bash` says any") from error
+        raise Problem(f"this plan cannot be written as {form}: {error}", "`--export bash` can write any plan") from error
 
 
 def _write(text: str, output: str | None) -> None:

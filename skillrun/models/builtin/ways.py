@@ -41,7 +41,7 @@ def get_all(bench: Bench, do: Doing) -> Work[None]:
         if refused is None:
             continue
         if wanted.optional or number:
-            bench.story.append(f"{wanted.name} could not be had: {'; '.join(refused)}.")
+            bench.story.append(f"{wanted.name} could not be installed: {'; '.join(refused)}.")
             continue
         tried = any(not reason.startswith("(not tried)") for reason in refused)
         account = f"{wanted.name} cannot be had here by any way of the document:\n" + "\n".join(

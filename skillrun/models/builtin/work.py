@@ -152,7 +152,7 @@ def _values(bench: Bench, found: Sequence[script.Piece]) -> Work[dict[str, str]]
     for name in script.blanks(text):
         if name in values:
             continue
-        value = script.stated(name, script.prose(skill)) or (yield from bench.ask(f"What should stand for {name}?"))
+        value = script.stated(name, script.prose(skill)) or (yield from bench.ask(f"What is the value of {name}?"))
         if value is None:
             raise Stop("needs_person", f"A value for {name} is needed: run again with --set {name}=VALUE.")
         values[name] = value
@@ -310,9 +310,7 @@ def _finish(bench: Bench) -> Work[None]:
             "finish", {"outcome": "done", "summary": _account(bench, "The commands went well."), **brought}
         )
         if bench.supposed:
-            raise Stop(
-                "stuck", "This was a simulated dry run: the commands were listed, and only carried out can they be checked."
-            )
+            raise Stop("stuck", "This was a simulated dry run: the commands were only listed, so nothing could be checked.")
         failure = _refused(result) or (None if bench.programs else (yield from _first_failing(bench)))
         bench.origin = f"check {failure.command}" if failure else ""
         if failure is None:

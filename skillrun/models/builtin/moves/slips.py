@@ -52,7 +52,7 @@ def misspelt(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[s
         return None
     if program and (yield from bench.look(f"command -v {near[0]}", f"is {word} a slip for {near[0]}?")) is None:
         return None
-    bench.explain(f"`{word}` is a slip of the pen for `{near[0]}`.")
+    bench.explain(f"`{word}` is a typing mistake for `{near[0]}`.")
     return re.sub(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])", near[0], failure.command, count=1)
 
 
