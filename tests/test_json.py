@@ -54,6 +54,8 @@ CASES: list[tuple[str, int, str]] = [
     ("update marker", 0, "name digest state"),
     ("pin marker --because tried", 0, "name pinned lock"),
     ("why marker", 0, "name lock source digest files signer effects pinned"),
+    ("sign ./marker --check", 3, "path signer issuer state"),
+    ("sign ./absent", 2, "error"),
     ("remove marker", 0, "name path state"),
     ("remove marker", 2, "error"),
     ("installed", 0, "installed"),

@@ -14,6 +14,7 @@ from skillrun.plans.file import read_plan, to_toml
 from skillrun.plans.plan import Plan, PlanError, fingerprint, values_for
 from skillrun.record.place import state_directory
 from skillrun.record.seal import is_sealed, seal
+from skillrun.skills.signature import FILE as SIGNATURE
 from skillrun.skills.skill import Skill, digest_of
 
 BESIDE = "plans"
@@ -29,18 +30,18 @@ class Found:
 
 
 def identity_of(skill: Skill) -> str:
-    """The digest of a skill without the plans beside it: they come from it, and it does not change with them."""
+    """The digest of a skill without its plans and its signature, which come from it: it does not change with them."""
     return skill.digest if skill.path is None else identity_in(skill.path.parent, skill.digest)
 
 
 def identity_in(folder: Path, digest: str) -> str:
     """The same for a skill's directory and its digest."""
-    if not (folder / BESIDE).is_dir():
+    if not (folder / BESIDE).is_dir() and not (folder / SIGNATURE).is_file():
         return digest
     from skillrun.skills.folder import files_of
 
     files = files_of(folder)
-    return digest_of({path: data for path, data in files.items() if not path.startswith(f"{BESIDE}/")})
+    return digest_of({path: data for path, data in files.items() if path != SIGNATURE and not path.startswith(f"{BESIDE}/")})
 
 
 def file_name(plan: Plan) -> str:

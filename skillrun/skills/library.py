@@ -21,6 +21,7 @@ from skillrun.skills.index import AGENTS, library
 from skillrun.skills.lock import NAME as LOCK
 from skillrun.skills.lock import Locked, locked, own_files, read_lock, user_lock
 from skillrun.skills.remote import repository_of
+from skillrun.skills.signature import signer_of
 from skillrun.skills.skill import Skill, SkillError
 from skillrun.text.invisible import reveal
 
@@ -48,17 +49,20 @@ def shelf(agent: str = "", project: bool = False) -> Shelf:
 
 
 def entry_for(skill: Skill, name: str, spec: str, effects: Mapping[str, Sequence[str]], now: datetime | None = None) -> Locked:
-    """What the lock says of this skill, named by `spec`. Raises SkillError, OSError."""
+    """What the lock says of this skill, named by `spec`. Raises SkillError where a signature does not hold too, and OSError."""
     where = repository_of(spec) if "#" in skill.source else None
     files = own_files(skill)
     hosts = {host for host in effects.get("network", ()) if "." in host} | set(skill.declared.hosts or ())
     hosts |= {found[1].decode().lower() for data in files.values() for found in _HOST.finditer(data)}
+    signer = signer_of(files)
     entry = locked(
         name,
         skill.source if "://" in skill.source or skill.path is None else str(skill.path.absolute()),
         files,
         effects={kind: sorted(subjects) for kind, subjects in sorted(effects.items())},
         hosts=sorted(hosts),
+        signer=signer.name,
+        issuer=signer.issuer,
         license=split(skill.text).text("license") or "",
         added=(now or datetime.now(UTC)).isoformat(timespec="seconds"),
     )

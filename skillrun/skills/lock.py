@@ -21,11 +21,11 @@ from typing import Any
 
 from skillrun.skills.foreign_locks import foreign_locks
 from skillrun.skills.index import AGENTS, library
+from skillrun.skills.signature import UNSIGNED
 from skillrun.skills.skill import Skill, SkillError, digest_of
 
 NAME = "skillrun.lock"
 VERSION = 1
-UNSIGNED = "unsigned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def refuse_what_differs(entry: Locked, files: Mapping[str, bytes], lock: Path) -
 
 def grown(before: Locked, after: Locked) -> list[str]:
     """What the newer version does, reaches or is signed by that the older did not, in words; empty: nothing more."""
-    told = []
+    told = [f"it comes from {after.source}, before from {before.source}"] if before.source != after.source else []
     for kind, subjects in after.effects.items():
         more = [one for one in subjects if one not in before.effects.get(kind, ())]
         if kind not in before.effects:
@@ -179,10 +179,15 @@ def grown(before: Locked, after: Locked) -> list[str]:
             told.append(f"{kind} also touches {', '.join(more[:6])}")
     told += [f"a new host: {host}" for host in after.hosts if host not in before.hosts]
     if (before.signer, before.issuer) != (after.signer, after.issuer):
-        told.append(f"signed by {after.signer}, before by {before.signer}")
+        told.append(f"{signed_by(after)}, before {signed_by(before)}")
     if before.license != after.license:
         told.append(f"licence {after.license or 'not named'}, before {before.license or 'not named'}")
     return told
+
+
+def signed_by(entry: Locked) -> str:
+    """Who signed, in words."""
+    return f"signed by {entry.signer} ({entry.issuer})" if entry.issuer else entry.signer
 
 
 def plain(entry: Locked) -> dict[str, Any]:

@@ -167,13 +167,15 @@ def document_in(folder: Path) -> Path | None:
 def digest_of(files: Mapping[str, bytes]) -> str:
     """The identity of a skill's files (relative path with `/` -> bytes), as `sha256:<hex>`.
 
-    The digest of the Agent Skills discovery proposal: SHA-256 over `path NUL hexsha256 LF` lines,
-    paths sorted bytewise.
+    The digest of the Agent Skills discovery proposal: SHA-256 over `listing`.
     """
-    whole = hashlib.sha256()
-    for path in sorted(files, key=lambda name: name.encode()):
-        whole.update(f"{path}\0{hashlib.sha256(files[path]).hexdigest()}\n".encode())
-    return f"sha256:{whole.hexdigest()}"
+    return f"sha256:{hashlib.sha256(listing(files)).hexdigest()}"
+
+
+def listing(files: Mapping[str, bytes]) -> bytes:
+    """The text a digest is made of: a line for each file, `path NUL hexsha256 LF`, paths sorted bytewise."""
+    paths = sorted(files, key=lambda name: name.encode())
+    return "".join(f"{path}\0{hashlib.sha256(files[path]).hexdigest()}\n" for path in paths).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "mcp": ("skillrun.cli.verbs.mcp", "Serve agents that install through skillrun."),
     "approve": ("skillrun.cli.verbs.mcp", "A person's word to a run that an agent began."),
     "why": ("skillrun.cli.verbs.lock", "Where an added skill is from, and why it is at this version."),
+    "sign": ("skillrun.cli.verbs.lock", "Sign a skill with Sigstore, or say who signed it."),
     "remove": ("skillrun.cli.verbs.skills", "Take a skill out of your library."),
     "init": ("skillrun.cli.verbs.skills", "Scaffold a skill."),
     "lint": ("skillrun.cli.verbs.lint", "Complaints about skills, with line numbers."),

@@ -1,9 +1,10 @@
-"""The verbs about skills from elsewhere and the lock that holds them: add, update, pin, why."""
+"""The verbs about skills from elsewhere, the lock that holds them and who signed them: add, update, pin, why, sign."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,6 +69,7 @@ def _take(skill: Skill, name: str, spec: str, place: Shelf, before: Locked | Non
     from skillrun.lint.effects import effects_of_skill
     from skillrun.skills.library import add, entry_for
     from skillrun.skills.lock import grown, own_files
+    from skillrun.skills.signature import EXTRA, UNCHECKED
 
     after = entry_for(skill, name, spec, effects_of_skill(skill, own_files(skill)).kinds)
     changed = before.differs(own_files(skill)) if before else []
@@ -83,7 +85,8 @@ def _take(skill: Skill, name: str, spec: str, place: Shelf, before: Locked | Non
     if before and stands != "same":
         _agree(before, lines, more, how)
     folder = add(skill, replace(after, pinned=before.pinned if before else ""), place)
-    for warning in skill.warnings:
+    unchecked = (f"it is signed, but by whom was not checked: {EXTRA}",) if after.signer == UNCHECKED else ()
+    for warning in (*skill.warnings, *unchecked):
         click.echo(f"warning: {warning}", err=True)
     state = "replaced" if before else "added"
     row: dict[str, Any] = {
@@ -97,13 +100,14 @@ def _take(skill: Skill, name: str, spec: str, place: Shelf, before: Locked | Non
 def _added(entry: Locked, skill: Skill, state: str) -> list[str]:
     """What was added, what it would do, whom it reaches."""
     from skillrun.policy.wording import EFFECTS
+    from skillrun.skills.lock import signed_by
     from skillrun.text.escape import shown
 
     more = ((kind, found) for kind, found in entry.effects.items() if kind != "read")
     kinds = [f"{EFFECTS.get(kind, kind)} {', '.join(found[:4])}".strip() for kind, found in more]
     return [
         f"{entry.name} {state} from {skill.source}",
-        f"  {entry.digest} ({len(entry.files)} file{'s' if len(entry.files) != 1 else ''}, {entry.signer})",
+        f"  {entry.digest} ({len(entry.files)} file{'s' if len(entry.files) != 1 else ''}, {shown(signed_by(entry))})",
         f"  does: {shown('; '.join(kinds)) or 'nothing but look'}",
         f"  hosts: {shown(', '.join(entry.hosts)) or 'none named'}",
         f"  skillrun show {entry.name}    skillrun install {entry.name}",
@@ -226,3 +230,31 @@ def why_command(name: str, as_json: bool) -> int:
     lines += [f"    does  {kind} {', '.join(map(str, found))}".rstrip() for kind, found in entry.effects.items()]
     lines += [f"   hosts  {', '.join(entry.hosts)}"] if entry.hosts else []
     return told(as_json, row, "\n".join(lines))
+
+
+@click.command("sign", cls=Page, examples=("skillrun sign ./my-tool", "skillrun sign ./my-tool --check"))
+@click.argument("skill", metavar="DIRECTORY", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--check", "only_check", is_flag=True, help="Only say who signed it, and whether that holds.")
+@JSON
+def sign_command(skill: Path, only_check: bool, as_json: bool) -> int:
+    """Sign a skill's files with Sigstore: you say in a browser, or a CI system says, who you are. Publish the signature too."""
+    from skillrun.errors import Problem
+    from skillrun.skills.folder import files_of
+    from skillrun.skills.signature import EXTRA, FILE, UNCHECKED, UNSIGNED, sign, signer_of
+    from skillrun.text.escape import shown
+
+    files = files_of(skill)
+    if "SKILL.md" not in files:
+        raise Problem(f"{skill} has no SKILL.md: only a skill's directory is signed", "skillrun init NAME makes one")
+    if only_check:
+        signer = signer_of(files)
+        if signer.name == UNCHECKED:
+            raise Problem("it is signed, and checking that needs more than is installed", EXTRA)
+    else:
+        bundle, signer = sign(files)
+        (skill / FILE).write_bytes(bundle)
+    row = {"path": str(skill), "signer": signer.name, "issuer": signer.issuer, "state": "checked" if only_check else "signed"}
+    if signer.name == UNSIGNED:
+        told(as_json, row, f"{skill} is not signed")
+        return 3
+    return told(as_json, row, f"{skill} is signed by {shown(signer.name)}, as {shown(signer.issuer)} vouches")
