@@ -48,16 +48,17 @@ def carry_out(verb: str, spec: str, options: Options, reporting: Reporting, no_i
 def carry_out_skill(verb: str, skill: Skill, options: Options, reporting: Reporting, no_input: bool) -> int:
     """The same for a skill that was read already."""
     person = find_person(no_input)
-    return _show(begin(verb, skill, options, person), person, reporting)
+    return show(begin(verb, skill, options, person), person, reporting)
 
 
 def resume(word: str, options: Options, reporting: Reporting, no_input: bool) -> int:
     """Go on with an unfinished run, with the skill exactly as it was reviewed."""
     person = find_person(no_input)
-    return _show(resumed(word, options, person), person, reporting)
+    return show(resumed(word, options, person), person, reporting)
 
 
-def _show(execution: Execution, person: TerminalPerson | Nobody, reporting: Reporting) -> int:
+def show(execution: Execution, person: TerminalPerson | Nobody, reporting: Reporting) -> int:
+    """Carry a run out on the screen and in the files that were asked for; its exit code."""
     run = execution.run
     run.alarmed = True
     _keep_to_oneself()

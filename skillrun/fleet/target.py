@@ -429,4 +429,6 @@ def _os_error(path: str, said: str) -> OSError:
     for number in (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.ENOSPC, errno.EROFS, errno.EDQUOT):
         if os.strerror(number).lower() in said.lower():
             return OSError(number, os.strerror(number), path)
-    return OSError(errno.ENOENT if "cannot open" in said else errno.EIO, said.strip()[-200:] or "it failed there", path)
+    return OSError(
+        errno.ENOENT if re.search("cannot (open|create)", said) else errno.EIO, said.strip()[-200:] or "it failed there", path
+    )

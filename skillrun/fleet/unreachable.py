@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 
-from skillrun.errors import SkillrunError
+from skillrun.errors import Problem
 
 
-class Unreachable(SkillrunError):
+class Unreachable(Problem):
     """A machine cannot be reached, or was lost. `kind`: connect | key | auth | name | lost."""
 
-    code = 7
-
     def __init__(self, message: str, hint: str = "", kind: str = "connect") -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(message, hint, code=7)
         self.kind = kind
 
 

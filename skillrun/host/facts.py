@@ -74,6 +74,8 @@ def gather(target: Target, versions: Iterable[str] = (), hosts: Iterable[str] = 
 
     result = result_of(target.run(Command(f"(\n{_script(versions, hosts)}\n)", id="facts", quiet_s=30)))
     facts = understand(split(_whole(result)))
+    if "user" not in facts:  # no bash there: what any POSIX shell can tell
+        facts = understand(split(_whole(result_of(target.run(Command(f"(\n{essentials()}\n)", id="facts", quiet_s=30))))))
     if target.here:
         _measure(facts)
     return facts
@@ -101,6 +103,12 @@ def _script(versions: Iterable[str], hosts: Iterable[str], quick: bool = False) 
     given = {"ASK": asked, "HOSTS": reach, "TOOLS": MANAGERS, "QUICK": ["yes"] if quick else []}
     head = " ".join(f"{name}={shlex.quote(' '.join(words))}" for name, words in given.items())
     return f"{head}\n{Path(__file__).with_name('facts.bash').read_text(encoding='utf-8')}"
+
+
+def essentials() -> str:
+    """The script for any POSIX shell that prints what plans look at: system, libc, user, rights, managers, init."""
+    text = Path(__file__).with_name("facts.sh").read_text(encoding="utf-8")
+    return f"TOOLS={shlex.quote(' '.join(MANAGERS))}\n{text}"
 
 
 def split(text: str) -> dict[str, list[str]]:

@@ -197,7 +197,7 @@ def begin(
         skill = find_skill(str(skill))
     hold_to_lock(skill, options.frozen)
     skill = prepared(verb, skill)
-    folder = folder or _new_folder(skill)
+    folder = folder or new_folder(skill)
     run = Run(verb, skill, options, folder, person, target)
     if target is not None:
         run.vault = target.vault
@@ -209,7 +209,7 @@ def begin(
     return Execution(run)
 
 
-def _new_folder(skill: Skill) -> RunFolder:
+def new_folder(skill: Skill) -> RunFolder:
     """A folder for a new run, with the skill as it is now. Raises Problem."""
     try:
         folder = new_run(skill.name)

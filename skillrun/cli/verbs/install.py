@@ -129,8 +129,9 @@ def reporting_of(values: dict[str, Any]) -> Reporting:
     "--frozen", is_flag=True, envvar=_env("FROZEN"), hidden=True, help="From elsewhere only what skillrun.lock holds."
 )
 @click.option("--host", "hosts", multiple=True, metavar="H", help="In a view: contact registries and H (or `declared`) only.")
-@click.option("--only", multiple=True, metavar="GLOB", help="With --preview: commit only these paths.")
-@click.option("--except", "except_", multiple=True, metavar="GLOB", help="With --preview: commit all but these.")
+@click.option("--only", multiple=True, metavar="GLOB", help="With --preview: commit only these paths (--except: all but).")
+@click.option("--except", "except_", multiple=True, metavar="GLOB", hidden=True, help="With --preview: commit all but these.")
+@click.option("--on", "machines", multiple=True, metavar="HOST", help="On HOST instead of here (ssh, @docker/x, @chroot/x).")
 @click.option(
     "--via", type=click.Choice(["claude", "codex", "gemini"]), metavar="AGENT", help="Let claude, codex or gemini carry it out."
 )
@@ -142,13 +143,19 @@ def install_command(skills: tuple[str, ...], **values: Any) -> int:
     if len(skills) > 1 and (values["junit"] or values["html"] or values["inputs"]):
         raise Problem("--junit, --html and --set are for one skill", "install the skills one by one")
     for number, skill in enumerate(skills, 1):
-        code = _run("install", skill, values)
+        code = _on_machines(skill, values) if values["machines"] else _run("install", skill, values)
         if code:
             left = ", ".join(skills[number:])
             if left:
                 print(f"skillrun: {skill} ended with {code}, so these were not begun: {left}", file=sys.stderr)
             return code
     return 0
+
+
+def _on_machines(skill: str, values: dict[str, Any]) -> int:
+    from skillrun.cli.elsewhere import carry_out_on
+
+    return carry_out_on(values["machines"], skill, options_of(values), reporting_of(values), values["no_input"])
 
 
 @click.command("verify", cls=Page, examples=("skillrun verify ripgrep", "skillrun verify ./install.md --approve all --json"))

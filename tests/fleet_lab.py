@@ -1,0 +1,167 @@
+"""Throw-away machines with a real sshd, each in its own network namespace, for tests of other machines.
+
+Each is reached at an address of its own on this machine's loopback: a relay carries what connects there into the
+machine's namespace, and can be made slow, or cut off in the middle of a command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from skillrun.overlay.kernel import syscalls
+from skillrun.sandbox.base import layer, layers_of
+from skillrun.sandbox.machine import Machine
+
+SSHD = """apt-get update -qq
+apt-get install -y -qq --no-install-recommends openssh-server iproute2
+rm -f /etc/ssh/ssh_host_*; mkdir -p /run/sshd; rm -rf /var/lib/apt/lists/*
+"""
+"""What makes a machine of a base: like an image of a provider, with a server to log in at and without package lists."""
+
+START = """ssh-keygen -A > /dev/null
+mkdir -p /run/sshd
+printf 'UseDNS no\\nPermitRootLogin yes\\nMaxStartups 300\\nMaxSessions 100\\n' > /etc/ssh/sshd_config.d/lab.conf
+/usr/sbin/sshd
+"""
+
+
+class Relay:
+    """Carries connections from an address here to a port in another network namespace."""
+
+    def __init__(self, address: str, pid: int, port: int = 22) -> None:
+        self.delay_s = 0.0
+        """Of every piece, in each direction."""
+        self._pid, self._target = pid, port
+        self._cut = threading.Event()
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server((address, 0))
+        self.address, self.port = self._listener.getsockname()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        # a thread may be in another namespace than its process, and what it makes there stays there
+        syscalls.join(self._pid, syscalls.CLONE_NEWNET)
+        while True:
+            try:
+                caller, _ = self._listener.accept()
+            except OSError:
+                return
+            inside = socket.socket()
+            try:
+                inside.connect(("127.0.0.1", self._target))
+            except OSError:
+                caller.close()
+                continue
+            self._open += [caller, inside]
+            for source, sink in ((caller, inside), (inside, caller)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                if self.delay_s:
+                    time.sleep(self.delay_s)
+                if self._cut.is_set():
+                    return
+                sink.sendall(data)
+        if not self._cut.is_set():
+            for each in (source, sink):
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        """Let nothing through any more, as if a cable was pulled: connections stay open and silent."""
+        self._cut.set()
+
+    def mend(self) -> None:
+        """Let new connections through again; the old ones are gone."""
+        for each in self._open:
+            with contextlib.suppress(OSError):
+                each.close()
+        self._open.clear()
+        self._cut.clear()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._listener.close()
+        self.mend()
+
+
+class Lab:
+    """Machines by name, and a home directory whose SSH knows the way to each."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self._stack = home, ExitStack()
+        self.machines: dict[str, Machine] = {}
+        self.relays: dict[str, Relay] = {}
+        ssh = home / ".ssh"
+        ssh.mkdir(parents=True, mode=0o700)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(ssh / "id_ed25519")], check=True)
+        self.key = (ssh / "id_ed25519.pub").read_text().strip()
+        (ssh / "config").touch()
+        (ssh / "known_hosts").touch()
+
+    def add(self, name: str, base: str = "debian-12", user: str = "dev", setup: str = "", options: str = "") -> Machine:
+        """A machine with sshd at work that lets `user` in with the lab's key. `options`: more lines for it in ssh_config."""
+        machine = self._stack.enter_context(Machine(ground(base), user="dev"))
+        home = "/root" if user == "root" else f"/home/{user}"
+        made = machine.run(
+            f"set -e\n{START}\nid {user} > /dev/null 2>&1 || useradd -m -s /bin/bash {user}\n{setup}\n"
+            f"mkdir -p {home}/.ssh; echo '{self.key}' > {home}/.ssh/authorized_keys\n"
+            f"chown -R {user}: {home}/.ssh; chmod -R go= {home}/.ssh\ncat /etc/ssh/ssh_host_ed25519_key.pub",
+            root=True,
+        )
+        assert made.returncode == 0, made.stdout
+        relay = Relay(f"127.1.0.{len(self.machines) + 1}", machine.view.builder)
+        self._stack.callback(relay.close)
+        self.machines[name], self.relays[name] = machine, relay
+        words = made.stdout.strip().splitlines()[-1].split()
+        with open(self.home / ".ssh/known_hosts", "a") as known:
+            known.write(f"[{relay.address}]:{relay.port} {words[0]} {words[1]}\n")
+        with open(self.home / ".ssh/config", "a") as config:
+            config.write(f"Host {name}\n HostName {relay.address}\n Port {relay.port}\n User {user}\n {options}\n")
+        return machine
+
+    def close(self) -> None:
+        """End every machine."""
+        self._stack.close()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of a controller whose home is the lab's."""
+        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        return {
+            **kept,
+            "HOME": str(self.home),
+            "SKILLRUN_STATE": str(self.home / "state"),
+            "SKILLRUN_CONFIG": str(self.home / "cfg"),
+        }
+
+
+def ground(base: str) -> list[Path]:
+    """The layers of a machine with a server to log in at."""
+    lowers = layers_of(base)
+    return [layer(lowers, SSHD), *lowers]
+
+
+@contextlib.contextmanager
+def lab(home: Path) -> Iterator[Lab]:
+    """A lab for one test, or a skip that says why there is none."""
+    if os.geteuid() != 0 or not shutil.which("ssh-keygen"):
+        pytest.skip("machines with a server need root, overlayfs and ssh-keygen")
+    made = Lab(home)
+    try:
+        yield made
+    finally:
+        made.close()
