@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
 import re
@@ -15,7 +14,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from skillrun.events import Answered, Asked, Event, Noted, Result, State
-from skillrun.fleet import processes
+from skillrun.fleet import files, processes
 from skillrun.fleet.alive import Alive
 from skillrun.fleet.control import Control
 from skillrun.fleet.jobs import Job
@@ -163,26 +162,11 @@ class RemoteTarget:
 
     def get(self, path: str, limit: int | None = None) -> bytes:
         """A file's bytes. Raises OSError as `open` would."""
-        word = protocol.quote(os.path.join(self.cwd, path))
-        take = f"head -c {limit}" if limit is not None else "cat"
-        done = self.host.run(f"{take} < {word}")
-        if done.code:
-            raise _os_error(path, done.errors)
-        return done.output
+        return files.read(self.host, os.path.join(self.cwd, path), limit)
 
     def put(self, path: str, data: bytes, mode: int | None = None) -> None:
         """Write a file whole or not at all; an existing one keeps its mode unless one is given. Raises OSError."""
-        where = protocol.quote(os.path.join(self.cwd, path))
-        umask = f"umask {self._state.umask}; " if self._state.umask else ""
-        change = f'chmod {mode:o} "$t"' if mode is not None else 'if [ -e "$f" ]; then chmod "$(stat -c %a "$f")" "$t"; fi'
-        done = self.host.run(
-            f'{umask}f={where}; if [ -L "$f" ]; then f=$(readlink -f "$f"); fi; t="${{f%/*}}/.skillrun-{token_hex(4)}"; '
-            f'cat > "$t" && {change} && {{ sync "$t" 2> /dev/null || :; }} && mv -f "$t" "$f" '
-            '|| { s=$?; rm -f "$t"; exit $s; }',
-            data,
-        )
-        if done.code:
-            raise _os_error(path, done.errors)
+        files.write(self.host, os.path.join(self.cwd, path), data, mode, self._state.umask)
 
     # --- watching -------------------------------------------------------------------------------
 
@@ -422,13 +406,3 @@ class RemoteTarget:
         if self._shell is not None:
             self._shell.close()
         self._control.close()
-
-
-def _os_error(path: str, said: str) -> OSError:
-    """What the tools there complain of, as the error that `open` would raise here."""
-    for number in (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.ENOSPC, errno.EROFS, errno.EDQUOT):
-        if os.strerror(number).lower() in said.lower():
-            return OSError(number, os.strerror(number), path)
-    return OSError(
-        errno.ENOENT if re.search("cannot (open|create)", said) else errno.EIO, said.strip()[-200:] or "it failed there", path
-    )
