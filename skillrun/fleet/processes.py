@@ -71,6 +71,20 @@ def marked(control: Control, mark: str) -> set[int]:
     return {int(match[1]) for match in re.finditer(r"/proc/(\d+)/", told)}
 
 
+def family(control: Control, everything: Mapping[int, Process], shell: int, mark: str) -> set[int]:
+    """Whatever the commands of a shell started, but for the shell itself and what it stands on."""
+    found = {*descendants(everything, shell), *marked(control, mark)} - {shell, 0}
+    below = everything.get(shell)
+    return {pid for pid in found if pid in everything and everything[pid].state != "Z" and (not below or pid != below.parent)}
+
+
+def is_daemon(everything: Mapping[int, Process], shell: int, pid: int) -> bool:
+    """Has a process a session of its own, so that it outlives the shell's terminal?"""
+    if shell not in everything:
+        return everything[pid].terminal == 0
+    return everything[pid].session != everything[shell].session
+
+
 def look(control: Control, everything: Mapping[int, Process], shell: int, machine: str, open_line: str) -> Look:
     """Look at whoever is in the foreground of the terminal that `shell` leads."""
     if shell not in everything:

@@ -348,7 +348,11 @@ class RemoteTarget:
     def end_background(self) -> list[str]:
         """End what was started beside the commands and is not to stay; the names of what was going."""
         everything = processes.processes(self._control)
-        beside = [pid for pid in self._family(everything) if not self._is_daemon(everything, pid)]
+        beside = [
+            pid
+            for pid in processes.family(self._control, everything, self._pid, self._mark)
+            if not processes.is_daemon(everything, self._pid, pid)
+        ]
         names = [everything[pid].name for pid in beside if pid in everything]
         self._kill(beside, "KILL")
         jobs = [name for name, job in self._jobs.items() if job.end()]
@@ -357,17 +361,11 @@ class RemoteTarget:
     def left_running(self) -> list[tuple[int, str]]:
         """(process id, name) of what made itself a daemon during the run."""
         everything = processes.processes(self._control)
-        return [(pid, everything[pid].name) for pid in sorted(self._family(everything)) if self._is_daemon(everything, pid)]
-
-    def _family(self, everything: Mapping[int, processes.Process]) -> set[int]:
-        """Whatever commands started, but for the shell itself and what it stands on."""
-        found = {*processes.descendants(everything, self._pid), *processes.marked(self._control, self._mark)} - {self._pid, 0}
-        below = everything.get(self._pid)
-        return {
-            pid
-            for pid in found
-            if pid in everything and everything[pid].state != "Z" and (below is None or pid != below.parent)
-        }
+        return [
+            (pid, everything[pid].name)
+            for pid in sorted(processes.family(self._control, everything, self._pid, self._mark))
+            if processes.is_daemon(everything, self._pid, pid)
+        ]
 
     def _family_of(self, alive: Alive) -> list[int]:
         """What the command that is alive started."""
@@ -375,12 +373,11 @@ class RemoteTarget:
         up = self._control.ask("cat /proc/uptime").split()
         since = (float(up[0]) - (time.monotonic() - alive.began) - 0.5) * 100 if up else 0.0
         own = {self._pid} if isinstance(alive.shell, RemoteShell) else set()
-        return [pid for pid in self._family(everything) - own if everything[pid].started >= since]
-
-    def _is_daemon(self, everything: Mapping[int, processes.Process], pid: int) -> bool:
-        if self._pid not in everything:
-            return everything[pid].terminal == 0
-        return everything[pid].session != everything[self._pid].session
+        return [
+            pid
+            for pid in processes.family(self._control, everything, self._pid, self._mark) - own
+            if everything[pid].started >= since
+        ]
 
     def _kill(self, pids: Sequence[int], signal: str) -> None:
         if pids:
@@ -394,7 +391,11 @@ class RemoteTarget:
         self._closed, alive, self._alive = True, self._alive, None
         try:
             everything = processes.processes(self._control)
-            mine = [pid for pid in self._family(everything) if not self._is_daemon(everything, pid)]
+            mine = [
+                pid
+                for pid in processes.family(self._control, everything, self._pid, self._mark)
+                if not processes.is_daemon(everything, self._pid, pid)
+            ]
             for job in self._jobs.values():
                 job.end()
             self._kill(mine, "KILL")
