@@ -6,7 +6,7 @@ import select
 import time
 from collections.abc import Callable, Generator
 
-from skillrun.events import Event, Output
+from skillrun.events import Event, Output, Result, State
 from skillrun.fleet.shell import OnceShell, RemoteShell
 from skillrun.ports import Command
 from skillrun.pty.output.transcript import Transcript
@@ -112,3 +112,18 @@ class Alive:
     def stalled_for(self) -> str:
         """What it did instead of getting on, and how long."""
         return f"nothing new on its screen and no processor time for {time.monotonic() - self._last_progress:.0f} s"
+
+    def result(self, state: State, cwd: str, note: str) -> Result:
+        """How it stands, with what it wrote since the last time."""
+        transcript = self.transcript
+        output, shortened = transcript.part()
+        notes = [note, transcript.lost or (f"the whole output is in {transcript.path}" if shortened else "")]
+        return Result(
+            state,
+            output=output,
+            output_bytes=transcript.total,
+            output_file=str(transcript.path) if transcript.on_disk else "",
+            duration_s=round(time.monotonic() - self.began, 4),
+            cwd=cwd,
+            note="; ".join(note for note in notes if note),
+        )

@@ -248,7 +248,9 @@ class RemoteTarget:
         note = alive.stalled_for if state is State.QUIET else ""
         if secret and look is not None:
             note = f"echo is off: only a person may type here; {look.name or 'a program'} asks on {self.name}"
-        return replace(self._result(alive, state, note), screen=alive.transcript.seen(SIZE[0]), secret=secret)
+        return replace(
+            alive.result(state, self.vault.mask(self.cwd), note), screen=alive.transcript.seen(SIZE[0]), secret=secret
+        )
 
     def _finish(self, alive: Alive, state: State) -> Stream:
         """The command has ended: account for it, and leave the shell fit for the next one."""
@@ -270,7 +272,7 @@ class RemoteTarget:
                 self._before = "stty sane 2> /dev/null\n"
         else:
             shell.close()
-        result = self._result(alive, state, "; ".join(notes))
+        result = alive.result(state, self.vault.mask(self.cwd), "; ".join(notes))
         alive.transcript.close()
         changes = protocol.changed(before.exports, self._state.exports) if before.exports else {}
         masked = {name: None if value is None else self.vault.mask(value) for name, value in changes.items()}
@@ -279,23 +281,9 @@ class RemoteTarget:
     def _lost(self, alive: Alive, gone: Unreachable) -> Result:
         """Nobody knows how it ended."""
         self._alive = None
-        result = self._result(alive, State.ERROR, str(gone))
+        result = alive.result(State.ERROR, self.vault.mask(self.cwd), str(gone))
         alive.transcript.close()
         return replace(result, output=f"{result.output}\n{gone}".strip("\n"))
-
-    def _result(self, alive: Alive, state: State, note: str) -> Result:
-        transcript = alive.transcript
-        output, shortened = transcript.part()
-        notes = [note, transcript.lost or (f"the whole output is in {transcript.path}" if shortened else "")]
-        return Result(
-            state,
-            output=output,
-            output_bytes=transcript.total,
-            output_file=str(transcript.path) if transcript.on_disk else "",
-            duration_s=round(time.monotonic() - alive.began, 4),
-            cwd=self.vault.mask(self.cwd),
-            note="; ".join(note for note in notes if note),
-        )
 
     # --- the shells -----------------------------------------------------------------------------
 
