@@ -43,6 +43,8 @@ _FILE_SAID = re.compile(
     r"\b(?:holds?|contains?|exists?|is (?:created|present|there|written)|has|updated?|renew\w*|written|appears?)\b",
     re.IGNORECASE,
 )
+_SUPPOSED = re.compile(r"\b(?:if|unless|whether|when(?:ever)?)\b[^,;:]*$", re.IGNORECASE)
+"""Of a file that may be there or not: "if a file `~/.x.json` exists, it is loaded"."""
 _STARTS = re.compile(r"\b(?:that|which|to) (?:starts?|runs?|launch(?:es)?)\b", re.IGNORECASE)
 _FRESH = re.compile(
     r"\b(?:current time|renewed|updated|refreshed|changes|every (?:second|minute)|each (?:second|minute))\b", re.IGNORECASE
@@ -86,6 +88,8 @@ def _as_check(draft: Draft, command: str) -> str:
         return ""
     before, _, after = sentence.partition(f"`{text}`")
     says = _FILE_SAID.search(after) or phrases.says_file(text, before, after)
+    if phrases.PATH.match(text) and draft.lang == "" and _SUPPOSED.search(before):
+        return ""
     if phrases.PATH.match(text) and draft.lang == "" and says:
         fresh = f' && [ -n "$(find {text} -mmin -2)" ]' if _FRESH.search(after) else ""
         if fresh and re.search(r"\b(?:each|every) second\b", after):
