@@ -78,3 +78,17 @@ def test_a_new_terminal_is_told_apart_from_the_runs_shell() -> None:
 def test_how_to_start_a_service_is_said_where_there_is_no_init(init: str, text: str, told: int) -> None:
     """The hint is given to a skill with a service on a machine without an init, and to no other."""
     assert len(list(hints({"init": init}, text))) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "authorities", "told"),
+    [
+        ("npm install -g x", ["/ca.crt"], 1),
+        ("pip install x", ["/ca.crt"], 1),
+        ("apt install x", ["/ca.crt"], 0),
+        ("npm i x", [], 0),
+    ],
+)
+def test_an_authority_of_ones_own_is_told_to_who_has_a_list_of_their_own(text: str, authorities: list[str], told: int) -> None:
+    """Where a network has an authority of its own, a skill with npm or pip is told which variables these programs read."""
+    assert len(list(hints({"private_ca": authorities}, text))) == told

@@ -37,6 +37,9 @@ _LABELS = {"path": "PATH of your shell", "pip": "pip settings", "proxy_check": "
 
 _PYTHON = r"\b(python\d?|pip\d?|pipx|venv|virtualenv|uv)\b"
 _NODE = r"\b(node(js)?|node\.js|npm|npx|yarn|pnpm)\b"
+_OWN_AUTHORITIES = r"\b(npm|npx|pnpm|yarn|node|pip3?|pipx|uv)\b"
+"""Programs that do not read the machine's list of authorities, by their manuals (Node: `--use-openssl-ca`; pip: `--cert`)."""
+
 _SERVICE = r"\b(ports?|serv(e|es|er|ers|ice|ices)|listen\w*|daemons?)\b"
 _ABOUT = {"python": _PYTHON, "pip": _PYTHON, "npm": _NODE, "ports": _SERVICE}
 """Facts that matter only to a skill that speaks of these."""
@@ -64,6 +67,11 @@ def hints(facts: Mapping[str, Any], text: str) -> Iterator[str]:
         yield (
             "There is no init here: start a service so that it outlives this run (its own daemon mode, or setsid with its "
             "output in a file), not as a background job."
+        )
+    if facts.get("private_ca") and _speaks(text, _OWN_AUTHORITIES):
+        yield (
+            "This machine trusts an authority of its own (private_ca). Node and pip bring their own list: for them set "
+            "NODE_EXTRA_CA_CERTS and PIP_CERT to the machine's (on Debian /etc/ssl/certs/ca-certificates.crt)."
         )
 
 
