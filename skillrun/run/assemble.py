@@ -186,12 +186,12 @@ def _keep_plan(run: Run, model: Model, events: Sequence[Event]) -> None:
 
 
 def _looking_shell(run: Run, target: Target, place: Place) -> LookingShell | None:
-    """The shell for what only looks, where this machine can hold one; a view holds everything by itself."""
+    """The shell for what only looks, where this machine can hold one and not everything is allowed; a view holds by itself."""
     from skillrun.looking.shell import LookingShell
     from skillrun.looking.wall import means
     from skillrun.pty.session import Session as Shell
 
-    if not target.here or not isinstance(target, Shell) or not means()[0]:
+    if run.options.approve == "all" or not target.here or not isinstance(target, Shell) or not means()[0]:
         return None
     own = [os.environ.get(name, "") for name in ("SKILLRUN_CONFIG", "SKILLRUN_STATE")]
     xdg = [os.environ.get(name, "") for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME")]

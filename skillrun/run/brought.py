@@ -15,7 +15,9 @@ def checks_of(said: object, skill: Skill, known: Sequence[Check], since: float) 
     Only derived checks give way, and only to programs that the document itself names. The check fails unless the program's
     file was made after `since` (seconds of the epoch), so a program that was there before proves nothing.
     """
-    if skill.understood is None or not skill.understood.wanted or any(check.origin != "derived" for check in known):
+    if not said or any(check.origin != "derived" for check in known):
+        return known  # asked first: what a document understands of itself is read from its whole body
+    if skill.understood is None or not skill.understood.wanted:
         return known
     names = [name for name in said if isinstance(name, str)] if isinstance(said, list) else []
     found = [name for name in names if re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name) and _spoken_of(name, skill.text)]
