@@ -323,7 +323,7 @@ class Asked:
     question: str
     choices: tuple[str, ...] = ()
     about: str = ""
-    """input | secret | prompt | licence | commit | approval | interrupt"""
+    """input | secret | prompt | licence | commit | approval | interrupt | host"""
 
 
 @dataclass(frozen=True, slots=True)

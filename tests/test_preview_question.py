@@ -49,6 +49,21 @@ printf '#!/bin/sh\\necho installed\\n' > "$HOME/note" && chmod +x "$HOME/note"
 """
 
 
+CALLS = """---
+name: note
+description: One file in the home directory, and a word to somebody.
+metadata:
+  skillrun-verify: 'test -e "$HOME/note"'
+  skillrun-privilege: "none"
+---
+# Note
+## Install
+```bash
+python3 -c 'import urllib.request as u; u.urlopen("http://collector.invalid/")' 2>&1 | tail -1 >"$HOME/note"
+```
+"""
+
+
 @pytest.fixture
 def terminal(tmp_path: Path) -> Terminal:
     """`install --preview` of a skill of one file, on a terminal."""
@@ -102,6 +117,16 @@ def test_details_show_every_change_and_ask_again(terminal: Terminal, tmp_path: P
         terminal.answer("END-OF-DETAILS", "discard\n")
         terminal.wait_for("Discarded", 30)
     assert not (tmp_path / "home/note").exists()
+
+
+def test_a_host_nobody_named_is_a_question(tmp_path: Path) -> None:
+    """What runs waits until the person has said whether it may connect; no is what the program gets."""
+    with preview(tmp_path, CALLS) as terminal:
+        asked = terminal.answer("wants to connect to collector.invalid", "refuse\n", 60)
+        assert "allow it?" in asked
+        terminal.answer("[discard] >", "commit\n", 60)
+        terminal.wait_for("Verified", 30)
+    assert "403" in (tmp_path / "home/note").read_text()
 
 
 def end_of(tmp_path: Path) -> RunEnded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -78,6 +78,34 @@ def test_a_closed_network_lets_named_hosts_through_only(tmp_path: Path) -> None:
         ]
     finally:
         target.close()
+
+
+def test_a_person_is_asked_about_other_hosts_once_each(tmp_path: Path) -> None:
+    """A connection waits for the answer; what was said holds for the run, `never ask` for every host; this machine is none."""
+    questions, answers = list[str](), iter(("allow", "refuse", "never ask"))
+
+    def ask(question: str, choices: Sequence[str], default: str) -> str:
+        questions.append(question)
+        assert default == "refuse"
+        return next(answers)
+
+    target = PreviewTarget.open(tmp_path / "run", cwd="/", hosts=["named.invalid"])
+    target.ask_host = ask
+    one = "python3 -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1], timeout=9)' http://{}/ 2>&1 | tail -1"
+    try:
+        said = [
+            (host, result_of(target.run(Command(one.format(host)))).output.partition("Error ")[2][:3])
+            for host in ("named.invalid", "a.invalid", "b.invalid", "a.invalid", "b.invalid", "c.invalid:81", "d.invalid")
+        ]
+        proxied = "env -u no_proxy -u NO_PROXY " + one
+        said += [(host, result_of(target.run(Command(proxied.format(host)))).output.partition("Error ")[2][:3])
+                 for host in ("127.0.0.1:1", "localhost:1")]  # fmt: skip
+    finally:
+        target.close()
+    assert [code for _, code in said] == ["502", "502", "403", "502", "403", "403", "403", "403", "403"], said
+    assert [question.partition(" to ")[2].partition(",")[0].split()[-1] for question in questions] == [
+        "a.invalid", "b.invalid", "c.invalid:81",
+    ]  # fmt: skip
 
 
 def test_credentials_are_hidden_and_bait_is_watched(tmp_path: Path) -> None:

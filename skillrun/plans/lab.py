@@ -166,8 +166,11 @@ def room_in(machine: Machine) -> Iterator[Room]:
             target.close()
 
 
-def view_lab(env: Mapping[str, str] | None = None, cwd: str | None = None) -> Lab:
-    """Fresh views of this machine as it is. What services were told is not done in them."""
+def view_lab(env: Mapping[str, str] | None = None, cwd: str | None = None, hosts: Sequence[str] | None = None) -> Lab:
+    """Fresh views of this machine as it is. What services were told is not done in them.
+
+    `hosts`: what they may contact (`skillrun.sandbox.reach`); None: whatever this machine can.
+    """
 
     @contextmanager
     def fresh() -> Iterator[Room]:
@@ -175,7 +178,7 @@ def view_lab(env: Mapping[str, str] | None = None, cwd: str | None = None) -> La
 
         with tempfile.TemporaryDirectory(prefix=f"skillrun-plan-{os.getpid()}-", dir="/var/tmp") as folder:
             os.mkdir(f"{folder}/outputs")
-            target = PreviewTarget.open(Path(folder), env=env, cwd=cwd, ask=False)
+            target = PreviewTarget.open(Path(folder), env=env, cwd=cwd, hosts=hosts, ask=False)
             try:
                 uppers = [(layer.target, Path(layer.upper)) for layer in target.layers.items]
                 account = target.view.spec.account

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 from skillrun.events import Event, Output
@@ -131,7 +131,7 @@ class Running:
             return f"it repeats itself: nothing new on its screen, no processor time and no disk traffic for {seconds}"
         return f"no output, no processor time and no disk traffic for {seconds}"
 
-    def pump(self, until: float, knock: Knock | None = None) -> Generator[Event, None, bool]:
+    def pump(self, until: float, knocks: Sequence[Knock] = ()) -> Generator[Event, None, bool]:
         """Pass output on until a moment or the end of the command; True when it ended."""
         shell = self.shell
         emitted, pending, before = 0.0, False, b""
@@ -145,8 +145,10 @@ class Running:
             if now >= until:
                 return False
             wake = min(until, emitted + _EMIT_EVERY_S) if pending else until
-            if shell.wait(wake - now, [knock.descriptor] if knock else []) and knock:
-                yield from knock.serve()
+            ready = shell.wait(wake - now, [knock.descriptor for knock in knocks])
+            for knock in knocks:
+                if knock.descriptor in ready:
+                    yield from knock.serve()
             for data in shell.flow(now + _EMIT_EVERY_S):
                 self.transcript.feed(data)
             if data := self.take():

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
@@ -31,8 +32,7 @@ from skillrun.pty.sudo import Sudo, sudo_among, who_asks
 from skillrun.pty.umask import Umask
 from skillrun.secrets import UnknownSecret, Vault
 
-SIZE = (40, 120)
-"""(rows, columns) of the terminal commands run on."""
+SIZE = (40, 120)  # rows and columns of the terminal commands run on
 
 START_S = 15.0
 """How long a shell may take to start and to come back to where the last one was."""
@@ -126,8 +126,8 @@ class Session:
     def _start(self, command: Command) -> Stream:
         if "\0" in command.text:
             return Result(State.ERROR, output="a command cannot hold NUL bytes", cwd=self.cwd)
-        text, names = resolve(command.text)
         shell: Bash | Once
+        text, names = resolve(command.text)
         secrets = {variable: self.vault.value(name) for name, variable in names.items()}
         if command.background:
             self._ready_bash()
@@ -178,9 +178,7 @@ class Session:
     def interrupt(self) -> Stream:
         """End the command that is alive, with its whole tree: SIGINT, then SIGTERM, then SIGKILL."""
         running = self._running
-        if running is None:
-            return self._nothing()
-        return (yield from self._end(running, State.INTERRUPTED))
+        return (yield from self._end(running, State.INTERRUPTED)) if running is not None else self._nothing()
 
     def attach(self, terminal: int) -> Stream:
         """Connect a person's terminal (a descriptor) to the waiting command, until it goes on.
@@ -268,10 +266,12 @@ class Session:
     def _nothing(self) -> Result:
         return Result(State.ERROR, output="no command is waiting", cwd=self.cwd)
 
+    def _knocks(self, running: Running) -> list[Knock]:
+        """What else is listened to while a command runs."""
+        return [Knock(ask.fileno(), partial(self._sudo_asks, running, ask)) for ask in (self._askpass,) if ask is not None]
+
     def _pump(self, running: Running, seconds: float) -> Generator[Event, None, bool]:
-        ask = self._askpass
-        knock = Knock(ask.fileno(), lambda: self._sudo_asks(running, ask)) if ask is not None else None
-        return (yield from running.pump(time.monotonic() + seconds, knock))
+        return (yield from running.pump(time.monotonic() + seconds, self._knocks(running)))
 
     def _watch(self, running: Running) -> Stream:
         """Until the command ends, waits for input, or makes no progress."""

@@ -7,7 +7,6 @@ import dataclasses
 import importlib
 import os
 from collections.abc import Generator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from skillrun.errors import Problem
@@ -104,6 +103,7 @@ class Destination:
             ) from error
 
         target.hosts_given = bool(self.options.effects.hosts)
+        target.ask_host = self.person.ask if self.person.attended else None
         self.notes += [Noted(note) for note in target.notes]
         if target.tier == "U":
             self._note_foreign(target.view.spec.account.home)
@@ -115,15 +115,9 @@ class Destination:
 
     def _hosts(self) -> tuple[str, ...] | None:
         """What the view may contact; None: whatever this machine can."""
-        hosts = self.options.effects.hosts
-        if not hosts and self.options.approve != "safe":
-            return None
-        from skillrun.sandbox.registries import client_hosts, registry_hosts
+        from skillrun.sandbox.reach import commands_of, reach
 
-        # With `safe` nobody is asked, and what stays in the view runs unread: it gets no more network than this.
-        declared = self.skill.declared.hosts or () if "declared" in hosts or not hosts else ()
-        given = (host for host in hosts if host != "declared")
-        return (*registry_hosts([Path("/")]), *client_hosts(), *declared, *given)
+        return reach(commands_of(self.skill), self.skill.declared.hosts or (), self.options.effects.hosts)
 
     def _note_foreign(self, home: str) -> None:
         from skillrun.overlay.mount.user import foreign_owned

@@ -20,7 +20,10 @@ class EffectOptions:
 
     mode: Mode = "live"
     hosts: tuple[str, ...] = ()
-    """What a view may contact besides registries, `declared` for what the skill declares; empty: whatever this machine can."""
+    """What a view may contact besides registries, `declared` for what the skill declares, `*` for whatever this machine can.
+
+    Empty: what the skill declares, what its commands fetch from, and what a person who is there allows.
+    """
     only: tuple[str, ...] = ()
     """Globs of paths; of a preview only these are committed."""
     excluded: tuple[str, ...] = ()

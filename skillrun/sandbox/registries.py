@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import importlib.util
 import os
 import re
@@ -9,7 +11,7 @@ import shutil
 import subprocess
 import urllib.parse
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +25,15 @@ _NPM = (
 )
 _DEFINITIONS = "node_modules/@npmcli/config/lib/definitions/definitions.js"
 _DEFAULT = re.compile(r"default: ['\"](https://registry\.[^'\"]+)")
-_NAMED_BY = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "NPM_CONFIG_REGISTRY", "npm_config_registry")
+_NAMED_BY = (
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "UV_INDEX_URL",
+    "UV_DEFAULT_INDEX",
+    "GOPROXY",
+    "NPM_CONFIG_REGISTRY",
+    "npm_config_registry",
+)
 
 
 OF_CLIENTS: Mapping[str, tuple[str, ...]] = {
@@ -37,16 +47,40 @@ OF_CLIENTS: Mapping[str, tuple[str, ...]] = {
 """Registries that clients have built in, as their own documentation names them."""
 
 
-def client_hosts() -> tuple[str, ...]:
-    """The built-in registries of the clients that are installed here."""
-    return tuple(host for program, hosts in OF_CLIENTS.items() if shutil.which(program) for host in hosts)
+CONFIGURED = (
+    "/etc/{pip.conf,npmrc,uv/uv.toml,gemrc,yum.conf,dnf/dnf.conf,yum.repos.d/*.repo,zypp/repos.d/*.repo,apk/repositories}",
+    "/etc/{pacman.d/mirrorlist,xdg/pip/pip.conf,apt/mirrors/*,conda/.condarc}",
+    "~/{.pip/pip.conf,.config/pip/pip.conf,.npmrc,.yarnrc,.yarnrc.yml,.config/uv/uv.toml,.cargo/config.toml,.cargo/config}",
+    "~/{.gemrc,.bundle/config,.condarc,.m2/settings.xml,.gradle/init.gradle,.config/go/env,.config/composer/config.json}",
+)
+"""Where a machine and its user tell package clients of another registry or a mirror, each as its client documents it."""
+_ADDRESS = re.compile(r"(?:https?|sparse\+https?)://(?:[^\s/@\"'<>]*@)?([A-Za-z0-9.-]+(?::\d+)?)")
+
+
+def configured_hosts() -> tuple[str, ...]:
+    """The hosts that this user's and this machine's settings of package clients name, sorted; a project's do not count."""
+    found: set[str] = set()
+    for line in CONFIGURED:
+        before, _, names = line.rstrip("}").partition("{")
+        for name in names.split(","):
+            for file in glob.glob(os.path.expanduser(before) + name):
+                with contextlib.suppress(OSError):
+                    lines = Path(file).read_text(errors="replace").splitlines()
+                    found.update(host for one in lines if not one.lstrip().startswith("#") for host in _ADDRESS.findall(one))
+    return tuple(sorted(host.lower() for host in found))
+
+
+def client_hosts(brought: Container[str] = ()) -> tuple[str, ...]:
+    """The built-in registries of the clients that are installed here, or are among those `brought`."""
+    there = (program for program in OF_CLIENTS if program in brought or shutil.which(program))
+    return tuple(host for program in there for host in OF_CLIENTS[program])
 
 
 def registry_hosts(lowers: Sequence[Path]) -> tuple[str, ...]:
     """Hosts of the package sources a machine made of these layers has, of pip's index and of npm's registry, sorted."""
     found = {*_apt(lowers), *_pip(), *_npm(tuple(lowers))}
     for name in _NAMED_BY:
-        found.update(urllib.parse.urlsplit(url).hostname or "" for url in os.environ.get(name, "").split())
+        found.update(urllib.parse.urlsplit(url).hostname or "" for url in re.split(r"[\s,|]+", os.environ.get(name, "")))
     return tuple(sorted(found - {""}))
 
 

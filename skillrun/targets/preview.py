@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from skillrun.events import Answered, Asked, Event, State
 from skillrun.overlay.diff.deferred import write_deferred
 from skillrun.overlay.mount import hidden_credentials
 from skillrun.overlay.mount.canaries import Bait
@@ -18,9 +19,11 @@ from skillrun.overlay.process.egress_proxy import WEB_PORTS, Contact, Egress, pr
 from skillrun.overlay.process.probe import Elevation, find_elevation
 from skillrun.overlay.process.supervisor import NoRoot, View, ViewError, new_id
 from skillrun.overlay.transaction.root import Root
+from skillrun.ports import Stream
 from skillrun.pty.askpass import Askpass
 from skillrun.pty.environment import Login, command_environment, login_environment
 from skillrun.pty.launch import Launched
+from skillrun.pty.running import Knock, Running
 from skillrun.pty.session import Limits, Session
 from skillrun.pty.umask import own_umask
 from skillrun.secrets import Vault
@@ -31,6 +34,9 @@ LIMITS_OF_A_VIEW = (
     "services are not started inside; what they were told is done after the commit",
     "what was sent over the network is real and cannot be discarded",
 )
+FENCED = "package registries and the hosts that the skill or you name can be contacted, no others: --host '*' opens all"
+ALLOW, REFUSE, NEVER_ASK = "allow", "refuse", "never ask"
+"""What a person can say of a host that a command wants to connect to; the last refuses it and every other one."""
 WITHOUT_ROOT = "shown is only what you can change without root, and sudo does not work inside"
 
 
@@ -46,6 +52,8 @@ class PreviewTarget(Session):
 
     hosts_given: bool = False
     """A person named the hosts of this run: no command of it, whatever it was judged to contact, reaches another."""
+    ask_host: Callable[[str, Sequence[str], str], str | None] | None = None
+    """Asks a person: a question, the choices and the default in, a choice or None out. None: nobody is there to ask."""
 
     def __init__(
         self,
@@ -62,7 +70,7 @@ class PreviewTarget(Session):
     ) -> None:
         self.view = view
         self.tier = view.spec.tier
-        self.notes = (*view.notes, *LIMITS_OF_A_VIEW)
+        self.notes = (*view.notes, *LIMITS_OF_A_VIEW, *((FENCED,) if hosts is not None else ()))
         account = view.spec.account
         self._egress: Egress | None = None
         if view.listener is not None:
@@ -169,6 +177,33 @@ class PreviewTarget(Session):
         """Hosts the next command may contact beside those of the run, where the network is closed and nobody said to which."""
         if self._egress is not None and not self.hosts_given:
             self._egress.admit(hosts)
+
+    def _knocks(self, running: Running) -> list[Knock]:
+        egress = self._egress
+        if egress is None:
+            return super()._knocks(running)
+        egress.asking = self.ask_host is not None and not self.hosts_given
+        return [*super()._knocks(running), Knock(egress.fileno(), lambda: self._host_wanted(running, egress))]
+
+    def _host_wanted(self, running: Running, egress: Egress) -> Generator[Event, None, None]:
+        """A connection is held at the proxy, to a host that neither the skill nor a person named: ask whether it may be."""
+        while name := egress.wish():
+            answer = REFUSE
+            if self.ask_host is not None:
+                question = f"What runs here wants to connect to {name}, which nobody named: allow it?"
+                choices = (ALLOW, REFUSE, NEVER_ASK)
+                yield Asked(question, choices, about="host")
+                answer = self.ask_host(question, choices, REFUSE) or REFUSE
+                yield Answered(answer)
+            if answer == NEVER_ASK:
+                self.ask_host = None
+            egress.answer(name, answer == ALLOW)
+            running.touch()
+
+    def _finish(self, running: Running, state: State) -> Stream:
+        if self._egress is not None:
+            self._egress.asking = False  # nobody listens between commands: a connection would be held for nothing
+        return (yield from super()._finish(running, state))
 
     def contacts(self) -> tuple[Contact, ...]:
         """Hosts that were asked for, when the network is closed but for named hosts."""

@@ -129,7 +129,9 @@ def _lab(machines: Sequence[str], plan: Plan) -> tuple[Lab, str]:
     from skillrun.sandbox.recipes import RecipeError, machine
 
     if not machines:
-        return view_lab(), f"views of {plan.where}"
+        from skillrun.sandbox.reach import reach
+
+        return view_lab(hosts=reach([*(step.run for step in plan.steps), *plan.checks])), f"views of {plan.where}"
     if len(machines) > 1:
         raise Problem("one plan is proven on one machine", "name one with --on; a skill may have several")
     try:

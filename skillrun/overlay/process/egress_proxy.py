@@ -2,7 +2,8 @@
 
 Its listening socket was made inside the view's empty network and passed out, so the proxy answers in there
 and dials out here. Names are decided on as the client gave them; a host that holds other people's content
-(a code forge) can still carry data out: this is a record and a fence, not a wall.
+(a code forge) can still carry data out: this is a record and a fence, not a wall. Where somebody is there to say, a
+connection to any other host is held until they have (`asking`, `wish`, `answer`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import re
 import socket
 import threading
 import urllib.parse
@@ -20,6 +22,9 @@ from dataclasses import dataclass
 from skillrun.overlay.process.init import PROXY_PORT
 
 WEB_PORTS = frozenset({80, 443})
+HELD_S = 300.0
+"""How long a connection waits for somebody to say whether it may be."""
+_NAME = re.compile(r"(?=[^.]*\.)[a-z0-9.-]{4,253}")
 _HEAD_LIMIT = 64 * 1024
 
 
@@ -70,8 +75,13 @@ class Egress:
     def __init__(self, listener: int, patterns: Iterable[str], environment: Mapping[str, str] | None = None) -> None:
         """`listener` is taken over. `environment`: where an upstream proxy is named (default: this process's)."""
         self._patterns = tuple(patterns)
-        self._admitted: tuple[str, ...] = ()
+        self._admitted: frozenset[str] = frozenset()
         self._environment = os.environ if environment is None else environment
+        self.asking = False
+        """Somebody is there to be asked about other hosts: whoever sets this answers every `wish`."""
+        self._bell, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wishes: dict[str, asyncio.Future[bool]] = {}
+        self._told: set[str] = set()
         self._contacts: list[Contact] = []
         self._loop = asyncio.new_event_loop()
         self._listener = socket.socket(fileno=listener)
@@ -82,9 +92,38 @@ class Egress:
         self._thread.start()
         started.wait()
 
-    def admit(self, patterns: Iterable[str]) -> None:
-        """Let these hosts through as well, in place of those admitted before."""
-        self._admitted = tuple(patterns)
+    def admit(self, hosts: Iterable[str]) -> None:
+        """Let these hosts through as well, at every port, in place of those admitted before."""
+        self._admitted = frozenset(host.lower() for host in hosts if not is_here(host))
+
+    def fileno(self) -> int:
+        """For poll: readable when there is a wish."""
+        return self._bell
+
+    def wish(self) -> str:
+        """A host (`name`, or `name:port`) that somebody inside waits to be let through to; empty when there is none."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._bell, 1)
+        return next((name for name in tuple(self._wishes) if name not in self._told), "")
+
+    def answer(self, name: str, allowed: bool) -> None:
+        """Let it through, now and later, or refuse it; who waits for it goes on."""
+        self._told.add(name)
+        self._loop.call_soon_threadsafe(self._wishes[name].set_result, allowed)
+
+    async def _wished(self, host: str, port: int) -> bool:
+        """Ask about a host, each once. This machine's own addresses are no host that could be meant."""
+        if is_here(host) or not _NAME.fullmatch(host):
+            return False
+        name = host if port in WEB_PORTS else f"{host}:{port}"
+        if name not in self._wishes:
+            if not self.asking:
+                return False
+            self._wishes[name] = self._loop.create_future()
+            os.write(self._ring, b".")
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(asyncio.shield(self._wishes[name]), HELD_S)
+        return False
 
     def contacts(self) -> tuple[Contact, ...]:
         """Every host asked for so far, in order."""
@@ -96,6 +135,8 @@ class Egress:
             self._loop.call_soon_threadsafe(self._done.set)
             self._thread.join()
             self._loop.close()
+            os.close(self._bell)
+            os.close(self._ring)
 
     async def _serve(self, started: threading.Event) -> None:
         self._done = asyncio.Event()
@@ -138,7 +179,8 @@ class Egress:
         tunnel = method == "CONNECT"
         parts = urllib.parse.urlsplit(f"//{url}" if tunnel else url)
         host, port = parts.hostname or "", parts.port or (443 if tunnel else 80)
-        if not is_allowed(host, port, (*self._patterns, *self._admitted)):
+        let = is_allowed(host, port, self._patterns) or host.rstrip(".") in self._admitted
+        if not (let or await self._wished(host.rstrip("."), port)):
             self._contacts.append(Contact(host, port, False))
             body = f"{host}:{port} is not among the hosts this run may contact\n".encode()
             writer.write(b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
@@ -165,6 +207,11 @@ class Egress:
         finally:
             out_writer.close()
         self._contacts[number] = Contact(host, port, True, sent, received)
+
+
+def is_here(host: str) -> bool:
+    """Does a host, by name or as an address, mean the machine it is said on?"""
+    return host.lower().rstrip(".") == "localhost" or (_is_address(host) and is_own(host.strip("[]")))
 
 
 def is_own(address: str) -> bool:

@@ -301,6 +301,7 @@ class Executor:
         if decision.verdict is Verdict.ALLOW:
             yield Decided(found.fetch, decision)
             yield Started(found.fetch, self.place.cwd)
+            self._hands.prepare(decision, self.place)
             result = yield from self._perform(found.fetch)
             if self._hands.alive is not None:
                 result = yield from self._hands.interrupt(found.fetch)
