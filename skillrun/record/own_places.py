@@ -1,4 +1,4 @@
-"""Where skillrun keeps what decides for this user: no command of a run may change it."""
+"""Where skillrun keeps what decides for this user: no command of a run may change it, and a view does not show all of it."""
 
 from __future__ import annotations
 
@@ -14,3 +14,15 @@ def own_places() -> frozenset[str]:
 
     settings = [config_path(), rulebook_path()] if os.environ.get("SKILLRUN_CONFIG") else [config_path().parent]
     return frozenset(os.path.realpath(str(place)) for place in (*settings, state_directory(), library()))
+
+
+def private_places() -> tuple[str, ...]:
+    """Those of them, and what stands in for them in memory, that no code of a run has to read: settings, rules, journals.
+
+    The library is not among them: a skill's own files lie there.
+    """
+    from skillrun.record.place import memory_directory
+    from skillrun.skills.index import library
+
+    memory = memory_directory(make=False)
+    return tuple(sorted({*own_places(), *((str(memory),) if memory else ())} - {os.path.realpath(str(library()))}))

@@ -26,6 +26,7 @@ from skillrun.pty.launch import Launched
 from skillrun.pty.running import Knock, Running
 from skillrun.pty.session import Limits, Session
 from skillrun.pty.umask import own_umask
+from skillrun.record.own_places import private_places
 from skillrun.secrets import Vault
 
 __all__ = ["PreviewTarget", "ViewError"]
@@ -259,13 +260,14 @@ def _build(
 ) -> View:
     """A view for the run in `folder`. Raises ViewError, NoRoot."""
     trees, files = hidden_credentials.hidden(account, cwd, everybody=tier == "R")
+    own = private_places()
     spec = Spec(
         tier,
         new_id(),
         os.path.realpath(folder / "changes"),
         account,
-        hide=(os.path.realpath(folder), *trees),
-        hide_files=files,
+        hide=(os.path.realpath(folder), *trees, *(path for path in own if os.path.isdir(path))),
+        hide_files=(*files, *(path for path in own if os.path.isfile(path))),
         canaries=canaries,
         closed_network=closed_network,
         elevated=root is not None,

@@ -81,7 +81,7 @@ def _scan(layers: Layers, changes_folder: Path | None) -> Changes:
     clashes: list[Clash] = []
     unchanged = touched = 0
     for number, layer in enumerate(layers.items):
-        found = scan_layer(layer, number, layers.t0_ns, layers.ignore, first=len(ops))
+        found = scan_layer(layer, number, layers.t0_ns, layers, first=len(ops))
         entries += found.entries
         ops += found.ops
         folders += found.folders

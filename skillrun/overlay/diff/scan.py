@@ -14,7 +14,7 @@ from skillrun.overlay.kernel.cwd_thread import Standing, standing_apart
 from skillrun.overlay.kernel.dirfd import Tree, handle_of
 from skillrun.overlay.kernel.inode import Inode, is_whiteout, may_be_whiteout, read_xattrs
 from skillrun.overlay.kernel.walk import listing
-from skillrun.overlay.mount.layers import Layer
+from skillrun.overlay.mount.layers import Layer, Layers
 
 TICK_NS = 10_000_000
 """The kernel's coarse clock may lag behind `time.time_ns()` by this much (HZ=100)."""
@@ -22,21 +22,23 @@ TICK_NS = 10_000_000
 _NONE: Xattrs = {}
 
 
-def scan_layer(layer: Layer, number: int, t0_ns: int, ignore: tuple[str, ...] = (), first: int = 0) -> Scan:
+def scan_layer(layer: Layer, number: int, t0_ns: int, layers: Layers | None = None, first: int = 0) -> Scan:
     """Read one layer; its operations are numbered from `first`. Raises OSError when a side cannot be read."""
 
     def read(standing: Standing) -> Scan:
         with Tree(layer.upper) as upper, Tree(layer.target) as real:
             findings = Findings(number, layer.target, upper, real, t0_ns - TICK_NS, first)
-            _Walker(findings, frozenset(ignore), standing).walk()
+            _Walker(findings, layers, standing).walk()
             return findings.scan
 
     return standing_apart(read)
 
 
 class _Walker:
-    def __init__(self, findings: Findings, ignore: frozenset[str], standing: Standing) -> None:
-        self.found, self.ignore, self.standing = findings, ignore, standing
+    def __init__(self, findings: Findings, layers: Layers | None, standing: Standing) -> None:
+        self.found, self.standing = findings, standing
+        self.ignore = frozenset(layers.ignore if layers else ())
+        self.stood_for = frozenset(layers.stood_for if layers else ())
         self.upper, self.real = findings.upper, findings.real
         self.origins, self.links = Origins(findings), Links(findings)
 
@@ -127,7 +129,8 @@ class _Walker:
         """A directory on both sides: its attributes, and the time it will have."""
         found = self.found
         after = new.mtime if path else old.mtime
-        origin = self.origins.of(path) if path else b""
+        known = path and f"{found.base}/{path}" not in self.stood_for
+        origin = self.origins.of(path) if known else b""
         if origin and origin != handle_of(*self.real.place(path)):
             found.scan.clashes.append(Clash(f"{found.base}/{path}", "is another directory than the one the view showed"))
         if path and new.mtime != old.mtime:

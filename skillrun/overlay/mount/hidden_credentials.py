@@ -19,10 +19,8 @@ from skillrun.policy.paths import is_kind, listed
 MOST_ENTRIES, DEEPEST, MOST_HIDDEN = 5_000, 4, 200
 """How much of a directory is looked through, and how many single files are hidden."""
 
-_NEEDED = re.compile(
-    r"/etc/(?:shadow|gshadow|sudoers|security/opasswd|ssh/ssh_host_|ssl/private|krb5|mysql|postfix|exim4|bind|rndc|samba|docker)"
-)
-"""Secret places that the accounts, package managers and services of a view themselves read and write."""
+_NEEDED = re.compile(r"/etc/(?:g?shadow-?\Z|sudoers|mysql|postfix|exim4|bind|rndc|samba)")
+"""Secret places that package managers of a view write; of the first a view shows what `kept_passwords` leaves."""
 _SETTINGS = re.compile(
     r"(?:\.npmrc|\.yarnrc\.yml|\.curlrc|\.wgetrc|pip\.conf|gradle\.properties|\.xml|NuGet\.Config|config|\.env(?:\.\w+)?|\.mailrc"
     r"|\.rhosts|\.ya?ml|\.toml|\.json|\.pem|\.key|_history|\.ovpn)\Z"
@@ -49,7 +47,7 @@ def hidden(account: Account, cwd: str, everybody: bool) -> tuple[tuple[str, ...]
             if place.startswith("~/"):
                 files.update(dict.fromkeys(_matching(home, place[1:], home)))
     for place in listed("secret"):
-        if place.startswith(("/etc/", "/run/")):
+        if place.startswith(("/etc/", "/run/", "/var/")):
             files.update(dict.fromkeys(_matching("", place, account.home)))
     files.update(dict.fromkeys(_below(os.path.realpath(cwd), account.home)))
     alone = [path for path in files if not any(path.startswith(f"{tree}/") for tree in trees) and _holds_one(path)]

@@ -47,6 +47,8 @@ class Layers:
     items: tuple[Layer, ...]
     ignore: tuple[str, ...] = ()
     """Absolute paths (trees) that are the view's own doing and never part of the changes."""
+    stood_for: tuple[str, ...] = ()
+    """Directories whose entries a hidden layer adds to: the overlay takes that layer's for what it showed."""
 
     def save(self, folder: Path) -> Path:
         """Write `layers.json` into a run's `changes/` folder, durable before it returns. Raises OSError."""
@@ -67,6 +69,7 @@ class Layers:
                 record["user_map"],
                 tuple(Layer(**item) for item in record["items"]),
                 tuple(record.get("ignore", ())),
+                tuple(record.get("stood_for", ())),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{folder / FILE}: not a record of layers: {error}") from None

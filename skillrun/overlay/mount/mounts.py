@@ -46,6 +46,8 @@ class Built:
     made: list[str] = field(default_factory=list)
     """Directories created outside the run folder, to be removed with the view."""
     bait: list[str] = field(default_factory=list)
+    stood_for: list[str] = field(default_factory=list)
+    """Real directories that the stand-ins' hidden layer has too."""
 
 
 def give_up(built: Built, stage: str) -> None:

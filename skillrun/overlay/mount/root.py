@@ -50,6 +50,7 @@ def _build(spec: Spec, built: Built, stage: str, proxy: str) -> None:
         shim = f"{stage}/shim"
         real = shims.programs_here()
         shims.lay_out(Path(shim), real, spec.account.name if spec.account.uid else "", proxy)
+        built.stood_for = [folder.removeprefix(shim) for folder, _, _ in os.walk(shim) if folder != shim]
     for mounted in mounts:
         if not is_kernel_state(mounted) and not mounted.target.startswith(stage):
             _cover(spec, built, mounted, mounts, shim if mounted.target == "/" else "")

@@ -1,4 +1,4 @@
-"""Stand-ins inside a view for the programs that talk to the machine's services.
+"""Stand-ins inside a view for the programs that talk to the machine's services, and for the files with password hashes.
 
 They form a lower layer of their own: visible inside, never part of an upper directory and so never of a
 commit. What they are asked to do is noted for after the commit; what only concerns files is done at once.
@@ -13,6 +13,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from skillrun.overlay.mount import kept_passwords
 from skillrun.overlay.mount.mounts import CHANNEL, like
 from skillrun.overlay.mount.service_request import Refused, ServiceRequest, understand
 
@@ -56,6 +57,10 @@ def lay_out(shim: Path, programs: Sequence[str], sudo_for: str, proxy: str = "")
     added: list[str] = []
     for path in programs:
         added += _put(shim, path, _script("service_control.sh"), 0o755)
+    for path in kept_passwords.FILES:
+        if os.path.isfile(path) and not os.path.islink(path):
+            added += _put(shim, path, kept_passwords.marked(Path(path).read_bytes()), 0o600)
+            like(path, f"{shim}{path}")
     added += _put(shim, "/usr/sbin/policy-rc.d", _script("policy_rc_d.sh"), 0o755)
     rules = []
     if sudo_for:

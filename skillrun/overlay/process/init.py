@@ -47,7 +47,7 @@ def build_and_serve(channel: socket.socket) -> None:
         beside = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if spec.elevated else -1
         # Told now, so that the supervisor writes its record while the rest is made ready.
         layers = [[layer.target, layer.upper, layer.work, layer.fstype] for layer in built.layers]
-        send(channel, {"layers": layers, "made": built.made})
+        send(channel, {"layers": layers, "made": built.made, "stood_for": built.stood_for})
         if not _joined(spec):
             ns.unshare(ns.CLONE_NEWPID)
         child = os.fork()

@@ -91,7 +91,7 @@ class View:
         items = tuple(Layer(*fields) for fields in built["layers"])
         ours = tuple(sorted({str(Path(item.upper).parent.parent) for item in items} | {self.spec.changes, *built["made"]}))
         user_map = "self" if self.spec.tier == "U" else "identity"
-        layers = Layers(tx, self.started_ns, self.spec.tier, user_map, items, ours)
+        layers = Layers(tx, self.started_ns, self.spec.tier, user_map, items, ours, tuple(built["stood_for"]))
         try:
             layers.save(tx)
         except OSError as error:

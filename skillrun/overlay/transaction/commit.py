@@ -27,7 +27,7 @@ from skillrun.overlay.transaction.deferred_services import Carried
 from skillrun.overlay.transaction.exchange import Lost, Side, apply, make_ready, take_out
 from skillrun.overlay.transaction.merge import Agreed, go_around, replace_all
 from skillrun.overlay.transaction.selection import Choice, select
-from skillrun.overlay.transaction.staging import can_rename, stage, store_place
+from skillrun.overlay.transaction.staging import can_rename, stage, store_place, with_hashes
 from skillrun.overlay.transaction.still_running import still_running
 from skillrun.overlay.transaction.wal import Phase, Plan, Progress
 from skillrun.overlay.transaction.workspace import Clock, CommitError, opened, set_times, store_of, sync, working
@@ -102,7 +102,7 @@ def commit(
         late = {numbers[edit.op] for edit in found}
         plan = replace(plan, ops=tuple(changes.ops[n] for n in numbers if n not in late))
         clock.lap("check")
-        plan = _staged(plan, layers, folder.parent.name)
+        plan = with_hashes(_staged(plan, layers, folder.parent.name))
         plan.save(folder)
         overtaken = [f"{bases[changes.ops[n].layer]}/{changes.ops[n].path}" for n in sorted(passed | late)]
         left = (*chosen.left, *overtaken)

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from skillrun.overlay.diff.operations import Kind, Op, Store
@@ -17,8 +18,10 @@ from skillrun.overlay.kernel.dirfd import Tree
 from skillrun.overlay.kernel.inode import Attributes, Inode, is_whiteout, read_xattrs
 from skillrun.overlay.kernel.mountinfo import mount_of, read_mounts
 from skillrun.overlay.kernel.walk import walk_tree
+from skillrun.overlay.mount import kept_passwords
 from skillrun.overlay.mount.layers import Layer
 from skillrun.overlay.transaction.exchange import copy_bytes
+from skillrun.overlay.transaction.wal import Plan
 
 _PARTED = ".skillrun-parted-"
 
@@ -62,6 +65,25 @@ def store_place(target: str) -> Path:
     """Where copies for a tree are kept: on its mount, in a directory of skillrun's own."""
     top = mount_of(target, read_mounts()).target
     return Path(top if os.access(top, os.W_OK) else target) / f".skillrun-{os.geteuid()}"
+
+
+def with_hashes(plan: Plan) -> Plan:
+    """Put password hashes back where a view showed marks; the plan with what the store holds now. Raises OSError."""
+    ops = list(plan.ops)
+    for number, op in enumerate(ops):
+        store = plan.stores[op.layer]
+        outside = kept_passwords.FILES.get(f"{store.target.rstrip('/')}/{op.path}", ())
+        if not outside or op.kind not in (Kind.SWAP, Kind.REWRITE) or op.new is None or not stat.S_ISREG(op.new.mode):
+            continue
+        with Tree(store.store) as tree:
+            here = tree.proc_path(op.slot)
+            data, status = Path(here).read_bytes(), os.stat(here)
+            real = (Path(path) for path in reversed(outside) if os.path.isfile(path) and not os.path.islink(path))
+            if (whole := kept_passwords.put_back(data, *(path.read_bytes() for path in real))) != data:
+                Path(here).write_bytes(whole)
+                os.utime(here, ns=(status.st_atime_ns, status.st_mtime_ns))
+                ops[number] = op._replace(new=Inode.of(os.stat(here)))
+    return replace(plan, ops=tuple(ops))
 
 
 def _dismantled(op: Op, layer: Layer) -> list[Op]:
