@@ -80,13 +80,14 @@ def test_secret_places_are_found_and_others_left(tmp_path: Path) -> None:
         if any(f"{tmp_path}/{name}".startswith(f"{tree}/") for tree in trees) or f"{tmp_path}/{name}" in files
     ]
     assert shown == []
-    assert not [path for path in files if path.startswith(("/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/ssl/private"))]
+    assert not [path for path in files if path.startswith(("/etc/shadow", "/etc/gshadow", "/etc/sudoers"))]
 
 
 def test_settings_without_a_credential_stay(tmp_path: Path) -> None:
     """A mirror in `.npmrc` or `pip.conf` is needed inside, and no secret."""
     furnish(tmp_path, {".npmrc": PLAIN_NPMRC, ".config/pip/pip.conf": "[global]\nindex-url = https://index.invalid/simple\n"})  # type: ignore[operator]
-    assert hidden(Account(os.getuid(), os.getgid(), "me", str(tmp_path)), str(tmp_path), everybody=False)[1] == ()
+    _, files = hidden(Account(os.getuid(), os.getgid(), "me", str(tmp_path)), str(tmp_path), everybody=False)
+    assert [path for path in files if path.startswith(str(tmp_path))] == []
 
 
 @pytest.mark.root
@@ -102,6 +103,25 @@ def test_a_root_view_shows_none_of_a_project(tmp_path: Path) -> None:
         target.close()
     assert "canary" not in found.output
     assert found.output.endswith("made")
+
+
+@pytest.mark.root
+@pytest.mark.overlay
+@pytest.mark.skipif(probe().tier != "R", reason=f"no root view here: {'; '.join(probe().reasons)}")
+def test_a_view_shows_none_of_skillruns_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Journals of other runs, the key of plans, rules and settings are not there, wherever the environment puts them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in ("state/skillrun/runs/earlier/journal.jsonl", "state/skillrun/key", "config/skillrun/config.toml"):
+        furnish(tmp_path, {name: "canary"})  # type: ignore[operator]
+    target = PreviewTarget.open(tmp_path / "state/skillrun/runs/now", cwd="/")
+    try:
+        found = result_of(target.run(Command(f"grep -rs canary {tmp_path}; ls -A {tmp_path}/*/skillrun; echo looked")))
+    finally:
+        target.close()
+    assert "canary" not in found.output
+    assert "runs" not in found.output
+    assert found.output.endswith("looked")
 
 
 @pytest.mark.root
