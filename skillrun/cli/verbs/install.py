@@ -129,7 +129,7 @@ def reporting_of(values: dict[str, Any]) -> Reporting:
     "--frozen", is_flag=True, envvar=_env("FROZEN"), hidden=True, help="From elsewhere only what skillrun.lock holds."
 )
 @click.option("--host", "hosts", multiple=True, metavar="H", help="In a view: contact only H (a name, declared, *).")
-@click.option("--only", multiple=True, metavar="GLOB", help="With --preview: commit only these paths (--except: all but).")
+@click.option("--only", multiple=True, metavar="GLOB", help="Commit only these paths of a preview (--except: not).")
 @click.option("--except", "except_", multiple=True, metavar="GLOB", hidden=True, help="With --preview: commit all but these.")
 @click.option("--on", "machines", multiple=True, metavar="HOST", help="On HOST instead of here (ssh, @docker/x, @chroot/x).")
 @click.option(
