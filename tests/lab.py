@@ -93,11 +93,12 @@ class Lab:
         """Run a script on the real tree."""
         subprocess.run(["bash", "-c", script], cwd=cwd or self.real, check=True, stdout=subprocess.DEVNULL)
 
-    def view(self, script: str, user: int = 0) -> None:
-        """Run a script in a copy-on-write view of the real tree."""
+    def view(self, script: str, user: int = 0, above: Path | None = None) -> None:
+        """Run a script in a copy-on-write view of the real tree; `above`: another tree laid over that one in the view."""
         time.sleep(0.03)
         self.layers = self._layers()
-        folders = f"lowerdir={self.real},upperdir={self.upper},workdir={self.work}"
+        lower = f"{above}:{self.real}" if above else str(self.real)
+        folders = f"lowerdir={lower},upperdir={self.upper},workdir={self.work}"
         options = f"{self.options},redirect_dir=off,metacopy=off,volatile,{folders}"
         mount = f"mount -t overlay overlay -o '{options}' '{self.real}' && cd '{self.real}' && exec bash -c \"$1\""
         command = ["unshare", "-m", "--propagation", "private", "bash", "-c", mount, "view", script]

@@ -53,6 +53,32 @@ class Failing(Disk):
         self.mount()
 
 
+def test_a_disk_with_another_device_number_is_the_same_disk(tmp_path: Path) -> None:
+    """After a restart a disk may be another device: what was committed on it is taken back all the same."""
+
+    def work() -> None:
+        disk = Disk(tmp_path, "ext4")
+        disk.mount()
+        lab, before, _ = committed_then_undone(disk.at / "lab")
+        redo(lab.changes)
+        number = os.stat(disk.at).st_dev
+        disk.unmount()
+        others = [tmp_path / f"other{count}.img" for count in range(3)]
+        for other in others:  # whatever number was given before is taken now
+            other.write_bytes(bytes(1 << 20))
+        loops = [subprocess.check_output(["losetup", "--find", "--show", str(other)], text=True).strip() for other in others]
+        try:
+            disk.mount()
+            assert os.stat(disk.at).st_dev != number
+            undo(lab.changes)
+            assert difference(before, manifest(lab.real)) == {}
+            disk.unmount()
+        finally:
+            subprocess.run(["losetup", "--detach", *loops], check=True)
+
+    assert apart(work) == 0
+
+
 def failing_runs(base: Path, wanted: int) -> dict[str, int]:
     """Let the disk fail at many changes of a redo and of an undo; how many ended how."""
     disk = Failing(base)

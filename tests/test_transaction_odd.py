@@ -125,3 +125,22 @@ def long_paths(base: Path) -> None:
 def test_paths_longer_than_the_kernel_takes(tmp_path: Path) -> None:
     """Committed, undone, and what is kept of them removed."""
     assert apart(lambda: long_paths(tmp_path)) == 0
+
+
+def test_a_machine_in_memory_is_not_taken_for_the_layer_of_stand_ins(tmp_path: Path) -> None:
+    """Both lie in memory then, and a directory that is in both is still the machine's own."""
+
+    def work() -> None:
+        for name in ("machine", "shim"):
+            (tmp_path / name).mkdir()
+            ns.mount("tmpfs", str(tmp_path / name), "tmpfs", 0, "")
+        lab = Lab(tmp_path / "machine/lab", options=f"index=off")
+        for top in (tmp_path / "shim", lab.real):
+            (top / "usr/bin").mkdir(parents=True)
+        lab.view("echo x > usr/bin/new; echo y > usr/file", above=tmp_path / "shim")
+        changes = scan(lab.layers)
+        assert changes.clashes == ()
+        commit(lab.layers, changes, lab.changes)
+        assert (lab.real / "usr/bin/new").read_text() == "x\n"
+
+    assert apart(work) == 0

@@ -82,13 +82,24 @@ class Store:
     dev: int
     ino: int
     store: str
+    fsid: int = 0
+    """What the file system calls itself; 0: nothing."""
+
+    def is_tree(self, directory: int) -> bool:
+        """Is this open directory the tree of the plan? A device may have another number after a restart or a new mount."""
+        status = os.fstat(directory)
+        same = status.st_dev == self.dev or (self.fsid != 0 and os.fstatvfs(directory).f_fsid == self.fsid)
+        return same and status.st_ino == self.ino
 
     @property
     def is_forgotten(self) -> bool:
         """The tree lay in memory, and the machine was started anew since."""
         try:
-            status = os.stat(self.target)
+            directory = os.open(self.target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
             return False
-        there = (status.st_dev, status.st_ino) == (self.dev, self.ino) and os.path.isdir(self.store)
+        try:
+            there = self.is_tree(directory) and os.path.isdir(self.store)
+        finally:
+            os.close(directory)
         return not there and mount_of(os.path.realpath(self.target), read_mounts()).fstype in ("tmpfs", "ramfs")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections import Counter
 
 from skillrun.overlay.diff.entries import Clash, Findings
 from skillrun.overlay.kernel.dirfd import handle_of
 from skillrun.overlay.kernel.inode import Inode, overlay_xattr
+from skillrun.overlay.kernel.mountinfo import mount_of, read_mounts
 
 
 class Origins:
@@ -16,6 +18,9 @@ class Origins:
     def __init__(self, findings: Findings) -> None:
         self._found = findings
         self._root = handle_of(findings.real.fd, ".")
+        real = os.fstatvfs(findings.real.fd).f_fsid
+        in_memory = mount_of(os.path.realpath(findings.real.path), read_mounts()).fstype == "tmpfs"
+        self._in_memory = real if in_memory else None
         self._copied: list[tuple[str, bytes, int]] = []
         self._orphans: list[tuple[str, Inode, int]] = []
         """Copied up, from what is not known."""
@@ -76,7 +81,15 @@ class Origins:
 
     def _of_this_tree(self, noted: bytes) -> bytes:
         found = handle_in(noted)
-        return found if found[:4] == self._root[:4] and len(found) == len(self._root) else b""
+        if found[:4] != self._root[:4] or len(found) != len(self._root):
+            return b""
+        # Where the machine lies in memory, its handles look like those of the view's own layer of stand-ins below.
+        return found if self._in_memory in (None, _folded(noted[5:21])) else b""
+
+
+def _folded(uuid: bytes) -> int:
+    """The number that statfs(2) makes of a file system's UUID (linux/statfs.h, uuid_to_fsid)."""
+    return int.from_bytes(uuid[:8], "little") ^ int.from_bytes(uuid[8:], "little")
 
 
 def handle_in(origin: bytes) -> bytes:

@@ -42,8 +42,7 @@ class Side:
         self.base = store.target.rstrip("/")
         self.real = Tree(store.target, folders)
         try:
-            status = os.fstat(self.real.fd)
-            if (status.st_dev, status.st_ino) != (store.dev, store.ino):
+            if not store.is_tree(self.real.fd):
                 raise Lost(store.target, "is another directory than the one the changes were made against")
             self.store = Tree(store.store)
             self.asides = {name for name in os.listdir(store.store) if name.startswith(_ASIDE)}

@@ -58,7 +58,8 @@ def stage(layer: Layer, number: int, name: str, ops: Sequence[Op]) -> tuple[Stor
             op = op._replace(new=copier.copy(op.slot))
         changed += _dismantled(op, layer) if layer.fstype == "overlay" else [op]
     status = os.lstat(layer.target)
-    return Store(layer.target, status.st_dev, status.st_ino, str(folder)), changed
+    here = Store(layer.target, status.st_dev, status.st_ino, str(folder), os.statvfs(layer.target).f_fsid)
+    return here, changed
 
 
 def store_place(target: str) -> Path:

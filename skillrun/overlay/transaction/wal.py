@@ -32,7 +32,7 @@ class Plan:
 
     def save(self, folder: Path) -> None:
         """Write `plan.jsonl`, durable before it returns. Raises OSError."""
-        stores = [[s.target, s.dev, s.ino, s.store] for s in self.stores]
+        stores = [[s.target, s.dev, s.ino, s.store, s.fsid] for s in self.stores]
         lines = [json.dumps({"schema": SCHEMA, "stores": stores, "leave": self.leave})]
         lines += [json.dumps({"folder": [f.layer, f.path, f.ino, f.before, f.after]}) for f in self.folders]
         lines += [json.dumps(op.to_json()) for op in self.ops]

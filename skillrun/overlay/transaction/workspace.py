@@ -42,7 +42,7 @@ class Clock:
 def store_of(target: str, upper: str) -> Store:
     """A tree as it is now, and the upper as its store."""
     status = os.stat(target, follow_symlinks=False)
-    return Store(target, status.st_dev, status.st_ino, upper)
+    return Store(target, status.st_dev, status.st_ino, upper, os.statvfs(target).f_fsid)
 
 
 def set_times(plan: Plan, sides: Sequence[Side], forward: bool) -> None:
