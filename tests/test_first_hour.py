@@ -135,10 +135,11 @@ def test_several_skills_in_one_command(machine: Box) -> None:
 @pytest.mark.overlay
 @pytest.mark.parametrize("columns", [40, 80])
 def test_lists_fit_the_terminal(machine: Box, columns: int) -> None:
-    """`list` and `runs` break no line at 80 columns, nor at 40; in a pipe each line is whole."""
+    """What verbs print breaks no word at 80 columns, nor at 40; in a pipe each line is whole."""
     skill(machine, "listed", "echo x > ~/listed", "test -e ~/listed")
     machine.run(["python3", "-m", "skillrun", "install", "listed.md", "--approve", "all"], env=CODE)
-    text = "for v in list runs; do python3 -m skillrun $v | cat >~/piped-$v; python3 -m skillrun $v; done; echo ended; sleep 60"
+    text = "for v in list runs; do python3 -m skillrun $v | cat >~/piped-$v; python3 -m skillrun $v; done"
+    text += "; for v in doctor 'install listd' installed 'undo nothing'; do python3 -m skillrun $v; done; echo ended; sleep 60"
     with machine.terminal(["sh", "-c", text], "dev", CODE, rows=80, columns=columns) as terminal:
         terminal.wait_for("ended", 60)
     lines = terminal.seen.decode().replace("\r", "").split("\n")

@@ -39,7 +39,8 @@ def test_everything_is_shown_before_anything_is_asked() -> None:
     """Command, reason, effects, place and rule are on the screen with the question."""
     with approval() as terminal:
         screen = terminal.wait_for("[s] stop")
-        for words in ("apt-get install -y jq", "the tool itself", "installs jq", "with more rights root", "/root/work as root"):
+        told = ("apt-get install -y jq", "the tool itself", "installs jq", "with the rights of root", "/root/work as root")
+        for words in told:
             assert words in " ".join(screen.split()), words
         assert "on this machine" in screen
         assert "[installs]" in screen

@@ -94,7 +94,7 @@ def test_a_password_is_wanted_once_and_the_reason_is_said_first(machine: Box, se
     configured(machine, settings)
     with on_terminal(machine, "asker", INSTALL) as terminal:
         asked = terminal.answer("to show the whole machine", "geheim\n", 30)
-        assert "password of asker" in asked
+        assert "your password for sudo" in asked
         terminal.answer("Commit these changes", "commit\n", 60)
         screen = ended(terminal)
         assert screen.count("password") == 1

@@ -134,7 +134,7 @@ def test_a_machine_in_memory_is_not_taken_for_the_layer_of_stand_ins(tmp_path: P
         for name in ("machine", "shim"):
             (tmp_path / name).mkdir()
             ns.mount("tmpfs", str(tmp_path / name), "tmpfs", 0, "")
-        lab = Lab(tmp_path / "machine/lab", options=f"index=off")
+        lab = Lab(tmp_path / "machine/lab", options="index=off")
         for top in (tmp_path / "shim", lab.real):
             (top / "usr/bin").mkdir(parents=True)
         lab.view("echo x > usr/bin/new; echo y > usr/file", above=tmp_path / "shim")

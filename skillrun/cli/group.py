@@ -13,6 +13,7 @@ from skillrun import __version__
 from skillrun.cli.streams import flushed
 from skillrun.cli.verbs import VERBS
 from skillrun.errors import Problem
+from skillrun.text.folding import folded, width_of
 
 HEAD = """\
 skillrun VERB ...: install software from a piece of text, verify it, undo it.
@@ -97,9 +98,10 @@ def complain(message: str, hint: str, as_json: bool) -> None:
 
         print(json.dumps({"schema": SCHEMA, "error": {"message": message, "hint": hint}}))
         return
-    print(f"skillrun: {message}", file=sys.stderr)
+    columns = width_of(sys.stderr)
+    print(folded(f"skillrun: {message}", columns), file=sys.stderr)
     if hint:
-        print(f"  -> {hint}", file=sys.stderr)
+        print(folded(f"  -> {hint}", columns, 3), file=sys.stderr)
 
 
 def _keep_traceback() -> str:

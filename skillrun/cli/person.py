@@ -233,7 +233,8 @@ class TerminalPerson:
         """A secret typed with echo off, None for an empty line. Nothing of it is kept or shown here."""
         with self._away():
             because = f" ({shown(why)})" if why else ""
-            self._console.print(Text(f"? {shown(name)}{because}; what you type is not shown", style="bold"))
+            what = "your password for sudo" if name == "sudo" else shown(name)
+            self._console.print(Text(f"? {what}{because}; what you type is not shown", style="bold"))
             try:
                 return self._line("> ", echo=False) or None
             except EOFError:
@@ -260,7 +261,7 @@ class TerminalPerson:
                 return
             with self._console.capture() as captured:
                 self._console.print(drawn(lines))
-            environment = {**os.environ, "LESSSECURE": "1", "LESS": os.environ.get("LESS", "R")}
+            environment = {**os.environ, "LESSSECURE": "1", "LESS": os.environ.get("LESS", "FRX")}
             text = captured.get().encode("utf-8", "replace")
             subprocess.run(pager, input=text, stdout=self._fd, env=environment, check=False)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from skillrun.surfaces.colour import wanted
 from skillrun.surfaces.plain import Plain
+from skillrun.text.folding import width_of
 
 if TYPE_CHECKING:
     from skillrun.surfaces.github import Grouped
@@ -35,4 +36,4 @@ def open_screen(
 
         log = Stream(stream)
         return Grouped(log, Plain(log, total_steps, colour=colour))
-    return Plain(stream, total_steps, colour=colour)
+    return Plain(stream, total_steps, colour=colour, columns=width_of(stream))

@@ -47,7 +47,8 @@ _LOOKING = frozenset((EffectKind.READ, EffectKind.NETWORK))
 
 def in_words(effect: Effect) -> str:
     """An effect as a person says it."""
-    text = _WORDS[effect.kind].format(s=effect.subject or "?")
+    is_account = effect.kind is EffectKind.PRIVILEGE and effect.subject and "/" not in effect.subject
+    text = f"acts as {effect.subject}" if is_account else _WORDS[effect.kind].format(s=effect.subject or "?")
     return f"{text} ({effect.detail})" if effect.detail else text
 
 

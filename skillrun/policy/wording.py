@@ -13,7 +13,7 @@ EFFECTS: dict[str, str] = {
     EffectKind.NETWORK: "contacts",
     EffectKind.RUN_FETCHED: "runs what it fetched",
     EffectKind.RUN_CODE: "runs code",
-    EffectKind.PRIVILEGE: "with more rights",
+    EffectKind.PRIVILEGE: "with the rights of",
     EffectKind.SERVICE: "service",
     EffectKind.PERSISTENCE: "stays after a restart",
     EffectKind.AGENT_CONTROL: "changes what agents may do",

@@ -27,6 +27,7 @@ from skillrun.record import wording
 from skillrun.record.changes_text import change_lines, left_out_lines
 from skillrun.record.report import Fold
 from skillrun.text.escape import Tail, one_line, seconds, settled, shown
+from skillrun.text.folding import folded
 
 COLOURS = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "strong": "1", "": ""}
 TONES = {"add": "good", "del": "bad", "alert": "bad", "strong": "strong", "dim": "dim"}
@@ -48,7 +49,8 @@ class Plain:
     """Writes lines to a stream. After `heartbeat_s` seconds without a line it writes one that says what is going on.
 
     `colour` adds SGR colours (for logs that show them). `output_lines` is how much of a failed command's output is shown.
-    `total_steps` is asked when a step begins. Everything from the run is written without control characters.
+    `total_steps` is asked when a step begins. `columns`: of a terminal, to break lines at.
+    Everything from the run is written without control characters.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Plain:
         heartbeat_s: float = 30.0,
         output_lines: int = 20,
         hint: bool = True,
+        columns: int = 0,
     ) -> None:
         self._stream = stream
         self._total = total_steps
@@ -67,6 +70,7 @@ class Plain:
         self._heartbeat_s = heartbeat_s
         self._output_lines = output_lines
         self._hint = hint
+        self._columns = columns
         self._fold = Fold()
         self._tail = Tail()
         self._printed = False
@@ -180,6 +184,7 @@ class Plain:
         with self._lock:
             self._wrote = time.monotonic()
             code = COLOURS[colour] if self._colour else ""
+            text = "\n".join(folded(line, self._columns) for line in text.split("\n"))
             try:
                 self._stream.write(f"\x1b[{code}m{text}\x1b[0m\n" if code else f"{text}\n")
                 self._stream.flush()

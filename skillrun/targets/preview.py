@@ -279,10 +279,10 @@ def _build(
 class _AskedFor(Askpass):
     """sudo's helper, with the person behind it."""
 
-    def __init__(self, password: Callable[[str], str | None], account: Account) -> None:
+    def __init__(self, password: Callable[[str], str | None]) -> None:
         super().__init__()
         self._password = password
-        self._why = f"password of {account.name}, to show the whole machine; empty: only what is yours"
+        self._why = "to show the whole machine; empty: only what is yours"
         self._again, self._since = "", time.time()
 
     def serve(self) -> None:
@@ -300,4 +300,4 @@ class _AskedFor(Askpass):
 def _root(sudo: Elevation, password: Callable[[str], str | None] | None, account: Account) -> Root | None:
     if not sudo.words:
         return None
-    return Root(sudo.words, _AskedFor(password, account) if sudo.asks and password is not None else None)
+    return Root(sudo.words, _AskedFor(password) if sudo.asks and password is not None else None)

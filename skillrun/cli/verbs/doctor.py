@@ -16,6 +16,7 @@ from skillrun.events import SCHEMA
 from skillrun.host.config import ConfigError, config_path, load_config
 from skillrun.models.choose import Choice, build, choices
 from skillrun.ports import ModelUnavailable, Preflight
+from skillrun.text.folding import folded, width_of
 
 Row = dict[str, Any]
 
@@ -46,10 +47,11 @@ def doctor_command(model: str, online: bool, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"schema": SCHEMA, "ok": not broken, **rows}, ensure_ascii=False))
     else:
+        columns = width_of(sys.stdout)
         for name, row in rows.items():
-            print(f"{_MARKS[row['state']]} {name:<9} {row['text']}")
+            print(folded(f"{_MARKS[row['state']]} {name:<9} {row['text']}", columns, 15))
             if row.get("hint"):
-                print(f"  {'':<9} -> {row['hint']}")
+                print(folded(f"  {'':<9} -> {row['hint']}", columns, 3))
     return int(broken[0].get("code", 1)) if broken else 0
 
 

@@ -15,6 +15,7 @@ from skillrun.cli.page import Page
 from skillrun.cli.verbs.install import common
 from skillrun.errors import Problem
 from skillrun.events import SCHEMA
+from skillrun.text.folding import folded, width_of
 
 if TYPE_CHECKING:
     from skillrun.rollback.installed import Installed
@@ -34,7 +35,8 @@ def installed_command(as_json: bool) -> int:
         print(json.dumps({"schema": SCHEMA, "installed": [_row(item) for item in found]}))
         return 0
     if not found:
-        print("Nothing yet. `skillrun install NAME` installs, `skillrun list` names what there is.")
+        text = "Nothing yet. `skillrun install NAME` installs, `skillrun list` names what there is."
+        print(folded(text, width_of(sys.stdout), 0))
     width = max((len(item.skill) for item in found), default=0)
     for item in found:
         came = item.versions or ("was there already" if item.already else "no packages of a manager")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -146,6 +147,7 @@ def _levels(config: str | None) -> dict[str, str]:
 
 def _print(style: str, findings: Sequence[Finding], documents: int) -> None:
     from skillrun.text.escape import shown
+    from skillrun.text.folding import folded, width_of
 
     if style == "json":
         rows = [
@@ -168,9 +170,10 @@ def _print(style: str, findings: Sequence[Finding], documents: int) -> None:
     elif style == "github":
         _annotations(findings)
     else:
+        columns = width_of(sys.stdout)
         for finding in findings:
             print(f"{finding.path}:{finding.line}:{finding.column}: {finding.level}: {shown(finding.message)} [{finding.rule}]")
-            print(f"    {finding.fix}")
+            print(folded(f"    {finding.fix}", columns, 0))
         counts = [f"{sum(f.level == level for f in findings)} {level}s" for level in ("error", "warning", "note")]
         click.echo(f"{documents} document{'s' * (documents != 1)}: {', '.join(counts)}", err=True)
 

@@ -14,6 +14,7 @@ import click
 from skillrun.cli.page import Page
 from skillrun.errors import Problem
 from skillrun.events import SCHEMA
+from skillrun.text.folding import folded, width_of
 
 if TYPE_CHECKING:
     from skillrun.record.journal import RunFolder
@@ -77,8 +78,9 @@ class Ask:
 
     def show(self, lines: Iterable[str]) -> None:
         """For a person only, so on standard error."""
+        columns = width_of(sys.stderr)
         for line in () if self.as_json else lines:
-            click.echo(line, err=True)
+            click.echo(folded(line, columns), err=True)
 
     def confirm(self, question: str) -> None:
         """Raises Problem (exit code 4) when nobody says yes."""
@@ -132,14 +134,15 @@ def tell(folder: RunFolder, name: str, outcome: Undone, as_json: bool) -> None:
     counted = [f"{number} {noun}{'s' if number != 1 else ''} {what}" for number, noun, what in done if number]
     print(f"{'undone' if outcome.ok else 'not all undone'}: {', '.join(counted) or 'nothing had to be changed'}")
     print(f"  `skillrun undo {name}` brings it back")
-    for item in (*outcome.services, *outcome.commands):
-        if item["exit_code"] != 0:
-            print(f"  failed ({item['exit_code']}): {shown(item.get('command') or ' '.join(item['argv']))}")
-    for text in outcome.failed:
-        print(f"  could not be put back: {shown(text)}")
-    for path in outcome.left:
-        print(f"  left as it is: {shown(path)}")
-    for path, place in outcome.kept.items():
-        print(f"  the later {shown(path)} is kept: {shown(place)}")
-    for text in outcome.cannot:
-        print(f"  stays: {shown(text)}")
+    words = [
+        f"failed ({item['exit_code']}): {item.get('command') or ' '.join(item['argv'])}"
+        for item in (*outcome.services, *outcome.commands)
+        if item["exit_code"] != 0
+    ]
+    words += [f"could not be put back: {text}" for text in outcome.failed]
+    words += [f"left as it is: {path}" for path in outcome.left]
+    words += [f"the later {path} is kept: {place}" for path, place in outcome.kept.items()]
+    words += [f"stays: {text}" for text in outcome.cannot]
+    columns = width_of(sys.stdout)
+    for line in words:
+        print(folded(f"  {shown(line)}", columns))

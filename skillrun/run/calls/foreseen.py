@@ -45,7 +45,8 @@ class Foreseen:
         if self.asked or len(calls) < 2 or _key(call) not in map(_key, calls):
             return None
         text = "\n".join(_as_text(each) for each in calls)
-        return ToolCall(call.id, "shell", {"command": text, "why": f"all {len(calls)} steps of the plan, one after another"})
+        each = "both" if len(calls) == 2 else f"all {len(calls)}"
+        return ToolCall(call.id, "shell", {"command": text, "why": f"{each} steps of the plan, one after another"})
 
 
 def _touched(decision: Decision) -> Touched:
