@@ -203,6 +203,8 @@ class Turn:
 
     reply: Reply
     results: tuple[tuple[ToolCall, Result], ...] = ()
+    said: str = ""
+    """What the person interrupted it with: their own words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +325,7 @@ class Asked:
     question: str
     choices: tuple[str, ...] = ()
     about: str = ""
-    """input | secret | prompt | licence | commit | approval | interrupt | host"""
+    """input | secret | prompt | licence | commit | approval | interrupt | word | host"""
 
 
 @dataclass(frozen=True, slots=True)

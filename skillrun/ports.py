@@ -270,6 +270,16 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class Hearing(Protocol):
+    """A model that may read what a person says in the middle of a run (`Turn.said`)."""
+
+    @property
+    def hears(self) -> bool:
+        """Whether it does, as things stand."""
+        ...
+
+
+@runtime_checkable
 class Preflight(Protocol):
     """A model whose server can be asked for it before anything is spent."""
 

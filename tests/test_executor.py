@@ -19,7 +19,8 @@ from skillrun.policy.modes import settle
 from skillrun.policy.rulebook import general_rules
 from skillrun.ports import Approval, Place, Target
 from skillrun.run.calls.consents import Consents
-from skillrun.run.calls.executor import Executor, Stopped
+from skillrun.run.calls.executor import Executor
+from skillrun.run.calls.stopped import Stopped
 from skillrun.run.calls.supervisor import CHECK
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill

@@ -15,6 +15,7 @@ from skillrun.looking.shell import LookingShell
 from skillrun.looking.tries import Try, effects_of, telling
 from skillrun.looking.wall import means
 from skillrun.ports import Approval, Command, Place, result_of
+from skillrun.run.calls.looks import Looks
 from skillrun.targets.local import LocalTarget
 from tests.test_executor import Hands, Someone
 
@@ -172,7 +173,7 @@ def hands(tmp_path: Path) -> Iterator[Hands]:
     work.mkdir()
     target = LocalTarget(tmp_path / "outputs", cwd=str(work))
     made = Hands(target, work, Someone(Approval("once")))
-    made.executor.looks = LookingShell(target, str(tmp_path))
+    made.executor.looks = Looks(lambda name: LookingShell(target, str(tmp_path), name=name))
     yield made
     made.executor.looks.close()
     target.close()
@@ -236,6 +237,7 @@ sys.path.insert(0, {str(root)!r})
 from pathlib import Path
 from skillrun.looking.shell import LookingShell
 from skillrun.ports import Command, result_of
+from skillrun.run.calls.looks import Looks
 from skillrun.targets.local import LocalTarget
 home = {str(folder)!r}
 acting = LocalTarget(Path(home) / "outputs", env={{"HOME": home, "PATH": "/usr/bin:/bin"}}, cwd=home)

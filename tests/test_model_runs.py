@@ -28,7 +28,7 @@ KEY = "sk-ant-test-key-0001"
 
 
 def install(
-    home: Path, script: Iterable[Line], *args: str, key: str = KEY
+    home: Path, script: Iterable[Line], *args: str, key: str = KEY, approve: str = "all"
 ) -> tuple[subprocess.CompletedProcess[str], MessagesServer]:
     """`skillrun install` in a home of its own, with the real client talking to a loopback server."""
     (home / "made.skill").mkdir()
@@ -36,7 +36,7 @@ def install(
     with MessagesServer(script) as server:
         env = {"HOME": str(home), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TERM": "dumb", "PYTHONPATH": os.getcwd()}
         env |= {"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": key}
-        command = [sys.executable, "-m", "skillrun", "install", "./made.skill", "--approve", "all", "--no-input", *args]
+        command = [sys.executable, "-m", "skillrun", "install", "./made.skill", "--approve", approve, "--no-input", *args]
         done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=120)
     assert "Traceback" not in done.stderr, done.stderr
     assert KEY not in done.stdout + done.stderr

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skillrun.events import Result, State, Turn
+from skillrun.events import Reply, Result, State, Turn
 from skillrun.llm.prompt import delimited
 from skillrun.text.noise import without_routine
 
@@ -60,6 +60,18 @@ def render_finish(result: Result) -> str:
         return render_result(result)
     head = "The checks pass." if result.ok else "Not done yet. The checks say:"
     return "\n".join(line for line in (head, delimited("checks", result.output), result.note) if line)
+
+
+def render_answer(result: Result) -> str:
+    """What a model reads after it asked the person: their words are theirs, and no data of a stranger."""
+    if not result.ok:
+        return render_result(result)
+    return "\n".join(filter(None, (f"The person answers: {result.output}", result.note)))
+
+
+def of_the_person(words: str) -> str:
+    """What a person said unasked, as a model reads it."""
+    return f"The person interrupted to tell you: {words}"
 
 
 def _headline(result: Result, before: str) -> str:
@@ -111,6 +123,9 @@ class Conversation:
         directories = _directories(self.turns)
         for number in range(self.folded, len(self.turns)):
             turn = self.turns[number]
+            if turn == Turn(Reply(), said=turn.said):  # nothing was asked for before the person spoke
+                messages[-1]["content"].append(_text(of_the_person(turn.said)))
+                continue
             names = self._assistant(messages, turn, number, used)
             messages.append({"role": "user", "content": self._results(turn, number, names, directories[number])})
         return messages
@@ -148,7 +163,7 @@ class Conversation:
         blocks: list[dict[str, Any]] = []
         for call in turn.reply.calls:
             ran, result = seen.get(call.id, (call, Result(State.UNKNOWN)))
-            text = render_finish(result) if call.name == "finish" else render_result(result, away, before)
+            text = _OTHERWISE[call.name](result) if call.name in _OTHERWISE else render_result(result, away, before)
             before = result.cwd or before
             if ran.command != call.command:
                 text = f"the person changed it to: {ran.command}\n{text}"
@@ -158,6 +173,7 @@ class Conversation:
             f"Your turn ended without a call. {render_finish(result)}" for call, result in turn.results if call.id not in names
         ]
         blocks += [_text(text) for text in rest]
+        blocks += [_text(of_the_person(turn.said))] if turn.said else []
         return blocks or [_text("Go on: make a call, or finish.")]
 
 
@@ -168,6 +184,9 @@ def _directories(turns: Sequence[Turn]) -> list[str]:
         found.append(next((result.cwd for _, result in reversed(turn.results) if result.cwd), found[-1]))
     return found
 
+
+_OTHERWISE = {"finish": render_finish, "ask_user": render_answer}
+"""Calls whose results are no output of a program."""
 
 _FAILED = (State.DENIED, State.ERROR, State.UNKNOWN)
 
@@ -196,7 +215,7 @@ def estimate(value: Any) -> int:
 
 def _weights(turn: Turn) -> tuple[int, int]:
     said = estimate(turn.reply.text) + sum(estimate(plain(call.input)) for call in turn.reply.calls) + 40
-    said += sum(estimate(plain(block)) for block in turn.reply.raw)
+    said += sum(estimate(plain(block)) for block in turn.reply.raw) + estimate(turn.said)
     return (
         said + sum(estimate(render_result(result)) for _, result in turn.results),
         said + sum(estimate(render_result(result, away=True)) for _, result in turn.results),
@@ -244,4 +263,6 @@ def _lines(turn: Turn) -> str:
         end = f"exit code {result.exit_code}" if result.state is State.EXITED else str(result.state)
         why = f" ({call.why[:100]})" if call.why else ""
         said.append(f"{call.name}: {what}{why} -> {end}")
+    if turn.said:
+        said.append(f"the person said: {' '.join(turn.said.split())}")
     return "\n".join(said)

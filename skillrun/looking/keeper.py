@@ -91,7 +91,10 @@ class Keeper:
 
     def request(self) -> bool:
         """One request; False when nobody will ask any more."""
-        data, files, _, _ = socket.recv_fds(self.requests, 1 << 20, 16)
+        try:
+            data, files, _, _ = socket.recv_fds(self.requests, 1 << 20, 16)
+        except ConnectionError:  # closed before it had read the last answer
+            return False
         if not data:
             return False
         wish = json.loads(data)

@@ -31,9 +31,15 @@ _OURS = frozenset(("_", "SHLVL", "OLDPWD", "PWD", MARK))
 class LookingShell:
     """Looks, one at a time. Started in the background at once; a look that ran unread code leaves nothing for the next."""
 
-    def __init__(self, acting: Session, home: str, others: Sequence[str] = ()) -> None:
-        """`others`: more places no look may read. Nothing is raised: what does not start says so at the first look."""
-        self.acting = acting
+    def __init__(
+        self, acting: Session, home: str, others: Sequence[str] = (), name: str = "looks", turn: threading.Lock | None = None
+    ) -> None:
+        """`others`: more places no look may read. Nothing is raised: what does not start says so at the first look.
+
+        `name`: of the folder for outputs. `turn`: held while the acting shell is asked, by all who look beside it.
+        """
+        self.acting, self.name = acting, name
+        self._turn = turn or threading.Lock()
         self.wall = Wall(home, others)
         self.tries: list[Try] = []
         """What the last look was kept from."""
@@ -51,7 +57,7 @@ class LookingShell:
     def _start(self) -> None:
         self._number += 1
         acting = self.acting
-        outputs = acting.outputs / "looks" / str(self._number)
+        outputs = acting.outputs / self.name / str(self._number)
         env = dict(acting.variables)
         self.wall.cwd = acting.cwd
         limits = Limits(quiet_s=QUIET_S, interrupt_s=0.5, terminate_s=0.5)
@@ -90,7 +96,8 @@ class LookingShell:
             return Result(State.ERROR, output=str(error), cwd=self.acting.cwd)
 
     def _run(self, command: Command, loopback: bool) -> Stream:
-        definitions = self._definitions() if not command.login else ""
+        with self._turn:
+            definitions = self._definitions() if not command.login else ""
         session = self._ready(self.acting.cwd)
         self.wall.tried(loopback)
         if not command.login:
@@ -133,10 +140,10 @@ class LookingShell:
             lines.append(f"builtin cd -- {protocol.quote(self.acting.cwd)}")
         return "".join(f"{line}\n" for line in lines)
 
-    def go_along(self) -> None:
-        """The acting shell goes where a look that ended well went."""
-        if self._session is not None and self._session.cwd != self.acting.cwd:
-            self.acting.adopt(f"builtin cd -- {protocol.quote(self._session.cwd)}\n", self._session.cwd)
+    def go_along(self, cwd: str) -> None:
+        """The acting shell goes to the directory where a look that ended well went."""
+        if cwd and cwd != self.acting.cwd:
+            self.acting.adopt(f"builtin cd -- {protocol.quote(cwd)}\n", cwd)
 
     def forget(self) -> None:
         """What ran here was code nobody has read: the next look starts in a new shell, which is made ready meanwhile."""

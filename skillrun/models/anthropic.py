@@ -80,6 +80,8 @@ class AnthropicModel:
         self._max_tokens = min(MAX_TOKENS, self.facts.max_output)
         self._budget = int(self.facts.context * FULL)
 
+    hears = True
+
     def reply(self, brief: Brief, turns: Sequence[Turn]) -> Generator[Event, None, Reply]:
         """The next reply; shows text as it comes and says what it waits for. Raises ModelUnavailable."""
         turn = _Asking(self, render_brief(brief), turns)

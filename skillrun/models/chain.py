@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from functools import cached_property
 
 from skillrun.events import Event, Noted, Reply, ToolCall, Turn
-from skillrun.ports import Brief, Foreseeing, Model, ModelUnavailable
+from skillrun.ports import Brief, Foreseeing, Hearing, Model, ModelUnavailable
 
 
 class ChainModel:
@@ -41,6 +41,12 @@ class ChainModel:
             self.name = self.models[self.position].name
             yield Noted(f"{model.name} cannot go on ({reason}); {self.name} takes over", "warning")
 
+    @property
+    def hears(self) -> bool:
+        """Whether the model that speaks reads a person's words."""
+        model = self.models[self.position]
+        return isinstance(model, Hearing) and model.hears
+
     def upcoming(self) -> Sequence[ToolCall]:
         """What the model that speaks foresees."""
         model = self.models[self.position]
@@ -65,6 +71,11 @@ class Later:
     def name(self) -> str:
         """The model's name."""
         return self.model.name
+
+    @property
+    def hears(self) -> bool:
+        """As the model."""
+        return isinstance(self.model, Hearing) and self.model.hears
 
     def reply(self, brief: Brief, turns: Sequence[Turn]) -> Generator[Event, None, Reply]:
         """The model's reply."""

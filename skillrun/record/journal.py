@@ -24,10 +24,13 @@ from skillrun import events as vocabulary
 from skillrun.events import (
     SCHEMA,
     TRANSIENT,
+    Answered,
+    Asked,
     Changed,
     Event,
     Finished,
     Replied,
+    Reply,
     Result,
     RunEnded,
     RunStarted,
@@ -155,9 +158,14 @@ def turns(events: Sequence[Event]) -> list[Turn]:
     reply: Replied | None = None
     started: set[str] = set()
     results: dict[str, tuple[ToolCall, Result]] = {}
+    said: list[str] = []
+    asked_for_words = False
 
     def close() -> None:
+        words = "\n".join(said)
         if reply is None:
+            if words:
+                found.append(Turn(Reply(), said=words))
             return
         done = []
         for call in reply.reply.calls:
@@ -167,16 +175,20 @@ def turns(events: Sequence[Event]) -> list[Turn]:
                 done.append((call, Result(State.UNKNOWN, output="outcome unknown", note=_UNKNOWN)))
             else:
                 done.append((call, Result(State.ERROR, output="not carried out: the run ended before it started")))
-        found.append(Turn(reply.reply, tuple(done)))
+        found.append(Turn(reply.reply, tuple(done), words))
 
     for event in events:
         if isinstance(event, Replied):
             close()
-            reply, started, results = event, set(), {}
+            reply, started, results, said = event, set(), {}, []
         elif isinstance(event, Started):
             started.add(event.call.id)
         elif isinstance(event, Finished):
             results[event.call.id] = (event.call, event.result)
+        elif isinstance(event, Asked):
+            asked_for_words = event.about == "word"
+        elif isinstance(event, Answered) and asked_for_words and event.text:
+            said.append(event.text)
     close()
     return found
 

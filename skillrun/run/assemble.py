@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from skillrun import __version__
 from skillrun.errors import BUSY, WAIT, Problem
 from skillrun.events import Decision, Event, Noted, Outcome, RunEnded, RunStarted
 from skillrun.policy.declared import keep_to_declared
-from skillrun.ports import Brief, Foreseeing, Model, Person, Place, Target, asked
+from skillrun.ports import Brief, Foreseeing, Hearing, Model, Person, Place, Target, asked
 from skillrun.record.journal import Journal, JournalError, RunFolder, read_stamped, turns
 from skillrun.record.lock import Busy, lock
 from skillrun.record.own_places import own_places
@@ -30,7 +31,7 @@ from skillrun.secrets import Vault, secret_values, stored
 from skillrun.skills.skill import Check, Skill
 
 if TYPE_CHECKING:
-    from skillrun.looking.shell import LookingShell
+    from skillrun.run.calls.looks import Looks
 
 NEEDS_JOURNAL = "a run needs its journal on disk; make room or check the rights"
 
@@ -140,7 +141,8 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
     started = _started(run, model, target, facts)
     limits = run.options.budget or budget()
     executor = _executor(run, target, picked.at(_place(facts, target)), model)
-    executor.looks = _looking_shell(run, target, executor.place)
+    executor.looks = _looks(run, target, executor.place)
+    executor.hears = lambda: isinstance(model, Hearing) and model.hears
     session = Session(
         started,
         _brief(run, facts, started.mode),
@@ -185,17 +187,20 @@ def _keep_plan(run: Run, model: Model, events: Sequence[Event]) -> None:
         keep(read_plan(proven)[0] if proven.exists() else distilled(events, identity_of(run.skill)))
 
 
-def _looking_shell(run: Run, target: Target, place: Place) -> LookingShell | None:
-    """The shell for what only looks, where this machine can hold one and not everything is allowed; a view holds by itself."""
+def _looks(run: Run, target: Target, place: Place) -> Looks | None:
+    """Shells for what only looks, where this machine can hold them and not everything is allowed; a view holds by itself."""
     from skillrun.looking.shell import LookingShell
     from skillrun.looking.wall import means
     from skillrun.pty.session import Session as Shell
+    from skillrun.run.calls.looks import Looks
 
     if run.options.approve == "all" or not target.here or not isinstance(target, Shell) or not means()[0]:
         return None
     own = [os.environ.get(name, "") for name in ("SKILLRUN_CONFIG", "SKILLRUN_STATE")]
     xdg = [os.environ.get(name, "") for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME")]
-    return LookingShell(target, place.home, [*own, *(f"{each}/skillrun" for each in xdg if each), str(run.folder.path)])
+    hidden = [*own, *(f"{each}/skillrun" for each in xdg if each), str(run.folder.path)]
+    turn = threading.Lock()
+    return Looks(lambda name: LookingShell(target, place.home, hidden, name, turn))
 
 
 def _facts(run: Run, target: Target) -> Mapping[str, Any]:

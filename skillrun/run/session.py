@@ -35,7 +35,9 @@ from skillrun.events import (
 from skillrun.ports import Brief, Model, ModelUnavailable, Pondering
 from skillrun.run.brought import checks_of
 from skillrun.run.budget import Budget, stuck
-from skillrun.run.calls.executor import Executor, Stopped
+from skillrun.run.calls.executor import Executor
+from skillrun.run.calls.interruption import what_now
+from skillrun.run.calls.stopped import Stopped
 from skillrun.run.calls.supervisor import CHECK, RunTerminated
 from skillrun.skills import checks as checking
 from skillrun.skills.skill import Check
@@ -59,6 +61,9 @@ EXIT_CODES: dict[Outcome, int] = {
     Outcome.INTERRUPTED: 130,
 }
 """The exit code of each outcome."""
+
+ASK_AGAIN = "go on"
+"""What a person can say of a model they interrupted."""
 
 FINISH_TRIES = 3
 """How often a model may say `done` in a row while the checks fail."""
@@ -159,27 +164,56 @@ class Session:
                 if self._passed():
                     return Outcome.VERIFIED, "every check passes"
                 return Outcome.NEEDS_PERSON, advice.text
-            reply = yield from self.model.reply(self.brief, self.turns)
+            reply = yield from self._reply()
+            if reply is None:
+                continue
             self._count(reply)
             yield Replied(reply)
-            results: list[tuple[ToolCall, Result]] = []
-            ended: tuple[Outcome, str] | None = None
-            for call in reply.calls or (
-                ToolCall(f"end-{len(self.turns)}", "finish", {"outcome": "done", "summary": reply.text}),
-            ):
-                if ended is not None:
-                    result = Result(State.ERROR, output="not carried out: the run had ended")
-                elif call.name == "finish":
-                    ended, result = yield from self._finish(call)
-                else:
-                    self._empty_finishes = 0
-                    result = yield from self.executor.carry_out(call)
-                results.append((call, result))
-                advice = stuck([*self.turns, Turn(reply, tuple(results))])
-                results[-1] = (call, _with_advice(result, advice.text))
-            self.turns.append(Turn(reply, tuple(results)))
+            turn, ended = yield from self._carry_out(reply)
+            self.turns.append(turn)
             if ended is not None:
                 return ended
+
+    def _reply(self) -> Generator[Event, None, Reply | None]:
+        """What the model wants next; None where the person interrupted it and said something. Raises RunTerminated."""
+        try:
+            return (yield from self.model.reply(self.brief, self.turns))
+        except RunTerminated:
+            raise
+        except KeyboardInterrupt:
+            if not self.executor.hears():
+                raise
+            said = yield from what_now(self.executor.person, f"{self.model.name} was interrupted. What now?", ASK_AGAIN, True)
+            if said and self.turns:
+                last = self.turns[-1]
+                self.turns[-1] = dataclasses.replace(last, said=f"{last.said}\n{said}".strip())
+            elif said:
+                self.turns.append(Turn(Reply(), said=said))
+            return None
+
+    def _carry_out(self, reply: Reply) -> Generator[Event, None, tuple[Turn, tuple[Outcome, str] | None]]:
+        """The calls of a reply, one after the other: the turn they make, and how the run ends where one ends it."""
+        results: list[tuple[ToolCall, Result]] = []
+        ended: tuple[Outcome, str] | None = None
+        over = ToolCall(f"end-{len(self.turns)}", "finish", {"outcome": "done", "summary": reply.text})
+        calls = reply.calls or (over,)
+        said = ""
+        for number, call in enumerate(calls):
+            if said:
+                result = Result(State.ERROR, output="not carried out: the person said something first")
+            elif ended is not None:
+                result = Result(State.ERROR, output="not carried out: the run had ended")
+            elif call.name == "finish":
+                ended, result = yield from self._finish(call)
+            else:
+                self._empty_finishes = 0
+                self.executor.look_ahead(calls[number:])
+                result = yield from self.executor.carry_out(call)
+                said, self.executor.said = self.executor.said, ""
+            results.append((call, result))
+            advice = stuck([*self.turns, Turn(reply, tuple(results))])
+            results[-1] = (call, _with_advice(result, advice.text))
+        return Turn(reply, tuple(results), said), ended
 
     def _finish(self, call: ToolCall) -> Generator[Event, None, tuple[tuple[Outcome, str] | None, Result]]:
         """A model's word that it is over. The checks decide whether the software is there."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from skillrun.events import (
@@ -26,7 +25,6 @@ from skillrun.events import (
 from skillrun.host import causes
 from skillrun.host.queries import Queries
 from skillrun.llm.tools import BadInput, checked
-from skillrun.looking.shell import LookingShell
 from skillrun.policy.approvals import binding
 from skillrun.policy.fetched import FetchedScript, unpack
 from skillrun.policy.judge import Judge
@@ -36,14 +34,17 @@ from skillrun.ports import Person, Place, Policy, Rehearsing, Target
 from skillrun.run.calls.consents import YES, Consents
 from skillrun.run.calls.fetched_script import Fetched
 from skillrun.run.calls.foreseen import Foreseen
+from skillrun.run.calls.interruption import what_now
 from skillrun.run.calls.judged import Edited, Judged, describe
-from skillrun.run.calls.look import asked_at_once, can_look, look, reaches_out
+from skillrun.run.calls.look import asked_at_once, can_look, reaches_out
+from skillrun.run.calls.looks import Looks, interrupted
 from skillrun.run.calls.ownership import absent, counted, strays
 from skillrun.run.calls.retry import retried
+from skillrun.run.calls.stopped import Stopped
 from skillrun.run.calls.supervisor import CHECK, RunTerminated, Supervisor
 from skillrun.run.calls.trusted_checks import only_runs_code
 from skillrun.run.tools.ask_user import ask_user
-from skillrun.run.tools.files import difference, read_file, write_file
+from skillrun.run.tools.files import at_home, difference, folder_of, read_file, write_file
 from skillrun.run.unseen import without_secrets
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
@@ -51,18 +52,10 @@ from skillrun.skills.skill import Skill
 LICENCE = "licence"
 """The rule under which accepting terms is always asked."""
 
-WITHOUT_IT, END_RUN = "go on without it", "end the run"  # what a person can say of a command they interrupted
+WITHOUT_IT = "go on without it"  # what a person can say of a command they interrupted
 
 Settle = Callable[[Decision, Place], Decision]
 """Turns a decision that asks into the approval mode's own answer, where the mode has one."""
-
-
-class Stopped(Exception):
-    """The run must end now: an outcome and a sentence for the person."""
-
-    def __init__(self, outcome: Outcome, summary: str) -> None:
-        super().__init__(summary)
-        self.outcome, self.summary = outcome, summary
 
 
 def _settle_nothing(decision: Decision, place: Place) -> Decision:
@@ -91,7 +84,9 @@ class Executor:
     """Checks that the person agreed to with the commit: they are not asked about again."""
     proven: Callable[[], Mapping[str, str]] = dict
     """Checks that passed in an earlier verified run of this very skill, and its id: what they run is what it installed."""
-    looks: LookingShell | None = None  # for what changes nothing; None: there is no wall, and judging alone decides
+    looks: Looks | None = None  # for what changes nothing; None: there is no wall, and judging alone decides
+    hears: Callable[[], bool] = bool  # whether whoever decides now reads a person's words
+    said: str = ""  # what the person said when they interrupted; whoever passes it on empties it
     foreseen: Foreseen = field(default_factory=Foreseen)
     denied: list[tuple[ToolCall, Decision]] = field(default_factory=list)
     commands: int = 0
@@ -125,8 +120,9 @@ class Executor:
             except BadInput as error:
                 return (yield from self._finish(call, Result(State.ERROR, output=str(error))))
         if call.name in ("read_file", "write_file"):
-            call = self._at_home(call)
-            if folder := self._no_folder(call):
+            call = at_home(call, self.place.home)
+            folder = folder_of(call, self.place.cwd)
+            if folder and self._hands.alive is None and not self._queries.there([folder]):  # nobody need be asked about that
                 why = f"there is no directory {folder} that {self.place.user or 'this user'} can see: make it first, with shell"
                 return (yield from self._finish(call, Result(State.ERROR, output=why)))
         if call.name == causes.TOOL:
@@ -152,27 +148,36 @@ class Executor:
             made = self._queries.own(missing)
             result = dataclasses.replace(result, created=(*result.created, *(path for path in missing if path in made)))
         result = yield from self._finish(call, result)
+        return (yield from self._after(call, result))
+
+    def look_ahead(self, calls: Sequence[ToolCall]) -> None:
+        """Begin the looks that these calls begin with at the same time; the first of them is to be carried out next."""
+        if self.looks is not None and not self.looks.has_begun(calls[0]):
+            self._fetched = None
+            self.looks.begin(calls, self._look_at, self.place)
+
+    def _look_at(self, call: ToolCall) -> Judged | None:
+        """A call as it will be decided upon, if it is a look that nobody is asked about."""
+        try:
+            call = dataclasses.replace(call, input=checked(call.name, call.input))
+        except BadInput:
+            return None
+        if call.name != "shell" or unpack(call.command) is not None:
+            return None
+        decision = self._judge(call)
+        held_back = decision.verdict is Verdict.LOOK and reaches_out(decision)
+        return Judged(call, decision) if self._may_look(call, decision) and not held_back else None
+
+    def _after(self, call: ToolCall, result: Result) -> Generator[Event, None, Result]:
+        """Whoever interrupts a command says what it means. Raises RunTerminated when the run ends, as it does unattended."""
         if result.by_person:
-            yield from self._whether_to_go_on(call)
+            question = f"{describe(call)} was interrupted. What now?"
+            self.said = yield from what_now(self.person, question, WITHOUT_IT, self.hears())
         return result
 
     def _begun(self, call: ToolCall) -> Started:
         self.commands += call.name == "shell"
         return Started(call, self.place.cwd)
-
-    def _at_home(self, call: ToolCall) -> ToolCall:
-        """A path that begins with `~/` means the home directory, as everywhere."""
-        path = str(call.input["path"])
-        if not path.startswith("~/"):
-            return call
-        return dataclasses.replace(call, input={**call.input, "path": f"{self.place.home.rstrip('/')}{path[1:]}"})
-
-    def _no_folder(self, call: ToolCall) -> str:
-        """The directory a file cannot be written to because it is not there: nobody need be asked about that."""
-        if call.name != "write_file" or self._hands.alive is not None:
-            return ""
-        folder = os.path.dirname(os.path.join(self.place.cwd, str(call.input["path"])))
-        return "" if self._queries.there([folder]) else folder
 
     def _finish(self, call: ToolCall, result: Result) -> Generator[Event, None, Result]:
         told = {name: value for name, value in {**self.place.variables, **result.exports}.items() if value is not None}
@@ -181,15 +186,6 @@ class Executor:
         result = without_secrets(result, self.vault)
         yield Finished(call, result)
         return result
-
-    def _whether_to_go_on(self, call: ToolCall) -> Generator[Event, None, None]:
-        """Whoever interrupts a command says what it means. Raises RunTerminated when the run ends, as it does unattended."""
-        question = f"{describe(call)} was interrupted. What now?"
-        yield Asked(question, (WITHOUT_IT, END_RUN), about="interrupt")
-        answer = self.person.ask(question, (WITHOUT_IT, END_RUN), END_RUN) if self.person.attended else None
-        yield Answered(answer or "", by="person" if answer else "nobody")
-        if answer != WITHOUT_IT:
-            raise RunTerminated
 
     # --- deciding ------------------------------------------------------------------------------
 
@@ -227,13 +223,21 @@ class Executor:
             return decision
         if decision.verdict is Verdict.LOOK and reaches_out(decision):
             return self.settle(asked_at_once(decision), self.place)
-        looked = yield from look(self.looks, call, decision, self.place)
+        try:
+            looked = yield from self.looks.look(call, decision, self.place)
+        except RunTerminated:
+            raise
+        except KeyboardInterrupt:
+            looked = interrupted()
         if looked.stopped is not None:
             return self.settle(looked.stopped, self.place)
         yield Decided(call, decision)
         yield self._begun(call)
         yield from looked.events
-        return (yield from self._finish(call, looked.result))
+        if call.name == "shell":
+            self.looks.go_along(looked.result)
+        result = yield from self._finish(call, looked.result)
+        return (yield from self._after(call, result))
 
     def _may_look(self, call: ToolCall, decision: Decision) -> bool:
         """Is this to be tried where it can only look? Not what was agreed to already, and not beside a command that waits."""

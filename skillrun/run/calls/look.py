@@ -72,7 +72,6 @@ def look(shell: LookingShell, call: ToolCall, decision: Decision, place: Place) 
     if not _stands(decision, result, tries):
         shell.forget()
         return Looked(result, stopped=_question(decision, result, tries, place))
-    shell.go_along()
     if decision.verdict is Verdict.LOOK:
         shell.forget()
         result = dataclasses.replace(result, note="; ".join(filter(None, (result.note, ONLY_LOOKED))))

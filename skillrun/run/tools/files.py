@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 
@@ -11,6 +12,19 @@ from skillrun.secrets import Vault
 
 READ_LIMIT = 48_000
 """Bytes of a file a model reads at once."""
+
+
+def at_home(call: ToolCall, home: str) -> ToolCall:
+    """A path that begins with `~/` means the home directory, as everywhere."""
+    path = str(call.input["path"])
+    if not path.startswith("~/"):
+        return call
+    return dataclasses.replace(call, input={**call.input, "path": f"{home.rstrip('/')}{path[1:]}"})
+
+
+def folder_of(call: ToolCall, cwd: str) -> str:
+    """The directory that must be there for a file to be written; empty for other calls."""
+    return os.path.dirname(os.path.join(cwd, str(call.input["path"]))) if call.name == "write_file" else ""
 
 
 def read_file(call: ToolCall, target: Target, vault: Vault, outputs: str = "") -> Result:
