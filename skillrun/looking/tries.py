@@ -11,7 +11,7 @@ from skillrun.policy.evaluation.findings import Findings
 from skillrun.ports import Place
 
 CACHES = re.compile(
-    r"(?:.*/)?(?:__pycache__(?:/.*)?|.*\.pyc(?:\.\d+)?|\.cache(?:/.*)?|node_modules/\.cache/.*|\.npm/_\w+(?:/.*)?|\.git/index\.lock)\Z"
+    r"(?:.*/)?(?:__pycache__(?:/.*)?|.*\.pyc(?:\.\d+)?|\.cache(?:/.*)?|node_modules/\.cache/.*|\.npm/_\w+(?:/.*)?|\.git/index\.lock|\.config(?:/procps)?)\Z"
     r"|/var/(?:cache|lib/apt/lists)/.*|/dev/(?:shm|null|tty|ptmx|pts/.*|console)(?:/.*)?|/proc/(?:self|\d+|thread-self)/.*"
 )
 """Where programs keep what they can do without: that they were kept from it says nothing about what they are for."""

@@ -23,6 +23,7 @@ from skillrun.policy.evaluation.state import Shell
 from skillrun.policy.evaluation.variables import HARMLESS_VARIABLE, judge_variable
 from skillrun.policy.evaluation.walking import Walker
 from skillrun.policy.harmless.calls import BUILTINS, RUNNERS, vouch
+from skillrun.policy.harmless.conditions import Vouched
 from skillrun.policy.invocation import Invocation
 from skillrun.policy.knowledge import Program, lookup
 from skillrun.policy.unknown import Unknown, certain, known, plain
@@ -230,19 +231,19 @@ class Reading(Walker):
                 return self.known_program(program, [bare, *argv[1:]], shell, told)
         return self.run_file(name, argv, shell)
 
-    def vouched(self, bare: str, argv: list[str], shell: Shell) -> bool:
+    def vouched(self, bare: str, argv: list[str], shell: Shell) -> Vouched:
         """Is this call in a form that is known to be harmless? What it reads is noted; where it is not, that is noted too."""
         self.findings.external = self.findings.external or bare not in BUILTINS
         if bare in RUNNERS:
-            return False
+            return Vouched(runs=True)
         told = vouch([bare, *argv[1:]])
         for path in told.reads:
             if path != "-":
                 self.findings.read(self.path(path, shell))
         for path in told.names:
             self.findings.add(EffectKind.READ, self.path(path, shell))
-        known = not (told.why or told.runs or "ACTS" in told.marks)
-        if not told.why and "OWN" in told.marks and not told.whole:
+        of_itself = told.whole and argv[1:2] and argv[1].startswith("-")
+        if not told.why and ("HERE" in told.marks or ("OWN" in told.marks and not of_itself)):
             where = self.path(told.directory, shell) if told.directory else shell.cwd
             if not paths.is_kind(where, "packaged", self.place.home):
                 told.why = f"{bare}: the settings of {where} may name programs"
@@ -250,9 +251,9 @@ class Reading(Walker):
             self.findings.unproven(told.why)
         elif "SOCKET" in told.marks:
             self.findings.services = True
-        if not known:
+        if not told.harmless:
             self.given(argv, shell, bare)
-        return known
+        return told
 
     def given(self, argv: list[str], shell: Shell, by: str) -> None:
         """The floor under what nobody knows: what protects is never handed to it, and a raw disk not to a stranger."""
@@ -280,20 +281,24 @@ class Reading(Walker):
         trusted = directory in _BIN or (home != "/" and directory.startswith(home) and directory[len(home) :] in _HOME_BIN)
         return base, trusted and path not in shell.files
 
-    def known_program(self, program: Program, argv: list[str], shell: Shell, told: bool = False) -> str:
-        """A program with a table. `told`: the call is known to be harmless, so that only what it reads and asks counts."""
+    def known_program(self, program: Program, argv: list[str], shell: Shell, told: Vouched) -> str:
+        """A program with a table. Where the call is known to be harmless, only what it reads and asks counts."""
         before, floors = dict(self.findings.effects), dict(self.findings.floors)
         run = Invocation(argv, program, self.findings, shell.cwd, shell.stdin, shell.elsewhere)
         run.evaluate = lambda rest: self.run(rest, shell) if rest else ""
         run.shell = lambda text: self.code(text, shell.fork(), argv[0])
         run.script = lambda path, by: self.run_script(path, by, shell)
         judge_call(run)
-        if told or run.quiet:
+        harmless = told.harmless or told.whole
+        if harmless or run.quiet:
             # What claims to change nothing is looked at, unless the floor says what it would do if the claim is not true.
-            seen = _LOOKED_AT if told else _SECRET
+            seen = _LOOKED_AT if harmless else _SECRET
             self.findings.effects = {e: None for e in self.findings.effects if e in before or e.kind in seen}
-            self.findings.floors = floors if told else self.findings.floors
+            self.findings.floors = floors if harmless else self.findings.floors
         output = run.program.output
+        nothing = len(self.findings.effects) == len(before) and output != "temporary"
+        if told.acts and ("ANYTHING" in told.marks if run.quiet else nothing):
+            self.findings.unproven(f"{argv[0]}, which is there to change something")
         if output == "read":
             return shell.stdin
         label = f"$({argv[0]} …)" if len(argv) > 1 else f"$({argv[0]})"
@@ -310,8 +315,7 @@ class Reading(Walker):
         """A program that has a table, whatever else is known of it."""
         program = lookup(argv[0])
         assert program is not None  # only programs with a table are read this way
-        told = vouch(argv)
-        return self.known_program(program, argv, shell, not (told.why or told.runs or "ACTS" in told.marks))
+        return self.known_program(program, argv, shell, vouch(argv))
 
     def unknown_program(self, argv: list[str], shell: Shell) -> str:
         """The name of the program itself is not known."""

@@ -48,8 +48,12 @@ def _rows() -> dict[str, str]:
         left, _, spec = line.partition(": ")
         parent, slash, children = left.partition(" / ")
         names = [f"{parent} {each}" for each in children.split()] if slash else left.split()
-        rows[names[0]] = rows.get(names[0], "") + " " + spec.strip()
-        rows.update(dict.fromkeys(names[1:], "@" + names[0]))
+        before = rows.get(names[0], "")
+        rows[names[0]] = (rows[before[1:]] if before.startswith("@") else before) + " " + spec.strip()
+        for name in names[1:]:
+            if name in rows:
+                raise ValueError(f"{_TABLE.name}: {name} has a form already")
+            rows[name] = "@" + names[0]
     return rows
 
 
@@ -109,10 +113,10 @@ def vouch(argv: list[str]) -> Vouched:
     while True:
         result.marks |= found.marks
         result.runs = found.operands[:1] == ["COMMAND"]
-        if "ANYTHING" in found.marks:
-            return result
         if tuple(rest) in found.whole:
             result.whole = True
+            return result
+        if "ANYTHING" in found.marks:
             return result
         if not found.options and not found.operands:
             result.why = " ".join([argv[0], *rest[:1]])

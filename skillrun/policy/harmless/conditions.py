@@ -28,6 +28,16 @@ class Vouched:
     """Where it goes before it looks (`git -C`)."""
     marks: frozenset[str] = frozenset()
 
+    @property
+    def harmless(self) -> bool:
+        """It only looks."""
+        return not (self.why or self.runs or self.acts)
+
+    @property
+    def acts(self) -> bool:
+        """It is there to change something."""
+        return "ACTS" in self.marks and not self.whole
+
 
 def _needs(*names: str) -> Callable[[Vouched], str]:
     """Harmless only with one of these options: without, it acts."""
@@ -199,6 +209,12 @@ def _ps(call: Vouched) -> str:
     )
 
 
+_SOCKETS = (
+    r"(?:(?:state|exclude|sport|dport|src|dst|and|or|not|all|connected|synchronized|bucket|big|established|syn-\w+|fin-wait-[12]"
+    r"|time-wait|close-wait|closed?|closing|last-ack|listen(?:ing)?|n?eq|[lg][et])\b|[\s=<>!()&|]|\*?:\d+|\d+(?:\.\d+){3}(?:/\d+)?(?::\d+)?)+"
+)
+"""ss(8), FILTER and STATE-FILTER, with ports and addresses as numbers."""
+
 CONDITIONS: dict[str, Callable[[Vouched], str]] = {
     "LISTING": _needs("-l", "-t", "--list", "--test"),
     "GITLIST": lambda call: _needs("-l", "--list", "--contains", "--merged", "--no-merged")(call) if call.operands else "",
@@ -209,7 +225,9 @@ CONDITIONS: dict[str, Callable[[Vouched], str]] = {
     "UNZIP": _needs("-l", "-v", "-t", "-Z"),
     "IPSHOW": _first("show", "list", "ls", "get"),
     "SEVEN": _first("l", "t", "i"),
-    "MANPAGE": _each(r"[\w.+:-]+", "a file may be shown as a page"),
+    "MANPAGE": _needs("-w", "-k", "-f", "--where", "--path", "--whatis", "--apropos"),
+    "PROGRAM": _each(r"[\w.+/-]+", "not the name of a program"),
+    "SSFILTER": _each(_SOCKETS, "the name of a host may be looked up"),
     "SYSCTL": _each(r"[^=]+", "it would be set"),
     "GOENV": _each(r"[A-Z0-9_]+", "not the name of a setting"),
     "GITCONFIG": _each(r"[\w-]+\.[\w.-]+", "not the name of a setting"),

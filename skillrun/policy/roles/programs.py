@@ -125,6 +125,8 @@ def _kill(call: Invocation, _value: str, _argument: str) -> None:
             call.findings.floor("protection", f"{call.name} {shown} would end the protection that is asking, or everything")
         if not text.startswith("-") or text == "-1":
             call.findings.add(EffectKind.KILL, word)
+    if all(plain(word).startswith("-") for word in words):
+        call.findings.add(EffectKind.KILL, "whatever its options pick")
 
 
 _NEEDED = ("skillrun", "python3", "python", "systemd", "init", "bash", "sshd", "login", "launchd", "python3 -m skillrun")
