@@ -13,7 +13,7 @@ from skillrun.policy.unknown import plain
 
 
 def _url(call: Invocation, value: str, _argument: str) -> None:
-    if value.isalpha() and value.isupper():
+    if value.isalpha() and value.isupper() and call.name not in ("curl", "wget"):
         return  # httpie's method
     network(call, value, "send" if "send" in call.notes else "receive")
 
