@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shlex
 import socket
@@ -16,6 +17,7 @@ from skillrun.host.facts import gather
 from skillrun.models.builtin import BuiltinModel, caution, script
 from skillrun.models.builtin.bench import Bench, Stop
 from skillrun.models.builtin.healer import PROCEDURES
+from skillrun.models.builtin.moves.network import trusted_by_node
 from skillrun.models.builtin.moves.paths import closest
 from skillrun.models.builtin.moves.python import requirement_names, satisfies
 from skillrun.models.builtin.moves.services import BRIEFLY, unit_values
@@ -291,6 +293,26 @@ class World:
                     failed.append(f"FAILED: {check.command} ({result.reason})\n{result.output}")
             return Result(State.EXITED, 1 if failed else 0, "\n".join(failed))
         return Result(State.EXITED, 0, answer) if answer is not None else Result(State.DENIED, None, "nobody is there")
+
+
+@pytest.mark.parametrize(
+    ("authorities", "text", "exported"),
+    [(["/ca.crt"], "npm install -g x", 2), ([], "npm install -g x", 0), (["/ca.crt"], "apt-get install x", 0)],
+)
+def test_node_is_told_of_the_machine_s_own_authorities_before_it_fails(
+    authorities: list[str], text: str, exported: int
+) -> None:
+    """Where the machine trusts an authority of its own, Node is given the machine's list, once; elsewhere nothing is set."""
+    bench = Bench(Brief(Skill("x", "x", "", "prompt", "x"), facts={"private_ca": authorities}))
+    sent: list[str] = []
+    for _ in range(2):
+        work = trusted_by_node(bench, text)
+        with contextlib.suppress(StopIteration):
+            call = next(work)
+            while True:
+                sent.append(call.command)
+                call = work.send(Result(State.EXITED, 0, "there"))
+    assert len([command for command in sent if command.startswith("export ")]) == exported
 
 
 def drain(stream: Generator[Event, None, Any]) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from skillrun.events import Result, State
 from skillrun.models.builtin.bench import Bench, Work
-from skillrun.models.builtin.moves import node, packages, paths, python
+from skillrun.models.builtin.moves import network, node, packages, paths, python
 from skillrun.models.builtin.remedy import Failure
 from skillrun.skills.skill import Way
 
@@ -141,6 +141,7 @@ def get_node(bench: Bench, way: Way) -> Work[Got]:
     """A Node program into npm's global directory where that is the user's, else into `~/.local`."""
     if not bench.tool("npm") and not (yield from packages.install(bench, "npm", "npm gets Node programs")):
         return Got("npm install", Result(State.EXITED, 127, "npm is not here and could not be got"))
+    yield from network.trusted_by_node(bench, "npm")
     prefix, folder = "", ""
     if not bench.is_root:
         there = yield from bench.look(WRITABLE, "may this user add to npm's global directory?")

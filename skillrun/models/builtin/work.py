@@ -13,7 +13,7 @@ from skillrun.host.causes import told
 from skillrun.models.builtin import caution, prompts, script, ways
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.healer import heal, mend
-from skillrun.models.builtin.moves import package_database, paths
+from skillrun.models.builtin.moves import network, package_database, paths
 from skillrun.models.builtin.remedy import Failure, normalise, read_failure
 from skillrun.skills.skill import Skill
 
@@ -230,6 +230,7 @@ def _ready(bench: Bench, text: str) -> Work[str]:
     text = script.assume_yes(text)
     text = prompts.foresee(bench, text)
     yield from package_database.sound(bench, text)
+    yield from network.trusted_by_node(bench, text)
     return (yield from caution.consider(bench, text))
 
 

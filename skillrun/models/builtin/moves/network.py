@@ -82,6 +82,21 @@ def _leading_nowhere(known: Sequence[Cause]) -> list[str]:
 
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+_NODE = re.compile(r"\b(npm|npx|node|yarn|pnpm)\b")
+
+
+def trusted_by_node(bench: Bench, text: str) -> Work[None]:
+    """Node brings its own list of authorities and npm tries for a minute before it says so: where this machine has one of
+    its own, both are given the machine's list beforehand.
+    """
+    if not bench.facts.get("private_ca") or not _NODE.search(text) or bench.tried["authorities of node"]:
+        return
+    bench.tried["authorities of node"] += 1
+    if (yield from bench.look(f"ls {BUNDLE}", "where is this machine's list of certificate authorities?")) is None:
+        return
+    bench.explain("Node keeps a list of certificate authorities of its own: it is told to use the machine's.")
+    for name in ("NODE_EXTRA_CA_CERTS", "npm_config_cafile"):
+        yield from bench.export(name, BUNDLE, "authorities that this machine trusts, for Node too")
 
 
 def _authorities(bench: Bench) -> Work[bool]:
