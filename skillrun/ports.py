@@ -310,6 +310,16 @@ class Foreseeing(Protocol):
 
 
 @runtime_checkable
+class Wanting(Protocol):
+    """A model that takes values by name beside the skill's own inputs: a plan, what was typed when it was made."""
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """The names of those values."""
+        ...
+
+
+@runtime_checkable
 class Pausing(Protocol):
     """A surface that holds the terminal, and can let go of it while a person is asked something there."""
 

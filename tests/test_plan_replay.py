@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import skillrun
+from skillrun.errors import Problem
 from skillrun.events import Finished, Noted, Outcome, Started
 from skillrun.plans.file import read_plan, to_toml
 from skillrun.plans.plan import Answer, Condition, Plan, PlanInput, Postcondition, Step
@@ -97,7 +98,11 @@ def test_reality_differs(path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
     assert bash(case.get("before", "true")) == 0
     events: list[object] = []
     execution = skillrun.start(
-        "install", skill, model=case.get("model", "plan").replace("plan", f"plan:{home}/p.toml"), approve="all"
+        "install",
+        skill,
+        model=case.get("model", "plan").replace("plan", f"plan:{home}/p.toml"),
+        approve="all",
+        inputs=case.get("set", {}),
     )
     with execution:
         events += execution
@@ -215,6 +220,33 @@ def test_a_plan_never_widens_permission(home: Path) -> None:
     report = skillrun.install(skill, model=f"plan:{home}/p.toml")
     assert report.exit_code == 4
     assert not (home / "made").exists()
+
+
+def test_a_value_that_neither_skill_nor_plan_asks_for_is_refused(home: Path) -> None:
+    """A name typed wrong is said with the names there are, and nothing is done."""
+    skill = made(home)
+    plan = dataclasses.replace(plan_for(skill), inputs=(PlanInput("ANSWER_1", "Which city?", "Berlin"),))
+    (home / "p.toml").write_text(to_toml(plan))
+    with pytest.raises(Problem, match="has no input 'ANSWER'") as raised:
+        skillrun.install(skill, model=f"plan:{home}/p.toml", approve="all", inputs={"ANSWER": "Paris"})
+    assert "ANSWER_1" in raised.value.hint
+    assert not (home / "made").exists()
+
+
+def test_where_all_is_there_nothing_of_the_plan_is_done(home: Path) -> None:
+    """The second replay looks whether the checks pass: no step runs, the body is not read, no model or client is loaded."""
+    skill = made(home)
+    keep(plan_for(skill))
+    assert skillrun.install(skill, approve="all").outcome == Outcome.VERIFIED
+    code = (
+        "import sys, skillrun; e = skillrun.start('install', sys.argv[1], approve='all'); events = []\n"
+        "with e: events += e\n"
+        "r = e.report; heavy = ('anthropic', 'httpx2', 'markdown_it', 'skillrun.models.builtin', 'skillrun.plans.distill')\n"
+        "print(r.outcome, r.end.turns, [m for m in heavy if m in sys.modules])\n"
+        "print([v.call.command for v in events if type(v).__name__ == 'Started'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(skill)], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.splitlines() == ["already-installed 0 []", "['test -e ~/made/x']"]
 
 
 def test_a_replay_needs_no_client_of_any_model(home: Path) -> None:

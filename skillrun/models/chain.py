@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from functools import cached_property
 
 from skillrun.events import Event, Noted, Reply, ToolCall, Turn
-from skillrun.ports import Brief, Foreseeing, Hearing, Model, ModelUnavailable
+from skillrun.ports import Brief, Foreseeing, Hearing, Model, ModelUnavailable, Wanting
 
 
 class ChainModel:
@@ -51,6 +51,12 @@ class ChainModel:
         """What the model that speaks foresees."""
         model = self.models[self.position]
         return model.upcoming() if isinstance(model, Foreseeing) else ()
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """The values that the first model takes; who stands behind it is told them with all that happened."""
+        first = self.models[0]
+        return first.inputs if isinstance(first, Wanting) else ()
 
 
 class Later:

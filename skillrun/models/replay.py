@@ -10,7 +10,7 @@ from typing import Any
 from skillrun.events import Event, Noted, Reply, Result, State, ToolCall, Turn
 from skillrun.plans.conditions import SOFT, in_words, met, probe, unmet_facts, widened
 from skillrun.plans.looking import guard, read_survey, survey, to_do
-from skillrun.plans.plan import Condition, Plan, PlanError, Step, filled, values_for
+from skillrun.plans.plan import Condition, Plan, PlanError, Step, filled, typed, values_for
 from skillrun.plans.rendering import standing
 from skillrun.plans.store import identity_of
 from skillrun.policy.fetched import unpack
@@ -103,6 +103,9 @@ class PlanModel:
         yield from self._judged(unmet_facts(plan, brief.facts))
         account = brief.facts.get("user") or {}
         values = values_for(plan, brief.inputs, str(account.get("home") or ""), str(account.get("name") or ""))
+        for entry in plan.inputs:
+            if entry.question and entry.name not in brief.inputs and not entry.secret:
+                yield Noted(f"{entry.question} {entry.default} (--set {entry.name}=VALUE for another answer)")
         told = yield self._shell(survey(plan, values, self.locked), "what is there already, and what the plan depends on")
         if told is None or told.state is not State.EXITED:
             raise Diverged("looking at the machine did not end")
@@ -131,6 +134,11 @@ class PlanModel:
         if not releases:
             return None
         return replace(self.plan, conditions=tuple(releases.get(each, each) for each in self.plan.conditions))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the plan's inputs."""
+        return tuple(entry.name for entry in self.plan.inputs)
 
     def upcoming(self) -> tuple[ToolCall, ...]:
         """The calls of the plan that are still to come, once that is known: they can be approved together."""
@@ -238,7 +246,7 @@ class PlanModel:
                 yield self._call("shell_input", {"action": "interrupt"}, step)
                 raise Diverged(f"{place}, `{step.words}`, asks something new: {lines[-1][-200:] if lines else 'it waits'}")
             left.remove(answer)
-            result = yield self._call("shell_input", {"action": "type", "text": filled(answer.text, values)}, step)
+            result = yield self._call("shell_input", {"action": "type", "text": typed(answer, values)}, step)
         return result
 
     # --- calls ------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ SCHEMA = 2
 PLACEHOLDER = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}")
 PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./:@%+=,~-]*")
 """Values that mean themselves wherever a command puts them, quoted or not."""
+ONE_LINE = re.compile(r"[^\x00-\x1f\x7f]*")
 
 
 class PlanError(Exception):
@@ -172,13 +173,21 @@ def fingerprint(plan: Plan) -> str:
 
 def filled(text: str, values: Mapping[str, str]) -> str:
     """Text with its placeholders filled in. Raises PlanError for a value that could mean something else inside a command."""
+    return _filled(text, values, PLAIN_VALUE, "cannot be put into a proven command as it is")
 
+
+def typed(answer: Answer, values: Mapping[str, str]) -> str:
+    """What is typed as an answer: a program reads it and no shell, so it may be any one line. Raises PlanError."""
+    return _filled(answer.text, values, ONE_LINE, "is no single line to be typed")
+
+
+def _filled(text: str, values: Mapping[str, str], fits: re.Pattern[str], otherwise: str) -> str:
     def value(match: re.Match[str]) -> str:
         name = match[1]
         if name not in values:
             raise PlanError(f"the plan needs a value for {name}")
-        if not PLAIN_VALUE.fullmatch(values[name]):
-            raise PlanError(f"{name} is {values[name]!r}, which cannot be put into a proven command as it is")
+        if not fits.fullmatch(values[name]):
+            raise PlanError(f"{name} is {values[name]!r}, which {otherwise}")
         return values[name]
 
     return PLACEHOLDER.sub(value, text)

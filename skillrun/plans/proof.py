@@ -19,7 +19,7 @@ from skillrun.bash.syntax import parse
 from skillrun.events import Result
 from skillrun.plans.lab import Lab, Room
 from skillrun.plans.observed import Seen, described, look_at
-from skillrun.plans.plan import Plan, PlanError, Proof, Step, filled, values_for
+from skillrun.plans.plan import Plan, PlanError, Proof, Step, typed, values_for
 from skillrun.plans.rendering import shell_of
 
 Changes = Mapping[str, tuple[int, int, int]]
@@ -189,7 +189,7 @@ class Prover:
         """Carry one step out; what went wrong, or nothing."""
         from skillrun.plans.looking import guard
 
-        answers = [(answer.question, filled(answer.text, values)) for answer in step.answers]
+        answers = [(answer.question, typed(answer, values)) for answer in step.answers]
         result = room.run(shell_of(step, values, before), answers)
         if result.exit_code != step.ends:
             return f"step {number}, `{step.words}`, ended with {_end(result)}, and not with {step.ends}: {_last(result)}"

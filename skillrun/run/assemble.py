@@ -15,7 +15,7 @@ from skillrun import __version__
 from skillrun.errors import BUSY, WAIT, Problem
 from skillrun.events import Decision, Event, Noted, Outcome, RunEnded, RunStarted
 from skillrun.policy.declared import keep_to_declared
-from skillrun.ports import Brief, Foreseeing, Hearing, Model, Person, Place, Target, asked
+from skillrun.ports import Brief, Foreseeing, Hearing, Model, Person, Place, Target, Wanting, asked
 from skillrun.record.journal import Journal, JournalError, RunFolder, read_stamped, turns
 from skillrun.record.lock import Busy, lock
 from skillrun.record.own_places import own_places
@@ -81,7 +81,6 @@ def carry(run: Run) -> Generator[Event, None, RunEnded]:
     try:
         # one run at a time on this machine; a target of the caller's own is another machine
         with lock(run.folder.id, run.options.wait) if run.target is None else nullcontext():
-            _check_inputs(run.skill, run.options)
             notes = [*run.notes, *(Noted(text, "warning") for text in (finish_what_was_cut() if run.target is None else ()))]
             _fill(run.vault, run)
             if run.target is not None:
@@ -102,9 +101,10 @@ def carry(run: Run) -> Generator[Event, None, RunEnded]:
             shutil.rmtree(run.folder.path, ignore_errors=True)
 
 
-def _check_inputs(skill: Skill, options: Options) -> None:
+def _check_inputs(skill: Skill, options: Options, model: Model) -> None:
     """Raises Problem for a value nothing asks for: a name typed wrong would be ignored in silence."""
     known = [value.name for value in skill.inputs] if options.inputs else []
+    known += [name for name in (model.inputs if isinstance(model, Wanting) else ()) if name not in known]
     for name in options.inputs:
         if name not in known:
             hint = f"its inputs: {', '.join(known)}" if known else "it has no inputs; leave --set out"
@@ -136,6 +136,7 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
 
     facts = _facts(run, target)
     model = speaker(run.options.model, run.verb, run.skill, facts, run.options.inputs, run.options.locked, run.vault.hide)
+    _check_inputs(run.skill, run.options, model)
     run.replays = model.name.startswith("plan:")
     picked = pick_up(target, run.earlier, read_stamped(run.folder.journal)[-1][0] if run.earlier else "")
     started = _started(run, model, target, facts)
@@ -170,18 +171,20 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
 
 def _keep_plan(run: Run, model: Model, events: Sequence[Event]) -> None:
     """Keep the plan of a run that was verified among this user's own. A replay has its plan already, or a wider one now."""
-    if run.verb != "install":
-        return
-    from skillrun.models.replay import PlanModel
-    from skillrun.plans.distill import distilled
-    from skillrun.plans.file import read_plan
-    from skillrun.plans.plan import PlanError
     from skillrun.plans.store import identity_of, keep
 
+    if run.verb != "install":
+        return
     if model.name.startswith("plan:"):
+        from skillrun.models.replay import PlanModel
+
         if isinstance(model, PlanModel) and (wider := model.widened()) is not None:
             run.offer = f"this plan is now known to work here too; kept, with the wider conditions, as {keep(wider)}"
         return
+    from skillrun.plans.distill import distilled
+    from skillrun.plans.file import read_plan
+    from skillrun.plans.plan import PlanError
+
     proven = run.folder.path / "plan.toml"
     with suppress(PlanError, OSError):  # a disk that takes no plan takes nothing from a run that was verified
         keep(read_plan(proven)[0] if proven.exists() else distilled(events, identity_of(run.skill)))

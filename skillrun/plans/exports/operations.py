@@ -8,8 +8,19 @@ from dataclasses import dataclass, replace
 from skillrun.plans.exports.rights import elevated, words_of
 from skillrun.plans.plan import Plan, Step
 
-_APT_FLAGS = frozenset(("-y", "--yes", "-q", "-qq", "--quiet", "--no-install-recommends", "--assume-yes"))
-_STARTS = frozenset(("start", "restart"))
+_APT = r"apt(?:-get)?(?: (?:-y|--yes|--assume-yes|-q|-qq|--quiet|--no-install-recommends))*"
+_PLACE = r"(?:/|~/|\{\{)\S*"
+"""A path that is the same from every directory."""
+_FORMS: tuple[tuple[str, str, str], ...] = (
+    ("refresh", "root", rf"{_APT} update"),
+    ("packages", "root", rf"{_APT} install(?P<names>(?: [a-z0-9][a-z0-9.+-]*)+)"),
+    ("directory", "", rf"mkdir -p (?P<path>{_PLACE})"),
+    ("link", "", rf"ln(?=(?: -[sfn]+)* -[fn]*s)(?: -[sfn]+)+ (?P<target>\S+) (?P<path>{_PLACE})"),
+    ("service", "", r"service (?P<names>\S+) (?:re)?start"),
+    ("service", "", r"systemctl(?: (?:-q|--quiet|--now))* (?:re)?start (?P<names>\S+)"),
+    ("service", "", r"systemctl(?= .*--now)(?: (?:-q|--quiet|--now))* enable (?P<names>\S+)"),
+)
+"""Kind of operation, the rights it is only with, and the whole command, its options put before its other words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,32 +70,27 @@ def _operation(step: Step, number: int) -> Operation:
     base = Operation("shell", step, number, rights, text=text)
     if step.answers or step.ends or step.environment or step.umask:
         return base
-    words = words_of(text)
-    return (words and _known(words, base, step)) or base
+    return _known(words_of(text), base) or base
 
 
-def _known(words: list[str], base: Operation, step: Step) -> Operation | None:
-    program, rest = words[0], words[1:]
-    flags = [word for word in rest if word.startswith("-")]
-    names = tuple(word for word in rest if not word.startswith("-"))
-    if program in ("apt-get", "apt") and names and set(flags) <= _APT_FLAGS and base.rights == "root":
-        if names == ("update",):
-            return _as(base, "refresh")
-        if names[0] == "install" and all(re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", name) for name in names[1:]):
-            return _as(base, "packages", names=names[1:], recommends="--no-install-recommends" not in flags)
-    absolute = step.directory == "" or all(name.startswith(("/", "~/", "{{")) for name in names)
-    if program == "mkdir" and flags == ["-p"] and len(names) == 1 and names[0].startswith(("/", "~/", "{{")):
-        return _as(base, "directory", path=names[0])
-    if program == "ln" and len(names) == 2 and set("".join(flags)) <= set("-sfn") and "s" in "".join(flags) and absolute:
-        return _as(base, "link", target=names[0], path=names[1]) if names[1].startswith(("/", "~/", "{{")) else None
-    if program == "service" and len(rest) == 2 and rest[1] in _STARTS:
-        return _as(base, "service", names=(rest[0],))
-    if program == "systemctl" and names and names[0] in (*_STARTS, "enable") and len(names) == 2:
-        enable = names[0] == "enable"
-        if not enable or "--now" in flags:
-            return _as(base, "service", names=(names[1],), enabled=enable)
+def _known(words: list[str], base: Operation) -> Operation | None:
+    """The operation that a plain command is, if it is one of `_FORMS`."""
+    if not words or any(re.search(r"\s", word) for word in words):
+        return None
+    options = [word for word in words[1:] if word.startswith("-")]
+    line = " ".join([words[0], *options, *(word for word in words[1:] if not word.startswith("-"))])
+    for kind, rights, form in _FORMS:
+        match = re.fullmatch(form, line) if rights in ("", base.rights) else None
+        if match is None:
+            continue
+        said = match.groupdict(default="")
+        return replace(
+            base,
+            kind=kind,
+            path=said.get("path", ""),
+            target=said.get("target", ""),
+            names=tuple(said.get("names", "").split()),
+            recommends="--no-install-recommends" not in options,
+            enabled="enable" in words,
+        )
     return None
-
-
-def _as(base: Operation, kind: str, **fields: object) -> Operation:
-    return replace(base, kind=kind, **fields)  # type: ignore[arg-type]
