@@ -134,7 +134,11 @@ def test_seen_then_agreed_then_verified_then_undone(home: Home, protocol: str) -
             assert len(home.asked) == 1, "what is over is not asked about again"
             assert told(await client.call_tool("verify", {"skill": str(home.path / "thing")}))["verified"]
             assert "test -x" in words(await client.call_tool("plan", {"run": status["run"]}))
-            assert told(await client.call_tool("undo", {"run": status["run"]}))["exit_code"] == 0
+            back = told(await client.call_tool("undo", {"run": "last"}))
+            assert (back["run"], back["state"], back["asked"]) == (status["run"], "needs approval", "undo")
+            assert home.thing.exists()
+            undone = told(await client.call_tool("commit", {"run": back["run"], "digest": back["digest"]}))
+            assert (undone["exit_code"], home.asked[1:]) == (0, [back["message"]])
             assert not home.thing.exists()
 
     run(story)
@@ -390,8 +394,7 @@ def test_the_tools_tell_the_truth_of_themselves(home: Home) -> None:
             reading = {name for name, tool in tools.items() if tool.annotations and tool.annotations.read_only_hint}
             assert reading == {"search", "show", "explain", "status", "next", "plan"}
             assert {name for name, tool in tools.items() if tool.annotations and tool.annotations.destructive_hint} == {
-                "commit",
-                "undo",
+                "commit"
             }
             assert all(tool.description and "ctx" not in str(tool.input_schema) for tool in tools.values())
             assert "word" not in tools["commit"].input_schema["properties"], "the person's word is no argument"

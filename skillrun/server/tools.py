@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field
 from skillrun import __version__
 from skillrun.errors import Problem, SkillrunError
 from skillrun.server.caller import Caller
-from skillrun.server.held import HeldRun, Runs
+from skillrun.server.held import Held, HeldRun, HeldUndo, Runs
 from skillrun.server.skills import SkillsExtension
 
 ANSWER_S = 45.0
@@ -39,8 +39,8 @@ skillrun installs software from a text (a skill) so that it can be seen before i
    when it is done, with the changes, a digest and the state `needs approval`. While it says `working`, ask `status`.
 3. Show the person the message and call `commit` with that digest. The person is asked by skillrun, not by you: in a form of
    your client, or, where it has none, with `skillrun approve RUN` in a terminal of theirs.
-4. `verify`, `undo` and `plan` follow what was committed. Passwords are never given here: where one is needed the person
-   continues with `skillrun resume RUN` in a terminal.
+4. `verify` and `plan` follow what was committed; `undo` takes it back, and is put to the person with `commit` too. Passwords
+   are never given here: where one is needed the person continues with `skillrun resume RUN` in a terminal.
 Done is what the checks say: `verified` true, never your own judgement."""
 
 
@@ -93,10 +93,11 @@ Seen = Context[Runs, Any]
 """What a tool knows of its request; the server's runs are in it."""
 
 
-def build() -> MCPServer[Runs]:
-    """The server with all its tools; runs end with it."""
+def build(forms: bool = True) -> MCPServer[Runs]:
+    """The server with all its tools; runs end with it. `forms`: the person may answer in a form of the client."""
     server: MCPServer[Runs] = MCPServer(
-        "skillrun", title="skillrun", instructions=INSTRUCTIONS, version=__version__, lifespan=_lifespan,
+        "skillrun", title="skillrun", instructions=INSTRUCTIONS, version=__version__,
+        lifespan=functools.partial(_lifespan, forms=forms),
         extensions=[SkillsExtension()], log_level="ERROR",
     )  # fmt: skip
     for tool, hints in TOOLS.items():
@@ -105,10 +106,10 @@ def build() -> MCPServer[Runs]:
 
 
 @asynccontextmanager
-async def _lifespan(_: MCPServer[Runs]) -> AsyncIterator[Runs]:
+async def _lifespan(_: MCPServer[Runs], forms: bool) -> AsyncIterator[Runs]:
     from skillrun.run.effects import finish_what_was_cut
 
-    runs = Runs()
+    runs = Runs(forms)
     await anyio.to_thread.run_sync(finish_what_was_cut)
     try:
         yield runs
@@ -116,7 +117,7 @@ async def _lifespan(_: MCPServer[Runs]) -> AsyncIterator[Runs]:
         runs.stop_all()
 
 
-def _of(ctx: Seen, run: str) -> HeldRun:
+def _of(ctx: Seen, run: str) -> Held:
     try:
         return ctx.request_context.lifespan_context.of(run)
     except KeyError:
@@ -134,12 +135,28 @@ def _skill_word(skill: str) -> str:
     return word
 
 
-async def _begun(ctx: Seen, start: Callable[[], HeldRun]) -> CallToolResult:
-    run = ctx.request_context.lifespan_context.hold(await anyio.to_thread.run_sync(start))
-    return _told(await _waited(ctx, run, ANSWER_S))
+async def _begun(ctx: Seen, start: Callable[[], Held]) -> CallToolResult:
+    """Begin a run and wait for it. One that begins only when nobody waits any more, or was cancelled, is ended at once."""
+    runs, until, waited_for = ctx.request_context.lifespan_context, anyio.current_time() + ANSWER_S, True
+
+    def begin() -> Held:
+        run = runs.hold(start())
+        if not waited_for:
+            run.stop()
+        return run
+
+    run: Held | None = None
+    try:
+        with anyio.move_on_at(until):
+            run = await anyio.to_thread.run_sync(begin, abandon_on_cancel=True)
+    finally:
+        waited_for = run is not None
+    if run is None:
+        raise ToolError(f"it could not be read within {ANSWER_S:.0f} s: try again, or name a skill that is on this machine")
+    return _told(await _waited(ctx, run, max(until - anyio.current_time(), 0.0)))
 
 
-async def _waited(ctx: Seen, run: HeldRun, seconds: float, ends: bool = True) -> dict[str, Any]:
+async def _waited(ctx: Seen, run: Held, seconds: float, ends: bool = True) -> dict[str, Any]:
     """Wait for a run, with a word on what it does every few seconds. `ends`: a call that is cancelled ends the run."""
     try:
         with anyio.move_on_after(seconds):
@@ -154,9 +171,9 @@ async def _waited(ctx: Seen, run: HeldRun, seconds: float, ends: bool = True) ->
 
 
 def _has_forms(ctx: Seen) -> bool:
-    """Can this client put a form to its person?"""
+    """May, and can, this client put a form to its person?"""
     able = ctx.client_capabilities
-    return able is not None and able.elicitation is not None
+    return ctx.request_context.lifespan_context.forms and able is not None and able.elicitation is not None
 
 
 async def search(words: str = "") -> CallToolResult:
@@ -233,7 +250,7 @@ async def status(run: str, ctx: Seen, wait_s: Annotated[float, Field(ge=0, le=AN
     """How a run stands; waits so long for it to stand at anything but work, or for the person to approve on the machine."""
     held = _of(ctx, run)
     question = held.person.question
-    if question is not None and not _has_forms(ctx):
+    if question is not None and (not _has_forms(ctx) or held.person.closed == question.digest):
         await anyio.to_thread.run_sync(held.person.wait_for_word, question, wait_s, abandon_on_cancel=True)
     return _told(await _waited(ctx, held, wait_s, ends=False))
 
@@ -257,7 +274,7 @@ def word_on_run(run: str, digest: str, ctx: Seen) -> Elicit[Agreement] | Agreeme
 async def commit(
     run: str, digest: str, ctx: Seen, word: Annotated[ElicitationResult[Agreement], Resolve(word_on_run)]
 ) -> CallToolResult:
-    """Put what a run waits for to the person: the command it asks about, or in the end its changes. They decide.
+    """Put what a run waits for to the person: a command, in the end its changes, or taking them back. They decide.
 
     `digest` is the one `status` names: if what is asked has changed since, nothing is done.
     """
@@ -272,6 +289,7 @@ async def commit(
         text = f"this client has no form to ask the person with: they run `{needed}` in a terminal; then ask `status`"
         return _answer({**held.status(), "needs": needed}, text)
     if word.action == "cancel":  # also what a client does by itself where nobody sits at it
+        held.person.closed = digest
         needed = f"skillrun approve {run}"
         text = f"the form was closed without an answer: the person can answer with `{needed}` in a terminal; then ask `status`"
         return _answer({**held.status(), "needs": needed}, text)
@@ -297,14 +315,14 @@ async def do(run: str, tool: str, ctx: Seen, input: dict[str, Any] | None = None
     return _turn(held, caller)
 
 
-def _own(ctx: Seen, run: str) -> tuple[HeldRun, Caller]:
+def _own(ctx: Seen, run: str) -> tuple[Held, Caller]:
     held = _of(ctx, run)
     if held.caller is None:
         raise ToolError("skillrun decides this run itself: `preview` with `decides` = you begins one of yours")
     return held, held.caller
 
 
-def _turn(held: HeldRun, caller: Caller) -> CallToolResult:
+def _turn(held: Held, caller: Caller) -> CallToolResult:
     """What the agent reads before its next call."""
     status_ = held.status()
     if status_["state"] != "your turn":
@@ -314,31 +332,12 @@ def _turn(held: HeldRun, caller: Caller) -> CallToolResult:
     return _answer({**status_, **told}, "\n".join(part for part in parts if part))
 
 
-def word_on_undo(run: str, ctx: Seen) -> Elicit[Agreement] | Agreement:
-    """The person's word on taking a run back."""
-    if not _has_forms(ctx):
-        return Agreement(agree=False)
-    return Elicit(f"Take back what the run {run} changed on this machine?", Agreement)
-
-
-async def undo(run: str, ctx: Seen, word: Annotated[ElicitationResult[Agreement], Resolve(word_on_undo)]) -> CallToolResult:
-    """Take back what a run changed, by its id. The person is asked first."""
-    if not _has_forms(ctx):
-        raise ToolError(f"this client has no form to ask the person with: they run `skillrun undo {run}` in a terminal")
-    if not (isinstance(word, AcceptedElicitation) and word.data.agree):
-        needed = f"skillrun undo {run}"
-        text = f"the person did not agree, and nothing was undone; in a terminal of theirs `{needed}` does it"
-        return _answer({"run": run, "state": "ended", "outcome": "denied", "needs": needed}, text)
-    return await anyio.to_thread.run_sync(_undone, run)
-
-
-def _undone(run: str) -> CallToolResult:
-    from skillrun.run.api import undo
-
-    report = undo(run, approve="all", edited="leave")
-    summary = report.end.summary if report.end else "unfinished"
-    data = {"run": run, "state": "ended", "outcome": report.outcome, "exit_code": report.exit_code, "summary": summary}
-    return _answer(data, summary)
+async def undo(run: str, ctx: Seen) -> CallToolResult:
+    """Take back what a run changed, by its id or `last`. It answers with what that means and a digest for `commit`."""
+    held = ctx.request_context.lifespan_context.held(run)
+    if held is not None and held.state != "ended":
+        raise ToolError("that run is not over: `discard` ends it")
+    return await _begun(ctx, lambda: HeldUndo(run))
 
 
 async def plan(run: str = "last") -> CallToolResult:
@@ -363,6 +362,6 @@ def _planned(run: str) -> CallToolResult:
 
 TOOLS: Mapping[Callable[..., Any], ToolAnnotations] = {
     search: READS, show: FETCHES, explain: READS, preview: REHEARSES, status: READS, commit: CHANGES, discard: ENDS,
-    next_: READS, do: REHEARSES, verify: REHEARSES, undo: CHANGES, plan: READS,
+    next_: READS, do: REHEARSES, verify: REHEARSES, undo: REHEARSES, plan: READS,
 }  # fmt: skip
 """What an agent may call, and what a client may tell its person of each."""

@@ -19,8 +19,9 @@ CALLERS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
 """An agent hands its own environment to its servers: its key is for its own requests, and no run here is to spend it."""
 
 
-@click.command("mcp", cls=Page, examples=("skillrun mcp", "claude mcp add skillrun -- skillrun mcp"))
-def mcp_command() -> int:
+@click.command("mcp", cls=Page, examples=("skillrun mcp", "claude mcp add skillrun -- skillrun mcp", "skillrun mcp --terminal"))
+@click.option("--terminal", is_flag=True, help="Never ask in a form of the client: only `skillrun approve` agrees to anything.")
+def mcp_command(terminal: bool) -> int:
     """Serve the Model Context Protocol on standard input and output, for agents that install through skillrun."""
     try:
         from skillrun.server.tools import build
@@ -31,7 +32,7 @@ def mcp_command() -> int:
     _leave_terminal()
     for name in CALLERS:
         os.environ.pop(name, None)
-    build().run("stdio")
+    build(forms=not terminal).run("stdio")
     return 0
 
 
@@ -50,7 +51,7 @@ def _leave_terminal() -> None:
 def approve_command(run: str, refused: bool, as_json: bool) -> int:
     """Say yes, or no, to what a RUN that an agent began waits for: its changes, or a command."""
     from skillrun.record.journal import JournalError, find_run
-    from skillrun.server.held import APPROVAL, WAITING
+    from skillrun.server.awaited import APPROVAL, WAITING
     from skillrun.text.escape import shown
 
     try:
