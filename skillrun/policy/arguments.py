@@ -66,6 +66,9 @@ def _options(call: Invocation, program: Program, rest: list[str]) -> list[str]:
         if argument == "--":
             operands.extend(rest[i:])
             break
+        if argument == "-" and "-" in program.flag:
+            _option(call, program, "-", "")
+            continue
         if argument[:1] == "+" and "+" in program.flag:
             _option(call, program, "+", argument[1:])
             continue
@@ -127,12 +130,26 @@ def _option(call: Invocation, program: Program, name: str, value: str) -> None:
     word, _, argument = role.partition(" ")
     if word == "note":
         call.notes.add(argument)
-    elif word == "cwd":
-        call.cwd = call.path(value)
+    elif word in ("cwd", "work", "login", "root"):
+        _stand(call, word, value, argument)
     elif word == "index":
         call.index = value
         apply(call, role, value)
     call.options.append((name, value))
+
+
+def _stand(call: Invocation, word: str, value: str, argument: str) -> None:
+    """An option says where the program, and what it runs, works. `login`: as after a login, so in somebody's home.
+
+    `cwd NAME=`: of an option that sets many things, only where it sets that one.
+    """
+    if word == "login":
+        call.notes.add("shell")
+        call.cwd = "/root"
+    elif word == "root":
+        call.cwd = "/"  # one is put there; what is a part of another root directory counts as the machine's own
+    elif value.startswith(argument):
+        call.cwd = call.path(value[len(argument) :])
 
 
 def _operands(call: Invocation, program: Program, operands: list[str]) -> None:
@@ -151,7 +168,15 @@ def _operands(call: Invocation, program: Program, operands: list[str]) -> None:
         if after:
             pairs += list(zip(roles[-after:], operands[repeat + middle :], strict=False))
     for position, (role, operand) in enumerate(pairs):
-        if role in ("command", "env-command"):
+        if role == "root":
+            call.cwd = "/"
+        elif role == "run-command":
+            words = operands[position + 1 :]
+            words = words[1:] if words[:1] == ["--"] else words
+            if operand in ("run", "exec") and words and call.evaluate is not None:
+                call.evaluate(words)
+            return
+        elif role in ("command", "env-command"):
             _inner_command(call, operands[position:], role)
             return
         if role == "words":
@@ -162,6 +187,8 @@ def _operands(call: Invocation, program: Program, operands: list[str]) -> None:
 
 
 def _inner_command(call: Invocation, words: list[str], role: str) -> None:
+    if words[1:2] == ["-c"] and call.program.value.get("-c") == "shell":
+        words = words[1:]  # the user stands first (runuser(1))
     if words[0] == "-c" and len(words) > 1:
         if call.shell is not None:
             call.shell(words[1])
@@ -183,7 +210,9 @@ def apply(call: Invocation, role: str, value: str, remark: str = "") -> None:
         if kind is EffectKind.NETWORK and not detail:
             detail = "receive"
         call.findings.add(kind, subject, ", ".join(filter(None, (detail, remark))))
-    elif word and word not in ("plain", "note", "cwd"):
+    elif word == "work":
+        call.findings.write(call.cwd, remark)
+    elif word and word not in ("plain", "note", "cwd", "root", "login", "run-command"):
         raise ValueError(f"{call.name}: unknown role {role!r}")
 
 

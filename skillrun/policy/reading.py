@@ -285,9 +285,9 @@ class Reading(Walker):
         """A program with a table. Where the call is known to be harmless, only what it reads and asks counts."""
         before, floors = dict(self.findings.effects), dict(self.findings.floors)
         run = Invocation(argv, program, self.findings, shell.cwd, shell.stdin, shell.elsewhere)
-        run.evaluate = lambda rest: self.run(rest, shell) if rest else ""
-        run.shell = lambda text: self.code(text, shell.fork(), argv[0])
-        run.script = lambda path, by: self.run_script(path, by, shell)
+        run.evaluate = lambda rest: self.run(rest, shell.standing(run.cwd)) if rest else ""
+        run.shell = lambda text: self.code(text, shell.standing(run.cwd).fork(), argv[0])
+        run.script = lambda path, by: self.run_script(path, by, shell.standing(run.cwd))
         judge_call(run)
         harmless = told.harmless or told.whole
         if harmless or run.quiet:

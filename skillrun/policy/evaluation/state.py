@@ -70,6 +70,14 @@ class Shell:
             self.conditional,
         )
 
+    def standing(self, cwd: str) -> Shell:
+        """This shell, or for another directory one of its own that works there."""
+        if cwd == self.cwd:
+            return self
+        there = self.fork()
+        there.cwd, there.variables["PWD"] = cwd, (cwd,)
+        return there
+
     def assign(self, name: str, values: tuple[str, ...], unknown: str) -> None:
         """Set a variable. `unknown` stands for it when there are too many possible values."""
         if self.conditional and name in self.variables:

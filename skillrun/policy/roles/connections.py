@@ -35,6 +35,8 @@ def _remote(call: Invocation, value: str, argument: str) -> None:
             call.findings.delete(call.path(value), True, "whatever the source lacks")
     else:
         call.reads(value)
+        if "moves" in call.notes:
+            call.findings.delete(call.path(value), True, "once it is copied")
 
 
 def _host(call: Invocation, value: str, argument: str) -> None:

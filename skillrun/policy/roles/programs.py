@@ -129,6 +129,14 @@ def _kill(call: Invocation, _value: str, _argument: str) -> None:
         call.findings.add(EffectKind.KILL, "whatever its options pick")
 
 
+def _daemon(call: Invocation, value: str, _argument: str) -> None:
+    """start-stop-daemon(8): a program and what stands behind `--`, in the root directory unless it says where."""
+    if not any(option in ("-d", "--chdir") for option, _ in call.options):
+        call.cwd = "/"
+    if call.evaluate is not None:
+        call.evaluate([value, *call.operands])
+
+
 _NEEDED = ("skillrun", "python3", "python", "systemd", "init", "bash", "sshd", "login", "launchd", "python3 -m skillrun")
 """Names of programs that a pattern may not hit: the one that asks, its shell, and what keeps a person logged in."""
 
@@ -176,6 +184,7 @@ def _mounted(call: Invocation, value: str, _argument: str) -> None:
 
 
 ROLES: dict[str, Role] = {
+    "daemon": _daemon,
     "script": _script,
     "code": _code,
     "shell": _shell,

@@ -89,8 +89,8 @@ def _env(reading: Reading, argv: list[str], shell: Shell) -> str:
             if word in ("-C", "--chdir") and len(words) > 1:
                 inner.cwd = reading.path(words[1], inner)
             words = words[2:]
-        elif options and word.startswith("--chdir="):
-            inner.cwd = reading.path(word[8:], inner)
+        elif options and (joined := re.match(r"--chdir=|-[iv0]*C(?=.)", word)):
+            inner.cwd = reading.path(word[joined.end() :], inner)
             words = words[1:]
         elif options and word.startswith(("-S", "--split-string", "-vS")):
             text = (
@@ -262,6 +262,13 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
             end = _end_of_command(words, i)
             before = set(reading.findings.effects)
             _find_runs(reading, words[i:end], [_found(start, narrowed) for start in starts], shell)
+            if word in ("-execdir", "-okdir"):  # beside what is found: at least where it starts, or above
+                effects = dict(reading.findings.effects)
+                for start in starts[:4]:
+                    top = reading.path(start, shell)
+                    for folder in (top, top.rpartition("/")[0] or "/"):
+                        _find_runs(reading, words[i:end], [_found(start, narrowed)], shell.standing(folder))
+                reading.findings.effects = effects  # which directories these are is a guess: it counts for the floor alone
             removes = any(effect.kind is EffectKind.DELETE and effect not in before for effect in reading.findings.effects)
             if removes and not any(word in _BY_NAME for word in words):
                 _spare_the_machine(reading, starts, shell)
@@ -331,6 +338,23 @@ def _sudo(reading: Reading, argv: list[str], shell: Shell) -> str:
     return reading.by_table(argv, shell)
 
 
+_BWRAP_PAIRS = re.compile(r"--(?:ro-|dev-)?bind(?:-try|-data)?|--symlink|--setenv|--file|--chmod|--perms|--size|--overlay")
+
+
+def _bwrap(reading: Reading, argv: list[str], shell: Shell) -> str:
+    """bwrap(1): options that take two words are left out, the rest is in the table."""
+    words, rest = argv[:1], argv[1:]
+    while rest and _BWRAP_PAIRS.fullmatch(rest[0]):
+        rest = rest[2:] if rest[0] in ("--perms", "--size") else rest[3:]
+    while rest and rest[0].startswith("--"):
+        length = 2 if rest[0] in ("--chdir", "--dev", "--proc", "--tmpfs", "--dir", "--unsetenv", "--uid", "--gid") else 1
+        words += rest[:length]
+        rest = rest[length:]
+        while rest and _BWRAP_PAIRS.fullmatch(rest[0]):
+            rest = rest[2:] if rest[0] in ("--perms", "--size") else rest[3:]
+    return reading.by_table([*words, *rest], shell)
+
+
 def _busybox(reading: Reading, argv: list[str], shell: Shell) -> str:
     if len(argv) < 2 or argv[1].startswith("-"):
         if argv[1:] not in ([], ["--list"], ["--help"]):
@@ -359,6 +383,7 @@ PROGRAMS: dict[str, Special] = {
     "find": _find,
     "gfind": _find,
     "busybox": _busybox,
+    "bwrap": _bwrap,
     "toybox": _busybox,
     "sudo": _sudo,
 }
