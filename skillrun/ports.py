@@ -280,6 +280,25 @@ class Hearing(Protocol):
 
 
 @runtime_checkable
+class Passing(Protocol):
+    """A model behind which others stand."""
+
+    def pass_on(self, reason: str) -> str:
+        """Let the next one speak, and say so in a sentence; empty when nobody is left. Raises ModelUnavailable."""
+        ...
+
+
+@runtime_checkable
+class Paid(Protocol):
+    """A model that may take money."""
+
+    @property
+    def paid(self) -> Sequence[str]:
+        """Who takes some, by name, in the order they would speak; none where no price is known."""
+        ...
+
+
+@runtime_checkable
 class Preflight(Protocol):
     """A model whose server can be asked for it before anything is spent."""
 

@@ -134,6 +134,8 @@ class MessagesServer:
         self.times: list[float] = []
         """When each request came, on the monotonic clock."""
         self.delay_s = delay_s
+        self.models: tuple[str, ...] = ("test",)
+        """What a GET lists."""
         self.refuse: tuple[int, Body] | None = None
         """Status and error that a GET gets instead of the models."""
         owner = self
@@ -165,7 +167,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """A list of one model, as local servers give."""
         refuse = self.server_owner.refuse
-        self._json(*(refuse or (200, {"data": [{"type": "model", "id": "test"}], "has_more": False})))
+        rows = [{"type": "model", "id": name} for name in self.server_owner.models]
+        self._json(*(refuse or (200, {"data": rows, "has_more": False})))
 
     def do_POST(self) -> None:
         """The next line of the script."""

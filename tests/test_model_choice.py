@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import shlex
@@ -15,7 +16,7 @@ import pytest
 from skillrun.errors import Problem
 from skillrun.events import Usage
 from skillrun.host.config import Config, ConfigError, config_path, load_config
-from skillrun.llm.catalog import default_model, known_models, model_facts
+from skillrun.llm.catalog import default_model, known_models, model_facts, prices_read, small_model
 from skillrun.llm.credentials import NoCredentials, find_credentials, is_anthropic
 from skillrun.models.chain import ChainModel
 from skillrun.models.choose import choices, choose_model
@@ -141,20 +142,26 @@ def test_auto_without_a_key_is_the_builtin_engine(tmp_path: Path) -> None:
     assert (choice.kind, "no API key" in choice.why) == ("builtin", True)
 
 
-def test_auto_with_a_key_is_the_default_model(tmp_path: Path) -> None:
-    """A key is enough; configuration and environment may name another model."""
+def test_auto_with_a_key_begins_with_what_costs_least(tmp_path: Path) -> None:
+    """The rules, then a small model, then the larger one; configuration and environment may name another behind the rules."""
     env = home(tmp_path, ANTHROPIC_API_KEY="k")
-    (choice,) = choices("auto", NONE, env)
-    assert (choice.name, choice.native) == (default_model(), True)
-    assert choices("auto", NONE, {**env, "ANTHROPIC_MODEL": "claude-opus-5-5"})[0].name == "claude-opus-5-5"
-    assert choices("auto", config(name="claude-haiku-5-5"), env)[0].name == "claude-haiku-5-5"
+    found = choices("auto", NONE, env)
+    assert [choice.name for choice in found] == ["builtin", small_model(), default_model()]
+    assert found[1].native
+    assert all(choice.why for choice in found)
+    named = choices("auto", NONE, {**env, "ANTHROPIC_MODEL": "claude-opus-5-5"})
+    assert [choice.name for choice in named] == ["builtin", "claude-opus-5-5"]
+    assert choices("auto", config(name="claude-haiku-5-5"), env)[1].name == "claude-haiku-5-5"
 
 
 def test_auto_asks_a_foreign_server_what_it_offers(tmp_path: Path) -> None:
     """A base URL alone: the model is one the server names, and none of Anthropic's own fields are sent."""
     with MessagesServer() as server:
-        (choice,) = choices("auto", NONE, home(tmp_path, ANTHROPIC_BASE_URL=server.url))
-    assert (choice.name, choice.native, choice.base_url) == ("test", False, server.url)
+        _, choice = choices("auto", NONE, home(tmp_path, ANTHROPIC_BASE_URL=server.url))
+        assert (choice.name, choice.native, choice.base_url) == ("test", False, server.url)
+        server.models = ("x", default_model(), small_model())
+        found = choices("auto", NONE, home(tmp_path, ANTHROPIC_BASE_URL=server.url))
+        assert [choice.name for choice in found] == ["builtin", small_model(), default_model()]
     (choice,) = choices("x", config(capabilities=["anthropic"]), home(tmp_path, ANTHROPIC_BASE_URL="http://10.0.0.1"))
     assert choice.native, "a proxy in front of Anthropic's server can be declared as such"
 
@@ -202,6 +209,21 @@ def test_prices_are_data() -> None:
     assert haiku.cost(Usage(1, 0, 100_000)) == pytest.approx((0.50 + 100_000 * 0.05) / 1e6)
     assert model_facts("claude-haiku-5-5-20261007").price == haiku.price
     assert model_facts("qwen3").cost(Usage(1, 1)) is None
+    assert datetime.date.fromisoformat(prices_read()) >= datetime.date(2026, 11, 1)
+
+
+def test_prices_and_limits_can_be_the_persons_own(tmp_path: Path) -> None:
+    """A table in the configuration wins key by key, makes an unknown model one with a price, and is read strictly."""
+    tables = {"claude-haiku-5-5": {"context": 50_000}, "qwen3": {"price": {"input": 1, "output": 2}, "thinking": False}}
+    own = Config(Path("/c.toml"), {"models": tables})
+    env = home(tmp_path, ANTHROPIC_BASE_URL="http://127.0.0.1:9")
+    for name, context, cost in (("claude-haiku-5-5", 50_000, 0.01), ("qwen3", 32_768, 0.1)):
+        (choice,) = choices(name, own, env)
+        assert choice.facts is not None
+        assert (choice.facts.context, choice.facts.cost(Usage(100_000, 0))) == (context, pytest.approx(cost))
+    for wrong in ({"price": {"input": "x", "output": 1}}, {"prize": 1}, {"context": "big"}, 3):
+        with pytest.raises(Problem, match=r"c\.toml"):
+            choices("qwen3", Config(Path("/c.toml"), {"models": {"qwen3": wrong}}), env)
 
 
 def doctor(tmp_path: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -29,7 +29,7 @@ from skillrun.events import (
     Verdict,
 )
 from skillrun.models.scripted import Line, ScriptedModel
-from skillrun.ports import Approval, Brief, ModelUnavailable, Place, Target
+from skillrun.ports import Approval, Brief, Model, ModelUnavailable, Place, Target
 from skillrun.run.budget import Budget
 from skillrun.run.calls.executor import Executor
 from skillrun.run.session import Session
@@ -100,6 +100,7 @@ class Trial:
         verb: str = "install",
         budget: Budget | None = None,
         sink: Callable[[Event], None] | None = None,
+        model: Model | None = None,
         **more: object,
     ) -> RunEnded:
         """Run the script; the checks run in this trial's directory."""
@@ -111,7 +112,7 @@ class Trial:
         session = Session(
             started,
             Brief(skill, verb),
-            ScriptedModel(script),
+            model or ScriptedModel(script),
             executor,
             checked,
             budget or Budget(),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from skillrun.events import Usage
 
 MILLION = 1_000_000
+LEAST_CONTEXT, LEAST_OUTPUT = 32_768, 8_192
+"""Tokens a model that nobody listed is trusted with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,8 @@ class ModelFacts:
     """Limits and prices of one model. For a model nobody listed: cautious limits, no price."""
 
     name: str
-    context: int = 32_768
-    max_output: int = 8_192
+    context: int = LEAST_CONTEXT
+    max_output: int = LEAST_OUTPUT
     thinking: bool = False
     price: Price | None = None
     long_above: int = 0
@@ -57,8 +61,18 @@ def _table() -> dict[str, Any]:
 
 
 def default_model() -> str:
-    """The model `auto` means when there is a key."""
+    """The model `auto` ends with when there is a key."""
     return str(_table()["default"])
+
+
+def small_model() -> str:
+    """The model that `auto` asks before the default one: cheap, and enough for most skills."""
+    return str(_table()["small"])
+
+
+def prices_read() -> str:
+    """The day the table was read from its source, as YYYY-MM-DD."""
+    return str(_table()["read"])
 
 
 def known_models() -> tuple[str, ...]:
@@ -66,19 +80,38 @@ def known_models() -> tuple[str, ...]:
     return tuple(_table()["models"])
 
 
-def model_facts(name: str) -> ModelFacts:
-    """What is known of a model. A dated name (`claude-x-20261007`) is looked up by its stem."""
-    entries = _table()["models"]
-    entry = entries.get(name) or next((row for key, row in entries.items() if name.startswith(f"{key}-20")), None)
-    if entry is None:
-        return ModelFacts(name)
-    long = entry.get("long")
-    return ModelFacts(
-        name,
-        entry["context"],
-        entry["max_output"],
-        entry["thinking"],
-        Price(**entry["price"]),
-        long["above"] if long else 0,
-        Price(**{key: value for key, value in long.items() if key != "above"}) if long else None,
-    )
+def model_facts(name: str, own: Mapping[str, Any] = MappingProxyType({})) -> ModelFacts:
+    """What is known of a model. A dated name (`claude-x-20261007`) is looked up by its stem.
+
+    `own`: the person's tables, by name, in the form of `models.toml`; what stands there wins, key by key. Raises ValueError,
+    naming what is no such table.
+    """
+    known: dict[str, Any] = {}
+    for table in (_table()["models"], own):
+        known |= table.get(name) or next((row for key, row in table.items() if name.startswith(f"{key}-20")), {})
+    unknown = sorted(set(known) - set(_KEYS))
+    if unknown:
+        raise ValueError(f"models.{name} has no {unknown[0]!r}; it takes {', '.join(_KEYS)}")
+    try:
+        long = known.get("long")
+        return ModelFacts(
+            name,
+            int(known.get("context", LEAST_CONTEXT)),
+            int(known.get("max_output", LEAST_OUTPUT)),
+            bool(known.get("thinking", False)),
+            _price(known["price"]) if "price" in known else None,
+            int(long["above"]) if long else 0,
+            _price({key: value for key, value in long.items() if key != "above"}) if long else None,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"models.{name}: {error!r} in its context, max_output, price or long") from None
+
+
+_KEYS = ("context", "max_output", "thinking", "price", "long")
+
+
+def _price(given: Mapping[str, Any]) -> Price:
+    """A price; where only input and output are given, the cache costs what this API's does in proportion."""
+    into = float(given["input"])
+    cache = {"cache_write": 2 * into, "cache_read": into / 10}
+    return Price(**{key: float(value) for key, value in {**cache, **given}.items()})

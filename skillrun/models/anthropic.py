@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from skillrun.events import Event, Noted, Reply, Said, ToolCall, Turn, Usage
-from skillrun.llm.catalog import model_facts
+from skillrun.llm.catalog import ModelFacts, model_facts
 from skillrun.llm.conversation import Conversation, estimate
 from skillrun.llm.credentials import Credentials, api_root, is_anthropic, is_local
 from skillrun.llm.errors import LATER, Failure, advice, error_text, of_connection, of_event, of_status
@@ -69,11 +69,13 @@ class AnthropicModel:
         native: bool | None = None,
         sleep: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
+        facts: ModelFacts | None = None,
     ) -> None:
         self.name = model
         self.credentials, self.base_url = credentials, api_root(base_url)
         self.native = is_anthropic(base_url) if native is None else native
-        self.facts = model_facts(model)
+        self.facts = facts or model_facts(model)
+        self.paid = (model,) if self.facts.price else ()
         self._sleep, self._chance = sleep, chance
         self._client: Anthropic | None = None
         self._opaque = True

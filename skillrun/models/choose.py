@@ -16,6 +16,7 @@ from skillrun.ports import Model, ModelUnavailable
 from skillrun.secrets import is_placeholder
 
 if TYPE_CHECKING:
+    from skillrun.llm.catalog import ModelFacts
     from skillrun.plans.plan import Plan
     from skillrun.skills.skill import Skill
 
@@ -35,6 +36,8 @@ class Choice:
     native: bool = False
     locked: bool = False
     """Of a plan: its versions, or nothing."""
+    facts: ModelFacts | None = None
+    """Of a model behind a server: its limits and prices."""
 
 
 Hide = Callable[[str, str], None]
@@ -59,7 +62,7 @@ def choose_model(
     from skillrun.models.chain import ChainModel, Later
 
     behind: list[Model] = [Later(partial(build, choice)) if choice.kind == "anthropic" else build(choice) for choice in others]
-    return ChainModel([build(first), *behind])
+    return ChainModel([build(first), *behind], [each.name for each in found if each.facts and each.facts.price])
 
 
 def speaker(
@@ -118,38 +121,56 @@ def choices(spec: str = "auto", config: Config | None = None, environ: Mapping[s
         words = [word.strip() for word in spec.split(",")]
         if not all(words):
             raise Problem(f"--model {spec!r} names no model", "for example --model auto")
-        return [_choice(word, config, env) for word in words]
+        return [choice for word in words for choice in _choices(word, config, env)]
     except ConfigError as error:
         raise Problem(str(error), "correct the configuration file") from None
     except NoCredentials as error:
         raise Problem(str(error), error.hint, code=6) from None
 
 
-def _choice(word: str, config: Config, env: Mapping[str, str]) -> Choice:
+def _choices(word: str, config: Config, env: Mapping[str, str]) -> list[Choice]:
+    """What one word of a chain means. Of `auto`: the rules, and behind them whoever can be had."""
     if word == "builtin":
-        return Choice("builtin", "builtin", "asked for")
+        return [Choice("builtin", "builtin", "asked for")]
     kind, colon, rest = word.partition(":")
     if kind == "plan" and colon:
         if not Path(rest).expanduser().is_file():
             raise Problem(f"there is no plan file {rest}", "`skillrun plan RUN` writes one")
         _plan(rest)
-        return Choice("plan", rest, "asked for")
+        return [Choice("plan", rest, "asked for")]
     if kind == "via" and colon:
-        return Choice("via", rest, "asked for")
+        return [Choice("via", rest, "asked for")]
     url = env.get("ANTHROPIC_BASE_URL") or config.text("model", "base_url")
     own = is_anthropic(url)
     credentials = find_credentials(config, url, env)
     native = own or "anthropic" in config.texts("model", "capabilities")
-    if word == "auto":
-        if credentials is None:
-            return Choice("builtin", "builtin", "no API key and no base URL: rules, no network")
-        name, why = _default(config, env, url, credentials)
-        return Choice("anthropic", name, why, credentials, url, native)
+
+    def served(name: str, why: str) -> Choice:
+        return Choice("anthropic", name, why, credentials, url, native, facts=_facts(name, config))
+
+    if word == "auto" and credentials is None:
+        return [Choice("builtin", "builtin", "no API key and no base URL: rules, no network")]
+    if word == "auto" and credentials is not None:
+        behind = [served(*each) for each in _auto(config, env, url, credentials)]
+        return [Choice("builtin", "builtin", "what rules can do costs nothing"), *behind]
     if own and not word.startswith("claude-"):
         raise Problem(f"unknown model {word!r}", "auto, builtin, claude-..., plan:FILE, via:claude; or set ANTHROPIC_BASE_URL")
     if credentials is None:
         raise Problem(f"there is no API key for {word}", NO_KEY, code=6)
-    return Choice("anthropic", word, f"asked for; key from {credentials.source}", credentials, url, native)
+    return [served(word, f"asked for; key from {credentials.source}")]
+
+
+def _facts(name: str, config: Config) -> ModelFacts:
+    """Limits and prices of a model, as the person's configuration has them before the table. Raises Problem."""
+    from skillrun.llm.catalog import model_facts
+
+    own = config.values.get("models", {})
+    if not isinstance(own, Mapping) or not all(isinstance(table, Mapping) for table in own.values()):
+        raise Problem(f"{config.path}: models must hold a table for each name", f'for example [models."{name}"]')
+    try:
+        return model_facts(name, own)
+    except ValueError as error:
+        raise Problem(f"{config.path}: {error}", "docs/models.md shows such a table") from None
 
 
 def _plan(name: str) -> tuple[Plan, str]:
@@ -163,25 +184,28 @@ def _plan(name: str) -> tuple[Plan, str]:
         raise Problem(str(error), "`skillrun plan RUN -o FILE` writes it anew") from error
 
 
-def _default(config: Config, env: Mapping[str, str], url: str, credentials: Credentials) -> tuple[str, str]:
-    """The model `auto` means here: configured, else the usual one, else what a foreign server offers."""
-    from skillrun.llm.catalog import default_model
+def _auto(config: Config, env: Mapping[str, str], url: str, credentials: Credentials) -> list[tuple[str, str]]:
+    """The models `auto` means behind the rules, with the reasons: configured, else small and larger, else what is offered."""
+    from skillrun.llm.catalog import default_model, small_model
 
-    name = config.text("model", "name")
-    if name:
-        return name, f"model.name in {config.path}; key from {credentials.source}"
+    small, usual, key = small_model(), default_model(), f"key from {credentials.source}"
+    if name := config.text("model", "name"):
+        return [(name, f"model.name in {config.path}; {key}")]
     if name := env.get("ANTHROPIC_MODEL", ""):
-        return name, f"ANTHROPIC_MODEL; key from {credentials.source}"
+        return [(name, f"ANTHROPIC_MODEL; {key}")]
     if is_anthropic(url):
-        return default_model(), f"the default; key from {credentials.source}"
+        return [(small, f"where rules are not enough; {key}"), (usual, "where a small model is stuck")]
     from skillrun.llm.servers import models_at
 
     offered = models_at(url, credentials.api_key or credentials.auth_token or "")
     if offered is None:
         raise Problem(f"no model server answers at {url}", "start it, or unset ANTHROPIC_BASE_URL", code=6)
-    if default_model() in offered or not offered:
-        return default_model(), f"the default, at {url}"
-    return offered[0], f"the first of {len(offered)} that {url} offers; --model names another"
+    reasons = {small: "where rules are not enough", usual: "where a small model is stuck"}
+    if found := [(name, f"{why}, at {url}") for name, why in reasons.items() if name in offered]:
+        return found
+    if not offered:
+        return [(usual, f"the default, at {url}")]
+    return [(offered[0], f"the first of {len(offered)} that {url} offers; --model names another")]
 
 
 def build(choice: Choice) -> Model:
@@ -190,7 +214,7 @@ def build(choice: Choice) -> Model:
         from skillrun.models.anthropic import AnthropicModel, preload
 
         preload()
-        return AnthropicModel(choice.name, choice.credentials, choice.base_url, choice.native)
+        return AnthropicModel(choice.name, choice.credentials, choice.base_url, choice.native, facts=choice.facts)
     if choice.kind == "plan":
         from skillrun.models.replay import PlanModel
         from skillrun.plans.plan import fingerprint

@@ -15,7 +15,7 @@ from skillrun import __version__
 from skillrun.errors import BUSY, WAIT, Problem
 from skillrun.events import Decision, Event, Noted, Outcome, RunEnded, RunStarted
 from skillrun.policy.declared import keep_to_declared
-from skillrun.ports import Brief, Foreseeing, Hearing, Model, Person, Place, Target, Wanting, asked
+from skillrun.ports import Brief, Foreseeing, Hearing, Model, Paid, Person, Place, Target, Wanting, asked
 from skillrun.record.journal import Journal, JournalError, RunFolder, read_stamped, turns
 from skillrun.record.lock import Busy, lock
 from skillrun.record.own_places import own_places
@@ -154,7 +154,7 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
         turns=picked.told(turns(run.earlier)),
         conclude=conclude,
         resumed=bool(run.earlier),
-        notes=(*notes, *picked.notes),
+        notes=(*notes, *picked.notes, *_expected_cost(run, model)),
     )
     journal = Journal(run.folder)
     try:
@@ -167,6 +167,14 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
     if end.outcome is Outcome.VERIFIED and (target.here or started.mode == "preview"):
         _keep_plan(run, model, [*run.earlier, *journal.written])
     return end
+
+
+def _expected_cost(run: Run, model: Model) -> tuple[Noted, ...]:
+    """What the person should know of money before any is spent."""
+    from skillrun.run.past_costs import expectation
+
+    told = expectation(run.skill.name, model.paid, model.name) if isinstance(model, Paid) and model.paid else ""
+    return (Noted(told),) if told else ()
 
 
 def _keep_plan(run: Run, model: Model, events: Sequence[Event]) -> None:

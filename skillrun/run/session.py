@@ -32,7 +32,7 @@ from skillrun.events import (
     ToolCall,
     Turn,
 )
-from skillrun.ports import Brief, Model, ModelUnavailable, Pondering
+from skillrun.ports import Brief, Model, ModelUnavailable, Passing, Pondering
 from skillrun.run.brought import checks_of
 from skillrun.run.budget import Budget, stuck
 from skillrun.run.calls.executor import Executor
@@ -98,6 +98,8 @@ class Session:
     _clock: float = field(default_factory=time.monotonic)
     _cost: float | None = None
     _empty_finishes: int = 0
+    _taken_over: int = 0
+    """The turns there were when another model went on."""
     results: Verdicts = ()
     """The checks as they came out last."""
 
@@ -157,8 +159,8 @@ class Session:
                 self.executor.end_background()
                 self.results = yield from self.check()
                 return (Outcome.VERIFIED, f"verified, though {over}") if self._passed() else (Outcome.BUDGET, over)
-            advice = stuck(self.turns)
-            if advice.level == "stop":
+            advice = stuck(self.turns[self._taken_over :])
+            if advice.level == "stop" and not (yield from self._pass_on(advice.text)):
                 self.executor.end_background()
                 self.results = yield from self.check()
                 if self._passed():
@@ -191,6 +193,14 @@ class Session:
                 self.turns.append(Turn(Reply(), said=said))
             return None
 
+    def _pass_on(self, reason: str) -> Generator[Event, None, bool]:
+        """Let the next model of a chain go on, with everything so far; False when nobody is left."""
+        told = self.model.pass_on(reason) if isinstance(self.model, Passing) else ""
+        if told:
+            yield Noted(told, "warning")
+            self._taken_over, self._empty_finishes = len(self.turns), 0
+        return bool(told)
+
     def _carry_out(self, reply: Reply) -> Generator[Event, None, tuple[Turn, tuple[Outcome, str] | None]]:
         """The calls of a reply, one after the other: the turn they make, and how the run ends where one ends it."""
         results: list[tuple[ToolCall, Result]] = []
@@ -211,7 +221,7 @@ class Session:
                 result = yield from self.executor.carry_out(call)
                 said, self.executor.said = self.executor.said, ""
             results.append((call, result))
-            advice = stuck([*self.turns, Turn(reply, tuple(results))])
+            advice = stuck([*self.turns[self._taken_over :], Turn(reply, tuple(results))])
             results[-1] = (call, _with_advice(result, advice.text))
         return Turn(reply, tuple(results), said), ended
 
@@ -230,7 +240,8 @@ class Session:
                 ended = _SAID[said], summary
             elif said == "done" and verdict[0] in (Outcome.CHECKS_FAILED, Outcome.DENIED) and not self._refused_by_person():
                 self._empty_finishes += 1
-                if self._empty_finishes < FINISH_TRIES:
+                failed = verdict[0] is Outcome.CHECKS_FAILED
+                if self._empty_finishes < FINISH_TRIES or (failed and (yield from self._pass_on("the checks fail still"))):
                     ended = None
         result = Result(State.EXITED, 0 if ended and EXIT_CODES[ended[0]] == 0 else 1, output=report_of(self.results, gone))
         yield Finished(call, result)

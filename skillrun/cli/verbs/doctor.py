@@ -71,16 +71,17 @@ def _model(spec: str, online: bool) -> Row:
     text = ", then ".join(f"{choice.name} ({choice.why}{_at(choice)})" for choice in chain)
     hint = (
         "a model can solve what the rules cannot: set ANTHROPIC_API_KEY, or see agents below"
-        if chain[0].kind == "builtin"
+        if [choice.kind for choice in chain] == ["builtin"]
         else ""
     )
     row = _row("ok", text, hint, chain=names)
-    model = build(chain[0]) if online else None
+    served = next((choice for choice in chain if choice.kind == "anthropic"), chain[0])
+    model = build(served) if online else None
     if isinstance(model, Preflight):
         try:
             row["text"] += f"; the server knows it as {model.preflight()}"
         except ModelUnavailable as stop:
-            return row | {"state": "broken", "text": f"{chain[0].name}: {stop}", "hint": stop.hint, "code": 6}
+            return row | {"state": "broken", "text": f"{served.name}: {stop}", "hint": stop.hint, "code": 6}
     return row
 
 
