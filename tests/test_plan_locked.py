@@ -1,5 +1,7 @@
 """`--locked`: a plan's versions and nothing else, or which of them is gone."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,8 @@ PLAN = Plan(
         Installed("pip", "other", "1", "index", "{{home}}/elsewhere/lib/python3.11/site-packages", "sha256:cd"),
         Installed("npm", "cowsay", "1.6.0", "", "/usr/lib"),
         Installed("npm", "@a/b", "2.0.1", "", "/usr/lib"),
+        Installed("npm", "get-stdin", "8.0.0", "", "/usr/lib/node_modules/cowsay", "sha512-xy"),
+        Installed("npm", "@c/d", "1.0.0", "", "/usr/lib/node_modules/cowsay/node_modules/get-stdin"),
     ),
 )
 VALUES = {"home": "/home/ada", "user": "ada", "here": "/home/ada", "tmp": "/tmp/x"}
@@ -42,8 +46,6 @@ COMMANDS = [
         "~/.local/share/uv/bin/pip install uv",
         f"~/.local/share/uv/bin/pip install --no-deps --require-hashes -r /dev/stdin {LOCK}",
     ),
-    ("npm install -g cowsay", "npm install -g cowsay@1.6.0"),
-    ("npm install -g cowsay@latest @a/b", "npm install -g cowsay@1.6.0 @a/b@2.0.1"),
     ("mkdir -p ~/x", "mkdir -p ~/x"),
     ("echo $HOME", "echo $HOME"),
 ]
@@ -55,8 +57,34 @@ def test_versions_are_put_into_commands(command: str, wanted: str) -> None:
     assert locked_command(Step(run=command), PLAN, VALUES) == wanted
 
 
+def test_npm_gets_a_lock_of_the_package_and_all_that_lies_in_it() -> None:
+    """At the place where npm nests it, each version and integrity; the rights and the prefix of the command stay."""
+    text = locked_command(Step(run="sudo npm install -g --prefix ~/.local cowsay@latest @a/b"), PLAN, VALUES)
+    _, own, _, lock, rest = re.split(r" <<'LOCK' &&\n|\nLOCK\n", text)
+    assert json.loads(own)["dependencies"] == {"cowsay": "1.6.0", "@a/b": "2.0.1"}
+    nested = "node_modules/cowsay/node_modules/get-stdin"
+    assert json.loads(lock)["packages"] == {
+        "": json.loads(own),
+        "node_modules/cowsay": {"version": "1.6.0", "dependencies": {"get-stdin": "8.0.0"}},
+        nested: {"version": "8.0.0", "integrity": "sha512-xy", "dependencies": {"@c/d": "1.0.0"}},
+        f"{nested}/node_modules/@c/d": {"version": "1.0.0"},
+        "node_modules/@a/b": {"version": "2.0.1"},
+    }
+    assert rest.startswith("sudo npm ci --prefix /tmp/x/npm ")
+    assert "sudo mv /tmp/x/npm/node_modules/@a/b /usr/lib/node_modules/@a/b &&" in rest
+    assert "sudo npm rebuild -g --prefix ~/.local cowsay @a/b &&" in rest
+
+
 @pytest.mark.parametrize(
-    "command", ["for p in jq; do apt-get install $p; done", "apt-get install $(cat list)", "pip install a | tee x"]
+    "command",
+    [
+        "for p in jq; do apt-get install $p; done",
+        "apt-get install $(cat list)",
+        "pip install a | tee x",
+        "npm install -g unknown",
+        "npm install",
+        "npm install cowsay",
+    ],
 )
 def test_what_cannot_be_pinned_is_not_run(command: str) -> None:
     """Better nothing than another version."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 
 from skillrun.bash.nodes import Lit, Node, Seq, Simple
 from skillrun.bash.syntax import parse
+from skillrun.plans import npm
 from skillrun.plans.plan import Installed, Plan, PlanError, Step, filled
+from skillrun.plans.rendering import joined
 
 _APT = frozenset(("apt", "apt-get"))
 _WRAPPERS = frozenset(("sudo", "env", "nice", "command", "doas"))
@@ -34,7 +35,7 @@ def locked_command(step: Step, plan: Plan, values: Mapping[str, str]) -> str:
     if program in ("python", "python3") and rest[:3] == ["-m", "pip", "install"]:
         return _pip(words[: start + 4][:-1], rest[3:], plan, values)
     if program == "npm" and rest and rest[0] in ("i", "install", "add"):
-        return shlex.join([*words[: start + 1], *(_npm(word, plan) for word in rest)])
+        return npm.locked(words[:start], words[start], rest[1:], plan, values)
     return text
 
 
@@ -70,7 +71,7 @@ def _apt(words: list[str], start: int, plan: Plan) -> str:
     named = {word.partition("=")[0] for word in words[start:]}
     pinned = [f"{word}={known[word]}" if i > start and word in known else word for i, word in enumerate(words)]
     others = [f"{name}={version}" for name, version in known.items() if name not in named]
-    return _joined([*pinned, *others])
+    return joined([*pinned, *others])
 
 
 def _pip(head: Sequence[str], rest: Sequence[str], plan: Plan, values: Mapping[str, str]) -> str:
@@ -83,23 +84,12 @@ def _pip(head: Sequence[str], rest: Sequence[str], plan: Plan, values: Mapping[s
         raise PlanError("the plan has no hashes for what pip installs here")
     options = [word for word in rest if word.startswith("-")]
     lines = "".join(f"{entry.name}=={entry.version} --hash={entry.digest}\n" for entry in entries)
-    command = _joined([*head, "install", *options, "--no-deps", "--require-hashes", "-r", "/dev/stdin"])
+    command = joined([*head, "install", *options, "--no-deps", "--require-hashes", "-r", "/dev/stdin"])
     return f"{command} <<'LOCK'\n{lines}LOCK"
 
 
 def _in(entry: Installed, prefix: str, values: Mapping[str, str]) -> bool:
     return filled(entry.place, values).startswith(f"{prefix}/")
-
-
-def _npm(word: str, plan: Plan) -> str:
-    name = re.match(r"(@?[^@]+)", word)
-    known = {entry.name: entry.version for entry in plan.installed if entry.manager == "npm"}
-    return f"{name[1]}@{known[name[1]]}" if name and name[1] in known else word
-
-
-def _joined(words: Sequence[str]) -> str:
-    """Words as a command line; a leading tilde is left for the shell."""
-    return " ".join(f"~/{shlex.quote(word[2:])}" if word.startswith("~/") else shlex.quote(word) for word in words)
 
 
 _GONE = (

@@ -10,7 +10,8 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from skillrun.overlay.diff.packages import DPKG_INFO, DPKG_STATUS, RULES, dpkg_versions
+from skillrun.overlay.diff.packages import DPKG_INFO, DPKG_STATUS, dpkg_versions
+from skillrun.plans import npm
 from skillrun.plans.lab import Room, digest, is_gone
 from skillrun.plans.plan import Condition, Installed, Plan, Postcondition, Step
 
@@ -55,9 +56,11 @@ def look_at(room: Room, before: Seen | None = None, changed: Sequence[str] = (),
     origins = _apt_origins(room, new)
     found = [Installed("apt", name, version, origins.get(name, "")) for name, version in sorted(new.items())]
     pips, owned_pip = _pip(room, changed)
-    npms, owned_npm = _npm(room, changed)
-    seen.installed = (*found, *(with_digests(room, pips) if digests else pips), *npms)
     seen.by_package = _dpkg_files(room, new)
+    npms, owned_npm = npm.installed(room, changed, frozenset({*seen.by_package, *owned_pip}))
+    if digests:
+        pips, npms = with_digests(room, pips), npm.with_digests(room, npms)
+    seen.installed = (*found, *pips, *npms)
     seen.owned = frozenset({*seen.by_package, *owned_pip, *owned_npm})
     gone = set()
     for path in changed:
@@ -128,7 +131,7 @@ def _pip(room: Room, changed: Sequence[str]) -> tuple[list[Installed], set[str]]
     return found, owned
 
 
-def with_digests(room: Room, entries: Sequence[Installed]) -> tuple[Installed, ...]:
+def with_digests(room: Room, entries: Sequence[Installed]) -> list[Installed]:
     """The packages of pip with the hashes a lock file would hold: of the archives that pip finds for them on this machine."""
     known: dict[tuple[str, str], str] = {}
     for place in {entry.place for entry in entries if entry.manager == "pip"}:
@@ -142,37 +145,12 @@ def with_digests(room: Room, entries: Sequence[Installed]) -> tuple[Installed, .
             name = _normal(str(item["metadata"]["name"]))
             hashes = item.get("download_info", {}).get("archive_info", {}).get("hashes", {})
             known[place, name] = f"sha256:{hashes['sha256']}" if "sha256" in hashes else ""
-    return tuple(
-        dataclasses.replace(entry, digest=known.get((entry.place, _normal(entry.name)), entry.digest)) for entry in entries
-    )
+    return [dataclasses.replace(entry, digest=known.get((entry.place, _normal(entry.name)), entry.digest)) for entry in entries]
 
 
 def _normal(name: str) -> str:
     """A distribution's name as the Python package index compares it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _npm(room: Room, changed: Sequence[str]) -> tuple[list[Installed], set[str]]:
-    """Packages below a node_modules, and all that lies in them."""
-    rule = next(rule for rule in RULES if rule.manager == "npm")
-    pattern = re.compile(rule.pattern)
-    found: list[Installed] = []
-    folders: list[str] = []
-    for path in changed:
-        match = pattern.fullmatch(path)
-        if match and (where := room.where(path)) is not None and not is_gone(where) and rule.version:
-            folder = path.rpartition("/")[0]
-            if any(folder.startswith(f"{other}/") for other in folders):
-                continue  # a package inside a package is that one's
-            folders.append(folder)
-            version = rule.version(room.get(path))
-            lock = room.get(f"{match['place']}/node_modules/.package-lock.json")
-            entry = json.loads(lock).get("packages", {}).get(f"node_modules/{match['name']}", {}) if lock else {}
-            found.append(
-                Installed("npm", match["name"], version, "the npm registry", match["place"], entry.get("integrity", ""))
-            )
-    roots = tuple(f"{folder}/" for folder in folders)
-    return found, {path for path in changed if path.startswith(roots) or f"{path}/" in roots} if roots else set()
 
 
 # --- what it means for the plan ----------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from skillrun.plans.plan import Step, filled
 
@@ -65,3 +65,8 @@ def shell_of(step: Step, values: Mapping[str, str], before: Step | None = None) 
     if not step.writes_file:
         return command_of(step, values, before)
     return standing(step, write_command(step, values), values, before)
+
+
+def joined(words: Sequence[str]) -> str:
+    """Words as a command line; a leading tilde is left for the shell."""
+    return " ".join(f"~/{shlex.quote(word[2:])}" if word.startswith("~/") else shlex.quote(word) for word in words)
