@@ -1,11 +1,13 @@
 """Plugins and lists of plugins are read as their specification says: one level deep, nothing from outside."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from skillrun import __version__
 from skillrun.lint.linter import documents_in, lint_path
 from skillrun.skills.plugin import SCHEMAS, documents_of, read_plugin, scaffold_plugin
 from skillrun.skills.skill import SkillError
@@ -30,6 +32,20 @@ def test_our_own_plugin_is_valid() -> None:
     assert ours.name == "skillrun"
     assert len(ours.skills) == len([path for path in (ROOT / "skills").iterdir() if path.is_dir()])
     assert ours.problems == ()
+
+
+def test_our_entry_for_the_registry_of_servers_says_what_the_package_says() -> None:
+    """`server.json` has the package's version, starts `skillrun-agent mcp` with the extra, and the README carries its name."""
+    entry = json.loads((ROOT / "server.json").read_text())
+    package = entry["packages"][0]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {entry["version"], package["version"]} == {__version__}
+    assert len(entry["description"]) <= 100
+    assert f"<!-- mcp-name: {entry['name']} -->" in (ROOT / "README.md").read_text()
+    assert package["runtimeArguments"][0]["value"] == f"{project['name']}[mcp]=={__version__}"
+    assert package["identifier"] == project["name"]
+    assert project["name"] in project["scripts"], "what starts a package's program starts the one of its name"
+    assert package["packageArguments"] == [{"type": "positional", "value": "mcp"}]
 
 
 @pytest.mark.parametrize(

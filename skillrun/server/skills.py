@@ -1,7 +1,7 @@
 """Skills over MCP: the library and the bundled skills, with the digest of every file.
 
-After the extension `io.modelcontextprotocol/skills` (SEP-2640, final in 2026). Only skills that the Agent Skills specification
-calls valid are served, each under `skill://NAME/`.
+After the extension `io.modelcontextprotocol/skills`, whose types are in `skillrun.skills.served`. Only skills that the Agent
+Skills specification calls valid are served, each under `skill://NAME/`.
 """
 
 from __future__ import annotations
@@ -11,60 +11,31 @@ import hashlib
 import mimetypes
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.server.extension import Extension, MethodBinding, ResourceBinding
 from mcp.server.mcpserver.resources import FunctionResource
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, CacheableResult, PaginatedRequestParams, PaginatedResult, RequestParams
-from pydantic import BaseModel
+from mcp_types import INVALID_PARAMS, PaginatedRequestParams
 
 from skillrun.skills.folder import files_of
 from skillrun.skills.frontmatter import json_fields
 from skillrun.skills.plugin import strictly
+from skillrun.skills.served import (
+    EXTENSION,
+    MAX_BYTES,
+    MAX_FILES,
+    GetSkillParams,
+    GetSkillResult,
+    ListSkillsResult,
+    ServedSkill,
+    SkillResource,
+)
 from skillrun.skills.skill import SkillError
 from skillrun.skills.sources import list_skills
 
-MAX_FILES, MAX_BYTES = 512, 16 << 20
-"""What every host takes of one skill (the extension's limits)."""
 TTL_MS = 60_000
-
-
-class SkillResource(BaseModel):
-    """A file of a skill."""
-
-    uri: str
-    digest: str
-    size: int
-
-
-class ServedSkill(BaseModel):
-    """A skill as the extension describes it."""
-
-    uri: str
-    frontmatter: dict[str, Any]
-    resources: list[SkillResource]
-
-
-class ListSkillsResult(PaginatedResult, CacheableResult):
-    """`skills/list`."""
-
-    result_type: Literal["complete"] = "complete"
-    skills: list[ServedSkill]
-
-
-class GetSkillResult(CacheableResult):
-    """`skills/get`."""
-
-    result_type: Literal["complete"] = "complete"
-    skill: ServedSkill
-
-
-class GetSkillParams(RequestParams):
-    """Which skill: the URI of its SKILL.md."""
-
-    uri: str
 
 
 def _folders() -> Iterator[tuple[str, Path]]:
@@ -106,7 +77,7 @@ async def _get(ctx: ServerRequestContext[Any, Any], params: GetSkillParams) -> H
 class SkillsExtension(Extension):
     """Serves the skills there are when the server starts; each file is read when it is asked for."""
 
-    identifier = "io.modelcontextprotocol/skills"
+    identifier = EXTENSION
 
     def methods(self) -> Sequence[MethodBinding]:
         """`skills/list` and `skills/get`."""

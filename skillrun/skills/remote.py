@@ -86,14 +86,14 @@ def fetch_skill(url: str) -> Skill:
             "is a web page, not a Markdown document: many sites serve one at the same address with `.md` added", final
         )
     name = name if name.lower().endswith((".md", ".markdown", ".txt")) else f"{name}.md"
-    return _kept({name: data}, name, final)
+    return kept({name: data}, name, final)
 
 
 def _download(url: str) -> tuple[bytes, str, str]:
     """The bytes at a URL, the URL after redirects, and the content type."""
     import httpx2
 
-    _allowed(url)
+    allowed(url)
     try:
         with httpx2.Client(
             timeout=FETCH_SECONDS, follow_redirects=False, headers={"accept": "text/markdown, text/plain;q=0.9, */*;q=0.1"}
@@ -102,7 +102,7 @@ def _download(url: str) -> tuple[bytes, str, str]:
                 with client.stream("GET", url) as response:
                     if response.has_redirect_location:
                         url = str(httpx2.URL(url).join(response.headers["location"]))
-                        _allowed(url)
+                        allowed(url)
                         continue
                     if response.status_code != 200:
                         raise SkillError(f"the server answers {response.status_code} {response.reason_phrase}", url)
@@ -121,7 +121,8 @@ def _body(pieces: object, url: str) -> bytes:
     return bytes(data)
 
 
-def _allowed(url: str) -> None:
+def allowed(url: str) -> None:
+    """Raises SkillError for an address that anyone on the way can answer for."""
     parts = urlsplit(url)
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")):
         return
@@ -145,8 +146,8 @@ def clone_skill(spec: str) -> Skill:
             raise SkillError(f"`{document.name}` is larger than {MAX_BYTES >> 10} KiB", where.url)
         source = f"{where.url}#{commit}" + (f":{document.relative_to(folder).as_posix()}")
         if document.name == "SKILL.md":
-            return _kept(files_of(document.parent), "SKILL.md", source)
-        return _kept({document.name: document.read_bytes()}, document.name, source)
+            return kept(files_of(document.parent), "SKILL.md", source)
+        return kept({document.name: document.read_bytes()}, document.name, source)
 
 
 def _checkout(where: Repository, folder: Path) -> str:
@@ -231,7 +232,7 @@ def _document_at(folder: Path, where: Repository) -> Path:
     return document
 
 
-def _kept(files: dict[str, bytes], document: str, source: str) -> Skill:
+def kept(files: dict[str, bytes], document: str, source: str) -> Skill:
     """The skill, read from its place in the cache; written there first when it is not there yet."""
     read_files(files, document, None, source)
     digest = digest_of(files)

@@ -37,7 +37,8 @@ def describe(text: str, path: str) -> tuple[str, str]:
 
 
 def find_skill(spec: str) -> Skill:
-    """The skill a person means: name, directory, file, URL, `owner/repo[/path][@skill][#ref]`, git URL, `-` (standard input).
+    """The skill a person means: name, directory, file, URL, `owner/repo[/path][@skill][#ref]`, git URL, an MCP
+    server's `mcp+https://host/mcp#NAME`, `-` (standard input).
 
     The digest covers every file of a skill directory. Raises SkillError with what to try instead.
     """
@@ -45,6 +46,8 @@ def find_skill(spec: str) -> Skill:
 
     if spec == "-":
         return replace(read_skill(_standard_input(), "stdin"), source="stdin")
+    if spec.startswith("mcp+"):
+        return _served(spec)
     if re.match(r"https?://", spec) and not _GIT.search(spec):
         from skillrun.skills.remote import fetch_skill
 
@@ -65,6 +68,15 @@ def find_skill(spec: str) -> Skill:
 
         return clone_skill(spec)
     raise SkillError(_not_found(spec))
+
+
+def _served(spec: str) -> Skill:
+    try:
+        from skillrun.skills.served import served_skill
+    except ImportError as error:
+        missing = f"a skill of an MCP server needs more than is installed ({error.name}): install skillrun-agent[mcp]"
+        raise SkillError(missing, spec) from None
+    return served_skill(spec)
 
 
 def _standard_input() -> str:

@@ -169,7 +169,7 @@ def _restore(as_json: bool) -> int:
 
 def address_of(entry: Locked, exact: bool = False) -> str:
     """What `find_skill` understands for a locked skill: at its commit, or at the ref it was asked for."""
-    if not entry.commit:
+    if not entry.commit and not entry.path:
         return entry.source
     return f"{entry.source}#{entry.commit if exact else entry.ref}:{entry.path}"
 
