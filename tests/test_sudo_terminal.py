@@ -137,6 +137,15 @@ def test_nothing_is_asked_of_somebody_who_may_not_use_sudo(machine: Box) -> None
     assert "may not run sudo" in screen
 
 
+def test_nobody_is_asked_for_a_password_that_would_not_help(machine: Box) -> None:
+    """Without a view too: somebody who may not use sudo is not asked for a password."""
+    configured(machine, "")
+    install = "python3 -m skillrun install /mark.md --approve all --model builtin"
+    with on_terminal(machine, "nobody-special", install) as terminal:
+        screen = ended(terminal, 3)
+    assert "your password" not in screen
+
+
 @pytest.mark.parametrize(
     ("user", "settings", "told"),
     [

@@ -28,6 +28,7 @@ from skillrun.events import Decision, EffectKind, Result, ToolCall
 from skillrun.policy.approvals import ONLY_ONCE
 from skillrun.ports import Approval, Attachable, Place, Target, result_of
 from skillrun.record import wording
+from skillrun.record.guarded import without_looks
 from skillrun.record.report import wish
 from skillrun.text.ascii import register, shows_unicode
 from skillrun.text.escape import shown
@@ -141,7 +142,12 @@ class TerminalPerson:
             table.add_row("effect", Text.assemble((words, RISKS[level]), f" {subjects}"))
         table.add_row("asks because", Text(shown(decision.reason + (f" [{decision.rule}]" if decision.rule else ""))))
         step = f" for step {call.step} of the skill" if call.step else ""
-        body = Text(shown(self._whole(call, decision)), overflow="fold", style="bold")
+        text, looks = without_looks(self._whole(call, decision))
+        if looks:
+            table.add_row(
+                "then", f"looks whether it left what it should ({looks} test{'s' * (looks != 1)}, which change nothing)"
+            )
+        body = Text(shown(text), overflow="fold", style="bold")
         beside = " in the background" if call.input.get("background") else ""
         title = Text(f"May this run{beside}{step}?")
         panel = Panel(body, title=title, title_align="left", border_style=RISKS[self._risk(decision)])

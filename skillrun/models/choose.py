@@ -87,14 +87,15 @@ def speaker(
         from skillrun.plans.store import known_plan
 
         plan, rejected = known_plan(skill, facts, inputs)
-        if plan is not None:
+        refused = _refused(plan) if plan is not None else ""
+        if plan is not None and not refused:
             from skillrun.models.chain import ChainModel, Later
             from skillrun.models.replay import PlanModel
 
             replay = PlanModel(plan, locked=locked)
             return replay if locked else ChainModel([replay, Later(partial(_chosen_late, hide))])
         if locked:
-            why = "; ".join(f"{found.file.name}: {found.reason}" for found in rejected)
+            why = refused or "; ".join(f"{found.file.name}: {found.reason}" for found in rejected)
             raise Problem(f"there is no plan for {skill.name} on this machine{f' ({why})' if why else ''}", WITH_PLAN)
     elif locked and not spec.startswith("plan:"):
         raise Problem("--locked installs a plan's versions, and --model names another model", WITH_PLAN)
@@ -104,6 +105,15 @@ def speaker(
             raise Problem("--locked installs a plan's versions and nothing else, and --model names models behind it", WITH_PLAN)
         return build(replace(first, locked=True))
     return choose_model(spec, hide=hide)
+
+
+def _refused(plan: Plan) -> str:
+    """Why a plan is not for this account, where it needs sudo and no password of this account's would help; else empty."""
+    if not any(condition.about == "privilege" and condition.needs == "sudo" for condition in plan.conditions):
+        return ""
+    from skillrun.overlay.process.probe import refusal_of_sudo
+
+    return refusal_of_sudo()
 
 
 def _chosen_late(hide: Hide | None = None) -> Model:

@@ -15,6 +15,7 @@ from skillrun.plans.rendering import standing
 from skillrun.plans.store import identity_of
 from skillrun.policy.fetched import unpack
 from skillrun.ports import Brief, ModelUnavailable
+from skillrun.record.guarded import guarded
 
 _PATIENCE = 3
 """How often a step that makes no progress is waited for."""
@@ -159,7 +160,7 @@ class PlanModel:
             text = self._text(step, values)
             apart = bool(test) and (step.ends != 0 or bool(step.answers) or unpack(text) is not None)
             whole = standing(step, text, values, before)
-            call = self._shell(_guarded(whole, test) if test and not apart else whole, step.why or place, step)
+            call = self._shell(guarded(whole, test) if test and not apart else whole, step.why or place, step)
             plain = step.ends == 0 and not step.answers and not (apart and test) and unpack(text) is None
             works.append(_Work((number,), step, call.calls[0], test if apart else "", plain))
             before = step
@@ -268,11 +269,6 @@ def _told(work: _Work) -> str:
     """A step within a stretch: where it fails, its number is said."""
     number = work.numbers[-1] + 1
     return f"{{ {{ {work.call.command}\n}} || {{ echo 'plan: stopped at step {number}' >&2; false; }}; }}"
-
-
-def _guarded(command: str, test: str) -> str:
-    """A command, and behind it a look at what it was to leave; the command's own end counts where it fails."""
-    return f"{{ {command}\n}} && {{ {test} || {{ echo 'plan: this did not leave what it should' >&2; false; }}; }}"
 
 
 def _ended(result: Result | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from skillrun.events import CheckResult, Decision, Effect, Outcome, Result, RunStarted, State, ToolCall, Verdict
 from skillrun.policy.wording import EFFECTS, RISK
+from skillrun.record.guarded import without_looks
 from skillrun.record.report import Report, wish
 from skillrun.text.escape import one_line, seconds, settled, shown, size
 
@@ -79,7 +80,7 @@ def place(run: RunStarted) -> str:
 
 def title(call: ToolCall, width: int = 100) -> str:
     """One line naming a call: its command's beginning. For titles only, never for approval."""
-    text = wish(call)
+    text = without_looks(wish(call))[0]
     return one_line(shown(f"$ {text}" if call.name in ("shell", "check") else text), width)
 
 

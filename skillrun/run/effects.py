@@ -78,9 +78,15 @@ class Destination:
     def _local(self) -> Target:
         from skillrun.targets.local import LocalTarget
 
-        return LocalTarget(
-            self.folder.outputs, vault=self.vault, keep=self.skill.keep, password=lambda why: self.person.secret("sudo", why)
-        )
+        return LocalTarget(self.folder.outputs, vault=self.vault, keep=self.skill.keep, password=self._password)
+
+    def _password(self, why: str) -> str | None:
+        """The person's password for sudo; of somebody whom sudo would refuse all the same, none is asked."""
+        from skillrun.overlay.process.probe import refusal_of_sudo
+
+        if refusal_of_sudo():
+            return None
+        return self.person.secret("sudo", why)
 
     def _view(self) -> tuple[Target, Conclude]:
         from skillrun.targets.preview import PreviewTarget, ViewError

@@ -128,6 +128,11 @@ def find_elevation(ask: bool = True, asking: bool = False) -> Elevation:
         return Elevation(why_not="sudo would ask for a password, and there is no terminal to ask on")
 
 
+def refusal_of_sudo() -> str:
+    """Why no password would help this account to become root, as sudo says it; empty where one may. Asks nobody."""
+    return "" if os.geteuid() == 0 else find_elevation(asking=True).why_not
+
+
 def _sudo(*words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "LC_ALL": "C"}
     return subprocess.run(
