@@ -12,6 +12,7 @@ from skillrun.lint.__main__ import index_page
 from skillrun.lint.finding import LEVELS, catalogue, rule_page
 from skillrun.lint.linter import lint_path, lint_text
 from skillrun.lint.sarif import sarif
+from skillrun.skills.library import scaffold
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((Path(__file__).parent / "cases" / "sarif-schema-2.1.0-rtm.5.json").read_text())
@@ -66,6 +67,19 @@ def test_every_rule_finds_its_own_example(rule: str, tmp_path: Path) -> None:
 def test_a_good_skill_has_no_complaints(tmp_path: Path) -> None:
     """A skill that declares what it does, checks it and takes it away is left alone."""
     assert lint_path(write(tmp_path, CLEAN)) == []
+
+
+def test_an_untouched_scaffold_is_complained_about_until_it_is_written(tmp_path: Path) -> None:
+    """What `init` made fails `lint`, at the lines that are to be written, and no more once they are."""
+    document = scaffold("demo", tmp_path)
+    done = run("demo", cwd=tmp_path)
+    assert done.returncode == 1
+    lines = document.read_text().split("\n")
+    found = [int(number) for number in re.findall(r"SKILL\.md:(\d+):\d+: error: .*\[scaffold\]", done.stdout)]
+    assert [lines[number - 1].split(":")[0] for number in found] == ["description", "One sentence"]
+    text = document.read_text().replace(lines[found[0] - 1], "description: A tool for demonstrations, for who gives one.")
+    document.write_text(text.replace(lines[found[1] - 1], "Puts the command demo into /usr/bin."))
+    assert run("demo", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("skill", sorted(path.name for path in (ROOT / "skills").iterdir() if path.is_dir()))

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from skillrun.skills.library import SCAFFOLD_DESCRIPTION, SCAFFOLD_SENTENCE
+
 if TYPE_CHECKING:
     from skillrun.lint.finding import Complaints, Document
 
@@ -41,6 +43,16 @@ def check(document: Document, complaints: Complaints) -> None:
         _metadata(document, complaints)
     _body(document, complaints)
     _ways(document, complaints)
+    _scaffold(document, complaints)
+
+
+def _scaffold(document: Document, complaints: Complaints) -> None:
+    front = document.front
+    if front.text("description") == SCAFFOLD_DESCRIPTION.format(name=front.text("name")):
+        complaints.add("scaffold", "the description is the one that `skillrun init` made up", front.lines.get("description", 1))
+    for number, line in enumerate(document.lines, 1):
+        if line.strip() == SCAFFOLD_SENTENCE:
+            complaints.add("scaffold", "the sentence that `skillrun init` left for you to write", number)
 
 
 def _ways(document: Document, complaints: Complaints) -> None:

@@ -125,10 +125,13 @@ def remove(name: str, lock: Path | None = None) -> Path:
     return place
 
 
-SCAFFOLD = """\
+SCAFFOLD_DESCRIPTION = "Installs {name}. Use it when someone wants {name} on this machine."
+SCAFFOLD_SENTENCE = "One sentence: what it is, and what this skill leaves on the machine."
+"""What an author has to write, and lint looks for."""
+SCAFFOLD = f"""\
 ---
-name: {name}
-description: Installs {name}. Use it when someone wants {name} on this machine.
+name: {{name}}
+description: {SCAFFOLD_DESCRIPTION}
 license: Apache-2.0
 compatibility: Linux and macOS.
 metadata:
@@ -136,12 +139,12 @@ metadata:
   skillrun-platforms: "linux macos"
   skillrun-privilege: "sudo"
   skillrun-effects: "packages"
-  skillrun-verify: "{name} --version"
+  skillrun-verify: "{{name}} --version"
   skillrun-uninstall: "Uninstall"
 ---
-# Install {name}
+# Install {{name}}
 
-One sentence: what it is, and what this skill leaves on the machine.
+{SCAFFOLD_SENTENCE}
 
 ## Install
 
@@ -149,13 +152,13 @@ One sentence: what it is, and what this skill leaves on the machine.
 
 ```bash
 sudo apt-get update
-sudo apt-get install -y {name}
+sudo apt-get install -y {{name}}
 ```
 
 ### macOS
 
 ```bash
-brew install {name}
+brew install {{name}}
 ```
 
 ## Uninstall
@@ -163,13 +166,13 @@ brew install {name}
 ### Debian, Ubuntu
 
 ```bash
-sudo apt-get remove -y {name}
+sudo apt-get remove -y {{name}}
 ```
 
 ### macOS
 
 ```bash
-brew uninstall {name}
+brew uninstall {{name}}
 ```
 """
 

@@ -157,4 +157,8 @@ def init_command(name: str, folder: str, plugin: bool, as_json: bool) -> int:
         path = scaffold_plugin(name, Path(folder))
         return told(as_json, {"name": name, "path": str(path), "state": "made"}, f"{path} made\n  skillrun lint {folder}")
     path = scaffold(name, Path(folder))
-    return told(as_json, {"name": name, "path": str(path), "state": "made"}, f"{path} made\n  skillrun lint {path.parent}")
+    return told(
+        as_json,
+        {"name": name, "path": str(path), "state": "made"},
+        f"{path} made: fill it in, and see what is left to do\n  skillrun lint {path.parent}",
+    )
