@@ -14,7 +14,7 @@ from tests.runs import INSTALL, call, ended, good, refused, started
 ROOT = Path(__file__).parents[1]
 
 
-def report(*args: str, state: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+def report(*args: str, state: Path, stdin: str = "", cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """`skillrun report ...` in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "skillrun", "report", *args],
@@ -22,8 +22,8 @@ def report(*args: str, state: Path, stdin: str = "", **environment: str) -> subp
         capture_output=True,
         text=True,
         timeout=60,
-        cwd=ROOT,
-        env={**os.environ, "XDG_STATE_HOME": str(state), **environment},
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(state), **environment},
     )
 
 
@@ -101,6 +101,15 @@ def test_whole_outputs_are_read_from_the_run_folder_only(run_folder: Path, tmp_p
     page = report("last", "--html", "-", state=tmp_path).stdout
     assert page.count("the whole story") == 3
     assert "not for a report" not in page
+
+
+def test_a_page_has_a_name_where_none_is_given(run_folder: Path, tmp_path: Path) -> None:
+    """`report last --html`: the run's own name in the working directory, which is said."""
+    done = report("last", "--html", state=tmp_path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (page,) = tmp_path.glob("*.html")
+    assert page.name in done.stdout + done.stderr
+    assert page.read_text().startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize("word", ["nothing", "/no/such/file", "last"])

@@ -59,6 +59,18 @@ def test_a_project_skill_that_shadows_another_is_named(project: Path) -> None:
     assert entry.shadows == (str(other / "SKILL.md"),)
 
 
+def test_a_directory_that_holds_one_skill_is_that_skill(project: Path) -> None:
+    """`NAME/SKILL.md` below what was named, as `init --in` leaves it; of several one has to be named."""
+    make(project / "shelf", "demo")
+    skill = find_skill("./shelf")
+    assert (skill.name, skill.path) == ("demo", Path("shelf/demo/SKILL.md"))
+    make(project / "shelf", "other")
+    with pytest.raises(SkillError) as refused:
+        find_skill("./shelf")
+    assert "demo" in str(refused.value)
+    assert "other" in str(refused.value)
+
+
 def test_install_documents_of_a_directory_are_found(project: Path) -> None:
     """A directory without SKILL.md may hold one of the names under which instructions circulate."""
     for name in ("install.md", "INSTALL_FOR_AGENTS.md", ".codex/INSTALL.md"):

@@ -73,10 +73,10 @@ def _meant(word: str) -> str:
 
     from skillrun.skills.index import named
 
-    if close := get_close_matches(word, VERBS, n=2, cutoff=0.6):
-        return f"did you mean {' or '.join(f'`skillrun {verb}`' for verb in close)}?"
     if named(word) or "/" in word or word.endswith(".md"):
         return f"did you mean `skillrun install {word}`?"
+    if close := get_close_matches(word, VERBS, n=2, cutoff=0.6):
+        return f"did you mean {' or '.join(f'`skillrun {verb}`' for verb in close)}?"
     return "skillrun --help"
 
 
