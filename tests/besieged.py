@@ -16,19 +16,25 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skillrun.overlay.kernel import call_filter
 from skillrun.overlay.mount.spec import Account, Spec
 from skillrun.overlay.process.supervisor import View, new_id
+
+if TYPE_CHECKING:
+    from skillrun.sandbox.machine import Machine
 
 HERE = Path(__file__).parent
 NAME = "skillrun-canary"
 LIBC = ctypes.CDLL(None)
 
 
-def besiege(tier: str, folder: Path) -> dict[str, Any]:
-    """The ways that are open, how many were tried, and what changed outside."""
+def besiege(tier: str, folder: Path, machine: Machine | None = None, as_root: bool = False) -> dict[str, Any]:
+    """The ways that are open, how many were tried, and what changed outside.
+
+    Out of a view of this machine as whoever this is; or out of a throw-away machine, as its root or its user.
+    """
     with ExitStack() as stack:
         outside = _canaries(folder, stack)
         before = _state(outside["pid"], folder)
@@ -36,8 +42,10 @@ def besiege(tier: str, folder: Path) -> dict[str, Any]:
         changes = folder / "run" / "changes"
         changes.mkdir(mode=0o700, parents=True)
         spec = Spec(tier, new_id(), str(changes), Account.current(), hide=(str(hidden),))
-        with View(spec) as view:
-            report = _attack(view, outside, folder)
+        view = stack.enter_context(View(spec)) if machine is None else machine.view
+        report = _attack(view, outside, folder, as_root)
+        if machine is None:
+            view.close()
         after = _state(outside["pid"], folder)
     return {
         "tried": len(report),
@@ -49,7 +57,7 @@ def besiege(tier: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def _attack(view: View, outside: dict[str, Any], folder: Path) -> dict[str, str]:
+def _attack(view: View, outside: dict[str, Any], folder: Path, as_root: bool) -> dict[str, str]:
     given = {
         "calls": dict(call_filter.CALLS),
         "unshare": call_filter.UNSHARE,
@@ -72,7 +80,7 @@ def _attack(view: View, outside: dict[str, Any], folder: Path) -> dict[str, str]
         "LC_ALL": "C.UTF-8",
     }
     argv = ["python3", "/tmp/escaping.py", "/tmp/interfaces.toml", "/tmp/given.json"]
-    spawned = view.spawn(argv, environment, "/", {0: null, 1: write, 2: 2})
+    spawned = view.spawn(argv, environment, "/", {0: null, 1: write, 2: 2}, as_root=as_root)
     os.close(write)
     os.close(null)
     with os.fdopen(read, "rb") as stream:

@@ -31,24 +31,12 @@ LIBC.syscall.restype = ctypes.c_long
 NAMESPACES = {"m": 0x20000, "C": 0x2000000, "u": 0x4000000, "i": 0x8000000, "U": 0x10000000, "p": 0x20000000, "n": 0x40000000}
 NAMESPACES["T"] = 0x80
 CLOSED = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EROFS}
-KNOBS = {
-    "/proc/sys": "vm/drop_caches",
-    "/proc": "sys/vm/drop_caches",
-    "/": "proc/sys/vm/drop_caches",
-    "/proc/sysrq-trigger": "",
-    "/proc/irq": "default_smp_affinity",
-    "/sys": "kernel/rcu_normal",
-    "/sys/fs/cgroup": "unified/cgroup.procs",
-    "/dev": "vda",
-}
 # int 0x80 with the i386 convention, from 64-bit code: eax, ebx, ecx, edx, esi, edi from a C function's six arguments.
 KNOBS = {
     "/proc/sys": "vm/drop_caches",
     "/proc": "sys/vm/drop_caches",
     "/sys": "kernel/rcu_normal",
     "/": "proc/sys/vm/drop_caches",
-}
-KNOBS |= {
     "/proc/irq": "default_smp_affinity",
     "/sys/fs/cgroup": "unified/cgroup.procs",
     "/dev": "vda",

@@ -81,6 +81,30 @@ def test_nothing_is_written_and_what_was_tried_is_told(shell: LookingShell, comm
     assert any(each.subject.startswith(str(home)) for each in tries), tries
 
 
+ODD = """
+import errno, fcntl, os, sys
+file, pipe, victim = os.open("file", os.O_RDONLY), os.pipe()[0], int(sys.argv[1])
+def tried(work):
+    try:
+        work()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "works"
+print([tried(lambda r=r: fcntl.ioctl(file, r, bytes(256))) for r in
+       (0x40806685, 0x800C6613, 0xC0506617, 0x6609, 0x40086606, 0x40086602, 0x401C5820, 0x5000940E, 0x50009417, 0xC0C0586D,
+        0x8901)])
+print([tried(lambda c=c, v=v: fcntl.fcntl(pipe, c, v)) for c, v in ((8, victim), (10, 9), (1024, 0))])
+print(tried(lambda: fcntl.ioctl(file, 0x80086601, bytes(8))) != "EPERM")
+"""
+
+
+def test_no_file_is_changed_through_a_descriptor_that_reads(shell: LookingShell) -> None:
+    """Calls of file systems' own (verity, encryption, subvolumes) and signals sent by a descriptor's owner: all refused."""
+    (home_of(shell) / "tree/odd.py").write_text(ODD)
+    result, _ = looked(shell, f"python3 odd.py {os.getpid()}")
+    assert result.output.split() == [*str(["EPERM"] * 11).split(), *str(["EPERM"] * 3).split(), "True"]
+
+
 @pytest.mark.parametrize(
     "command", ["cat ~/.ssh/id_rsa", "cat .env", "cat /etc/shadow", "cat /proc/1/environ", "head -c1 /dev/mem"]
 )

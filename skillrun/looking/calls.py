@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from skillrun.overlay.kernel.call_filter import ABIS
 from skillrun.overlay.kernel.call_filter import CALLS as REFUSED_CALLS
@@ -61,7 +61,7 @@ NEVER = _numbers(
 _SOME = _numbers(
     """
     open 2 -; openat 257 56; ioctl 16 29; prlimit64 302 261; clone 56 220; clone3 435 435; sendmsg 46 211; sendmmsg 307 269;
-    socketpair 53 199; io_uring_setup 425 425
+    socketpair 53 199; io_uring_setup 425 425; fcntl 72 25
     """
 )
 """Calls that depend on a number among their arguments."""
@@ -75,8 +75,17 @@ _NAMESPACES = 0x7E020000
 """CLONE_NEW* (linux/sched.h)."""
 _FASTOPEN = 0x20000000
 _UNIX, _DGRAM = 1, 2
-_IOCTLS = (0x5412, 0x541C, 0x40086602, 0x40046602, 0x401C5820, 0x40087602, 0x40047602, 0x40086685, 0xC0045877, 0xC0045878)
-"""Typing into a terminal (TIOCSTI, TIOCLINUX), file attributes and versions (FS_IOC_SETFLAGS, ...), verity, freezing."""
+_IOCTLS = (0x5412, 0x541C, 0x40087602, 0x40047602, 0x8901, 0x8902)
+"""Typing into a terminal (TIOCSTI, TIOCLINUX), a file's version, whom a socket signals (FIOSETOWN, SIOCSPGRP)."""
+_READING = (0x80086601, 0x80046601, 0xC020660B, 0x801C581F, 0xC0C0583B)
+"""What only reads among those of file systems: flags and extents of a file (FS_IOC_GETFLAGS, FIEMAP, FSGETXATTR, GETFSMAP)."""
+_OF_FILE_SYSTEMS = (0x6600, 0x5800, 0x9400)
+"""Types of all the others (ext4 and what is common to all, XFS, btrfs): many change a file that is open for reading only."""
+_FCNTLS = (8, 10, 15, 1024, 1026)
+"""Whom a descriptor signals and with what (F_SETOWN, F_SETSIG, F_SETOWN_EX), leases, notes of a directory (fcntl(2))."""
+
+_PARTS: Mapping[int | str, int] = {"type": 0xF, "family": 0xFF00}
+"""Tests on a part of an argument: the type of a socket, the family of an ioctl (ioctl(2))."""
 
 Row = tuple[int, int, int, int]
 
@@ -113,6 +122,12 @@ def program(machine: str) -> bytes:
         rows += _when(HELD[machine]["setsockopt"], [(_EQUAL, 1, level)], _NOTIFY)
     for request in _IOCTLS:
         rows += _when(some["ioctl"], [(_EQUAL, 1, request)], _ERROR | _EPERM)
+    for request in _READING:
+        rows += _when(some["ioctl"], [(_EQUAL, 1, request)], _ALLOW)
+    for kind in _OF_FILE_SYSTEMS:
+        rows += _when(some["ioctl"], [("family", 1, kind)], _ERROR | _EPERM)
+    for command in _FCNTLS:
+        rows += _when(some["fcntl"], [(_EQUAL, 1, command)], _ERROR | _EPERM)
     for name, position in (("open", 1), ("openat", 2)):
         if name in some:
             rows += _when(some[name], [(_ANY_BIT, position, _WRITING)], _NOTIFY)
@@ -132,12 +147,12 @@ def _when(number: int, tests: Sequence[tuple[int | str, int, int]], action: int)
     """`action` for this call where every test on the low half of an argument holds; else the rows behind decide."""
     if not tests:
         return [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, action)]
-    wanted = sum(3 if kind == "type" else 2 for kind, _, _ in tests)
+    wanted = sum(3 if kind in _PARTS else 2 for kind, _, _ in tests)
     rows: list[Row] = []
     for kind, argument, value in tests:
         rows.append((_LOAD, 0, 0, 16 + 8 * argument))
-        if kind == "type":
-            rows.append((_AND, 0, 0, 0xF))
+        if kind in _PARTS:
+            rows.append((_AND, 0, 0, _PARTS[kind]))
         past = wanted - len(rows)  # over the other tests and the return, to where the number is loaded again
         operation = kind if isinstance(kind, int) else _EQUAL
         rows.append((operation, past, 0, value) if kind == "not" else (operation, 0, past, value))
