@@ -165,8 +165,8 @@ class Place:
 class Fenced(Protocol):
     """A target whose commands reach the hosts of the run only, and those that were admitted for the next command."""
 
-    def admit(self, hosts: Iterable[str]) -> None:
-        """Hosts the next command may contact, in place of those admitted before."""
+    def admit(self, hosts: Iterable[str], by_person: bool = False) -> None:
+        """Hosts the next command may contact, in place of those admitted before. `by_person`: somebody read that command."""
         ...
 
 

@@ -65,16 +65,21 @@ def test_files_are_those_of_the_view(tmp_path: Path) -> None:
 
 def test_a_closed_network_lets_named_hosts_through_only(tmp_path: Path) -> None:
     """With a list of hosts everything else is cut off, and what was asked for is on record."""
-    target = PreviewTarget.open(tmp_path / "run", cwd="/", hosts=["allowed.invalid"])
+    target = PreviewTarget.open(tmp_path / "run", cwd="/", hosts=["allowed.invalid"], named=["10.255.255.1", "told.invalid"])
     try:
         ask = "python3 -c \"import urllib.request as u; u.urlopen('http://{}/', timeout=5)\" 2>&1 | tail -1"
         assert "403" in result_of(target.run(Command(ask.format("denied.invalid")))).output
         assert "502" in result_of(target.run(Command(ask.format("allowed.invalid")))).output
+        # What a stranger named is reached as well, but not in somebody's own network.
+        assert "502" in result_of(target.run(Command(ask.format("told.invalid")))).output
+        assert "403" in result_of(target.run(Command(ask.format("10.255.255.1")))).output
         direct = "python3 -c \"import socket; socket.create_connection(('127.0.0.1', 22), 2)\" 2>&1 | tail -1"
         assert "refused" in result_of(target.run(Command(direct))).output
         assert [(contact.host, contact.allowed) for contact in target.contacts()] == [
             ("denied.invalid", False),
             ("allowed.invalid", True),
+            ("told.invalid", True),
+            ("10.255.255.1", False),
         ]
     finally:
         target.close()

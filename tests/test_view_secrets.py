@@ -15,7 +15,7 @@ import pytest
 
 from skillrun.overlay.mount.hidden_credentials import hidden
 from skillrun.overlay.mount.spec import Account
-from skillrun.overlay.process.egress_proxy import is_here, is_own
+from skillrun.overlay.process.egress_proxy import _forwarded, is_here, is_inner, is_own
 from skillrun.overlay.process.probe import probe
 from skillrun.policy.admitted import hosts_of
 from skillrun.policy.judge import Judge
@@ -183,10 +183,10 @@ def test_the_hosts_a_skill_fetches_from_are_named_by_it() -> None:
     }
     assert {command: set(named_in([command])) for command in named} == named
     here = reach(["curl http://127.0.0.1:6379/ http://localhost/ http://169.254.169.254/"], ["localhost:22", "127.0.0.1"])
-    assert here is not None
-    assert not [host for host in here if is_here(host.partition(":")[0])]
-    assert "127.0.0.1:22" in (reach((), (), ["127.0.0.1:22"]) or ())  # a person may mean it
-    assert reach((), (), ["*"]) is None
+    assert here[1] == ()
+    assert not [host for host in here[0] or () if is_here(host.partition(":")[0])]
+    assert "127.0.0.1:22" in (reach((), (), ["127.0.0.1:22"])[0] or ())  # a person may mean it
+    assert reach((), (), ["*"]) == (None, ())
 
 
 def test_registries_of_the_settings_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,6 +253,18 @@ def test_an_allowed_name_does_not_lead_back_here(address: str) -> None:
     assert is_own(address)
     assert not is_own("203.0.113.7")
     assert not is_own("10.0.0.5")  # a mirror in the person's own network
+    assert is_inner(address)
+    assert is_inner("10.0.0.5")
+    assert not is_inner("9.9.9.9")
+
+
+def test_what_is_forwarded_names_the_host_that_was_let_through() -> None:
+    """A server that has many hosts is not asked for another one than was decided on, however the header is written."""
+    head = (
+        b"Accept: */*\r\nHost: evil.invalid\r\nhost : evil.invalid\r\nX: 1\nHost: evil.invalid\r\n Host: x\r\nProxy-Foo: 1\r\n"
+    )
+    sent = _forwarded(head, "me@good.invalid:8080").split(b"\r\n")
+    assert sent == [b"Host: good.invalid:8080", b"Accept: */*", b"Connection: close", b"", b""]
 
 
 @pytest.mark.root

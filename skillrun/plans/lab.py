@@ -166,10 +166,14 @@ def room_in(machine: Machine) -> Iterator[Room]:
             target.close()
 
 
-def view_lab(env: Mapping[str, str] | None = None, cwd: str | None = None, hosts: Sequence[str] | None = None) -> Lab:
+def view_lab(
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    network: tuple[Sequence[str] | None, Sequence[str]] = (None, ()),
+) -> Lab:
     """Fresh views of this machine as it is. What services were told is not done in them.
 
-    `hosts`: what they may contact (`skillrun.sandbox.reach`); None: whatever this machine can.
+    `network`: what they may contact, as `skillrun.sandbox.reach` says it; whatever this machine can, if it is left out.
     """
 
     @contextmanager
@@ -178,7 +182,7 @@ def view_lab(env: Mapping[str, str] | None = None, cwd: str | None = None, hosts
 
         with tempfile.TemporaryDirectory(prefix=f"skillrun-plan-{os.getpid()}-", dir="/var/tmp") as folder:
             os.mkdir(f"{folder}/outputs")
-            target = PreviewTarget.open(Path(folder), env=env, cwd=cwd, hosts=hosts, ask=False)
+            target = PreviewTarget.open(Path(folder), env=env, cwd=cwd, hosts=network[0], named=network[1], ask=False)
             try:
                 uppers = [(layer.target, Path(layer.upper)) for layer in target.layers.items]
                 account = target.view.spec.account

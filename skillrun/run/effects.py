@@ -91,6 +91,7 @@ class Destination:
     def _view(self) -> tuple[Target, Conclude]:
         from skillrun.targets.preview import PreviewTarget, ViewError
 
+        hosts, named = self._hosts()
         try:
             target = PreviewTarget.open(
                 self.folder.path,
@@ -98,7 +99,8 @@ class Destination:
                 keep=self.skill.keep,
                 password=lambda why: self.person.secret("sudo", why),
                 canaries=self._dry,
-                hosts=self._hosts(),
+                hosts=hosts,
+                named=named,
                 ask=self.person.attended,
             )
         except (ViewError, OSError) as error:
@@ -119,8 +121,8 @@ class Destination:
 
         return target, conclude
 
-    def _hosts(self) -> tuple[str, ...] | None:
-        """What the view may contact; None: whatever this machine can."""
+    def _hosts(self) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+        """What the view may contact, as `reach` says it."""
         from skillrun.sandbox.reach import commands_of, reach
 
         return reach(commands_of(self.skill), self.skill.declared.hosts or (), self.options.effects.hosts)

@@ -49,17 +49,19 @@ def named_in(commands: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def reach(commands: Iterable[str], declared: Sequence[str] = (), given: Sequence[str] = ()) -> tuple[str, ...] | None:
-    """Patterns of the hosts a view may contact; None: whatever this machine can.
+def reach(
+    commands: Iterable[str], declared: Sequence[str] = (), given: Sequence[str] = ()
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Patterns of the hosts a view may contact: this machine's and a person's (None: whatever it can), and the skill's.
 
     This machine's own addresses count only where a person gives them.
     `given`: a person's own list, `declared` in it for what the skill declares. Empty: that, and what its commands name.
     """
     if EVERYTHING in given:
-        return None
+        return None, ()
     texts = tuple(dict.fromkeys(commands))
     own = (*declared, *named_in(texts)) if not given else declared if "declared" in given else ()
     words = {word for text in texts for word in text.split()}
     registries = (*registry_hosts([Path("/")]), *client_hosts(words), *configured_hosts())
     own = tuple(host for host in own if not is_here(host.rpartition(":")[0] or host))
-    return tuple(dict.fromkeys((*registries, *own, *(host for host in given if host != "declared"))))
+    return tuple(dict.fromkeys((*registries, *(host for host in given if host != "declared")))), own

@@ -64,6 +64,7 @@ class PreviewTarget(Session):
         env: Mapping[str, str],
         cwd: str,
         hosts: Sequence[str] | None = None,
+        named: Sequence[str] = (),
         vault: Vault | None = None,
         limits: Limits | None = None,
         keep: Iterable[str] = (),
@@ -75,7 +76,7 @@ class PreviewTarget(Session):
         account = view.spec.account
         self._egress: Egress | None = None
         if view.listener is not None:
-            self._egress = Egress(view.take_listener(), hosts or ())
+            self._egress = Egress(view.take_listener(), hosts or (), named=named)
             env = {**env, **proxy_environment()}
         self._asked: tuple[ServiceRequest | Refused, ...] = ()
         self._touched: tuple[str, ...] = ()
@@ -101,6 +102,7 @@ class PreviewTarget(Session):
         cwd: str | None = None,
         tier: str = "",
         hosts: Sequence[str] | None = None,
+        named: Sequence[str] = (),
         canaries: bool = False,
         granted: Iterable[str] = (),
         vault: Vault | None = None,
@@ -114,7 +116,8 @@ class PreviewTarget(Session):
         `tier`: R or U; empty: the root view for root and for whoever can use sudo, else the user view.
         `ask`: sudo may ask for a password.
         `granted`: secret variables to pass on.
-        `hosts`: patterns of hosts that may be contacted, all else is cut off; None leaves the network as it is.
+        `hosts`: patterns of hosts that may be contacted, all else is cut off; None leaves the network as it is. `named`:
+        more of them, from a stranger, so not into private networks.
         `canaries`: put bait where credentials were hidden, and report who touched it.
         """
         env = os.environ if env is None else env
@@ -140,7 +143,7 @@ class PreviewTarget(Session):
         more = {"vault": vault, "limits": limits, "keep": keep, "password": password}
         try:
             environment = command_environment(env, granted)
-            return cls(view, folder / "outputs", env=environment, cwd=cwd or os.getcwd(), hosts=hosts, **more)  # type: ignore[arg-type]
+            return cls(view, folder / "outputs", env=environment, cwd=cwd or os.getcwd(), hosts=hosts, named=named, **more)  # type: ignore[arg-type]
         except BaseException:
             view.close()
             raise
@@ -174,10 +177,10 @@ class PreviewTarget(Session):
                 self._asked = self.view.asked()
         return self._asked
 
-    def admit(self, hosts: Iterable[str]) -> None:
+    def admit(self, hosts: Iterable[str], by_person: bool = False) -> None:
         """Hosts the next command may contact beside those of the run, where the network is closed and nobody said to which."""
         if self._egress is not None and not self.hosts_given:
-            self._egress.admit(hosts)
+            self._egress.admit(hosts, by_person)
 
     def _knocks(self, running: Running) -> list[Knock]:
         egress = self._egress
@@ -188,10 +191,11 @@ class PreviewTarget(Session):
 
     def _host_wanted(self, running: Running, egress: Egress) -> Generator[Event, None, None]:
         """A connection is held at the proxy, to a host that neither the skill nor a person named: ask whether it may be."""
-        while name := egress.wish():
+        while (wish := egress.wish())[0]:
+            name, why = wish
             answer = REFUSE
             if self.ask_host is not None:
-                question = f"What runs here wants to connect to {name}, which nobody named: allow it?"
+                question = f"What runs here wants to connect to {name}, {why}: allow it?"
                 choices = (ALLOW, REFUSE, NEVER_ASK)
                 yield Asked(question, choices, about="host")
                 answer = self.ask_host(question, choices, REFUSE) or REFUSE

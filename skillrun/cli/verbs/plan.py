@@ -131,7 +131,7 @@ def _lab(machines: Sequence[str], plan: Plan) -> tuple[Lab, str]:
     if not machines:
         from skillrun.sandbox.reach import reach
 
-        return view_lab(hosts=reach([*(step.run for step in plan.steps), *plan.checks])), f"views of {plan.where}"
+        return view_lab(network=reach([*(step.run for step in plan.steps), *plan.checks])), f"views of {plan.where}"
     if len(machines) > 1:
         raise Problem("one plan is proven on one machine", "name one with --on; a skill may have several")
     try:

@@ -72,15 +72,21 @@ def proxy_environment() -> dict[str, str]:
 class Egress:
     """A proxy in a thread of its own, until `close`."""
 
-    def __init__(self, listener: int, patterns: Iterable[str], environment: Mapping[str, str] | None = None) -> None:
-        """`listener` is taken over. `environment`: where an upstream proxy is named (default: this process's)."""
-        self._patterns = tuple(patterns)
+    def __init__(
+        self, listener: int, patterns: Iterable[str], environment: Mapping[str, str] | None = None, named: Iterable[str] = ()
+    ) -> None:
+        """`listener` is taken over. `environment`: where an upstream proxy is named (default: this process's).
+
+        `named`: patterns that a stranger gave: they are let through to where everybody can go, not into a private network.
+        """
+        self._patterns, self._named = tuple(patterns), tuple(named)
         self._admitted: frozenset[str] = frozenset()
+        self._agreed: frozenset[str] = frozenset()
         self._environment = os.environ if environment is None else environment
         self.asking = False
         """Somebody is there to be asked about other hosts: whoever sets this answers every `wish`."""
         self._bell, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._wishes: dict[str, asyncio.Future[bool]] = {}
+        self._wishes: dict[str, tuple[asyncio.Future[bool], str]] = {}
         self._told: set[str] = set()
         self._contacts: list[Contact] = []
         self._loop = asyncio.new_event_loop()
@@ -92,26 +98,33 @@ class Egress:
         self._thread.start()
         started.wait()
 
-    def admit(self, hosts: Iterable[str]) -> None:
-        """Let these hosts through as well, at every port, in place of those admitted before."""
+    def admit(self, hosts: Iterable[str], by_person: bool = False) -> None:
+        """Let these hosts through as well, at every port, in place of those admitted before.
+
+        `by_person`: somebody read what contacts them, so that they may be anywhere but on this machine itself.
+        """
         self._admitted = frozenset(host.lower() for host in hosts if not is_here(host))
+        self._agreed = self._admitted if by_person else frozenset()
 
     def fileno(self) -> int:
         """For poll: readable when there is a wish."""
         return self._bell
 
-    def wish(self) -> str:
-        """A host (`name`, or `name:port`) that somebody inside waits to be let through to; empty when there is none."""
+    def wish(self) -> tuple[str, str]:
+        """A host (`name`, or `name:port`) that somebody inside waits to be let through to, and why that is a question.
+
+        Both are empty when there is none.
+        """
         with contextlib.suppress(BlockingIOError):
             os.read(self._bell, 1)
-        return next((name for name in tuple(self._wishes) if name not in self._told), "")
+        return next(((name, wish[1]) for name, wish in tuple(self._wishes.items()) if name not in self._told), ("", ""))
 
     def answer(self, name: str, allowed: bool) -> None:
         """Let it through, now and later, or refuse it; who waits for it goes on."""
         self._told.add(name)
-        self._loop.call_soon_threadsafe(self._wishes[name].set_result, allowed)
+        self._loop.call_soon_threadsafe(self._wishes[name][0].set_result, allowed)
 
-    async def _wished(self, host: str, port: int) -> bool:
+    async def _wished(self, host: str, port: int, why: str) -> bool:
         """Ask about a host, each once. This machine's own addresses are no host that could be meant."""
         if is_here(host) or not _NAME.fullmatch(host):
             return False
@@ -119,10 +132,10 @@ class Egress:
         if name not in self._wishes:
             if not self.asking:
                 return False
-            self._wishes[name] = self._loop.create_future()
+            self._wishes[name] = self._loop.create_future(), why
             os.write(self._ring, b".")
         with contextlib.suppress(TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(self._wishes[name]), HELD_S)
+            return await asyncio.wait_for(asyncio.shield(self._wishes[name][0]), HELD_S)
         return False
 
     def contacts(self) -> tuple[Contact, ...]:
@@ -160,27 +173,50 @@ class Egress:
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
-    async def _outside(self, host: str, port: int, scheme: str) -> str:
+    async def _outside(self, host: str, port: int, scheme: str, anywhere: bool) -> str:
         """Where to connect for a host: the very address that was looked at. Raises OSError where a name leads to this machine.
 
         A name that is allowed says nothing of where it leads: whoever owns it could point it at what listens here.
         """
-        if upstream(self._environment, scheme) or _is_address(host) or host == "localhost":
+        if host == "localhost" or _is_address(host) or upstream(self._environment, scheme):
             return host
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [str(entry[4][0]) for entry in found]
+        addresses = await self._addresses(host, port)
         if any(map(is_own, addresses)):
             raise OSError(f"{host} leads to this machine itself")
+        if not anywhere and any(map(is_inner, addresses)):  # looked up once more, and it may have become another
+            raise OSError(f"{host} leads into a private network")
         return addresses[0]
+
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        if _is_address(host):
+            return [host.strip("[]")]
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [str(entry[4][0]) for entry in found]
+
+    async def _lets(self, host: str, port: int, scheme: str) -> tuple[bool, bool]:
+        """May this be connected to, and may it be in a private network? That takes somebody's word if a stranger named it."""
+        name = host.rstrip(".")
+        if is_allowed(host, port, self._patterns) or name in self._agreed:
+            return True, True
+        if not is_allowed(host, port, self._named) and name not in self._admitted:
+            return await self._wished(name, port, "which nobody named"), True
+        inner = False
+        if _is_address(host) or not upstream(self._environment, scheme):
+            with contextlib.suppress(OSError):
+                inner = any(map(is_inner, await self._addresses(host, port)))
+        return not inner or await self._wished(name, port, "which leads into your own network"), inner
 
     async def _request(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first, _, headers = head.partition(b"\r\n")
         method, url, version = first.decode("latin-1").split(" ")
+        if not re.fullmatch(r"[A-Z]+ HTTP/1\.[01]", f"{method} {version}"):
+            return
         tunnel = method == "CONNECT"
         parts = urllib.parse.urlsplit(f"//{url}" if tunnel else url)
         host, port = parts.hostname or "", parts.port or (443 if tunnel else 80)
-        let = is_allowed(host, port, self._patterns) or host.rstrip(".") in self._admitted
-        if not (let or await self._wished(host.rstrip("."), port)):
+        scheme = "https" if tunnel else "http"
+        let, anywhere = await self._lets(host, port, scheme)
+        if not let:
             self._contacts.append(Contact(host, port, False))
             body = f"{host}:{port} is not among the hosts this run may contact\n".encode()
             writer.write(b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
@@ -189,9 +225,8 @@ class Egress:
         number = len(self._contacts)
         self._contacts.append(Contact(host, port, True))
         try:
-            scheme = "https" if tunnel else "http"
             out_reader, out_writer, through = await dial(
-                await self._outside(host, port, scheme), port, scheme, tunnel, self._environment
+                await self._outside(host, port, scheme, anywhere), port, scheme, tunnel, self._environment
             )
         except (OSError, ValueError) as error:
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n\r\n" + str(error).encode("utf-8", "replace"))
@@ -202,7 +237,9 @@ class Egress:
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
                 target = url if through else urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-                out_writer.write(f"{method} {target} {version}\r\n".encode("latin-1") + _forwarded(headers))
+                out_writer.write(
+                    f"{method} {target} {version}\r\n".encode("latin-1") + _forwarded(headers, parts.netloc.rpartition("@")[2])
+                )
             sent, received = await asyncio.gather(pump(reader, out_writer), pump(out_reader, writer))
         finally:
             out_writer.close()
@@ -219,6 +256,22 @@ def is_own(address: str) -> bool:
     found = ipaddress.ip_address(address.partition("%")[0])
     mapped = getattr(found, "ipv4_mapped", None) or found
     return mapped.is_loopback or mapped.is_link_local or mapped.is_unspecified or mapped.is_multicast
+
+
+def is_inner(address: str) -> bool:
+    """Is it in a network that only some can reach: a private one, this machine's link, this machine?"""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(found, "ipv4_mapped", None) or found
+    return is_own(address) or mapped.is_private or _is_assigned(mapped)
+
+
+def _is_assigned(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Has this machine the address? Then what is sent to it is sent from it; nothing is sent to find out."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as one:
+        one.connect((str(address), 9))
+        return str(one.getsockname()[0]).partition("%")[0] == str(address)
+    return False
 
 
 def upstream(environment: Mapping[str, str], scheme: str) -> str:
@@ -248,11 +301,11 @@ async def dial(
     return reader, writer, True
 
 
-def _forwarded(headers: bytes) -> bytes:
-    """Headers for the host: none of the proxy's own, and one request a connection, so that each is decided on."""
-    lines = [line for line in headers.split(b"\r\n") if line]
-    kept = [line for line in lines if not line.lower().startswith((b"proxy-", b"connection:", b"keep-alive:"))]
-    return b"\r\n".join([*kept, b"Connection: close", b"", b""])
+def _forwarded(headers: bytes, host: str) -> bytes:
+    """Headers for the host: none of the proxy's own, no other host's name, and one request a connection."""
+    lines = [line for line in headers.split(b"\r\n") if line and not re.search(rb"[\r\n\0]|^\s", line)]
+    kept = [line for line in lines if not re.match(rb"(?i)proxy-|(?:connection|keep-alive|host)\s*:", line)]
+    return b"\r\n".join([b"Host: " + host.rpartition("@")[2].encode("latin-1"), *kept, b"Connection: close", b"", b""])
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:

@@ -45,7 +45,7 @@ class Supervisor:
         """What the next command is given on its way, by what it was decided to do."""
         self.for_all = is_for_all_users(decision.effects, place)
         if isinstance(self.target, Fenced):
-            self.target.admit(hosts_of(decision))
+            self.target.admit(hosts_of(decision), decision.by == "person")
 
     def start(self, call: ToolCall) -> Generator[Event, None, Result]:
         """Run its command; one that was alive before it is ended first."""
