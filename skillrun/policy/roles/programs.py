@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 
 from skillrun.events import EffectKind
 from skillrun.policy.invocation import Invocation, Role
@@ -159,6 +160,77 @@ def _kill_by_name(call: Invocation, words: list[str]) -> None:
             )
 
 
+_ENDING = (
+    *(
+        "reboot",
+        "poweroff",
+        "halt",
+        "kexec",
+        "soft-reboot",
+        "exit",
+        "shutdown",
+        "rescue",
+        "emergency",
+        "ctrl-alt-del",
+        "umount",
+    ),
+    *(
+        "suspend",
+        "hibernate",
+        "hybrid-sleep",
+        "suspend-then-hibernate",
+        "sleep",
+        "final",
+        "runlevel0",
+        "runlevel1",
+        "runlevel6",
+    ),
+)
+"""Units that end the machine's work when they are started (systemd.special(7))."""
+_GUARDING = (
+    *("ufw", "firewalld", "nftables", "iptables", "ip6tables", "netfilter-persistent", "apparmor", "selinux-autorelabel"),
+    *("auditd", "audit-rules", "fail2ban", "crowdsec", "clamav-daemon", "clamav-freshclam", "osqueryd", "wazuh-agent", "snort"),
+    *("suricata", "usbguard", "aide", "falcon-sensor", "mdatp", "unattended-upgrades", "apt-daily", "apt-daily-upgrade"),
+    *("systemd-journald", "rsyslog", "syslog-ng", "sysmon"),
+)
+"""Services that keep others out, or tell what happened."""
+_STARTS = frozenset(
+    ("start", "restart", "isolate", "enable", "reenable", "set-default", "try-restart", "reload-or-restart", "add")
+)
+_STOPS = frozenset(
+    (
+        "stop",
+        "disable",
+        "mask",
+        "kill",
+        "freeze",
+        "clean",
+        "revert",
+        "del",
+        "delete",
+        "remove",
+        "off",
+        "unload",
+        "bootout",
+        "pause",
+    )
+)
+
+
+def _unit(call: Invocation, value: str, _argument: str) -> None:
+    """systemctl, service, update-rc.d: a unit, and what it means to start this one or to stop that."""
+    call.findings.add(EffectKind.SERVICE, value)
+    words = {plain(word) for word in call.argv[1:]}
+    for word in (value, *call.operands):
+        shape = re.sub(r"\.(?:service|target|socket|timer)\Z", "", plain(word)).removeprefix("systemd-")
+        if _STARTS & words and any(fnmatchcase(name, shape) for name in _ENDING):
+            call.findings.add(EffectKind.KILL, "the whole machine", word)
+        if _STARTS & words and shape == "debug-shell":
+            call.findings.add(EffectKind.DEFENCE_OFF, word, "a shell of root's without a password")
+        if _STOPS & words and any(fnmatchcase(name.removeprefix("systemd-"), shape) for name in _GUARDING):
+            call.findings.add(EffectKind.DEFENCE_OFF, word, "what keeps others out, or tells what happened")
+
+
 def _session(call: Invocation, value: str, _argument: str) -> None:
     """loginctl: ending a session ends everything of a person in it."""
     call.findings.floor("protection", f"{call.argv[0]} {plain(value)} would end a person's whole session")
@@ -191,6 +263,7 @@ ROLES: dict[str, Role] = {
     "command": _command,
     "killing": _kill,
     "session": _session,
+    "unit": _unit,
     "removed-account": _removed_account,
     "mounted": _mounted,
     "module": _module,
