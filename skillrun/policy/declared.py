@@ -59,8 +59,8 @@ _UNREAD = frozenset({EffectKind.RUN_CODE, EffectKind.RUN_FETCHED, EffectKind.UNK
 def coverable(effect: Effect, effects: Sequence[Effect]) -> bool:
     """May a declaration cover this effect of a command with these effects at all?
 
-    Ending programs is, ending the machine is not. Root's rights are covered for package managers and for what is bounded by other declarations, never for code that
-    nobody has read: it could do anything with them.
+    Ending programs is, ending the machine is not. Root's rights are covered for package managers and for what is bounded by
+    other declarations, never for code that nobody has read: it could do anything with them.
     """
     if effect.kind is EffectKind.PERSISTENCE:
         return effect.subject in AT_BOOT
