@@ -106,7 +106,9 @@ def _except(kind: str) -> re.Pattern[str] | None:
 
 def _union(patterns: list[str]) -> re.Pattern[str]:
     homes = r"(?:~|/home/[^/]+|/root|/Users/[^/]+|/var/root)"
-    each = (homes + pattern(text[1:]) if text == "~" or text.startswith("~/") else pattern(text) for text in patterns)
+    below = [pattern(text[1:]) for text in patterns if text == "~" or text.startswith("~/")]
+    others = [pattern(text) for text in patterns if not (text == "~" or text.startswith("~/"))]
+    each = [f"{homes}(?:{'|'.join(below)})", *others] if below else others  # homes once: compiled anew in every process
     return re.compile("(?:" + "|".join(each) + r")\Z")
 
 

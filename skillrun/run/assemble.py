@@ -200,12 +200,14 @@ def _keep_plan(run: Run, model: Model, events: Sequence[Event]) -> None:
 
 def _looks(run: Run, target: Target, place: Place) -> Looks | None:
     """Shells for what only looks, where this machine can hold them and not everything is allowed; a view holds by itself."""
+    if run.options.approve == "all" or not target.here:
+        return None
     from skillrun.looking.shell import LookingShell
     from skillrun.looking.wall import means
     from skillrun.pty.session import Session as Shell
     from skillrun.run.calls.looks import Looks
 
-    if run.options.approve == "all" or not target.here or not isinstance(target, Shell) or not means()[0]:
+    if not isinstance(target, Shell) or not means()[0]:
         return None
     own = [os.environ.get(name, "") for name in ("SKILLRUN_CONFIG", "SKILLRUN_STATE")]
     xdg = [os.environ.get(name, "") for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME")]

@@ -15,7 +15,6 @@ from skillrun.ports import Person, Place, Target
 from skillrun.record.journal import RunFolder, all_runs
 from skillrun.run.calls.judged_requests import judge_requests
 from skillrun.run.options import Options
-from skillrun.run.proving import BackgroundProof
 from skillrun.run.session import Conclude, Session
 from skillrun.run.this_terminal import said_of_this_terminal
 from skillrun.secrets import Vault
@@ -192,6 +191,8 @@ class Destination:
         keepable = not self._dry and (waiting or outcome in FINE) and outcome is not Outcome.ALREADY
         wanted, seen = None, None
         if keepable and isinstance(self.person, Explorer) and self.options.approve not in ("all", "declared"):
+            from skillrun.run.proving import BackgroundProof
+
             yield from self._announce_checks(session)
             try:
                 with BackgroundProof(self.folder):

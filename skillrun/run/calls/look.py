@@ -6,12 +6,15 @@ import dataclasses
 import re
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from skillrun.events import Decision, Effect, EffectKind, Event, Output, Result, State, ToolCall, Verdict
-from skillrun.looking.shell import WAITS, LookingShell
 from skillrun.looking.tries import Try, effects_of, telling
 from skillrun.ports import Command, Place
 from skillrun.run.calls.supervisor import CHECK
+
+if TYPE_CHECKING:
+    from skillrun.looking.shell import LookingShell
 
 RULE = "look-stopped"
 """The rule under which a person is asked what a look was kept from."""
@@ -95,6 +98,8 @@ def _question(decision: Decision, result: Result, tries: list[Try], place: Place
         if result.state is State.ERROR:
             wishes = [f"run where it is not held ({result.output.strip()[-100:]})"]
         elif result.state is not State.EXITED:
+            from skillrun.looking.shell import WAITS
+
             wishes = ["be answered"] if WAITS in result.note else ["run longer than a look may"]
         else:
             wishes = ["do more than look: it was refused something and failed"]

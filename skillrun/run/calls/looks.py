@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING
 
 from skillrun.events import BY_PERSON, Decision, Event, Result, State, ToolCall
-from skillrun.looking.shell import LookingShell
 from skillrun.ports import Place
 from skillrun.run.calls.judged import Judged
 from skillrun.run.calls.look import Looked, look
+
+if TYPE_CHECKING:
+    from skillrun.looking.shell import LookingShell
 
 AT_ONCE = 4
 """So many looks are carried out at the same time; each has a shell and a keeper of its own."""
