@@ -61,7 +61,7 @@ def show(execution: Execution, person: TerminalPerson | Nobody, reporting: Repor
     """Carry a run out on the screen and in the files that were asked for; its exit code."""
     run = execution.run
     run.alarmed = True
-    _keep_to_oneself()
+    keep_to_oneself()
     surfaces = _surfaces(run, person, reporting)
     with ended_by_signals(), execution:
         try:
@@ -74,7 +74,7 @@ def show(execution: Execution, person: TerminalPerson | Nobody, reporting: Repor
     return end.exit_code
 
 
-def _keep_to_oneself() -> None:
+def keep_to_oneself() -> None:
     """What this process holds (keys in its environment, secrets in its memory) is out of reach of what it starts."""
     if sys.platform == "linux":
         from skillrun.overlay.kernel.syscalls import hide_memory

@@ -22,14 +22,14 @@ skillrun VERB ...: install software from a piece of text, verify it, undo it.
 
 """
 GROUPS = {
-    "run": ("install", "verify", "uninstall"),
+    "run": ("install", "verify", "uninstall", "fleet"),
     "after": ("runs", "report", "resume", "undo", "plan", "approve", "installed", "outdated", "upgrade", "purge"),
     "skills": ("list", "show", "prompt", "add", "update", "pin", "why", "remove"),
     "write": ("init", "lint", "test", "sign"),
     "ask": ("explain", "rules", "facts", "doctor", "mcp"),
 }
 """Where each verb stands on the first page."""
-BESIDES = ("installed", "outdated", "upgrade", "purge", "approve", "mcp", "update", "pin", "why", "rules", "sign")
+BESIDES = ("fleet", "installed", "outdated", "upgrade", "purge", "approve", "mcp", "update", "pin", "why", "rules", "sign")
 """Verbs that the first page names without a line of their own, so that it fits a screen."""
 LINT = "run `skillrun lint` on it for all complaints at once"
 SPECS = "give a name of `skillrun list`, a file, a directory, a URL, owner/repo or -"

@@ -108,7 +108,7 @@ def _script(versions: Iterable[str], hosts: Iterable[str], quick: bool = False) 
 def essentials() -> str:
     """The script for any POSIX shell that prints what plans look at: system, libc, user, rights, managers, init."""
     text = Path(__file__).with_name("facts.sh").read_text(encoding="utf-8")
-    return f"TOOLS={shlex.quote(' '.join(MANAGERS))}\n{text}"
+    return f"TOOLS={shlex.quote(' '.join((*MANAGERS, 'bash')))}\n{text}"
 
 
 def split(text: str) -> dict[str, list[str]]:

@@ -149,7 +149,7 @@ def _drive(run: Run, target: Target, conclude: Conclude | None, notes: Sequence[
         _brief(run, facts, started.mode),
         model,
         executor,
-        _checks(run.skill),
+        checks_of(run.skill),
         limits,
         turns=picked.told(turns(run.earlier)),
         conclude=conclude,
@@ -262,7 +262,7 @@ def _brief(run: Run, facts: Mapping[str, Any], mode: str) -> Brief:
         facts=facts,
         inputs=dict(run.options.inputs),
         secrets=tuple(run.vault.names),
-        checks=tuple(check.command for check in _checks(run.skill)),
+        checks=tuple(check.command for check in checks_of(run.skill)),
         mode=mode,
         attended=run.person.attended,
     )
@@ -277,7 +277,7 @@ def _programs(skill: Skill) -> list[str]:
     return list(dict.fromkeys([*required, *(NEEDED.get(name, name) for name in named), *named]))
 
 
-def _checks(skill: Skill) -> tuple[Check, ...]:
+def checks_of(skill: Skill) -> tuple[Check, ...]:
     """Declared checks alone where there are any; else those the text states; else derived ones."""
     for origin in ("declared", "stated", "derived"):
         found = tuple(check for check in skill.checks if check.origin == origin)

@@ -1,0 +1,128 @@
+"""One machine and a model: what a canary without a plan gets, and whoever differs from the plan."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from skillrun.events import Decision, Event, Outcome, Replied, Result, RunEnded, ToolCall
+from skillrun.fleet.rollout.machine import Machine, Stand
+from skillrun.fleet.single import open_target
+from skillrun.fleet.unreachable import Unreachable
+from skillrun.models.choose import choose_model
+from skillrun.plans.distill import distilled, failed_steps
+from skillrun.plans.plan import Plan, PlanError
+from skillrun.plans.store import identity_of
+from skillrun.ports import Approval, Person, Place, Target
+from skillrun.record.journal import RunFolder, keep_skill, read_events
+from skillrun.run.api import begin
+from skillrun.run.options import Options
+from skillrun.secrets import Vault
+from skillrun.skills.skill import Skill
+
+_PACKAGES = "command -v dpkg-query > /dev/null && dpkg-query -W -f '${Package} ${db:Status-Status}\\n'"
+
+
+class OneAtATime:
+    """A person who is asked by several machines: one after the other, each question with the machine's name."""
+
+    def __init__(self, person: Person, lock: threading.Lock, name: str, password: str | None) -> None:
+        self._person, self._lock, self._name, self._password = person, lock, name, password
+        self.attended = person.attended
+
+    def approve(self, call: ToolCall, decision: Decision, place: Place) -> Approval:
+        """Asked about one machine's call."""
+        with self._lock:
+            named = replace(call, input={**call.input, "why": f"{self._name}: {call.why}"})
+            return self._person.approve(named, decision, place)
+
+    def ask(self, question: str, choices: Sequence[str] = (), default: str = "") -> str | None:
+        """Asked for one machine."""
+        with self._lock:
+            return self._person.ask(f"{self._name}: {question}", choices, default)
+
+    def secret(self, name: str, why: str = "") -> str | None:
+        """sudo's password as it was given for this machine, once; else the person's word."""
+        if name == "sudo" and self._password is not None:
+            value, self._password = self._password, None
+            return value
+        with self._lock:
+            return self._person.secret(name, why)
+
+    def hand_over(self, target: Target) -> Result | None:
+        """No terminal is handed to one of many machines."""
+        return None
+
+
+class _Unasked(OneAtATime):
+    attended = False
+
+
+def attend(
+    machine: Machine,
+    skill: Skill,
+    options: Options,
+    person: OneAtATime,
+    folder: RunFolder,
+    vault: Vault,
+    on_event: Callable[[Event], None],
+) -> Plan | None:
+    """Let the model carry the skill out on a connected machine; how it stands is in `machine`. What was learnt, as a plan."""
+    host = machine.host
+    assert host is not None
+    keep_skill(folder, skill.text, skill.path)
+    try:
+        before = host.run(_PACKAGES).output.decode("utf-8", "replace").splitlines()
+        target = open_target(host, folder, person, vault)
+    except Unreachable as gone:
+        machine.stand, machine.reason = Stand.UNREACHABLE, str(gone)
+        return None
+    model = choose_model(options.model, hide=vault.hide) if isinstance(options.model, str) else options.model
+    try:
+        execution = begin("install", skill, replace(options, model=model), person, target, None, folder)
+        for event in execution:
+            if isinstance(event, Replied) and event.reply.usage is not None:
+                machine.requests += 1
+            on_event(event)
+        events = read_events(folder.journal)
+    finally:
+        with suppress(Unreachable, OSError):
+            target.close()
+    end = next((event for event in reversed(events) if isinstance(event, RunEnded)), None)
+    _stand_of(machine, end, host.alive)
+    with suppress(Unreachable):
+        after = host.run(_PACKAGES).output.decode("utf-8", "replace").splitlines()
+        came = [line.split()[0] for line in sorted(set(after) - set(before)) if line.endswith(" installed")]
+        machine.packages = tuple(dict.fromkeys((*machine.packages, *came)))
+    if machine.stand is not Stand.VERIFIED or end is None or end.outcome is not Outcome.VERIFIED:
+        return None
+    machine.changed = True
+    with suppress(PlanError):
+        return distilled(events, identity_of(skill), failures=False)
+    return None
+
+
+def candidates(folder: RunFolder, skill: Skill) -> list[Plan]:
+    """What a run may be as a plan, the one hoped for first. Raises PlanError."""
+    events = read_events(folder.journal)
+    found = [distilled(events, identity_of(skill))]
+    if failed_steps(events):
+        found.append(distilled(events, identity_of(skill), failures=True))
+    return found
+
+
+def _stand_of(machine: Machine, end: RunEnded | None, alive: bool) -> None:
+    if end is not None and end.cost_usd:
+        machine.cost_usd += end.cost_usd
+    if end is not None and end.outcome in (Outcome.VERIFIED, Outcome.ALREADY):
+        machine.stand, machine.reason = Stand.VERIFIED, ""
+    elif not alive:
+        machine.stand, machine.reason = Stand.UNKNOWN, "it was lost while a model worked on it"
+    elif end is not None and end.exit_code == 4:
+        machine.stand, machine.reason = Stand.DENIED, end.summary
+    else:
+        bad = next((check for check in end.checks if not check.ok), None) if end is not None else None
+        why = f"{end.summary}" if end is not None else "its run has no end"
+        machine.stand, machine.reason = Stand.FAILED, f"{why}; `{bad.command}` fails" if bad is not None else why

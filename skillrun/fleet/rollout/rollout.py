@@ -1,0 +1,369 @@
+"""A skill on many machines: contact, groups, canaries, waves, whoever differs, and a last look at whoever was lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from skillrun.errors import Problem
+from skillrun.events import Event, Started
+from skillrun.fleet.reach import Host
+from skillrun.fleet.rollout import program
+from skillrun.fleet.rollout.attend import OneAtATime, attend, candidates
+from skillrun.fleet.rollout.consent import Consent, Denied, names
+from skillrun.fleet.rollout.groups import grouped, too_many, waves
+from skillrun.fleet.rollout.handles import Handles
+from skillrun.fleet.rollout.ledger import Ledger
+from skillrun.fleet.rollout.machine import ENDED, Machine, Stand
+from skillrun.fleet.rollout.proving import proven
+from skillrun.fleet.rollout.replay import Order, checked, replay
+from skillrun.fleet.rollout.undoing import take_back
+from skillrun.fleet.unreachable import Unreachable
+from skillrun.host.facts import split, understand
+from skillrun.plans.plan import Plan, PlanError
+from skillrun.plans.store import keep, known_plan
+from skillrun.ports import Person
+from skillrun.run.assemble import checks_of
+from skillrun.run.options import Options
+from skillrun.skills.skill import Skill
+
+AGAIN_S = (0.0, 5.0, 20.0)
+"""When a machine that was lost is looked for again, in seconds."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a rollout goes on. `serial`: sizes of waves; `max_fail`: how many of a group may differ before it stops."""
+
+    serial: str = "1,100%"
+    max_fail: str = ""
+    parallel: int = 30
+    agents: int = 2
+    max_cost_all: float | None = None
+    """US dollars for the models of all machines together."""
+    prove: bool = True
+
+
+@dataclass(slots=True)
+class Rollout:
+    """One rollout under way. `sinks` are told every line of the ledger after it is on disk."""
+
+    skill: Skill
+    options: Options
+    terms: Terms
+    person: Person
+    ledger: Ledger
+    machines: list[Machine]
+    sinks: Sequence[Callable[[Row], None]] = ()
+    again: bool = False
+    """It is gone on with: who is verified stays so."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _asking: threading.Lock = field(default_factory=threading.Lock)
+    _secrets: Handles = field(default_factory=Handles)
+    _plans: dict[str, Plan] = field(default_factory=dict)
+    """By group: what its canary came to."""
+
+    def run(self) -> int:
+        """Carry it out; the exit code: 0 when every machine is verified, 4 when something was denied, else 3."""
+        self._note(f"{self.skill.name} on {len(self.machines)} machines")
+        consent = Consent(self.skill, self.options.approve, self.person)
+        try:
+            self._may_check(consent)
+            self._secrets.gather(self.skill, self.options.secrets, self.machines, self.person)
+            self._each(self._open(), self._contact)
+            self._look_for_lost()
+            self._groups(consent)
+            self._look_for_lost()
+            self._groups(consent)  # who came back, and whose checks say no
+        finally:
+            self._hang_up()
+        return self._end()
+
+    def look(self) -> None:
+        """Ask every machine's checks, and nothing more; how each stands is in `machines`. Raises Problem."""
+        try:
+            self._may_check(Consent(self.skill, self.options.approve, self.person))
+            self._each(self.machines, self._contact)
+        finally:
+            self._hang_up()
+
+    def take_back(self) -> dict[str, tuple[bool, str]]:
+        """Remove what came on these machines: name -> (all of it, what to tell the person)."""
+        told: dict[str, tuple[bool, str]] = {}
+
+        def work(machine: Machine) -> None:
+            self._contact(machine)
+            if machine.host is None or machine.stand is Stand.UNREACHABLE:
+                told[machine.name] = (False, machine.reason)
+                return
+            good, words = take_back(machine, machine.host, self._secrets.sudo(machine))
+            told[machine.name] = (good, words)
+            machine.stand, machine.reason = Stand.NOT_BEGUN, f"taken back: {words}"
+            if good:
+                machine.changed, machine.packages, machine.made, machine.steps = False, (), (), ()
+
+        try:
+            self._secrets.gather(self.skill, self.options.secrets, self.machines, self.person)
+            self._each(self.machines, work)
+        finally:
+            self._hang_up()
+        return dict(sorted(told.items()))
+
+    def _may_check(self, consent: Consent) -> None:
+        try:
+            consent.to_checks(checks_of(self.skill), len(self.machines))
+        except Denied as no:
+            hint = "--approve declared or all, or run it where you can be asked"
+            raise Problem(f"the checks may not run there: {no}", hint, 4) from None
+
+    def _hang_up(self) -> None:
+        for machine in self.machines:
+            if machine.host is not None:
+                machine.host.close()
+
+    def _groups(self, consent: Consent) -> None:
+        waiting = [machine for machine in self.machines if machine.stand is Stand.WAITING]
+        for group, members in grouped(waiting, self.skill).items():
+            self._group(group, members, consent)
+
+    def _open(self) -> list[Machine]:
+        return [machine for machine in self.machines if not (self.again and machine.stand is Stand.VERIFIED)]
+
+    def _each(self, machines: Iterable[Machine], work: Callable[[Machine], None], at_once: int | None = None) -> None:
+        """Do something on many machines at once. What goes wrong on one, whatever it is, is that machine's alone."""
+
+        def one(machine: Machine) -> None:
+            began = time.monotonic()
+            try:
+                work(machine)
+            except Exception as error:  # noqa: BLE001 - the others go on
+                machine.stand, machine.reason = Stand.FAILED, f"a fault of skillrun: {type(error).__name__}: {error}"
+            machine.seconds += time.monotonic() - began
+            self._tell(machine)
+
+        with ThreadPoolExecutor(max(1, at_once or self.terms.parallel)) as pool:
+            list(pool.map(one, machines))
+
+    # --- the parts --------------------------------------------------------------------------------
+
+    def _contact(self, machine: Machine) -> None:
+        """Connect, and in one command: what the machine is, and whether everything is there already."""
+        unknown = machine.stand is Stand.UNKNOWN
+        try:
+            if machine.host is None or not machine.host.alive:
+                machine.host = Host(machine.name, machine.member.data)
+            token = program.new_token()
+            checks = checks_of(self.skill)
+            text = program.contact(token, [check.command for check in checks])
+            done = machine.host.run(program.RUNNER, text.encode(), seconds=program.CHECK_S * (1 + len(checks)))
+        except Unreachable as gone:
+            if not unknown:
+                machine.stand = Stand.UNREACHABLE
+            machine.reason = f"{machine.reason}; {gone}" if unknown and str(gone) not in machine.reason else str(gone)
+            return
+        told = program.read_told(token, done.output.decode("utf-8", "replace"))
+        machine.facts = understand(split(told.head))
+        if "user" not in machine.facts:
+            said = (done.errors or told.head).strip()[-200:]
+            machine.stand, machine.reason = Stand.FAILED, f"no shell answers there: {said}"
+            return
+        results = checked(checks, told, self._secrets.vault(machine))
+        if results and all(result.ok for result in results):
+            machine.stand, machine.reason, machine.step = Stand.VERIFIED, "", ""
+        else:
+            machine.stand, machine.reason = Stand.WAITING, ""
+
+    def _group(self, group: str, members: list[Machine], consent: Consent) -> None:
+        """Canary, plan, agreement, waves, and then whoever differs."""
+        first = members[0]
+        plan, left = self._plans.get(group), members
+        if plan is None and self.options.model == "auto":
+            plan, _ = known_plan(self.skill, first.facts, self.options.inputs)
+        if plan is None:
+            plan, left = self._canary(group, members)
+        if plan is None:
+            for machine in left:
+                machine.stand, machine.reason = Stand.NOT_BEGUN, f"the canary of {group} did not end verified"
+                self._tell(machine)
+            return
+        self._plans[group] = plan
+        if not left:
+            return
+        try:
+            decision = consent.to_plan(plan, dict(self.options.inputs), left)
+        except (Denied, PlanError) as no:
+            for machine in left:
+                machine.stand, machine.reason = Stand.DENIED, f"the plan of {group} may not run: {no}"
+                self._tell(machine)
+            return
+        order = Order(self.skill, plan, checks_of(self.skill), self.options.inputs, decision, self.options.approve)
+        self._note(f"{group}: {len(plan.steps)} steps on {names(left)}")
+        self._waves(group, left, order)
+        self._attend_to([machine for machine in left if machine.stand is Stand.ASIDE], consent)
+
+    def _canary(self, group: str, members: list[Machine]) -> tuple[Plan | None, list[Machine]]:
+        """Let a model carry it out on one machine; the plan that comes of it, and the machines that are left."""
+        left = list(members)
+        while left and len(members) - len(left) < 2:
+            canary = left.pop(0)
+            self._note(f"{group}: {canary.name} is the canary")
+            learnt: dict[str, Plan | None] = {}
+            self._each([canary], partial(self._learn, learnt), 1)
+            plan = learnt.get(canary.name)
+            if canary.stand is Stand.VERIFIED and plan is not None:  # else it was there after all, or nothing can be told apart
+                return (self._proven(group, canary) if left else plan), left
+        return None, left
+
+    def _learn(self, learnt: dict[str, Plan | None], machine: Machine) -> None:
+        learnt[machine.name] = self._attended(machine)
+
+    def _proven(self, group: str, canary: Machine) -> Plan | None:
+        from skillrun.record.journal import RunFolder
+
+        folder = RunFolder(self.ledger.machine_folder(canary.name) / canary.runs[-1])
+        try:
+            found = candidates(folder, self.skill)
+        except PlanError:
+            return None
+        plan, why = proven(found, self.options.inputs, self._note) if self.terms.prove else (found[0], "--no-prove")
+        words = f"the plan is not proven ({why}); the first wave tries it" if why else "the plan is proven"
+        self._note(f"{group}: {words}")
+        if not why:
+            keep(plan)
+        self._keep(plan, group)
+        return plan
+
+    def _keep(self, plan: Plan, name: str) -> None:
+        from skillrun.plans.file import to_toml
+
+        folder: Path = self.ledger.folder / "plans"
+        folder.mkdir(exist_ok=True)
+        words = "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in name)
+        (folder / f"{words}.toml").write_text(to_toml(plan), encoding="utf-8")
+
+    def _waves(self, group: str, members: list[Machine], order: Order) -> None:
+        count, begun = len(members), 0
+        for size in waves(count, self.terms.serial):
+            failed = [machine for machine in members[:begun] if machine.stand is not Stand.VERIFIED]
+            if too_many(len(failed), count, self.terms.max_fail):
+                for machine in members[begun:]:
+                    machine.stand = Stand.NOT_BEGUN
+                    machine.reason = (
+                        f"{len(failed)} of {begun} of {group} did not end verified (--max-fail {self.terms.max_fail})"
+                    )
+                    self._tell(machine)
+                return
+            self._each(members[begun : begun + size], lambda machine: self._replay(machine, order))
+            begun += size
+
+    def _replay(self, machine: Machine, order: Order) -> None:
+        machine.stand, machine.step, machine.reason = Stand.WORKING, f"{len(order.plan.steps)} steps", ""
+        folder = self.ledger.run_folder(machine)
+        self._tell(machine)
+        replay(machine, order, folder, self._secrets.vault(machine), self._secrets.sudo(machine))
+        machine.step = ""
+
+    def _attend_to(self, aside: list[Machine], consent: Consent) -> None:
+        """A model for each that differs, some at once; what one of them teaches is tried on the others first."""
+        learnt: list[Plan] = []
+
+        def work(machine: Machine) -> None:
+            for plan in tuple(learnt):
+                try:
+                    decision = consent.to_plan(plan, dict(self.options.inputs), [machine])
+                except (Denied, PlanError):
+                    continue
+                why = machine.reason
+                self._replay(machine, Order(self.skill, plan, checks_of(self.skill), self.options.inputs, decision))
+                if machine.stand is not Stand.ASIDE:
+                    return
+                machine.reason = why
+            if (plan_of := self._attended(machine)) is not None:
+                learnt.append(plan_of)
+                self._keep(plan_of, f"{machine.group} {machine.name}")
+
+        self._each(aside, work, self.terms.agents)
+
+    def _attended(self, machine: Machine) -> Plan | None:
+        spent = sum(each.cost_usd for each in self.machines)
+        if self.terms.max_cost_all is not None and spent >= self.terms.max_cost_all:
+            machine.stand = Stand.FAILED
+            used = f"{spent:.2f} of {self.terms.max_cost_all:.2f} USD are used (--max-cost-all)"
+            machine.reason = f"{machine.reason or 'it needs a model'}; {used}"
+            return None
+        before = machine.reason
+        machine.stand, machine.step = Stand.WORKING, "a model attends"
+        folder = self.ledger.run_folder(machine)
+        self._tell(machine)
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, Started):
+                machine.step = " ".join(event.call.command.split())[:60]
+                self._tell(machine, keep=False)
+
+        person = OneAtATime(self.person, self._asking, machine.name, self._secrets.sudo(machine))
+        plan = attend(machine, self.skill, self.options, person, folder, self._secrets.vault(machine), on_event)
+        machine.step = ""
+        if machine.stand is not Stand.VERIFIED and before:
+            machine.reason = f"{before}; then: {machine.reason}"
+        return plan
+
+    def _look_for_lost(self) -> None:
+        """Whoever was lost in the middle is unknown until its checks say."""
+        for pause in AGAIN_S:
+            lost = [machine for machine in self.machines if machine.stand is Stand.UNKNOWN]
+            if not lost:
+                return
+            time.sleep(pause)
+            self._each(lost, self._ask_again)
+
+    def _ask_again(self, machine: Machine) -> None:
+        if machine.host is not None and not machine.host.alive:
+            machine.host.close()
+        self._contact(machine)
+        machine.changed = machine.changed or machine.stand is Stand.VERIFIED
+
+    # --- on record ------------------------------------------------------------------------------
+
+    def _note(self, text: str) -> None:
+        self._write({"type": "FleetNoted", "text": text})
+
+    def _tell(self, machine: Machine, keep: bool = True) -> None:
+        self._write({"type": "Machine", **machine.kept()}, keep)
+
+    def _write(self, row: Row, keep: bool = True) -> None:
+        with self._lock:
+            whole = self.ledger.write(row) if keep else dict(row)
+            for sink in self.sinks:
+                sink(whole)
+
+    def _end(self) -> int:
+        stands = [machine.stand for machine in self.machines]
+        for machine in self.machines:
+            if machine.stand not in ENDED:
+                machine.stand, machine.reason = Stand.FAILED, machine.reason or "it was not attended to"
+                self._tell(machine)
+        good = all(stand is Stand.VERIFIED for stand in stands)
+        code = 0 if good else 4 if Stand.DENIED in stands else 3
+        counts = {str(stand): stands.count(stand) for stand in dict.fromkeys(stands)}
+        changed = sum(machine.changed for machine in self.machines)
+        self._write({"type": "FleetEnded", "exit_code": code, "counts": counts, "changed": changed, "fleet": self.ledger.id})
+        self.ledger.sync()
+        return code
+
+
+def resumed(ledger: Ledger) -> list[Machine]:
+    """The machines of a rollout that is gone on with, each as it stood; who is not verified begins anew."""
+    machines = ledger.machines()
+    for machine in machines:
+        if machine.stand not in (Stand.VERIFIED, Stand.UNKNOWN):
+            machine.stand, machine.reason = Stand.WAITING, ""
+    return machines
