@@ -24,7 +24,7 @@ from skillrun.sandbox.base import layer, layers_of
 from skillrun.sandbox.machine import Machine
 
 SSHD = """apt-get update -qq
-apt-get install -y -qq --no-install-recommends openssh-server iproute2
+apt-get install -y -qq --no-install-recommends openssh-server iproute2 unzip
 rm -f /etc/ssh/ssh_host_*; mkdir -p /run/sshd; rm -rf /var/lib/apt/lists/*
 """
 """What makes a machine of a base: like an image of a provider, with a server to log in at and without package lists."""
@@ -39,15 +39,23 @@ printf 'UseDNS no\\nPermitRootLogin yes\\nMaxStartups 300\\nMaxSessions 100\\n' 
 class Relay:
     """Carries connections from an address here to a port in another network namespace."""
 
-    def __init__(self, address: str, pid: int, port: int = 22) -> None:
+    def __init__(self, address: str, pid: int, port: int = 22, at: int | None = None) -> None:
+        """`at`: listen in the network namespace of this process, and not in our own."""
         self.delay_s = 0.0
         """Of every piece, in each direction."""
         self._pid, self._target = pid, port
         self._cut = threading.Event()
         self._open: list[socket.socket] = []
-        self._listener = socket.create_server((address, 0))
+        maker = threading.Thread(target=self._listen, args=(address, at))
+        maker.start()
+        maker.join()
         self.address, self.port = self._listener.getsockname()
         threading.Thread(target=self._serve, daemon=True).start()
+
+    def _listen(self, address: str, at: int | None) -> None:
+        if at is not None:
+            syscalls.join(at, syscalls.CLONE_NEWNET)
+        self._listener = socket.create_server((address, 0))
 
     def _serve(self) -> None:
         # a thread may be in another namespace than its process, and what it makes there stays there
@@ -112,8 +120,13 @@ class Lab:
         (ssh / "config").touch()
         (ssh / "known_hosts").touch()
 
-    def add(self, name: str, base: str = "debian-12", user: str = "dev", setup: str = "", options: str = "") -> Machine:
-        """A machine with sshd at work that lets `user` in with the lab's key. `options`: more lines for it in ssh_config."""
+    def add(
+        self, name: str, base: str = "debian-12", user: str = "dev", setup: str = "", options: str = "", behind: str = ""
+    ) -> Machine:
+        """A machine with sshd at work that lets `user` in with the lab's key. `options`: more lines for it in ssh_config.
+
+        `behind`: a machine it is reached from, and not from here.
+        """
         machine = self._stack.enter_context(Machine(ground(base), user="dev"))
         home = "/root" if user == "root" else f"/home/{user}"
         made = machine.run(
@@ -123,7 +136,9 @@ class Lab:
             root=True,
         )
         assert made.returncode == 0, made.stdout
-        relay = Relay(f"127.1.0.{len(self.machines) + 1}", machine.view.builder)
+        at = self.machines[behind].view.builder if behind else None
+        relay = Relay(f"127.1.0.{len(self.machines) + 1}", machine.view.builder, at=at)
+        options += f"\n ProxyJump {behind}" if behind else ""
         self._stack.callback(relay.close)
         self.machines[name], self.relays[name] = machine, relay
         words = made.stdout.strip().splitlines()[-1].split()

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import shlex
-import socket
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -22,8 +21,8 @@ from skillrun.fleet.wires import Channel, Pipes, Ran, Terminal, Wire, alive, run
 if TYPE_CHECKING:
     from paramiko import SSHClient
 
-KEEPALIVE_S, LOST_MS = 15, 60_000
-"""How often a quiet connection is used, and after how long without an answer the kernel gives it up (tcp(7))."""
+ALIVE_S, ALIVE_TIMES = 15.0, 3
+"""How often a server is asked whether it is there, and how many such times it may be silent, where ssh_config says nothing."""
 
 
 class Host:
@@ -35,6 +34,7 @@ class Host:
     def __init__(self, name: str, data: Mapping[str, Any] | None = None, *, connect_s: int = 20) -> None:
         self.name = name
         self._client: SSHClient | None = None
+        self._patience = (ALIVE_S, ALIVE_TIMES)
         self._argv: tuple[str, ...] | None = None
         self._connect(dict(data or {}), connect_s)
 
@@ -56,7 +56,7 @@ class Host:
             raise refused(self.name, error) from None
         if self._kind == "SSHConnector":
             self._client = host.connector.client
-            _keep_alive(self._client)
+            self._heart = _Heartbeat(self._client, *self._patience)
         elif self._kind == "LocalConnector":
             self._argv = ()
         elif self._kind == "ChrootConnector":
@@ -86,6 +86,8 @@ class Host:
         with _LOADING:
             known = get_host_keys(tuple(os.path.expanduser(file) for file in files))
         entry = known.lookup(real if port == 22 else f"[{real}]:{port}")
+        every, most = float(said.get("serveraliveinterval") or ALIVE_S), int(said.get("serveralivecountmax") or ALIVE_TIMES)
+        self._patience = (every or ALIVE_S, most)
         # `ask` would read this process's terminal from a thread; who is unknown then is named with what to do
         self._strict = "yes" if entry or wanted not in ("accept-new", "no", "off") else wanted
 
@@ -130,21 +132,43 @@ class Host:
     def close(self) -> None:
         """Hang up. Safe to call twice."""
         if self._client is not None:
+            self._heart.close()
             jump: Any = getattr(self._client.get_transport(), "sock", None)
             self._client.close()
             with contextlib.suppress(Exception):  # a jump host's connection, or a proxy command
                 (jump.get_transport() if hasattr(jump, "get_transport") else jump).close()
 
 
-def _keep_alive(client: SSHClient) -> None:
-    """A machine that is gone is noticed in about a minute, and not when TCP gives up by itself after a quarter of an hour."""
-    transport = client.get_transport()
-    if transport is None:
-        return
-    transport.set_keepalive(KEEPALIVE_S)
-    if isinstance(transport.sock, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
-        with contextlib.suppress(OSError):
-            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_MS)
+class _Heartbeat:
+    """Asks a server, while it is connected, whether it is still there; hangs up when it no longer answers.
+
+    TCP's own timeouts see neither through a jump host nor through a proxy. Any answer counts, a refusal too (RFC 4254, 4).
+    """
+
+    def __init__(self, client: SSHClient, every_s: float, most: int) -> None:
+        self._client, self._every_s, self._most = client, every_s, most
+        self._over = threading.Event()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._every_s):
+            transport = self._client.get_transport()
+            if transport is None or not transport.is_active():
+                return
+            asking = threading.Thread(target=self._ask, args=(transport,), daemon=True)
+            asking.start()
+            asking.join(self._every_s * self._most)
+            if asking.is_alive():
+                transport.close()
+
+    @staticmethod
+    def _ask(transport: Any) -> None:
+        with contextlib.suppress(Exception):  # closed meanwhile
+            transport.global_request("keepalive@openssh.com", wait=True)
+
+    def close(self) -> None:
+        """Nobody needs the answer any more."""
+        self._over.set()
 
 
 _LOADING = threading.Lock()
