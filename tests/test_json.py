@@ -32,7 +32,7 @@ echo here > "$HOME/mark"
 rm "$HOME/mark"
 ```
 """
-LIVE = "RunEnded"
+LIVE, FLEET = "RunEnded", "FleetEnded"
 CASES: list[tuple[str, int, str]] = [
     ("list", 0, "skills"),
     ("init other", 0, "name path state"),
@@ -83,10 +83,14 @@ CASES: list[tuple[str, int, str]] = [
     ("install ./marker --preview --dry-run", 2, "error"),
     ("install ./marker --nonsense", 2, "error"),
     ("nonsense", 2, "error"),
+    ("fleet status", 2, "error"),
+    ("fleet ./marker", 2, "error"),
+    ("fleet ./marker -i @local --approve all --no-prove", 0, FLEET),
+    ("fleet status", 0, "fleet skill ended exit_code machines"),
     ("purge", 4, "error"),
     ("purge --approve all", 0, "removed"),
 ]
-"""Run in this order in one home: arguments, exit code, the keys there must be (LIVE: events, the last one RunEnded)."""
+"""Run in this order in one home: arguments, exit code, the keys there must be (LIVE, FLEET: events, that the last one)."""
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +120,8 @@ def test_the_envelope(number: int, answers: list[subprocess.CompletedProcess[str
     (_, code, keys), done = CASES[number], answers[number]
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    if keys == LIVE:
-        _live([json.loads(line) for line in done.stdout.splitlines()], code)
+    if keys in (LIVE, FLEET):
+        _live([json.loads(line) for line in done.stdout.splitlines()], code, keys)
         return
     data = json.loads(done.stdout)
     assert data["schema"] == 1
@@ -132,12 +136,14 @@ def test_the_envelope(number: int, answers: list[subprocess.CompletedProcess[str
         assert "output" in check
 
 
-def _live(events: list[dict[str, Any]], code: int) -> None:
+def _live(events: list[dict[str, Any]], code: int, end: str) -> None:
     assert all(event["schema"] == 1 for event in events)
-    assert events[0]["type"] == "RunStarted"
+    assert events[0]["type"] == ("RunStarted" if end == LIVE else "FleetNoted")
     last = events[-1]
-    assert last["type"] == "RunEnded"
+    assert last["type"] == end
     assert last["exit_code"] == code
+    if end == FLEET:
+        return
     assert last["run_id"] == events[0]["run_id"]
     assert "cost_usd" in last
     assert [check["ok"] for check in last["checks"]] == [False] if code == 4 else last["checks"]

@@ -19,7 +19,6 @@ HEAD = """\
 skillrun VERB ...: install software from a piece of text, verify it, undo it.
   skillrun install ripgrep              a bundled skill
   skillrun install ./my-tool --preview  show what would change, ask once
-
 """
 GROUPS = {
     "run": ("install", "verify", "uninstall", "fleet"),
@@ -63,7 +62,8 @@ class Verbs(click.Group):
             for label, verbs in GROUPS.items()
             for place, verb in enumerate([verb for verb in verbs if verb not in BESIDES])
         ]
-        rows.append(f"{'besides':<7} {' '.join(BESIDES)}")
+        half = len(BESIDES) // 2
+        rows += [f"{'besides':<7} {' '.join(BESIDES[:half])}", f"{'':<7} {' '.join(BESIDES[half:])}"]
         return HEAD + "\n".join([*rows, "`skillrun VERB --help` says more; docs/cli.md has all pages; `--version`."])
 
 

@@ -6,7 +6,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "install": ("skillrun.cli.verbs.install", "Carry a skill out on this machine until its checks pass."),
     "verify": ("skillrun.cli.verbs.install", "Run only a skill's checks."),
     "uninstall": ("skillrun.cli.verbs.install", "Carry out a skill's uninstall part."),
-    "fleet": ("skillrun.cli.verbs.fleet", "A skill on many machines."),
+    "fleet": ("skillrun.cli.machines.fleet", "A skill on many machines."),
     "show": ("skillrun.cli.verbs.skills", "Read a skill as the model will read it."),
     "list": ("skillrun.cli.verbs.skills", "What is available."),
     "add": ("skillrun.cli.verbs.lock", "Copy a skill into your library, locked to its bytes."),

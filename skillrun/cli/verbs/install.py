@@ -139,7 +139,7 @@ def reporting_of(values: dict[str, Any]) -> Reporting:
 @click.option("--junit", metavar="FILE", help="Also write JUnit XML when the run ends.")
 @click.option("--html", metavar="FILE", help="Also write the HTML report when the run ends.")
 def install_command(skills: tuple[str, ...], **values: Any) -> int:
-    """Carry SKILL out on this machine until its checks pass; several one after another."""
+    """Carry SKILL out on this machine until its checks pass; or several."""
     if len(skills) > 1 and (values["junit"] or values["html"] or values["inputs"]):
         raise Problem("--junit, --html and --set are for one skill", "install the skills one by one")
     for number, skill in enumerate(skills, 1):

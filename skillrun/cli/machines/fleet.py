@@ -95,7 +95,7 @@ def _carry_out(
     again: bool = False,
 ) -> int:
     from skillrun.cli.carry import keep_to_oneself
-    from skillrun.cli.fleet_screen import Board, JsonRows, open_screen
+    from skillrun.cli.machines.screen import Board, JsonRows, open_screen
     from skillrun.cli.terminal import find_person
     from skillrun.fleet.rollout.rollout import Rollout
     from skillrun.run.unattended import Nobody
@@ -161,14 +161,14 @@ def _after(word: str, which: str, values: dict[str, Any]) -> int:
     }
     options = options_of({**values, **as_it_was})
     if word == "undo":
-        from skillrun.cli.fleet_undo import undo
+        from skillrun.cli.machines.afterwards import undo
 
         return undo(ledger, skill, options, values)
     from skillrun.fleet.rollout.rollout import Terms, resumed
 
     machines = _with_inventory(ledger, resumed(ledger))
     if word == "verify":
-        from skillrun.cli.fleet_undo import verify
+        from skillrun.cli.machines.afterwards import verify
 
         return verify(ledger, skill, options, machines, values)
     terms = Terms(**{**asked["terms"], "max_cost_all": values["max_cost_all"], "prove": not values["no_prove"]})

@@ -1,0 +1,1 @@
+"""Many machines on the command line: a rollout on the screen, and what follows one."""
