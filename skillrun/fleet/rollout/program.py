@@ -58,13 +58,15 @@ def contact(token: str, checks: Sequence[str]) -> str:
     return f"{essentials()}\n{_checks(token, checks)}"
 
 
+_AS_A_LOGIN = """cd; env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" TERM=dumb SHELL="$SHELL" PATH="$PATH" \\
+LANG="${LANG:-C.UTF-8}" SSH_CONNECTION="$SSH_CONNECTION" """
+"""What a new terminal starts from; nothing the steps exported is in it."""
+
+
 def _checks(token: str, checks: Sequence[str]) -> str:
     limit = f"$(command -v timeout > /dev/null && echo timeout {CHECK_S})"
-    return "".join(
-        _part(token, "check", number, f'cd; env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" TERM=dumb SHELL="$SHELL" '
-              f'LANG="${{LANG:-C.UTF-8}}" PATH="$PATH" {limit} "$SHELL" -l -c {quote(text)}')
-        for number, text in enumerate(checks)
-    )  # fmt: skip
+    texts = [f'{_AS_A_LOGIN} {limit} "$SHELL" -l -c {quote(check)}' for check in checks]
+    return "".join(_part(token, "check", number, text) for number, text in enumerate(texts))
 
 
 def _part(token: str, kind: str, number: int, text: str) -> str:
