@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import shutil
 import socket
 import subprocess
@@ -70,23 +71,33 @@ class Relay:
                 inside.connect(("127.0.0.1", self._target))
             except OSError:
                 caller.close()
+                inside.close()
                 continue
             self._open += [caller, inside]
             for source, sink in ((caller, inside), (inside, caller)):
                 threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        late: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+        threading.Thread(target=self._deliver, args=(late, sink), daemon=True).start()
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
-                if self.delay_s:
-                    time.sleep(self.delay_s)
+                late.put((time.monotonic() + self.delay_s, data))
+        late.put((0.0, b""))
+        if self._cut.is_set():
+            return
+        with contextlib.suppress(OSError):
+            source.shutdown(socket.SHUT_RDWR)
+
+    def _deliver(self, late: queue.SimpleQueue[tuple[float, bytes]], sink: socket.socket) -> None:
+        """Each piece when its time has come, as a long way does: what follows is not held up by it."""
+        with contextlib.suppress(OSError):
+            while (piece := late.get())[1]:
+                time.sleep(max(0.0, piece[0] - time.monotonic()))
                 if self._cut.is_set():
                     return
-                sink.sendall(data)
-        if not self._cut.is_set():
-            for each in (source, sink):
-                with contextlib.suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)
+                sink.sendall(piece[1])
+            sink.shutdown(socket.SHUT_RDWR)
 
     def cut(self) -> None:
         """Let nothing through any more, as if a cable was pulled: connections stay open and silent."""

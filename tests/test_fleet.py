@@ -298,6 +298,7 @@ def test_sixteen_machines_and_all_that_happens_to_them(made: Lab) -> None:
         "cut",
         "there",
         "no-unzip",
+        "no-sudo",
     )
     assert {name: ends[name] for name in good} == dict.fromkeys(good, "verified")
     reasons = {name: row["reason"] for name, row in done.last.items()}
@@ -306,8 +307,8 @@ def test_sixteen_machines_and_all_that_happens_to_them(made: Lab) -> None:
     assert "did not let this user in" in reasons["locked-out"]
     assert "does not answer" in reasons["nobody"]
     assert ends["dies"] in ("unknown", "unreachable")
-    assert ends["in-the-way"] == ends["no-sudo"] == "failed"
-    assert all(reasons[name] for name in ("dies", "in-the-way", "no-sudo"))
+    assert ends["in-the-way"] == "failed"
+    assert all(row["reason"] for row in done.last.values() if row["state"] != "verified")
     assert made.machines["cut"].run("greet").stdout.strip() == "hello from greet 1.0"
     again = Controller(made, *words, secret=secret)
     assert not any(again.last[name]["changed"] for name in good)

@@ -29,20 +29,24 @@ _SETTLE_S = 2.0
 """How long a program that has closed its terminal may take to end."""
 
 _DRIVER = r"""exec 8<&0 9<> @D/go; rm -f @D/go
-set -m 2> /dev/null
+set -m 2> /dev/null; trap : INT
 trap '__s=$?; { printf "\033]7;%s;%s\n" @EXIT "$__s"; pwd; umask; export -p
 printf "\033]7;%s\007" @EXIT; } > /dev/tty 2> /dev/null' EXIT
-while IFS= read -r __t <&9; do
+while :; do
+IFS= read -r __t <&9 || continue
 case $__t in i*) exec 0< @D/stdin ;; esac
 __t=$(printf '%b.' "${__t#?}"); __t=${__t%.}
 for __t in "$__t"; do command eval "$__t" 8<&- 9<&-; done
 __s=$?
-{ set -m; set +aefuvx; unset POSIXLY_CORRECT; } 2> /dev/null
+{ set -m; set +aefuvx; unset POSIXLY_CORRECT; trap : INT; } 2> /dev/null
 exec 0<&8 1>&8 2>&8
-IFS= read -r __t <&9 || exit "$__s"
+until IFS= read -r __t <&9; do :; done
 printf '\033]7;%s;%s\n' "$__t" "$__s"; pwd; umask; export -p; printf '\033]7;%s\007' "$__t"
 unset __t __s
 done"""
+
+
+# The shell itself outlives Ctrl-C, which may come when the command it was meant for has just ended. Nothing inherits a trap.
 
 
 class RemoteShell:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,8 @@ from skillrun.fleet.rollout.replay import Order, checked, replay
 from skillrun.fleet.rollout.undoing import take_back
 from skillrun.fleet.unreachable import Unreachable
 from skillrun.host.facts import split, understand
-from skillrun.plans.plan import Plan, PlanError
+from skillrun.plans.file import read_plan, to_toml
+from skillrun.plans.plan import Plan, PlanError, fingerprint
 from skillrun.plans.store import keep, known_plan
 from skillrun.ports import Person
 from skillrun.run.assemble import checks_of
@@ -35,6 +37,8 @@ from skillrun.skills.skill import Skill
 
 AGAIN_S = (0.0, 5.0, 20.0)
 """When a machine that was lost is looked for again, in seconds."""
+
+_SINCE = "; since then: "
 
 Row = Mapping[str, Any]
 
@@ -167,7 +171,7 @@ class Rollout:
         except Unreachable as gone:
             if not unknown:
                 machine.stand = Stand.UNREACHABLE
-            machine.reason = f"{machine.reason}; {gone}" if unknown and str(gone) not in machine.reason else str(gone)
+            machine.reason = f"{machine.reason.partition(_SINCE)[0]}{_SINCE}{gone}" if unknown else str(gone)
             return
         told = program.read_told(token, done.output.decode("utf-8", "replace"))
         machine.facts = understand(split(told.head))
@@ -184,7 +188,7 @@ class Rollout:
     def _group(self, group: str, members: list[Machine], consent: Consent) -> None:
         """Canary, plan, agreement, waves, and then whoever differs."""
         first = members[0]
-        plan, left = self._plans.get(group), members
+        plan, left = self._plans.get(group) or self._kept(group), members
         if plan is None and self.options.model == "auto":
             plan, _ = known_plan(self.skill, first.facts, self.options.inputs)
         if plan is None:
@@ -242,12 +246,20 @@ class Rollout:
         return plan
 
     def _keep(self, plan: Plan, name: str) -> None:
-        from skillrun.plans.file import to_toml
+        file = self._plan_file(name)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(to_toml(plan), encoding="utf-8")
 
-        folder: Path = self.ledger.folder / "plans"
-        folder.mkdir(exist_ok=True)
+    def _kept(self, group: str) -> Plan | None:
+        """What the group's canary came to before this process was there, if it is as it was written."""
+        with suppress(PlanError, OSError):
+            plan, given = read_plan(self._plan_file(group))
+            return plan if given == fingerprint(plan) else None
+        return None
+
+    def _plan_file(self, name: str) -> Path:
         words = "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in name)
-        (folder / f"{words}.toml").write_text(to_toml(plan), encoding="utf-8")
+        return self.ledger.folder / "plans" / f"{words}.toml"
 
     def _waves(self, group: str, members: list[Machine], order: Order) -> None:
         count, begun = len(members), 0
