@@ -18,6 +18,7 @@ from skillrun.models.builtin import BuiltinModel, caution, script
 from skillrun.models.builtin.bench import Bench, Stop
 from skillrun.models.builtin.healer import PROCEDURES
 from skillrun.models.builtin.moves.network import trusted_by_node
+from skillrun.models.builtin.moves.node import chosen
 from skillrun.models.builtin.moves.paths import closest
 from skillrun.models.builtin.moves.python import requirement_names, satisfies
 from skillrun.models.builtin.moves.services import BRIEFLY, unit_values
@@ -675,3 +676,20 @@ def test_a_skill_for_other_platforms_is_ruled_out(platforms: tuple[str, ...] | N
     from skillrun.models.builtin.script import ruled_out
 
     assert ruled_out(platforms, {"os": {"system": "linux"}, "arch": "x86_64"}) is expected
+
+
+def test_a_full_disk_is_no_success(world: World) -> None:
+    """A command that ends with 0 and says that it could not write has failed: what it made is not what it was to make."""
+    put(world.home / "i.sh", "#!/bin/sh\necho 'npm warn tar TAR_ENTRY_ERROR ENOSPC: no space left on device'\n")
+    assert world.install("# x\n```\nsh ~/i.sh\ntouch ~/made\n```\nCheck: `[ -e ~/made ]`.\n") != "verified"
+    assert not (world.home / "made").exists()
+    assert "file system" in world.ended["summary"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version"), [(20, "22.23.0"), (23, "24.11.1"), (24, "24.11.1"), (25, "26.0.0"), (26, "26.0.0"), (27, "")]
+)
+def test_the_node_that_is_got_has_long_support(wanted: int, version: str) -> None:
+    """The line before the newest where it is enough, else the newest; never one that is too old."""
+    there = ["18.20.1", "20.19.0", "22.9.0", "22.23.0", "23.11.0", "24.2.0", "24.11.1", "25.1.0", "26.0.0"]
+    assert chosen([tuple(one.split(".")) for one in there], wanted) == version  # type: ignore[misc]

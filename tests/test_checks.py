@@ -32,6 +32,13 @@ def test_a_check_needs_exit_code_zero_and_the_expected_text() -> None:
     assert not judge(check, Result(State.TIMEOUT, None, "hey 1.2")).ok
 
 
+@pytest.mark.parametrize(("command", "ok"), [("rg --version", False), ("rg version", False), ("rg --version | grep 1", True)])
+def test_a_version_that_is_asked_for_is_answered(command: str, ok: bool) -> None:
+    """An empty file that may be executed ends with 0 as well; what does not ask may be silent."""
+    assert judge(Check(command, "stated"), Result(State.EXITED, 0, "\n")).ok is ok
+    assert judge(Check(command, "stated"), Result(State.EXITED, 0, "rg 14\n")).ok
+
+
 @pytest.mark.parametrize(
     ("command", "found"),
     [

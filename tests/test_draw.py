@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from skillrun.sandbox.recipes import RecipeError
+from skillrun.sandbox.recipes import RecipeError, scenario
 from skillrun.trials.draw import classes, draw
 from skillrun.trials.matrix import Row
 from skillrun.trials.trial import TrialResult
@@ -81,6 +81,17 @@ class TestOnMachines:
 
         scenario = draw("gate", 1, [name])[0]
         assert Row(scenario, attempt(scenario, "builtin")[0]).verdict == "solved"
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(900)
+    def test_lists_that_fill_the_disk(self) -> None:
+        """`apt-get update` that redraws for ever on a full disk is ended and named in two minutes; nothing is left running."""
+        from skillrun.trials.compare import attempt
+
+        outcome, _ = attempt(scenario("apt-update-disk-full"), "builtin")
+        assert (outcome.exit_code, outcome.passed, outcome.reason) == (4, True, "")
+        assert "The file system at / is full" in outcome.output
+        assert outcome.seconds <= 120
 
     @pytest.mark.slow
     @pytest.mark.timeout(900)

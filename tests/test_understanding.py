@@ -42,6 +42,10 @@ def test_a_document_is_understood_as_its_case_says(case: dict[str, Any]) -> None
         assert (understood.programs[0].name if understood.programs else "") == case["program"]
     if "ways" in case:
         assert [words(way) for way in understood.ways] == case["ways"]
+    if "others" in case:
+        assert [item.name for item in understood.wanted[1:]] == case["others"]
+    if "steps" in case:
+        assert understood.tells_steps == case["steps"]
     if "first" in case:
         assert words(understood.ways[0]) == case["first"]
         assert not understood.ways[0].special

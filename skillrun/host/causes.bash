@@ -220,8 +220,17 @@ built_for() { # the machine an ELF program is built for, where that is not this 
     *) say machine "$1" "another processor" ;;
   esac
 }
+fresh_path() { # PATH as a new terminal of this user has it
+  brief 5 env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" TERM=dumb bash -lc 'echo "==$PATH"' </dev/null 2>/dev/null | sed -n 's/^==//p' | tail -1
+}
+sound() { # a program that tells its version, in whatever way it is asked for it
+  local word
+  for word in --version version -version; do brief 5 "$1" "$word" >/dev/null 2>&1 </dev/null && return; done
+  return 1
+}
 programs() {
-  local p w path first line at
+  local p w path first line at fresh
+  fresh=$(fresh_path)
   for p in $PATHS ./$WORDS; do p=${p/#\~/$HOME}; [ -f "$p" ] && built_for "$p"; done
   for w in $WORDS; do path=$(type -P "$w" 2>/dev/null) && built_for "$(readlink -f "$path")"; done
   for p in $PATHS; do
@@ -229,7 +238,7 @@ programs() {
     [ -L "$p" ] && [ ! -e "$p" ] && say dangling "$p" "$(readlink "$p")"
   done
   for w in $WORDS; do
-    path=$(type -P "$w" 2>/dev/null)
+    path=$(type -P "$w" 2>/dev/null || PATH=$fresh type -P "$w" 2>/dev/null)
     if [ -z "$path" ]; then
       case $w in
         *.*) ;;
@@ -244,10 +253,13 @@ programs() {
     case $line in
       '#!'*) first=${line#\#!} first=${first# } first=${first%% *} first=${first%$'\r'}
         [ -e "$first" ] || say interpreter "$path" "$first"
+        # `#!/usr/bin/env node`: what PATH has first by that name has to run
+        case $line in *'/env '*) first=${line##*/env } first=${first#-S } first=${first%% *} at=$(PATH=$fresh type -P "$first" 2>/dev/null)
+          [ -z "$at" ] || sound "$at" || say broken "$at" ;; esac
         case $line in *$'\r') say crlf "$path" ;; esac ;;
     esac
     case $w in python* | pip* | node | npm | npx | make | cc | gcc | g++ | git | curl | wget | tar | perl | ruby | java | go | cargo)
-      brief 5 "$path" --version >/dev/null 2>&1 </dev/null || say broken "$path" ;;
+      sound "$path" || say broken "$path" ;;
     esac
   done
   for w in $WORDS; do for at in "$HOME/.local/bin" "$HOME/bin" /usr/local/bin; do [ -d "$at/$w" ] && say taken "$at/$w"; done; done

@@ -40,6 +40,7 @@ from skillrun.run.calls.interruption import what_now
 from skillrun.run.calls.stopped import Stopped
 from skillrun.run.calls.supervisor import CHECK, RunTerminated
 from skillrun.skills import checks as checking
+from skillrun.skills.parser.understanding.proof import spoken
 from skillrun.skills.skill import Check
 
 EXIT_CODES: dict[Outcome, int] = {
@@ -70,6 +71,8 @@ FINISH_TRIES = 3
 
 CHECK_QUIET_S = 40
 """Seconds without progress after which a check has failed: a login profile that hangs is not waited for."""
+HUNG_S = 8
+"""The same where a new terminal was seen to hang before it ran anything: waiting longer would show nothing else."""
 
 _SAID = {"needs_person": Outcome.NEEDS_PERSON, "refused": Outcome.REFUSED, "unsupported": Outcome.UNSUPPORTED}
 
@@ -100,6 +103,8 @@ class Session:
     _empty_finishes: int = 0
     _taken_over: int = 0
     """The turns there were when another model went on."""
+    _hangs: bool = False
+    """A new terminal does not come up by itself."""
     results: Verdicts = ()
     """The checks as they came out last."""
 
@@ -261,12 +266,17 @@ class Session:
                 reason = f"refused: this check cannot fail, {useless}"
                 found.append(CheckResult(check.command, ok=False, origin=check.origin, reason=reason))
                 continue
-            if quietly and (missing := (yield from self._missing_programs(check))):
+            missing = (yield from self._missing_programs(check)) if quietly else []
+            if quietly and self._hangs:
+                reason = "a new terminal of this user does not come up: a file that its login shell reads waits for something"
+                found.append(CheckResult(check.command, ok=False, origin=check.origin, reason=reason))
+                continue
+            if missing:
                 reason = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not there"
                 found.append(CheckResult(check.command, ok=False, exit_code=127, origin=check.origin, reason=reason))
                 continue
             why = f"check {number} of {len(self.checks)} ({check.origin})"
-            given = {"command": check.command, "why": why, "timeout_s": CHECK_QUIET_S}
+            given = {"command": check.command, "why": why, "timeout_s": HUNG_S if self._hangs else CHECK_QUIET_S}
             call = ToolCall(f"check-{len(self.turns)}-{number}", CHECK, given)
             result = yield from self.executor.carry_out(call, own=True)
             found.append(checking.judge(check, result))
@@ -276,11 +286,12 @@ class Session:
 
     def _missing_programs(self, check: Check) -> Generator[Event, None, list[str]]:
         missing = []
-        for program in checking.programs(check.command):
+        for program in () if self._hangs else checking.programs(check.command):
             call = ToolCall(
                 f"look-{program}", CHECK, {"command": f"command -v {program}", "why": "is it there already?", "timeout_s": 10}
             )
             result = yield from self.executor.carry_out(call, own=True)
+            self._hangs = self._hangs or result.state in (State.QUIET, State.WAITING)
             if result.state is State.EXITED and result.exit_code != 0:
                 missing.append(program)
         return missing
@@ -303,7 +314,7 @@ class Session:
             none = "nothing was verified: the skill declares no check and none could be derived"
             return Outcome.UNVERIFIED, f"{none}. {summary}" if summary else none
         failed = next(check for check in self.results if not check.ok)
-        return self._failure(f"the check `{failed.command}` failed: {failed.reason}. {summary}".strip())
+        return self._failure(f"the check `{spoken(failed.command)}` failed: {failed.reason}. {summary}".strip())
 
     def _failure(self, summary: str) -> tuple[Outcome, str]:
         if self.executor.denied:

@@ -12,6 +12,10 @@ from typing import Any
 from skillrun.events import CheckResult, Result, State
 from skillrun.skills.skill import Check
 
+RAN_S = 8.0
+"""Seconds after which a program that was asked who it is has shown by running that it is there."""
+_ASKS_VERSION = re.compile(r"^\S+(?: version|\s--version|\s-V)\s*$|^timeout \d+ \S+ --version </dev/null \|\|")
+"""A check that has to be answered: an empty file that may be executed ends with 0 as well."""
 _ALWAYS_TRUE = re.compile(r"(?:^|&&|;|\|\||\||\n)\s*(?:true|:|exit(?:\s+0)?|echo\b[^|&;<>]*|printf\b[^|&;<>]*)\s*$")
 
 
@@ -122,7 +126,7 @@ def _parts(node: Any) -> list[Any]:
 
 
 def judge(check: Check, result: Result) -> CheckResult:
-    """What a check's run means: passed only with exit code 0 and the expected text in its output."""
+    """What a check's run means: passed only with exit code 0 and the expected text in its output, or any if it asks for one."""
     reason = ""
     if result.state is not State.EXITED:
         reason = f"it ended {result.state}" + (f": {result.note or result.output}" if result.note or result.output else "")
@@ -130,6 +134,8 @@ def judge(check: Check, result: Result) -> CheckResult:
         reason = f"exit code {result.exit_code}"
     elif check.expect and check.expect not in result.output:
         reason = f"its output does not contain {check.expect!r}"
+    elif _ASKS_VERSION.search(check.command) and not result.output.strip() and result.duration_s < RAN_S:
+        reason = "it printed nothing, and was asked for a version"
     return CheckResult(
         command=check.command,
         ok=not reason,

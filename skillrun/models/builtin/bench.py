@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from skillrun.events import Result, Retry, State, ToolCall
 from skillrun.host.causes import TOOL, Cause, question, read
 from skillrun.host.facts import can_be_root
-from skillrun.models.builtin.remedy import STUCK, Failure
+from skillrun.models.builtin.remedy import STUCK, Failure, read_failure
 from skillrun.ports import Brief
 
 T = TypeVar("T")
@@ -34,6 +34,8 @@ QUIET_S = 45
 it within two minutes."""
 
 
+BELIED = re.compile(r"\bENOSPC\b|no space left on device|disk quota exceeded", re.IGNORECASE)
+"""What a command says whose exit code 0 is not to be believed: it could not write what it was to write."""
 DEFERRED = re.compile(r"^in the preview: '([^'\n]+)' will be done after the commit\r?$", re.MULTILINE)
 """What the stand-ins of `skillrun.overlay.mount.shims` say."""
 
@@ -96,6 +98,10 @@ class Bench:
     """What a preview's stand-ins were told to do to services: it is done after the commit, so it cannot be seen before."""
     upcoming: list[str] = field(default_factory=list)
     """Commands that the way being taken will most likely need, so that a person can be asked about all of them at once."""
+    brought: set[str] = field(default_factory=set)
+    """Packages of the distribution that this run has installed."""
+    wants_node: int = 0
+    """The major version of Node that something this run has installed says it is for, where that is newer than what is here."""
     programs: list[str] = field(default_factory=list)
     """Programs a package was found to have brought, where they are called otherwise than was expected."""
     heard: str = ""
@@ -136,8 +142,8 @@ class Bench:
         return "env " + "".join(f'{name}="${name}" ' for name in names) if names else ""
 
     def tool(self, name: str) -> bool:
-        """True when the facts know of this program."""
-        return name in self.facts.get("tools", {})
+        """True when the facts know of this program, or this run has brought its package."""
+        return name in self.facts.get("tools", {}) or name in self.brought
 
     def made(self, path: str) -> bool:
         """True when a command of this run surely made this path: it names it, and makes things."""
@@ -167,6 +173,8 @@ class Bench:
             return self.failed[state]
         self.seen.clear()
         result = yield from self._run(command, why, retry)
+        if result.ok and BELIED.search(result.output):
+            result = replace(result, exit_code=1)
         if result.ok:
             self.moves.add(command)
         else:
@@ -199,6 +207,8 @@ class Bench:
                 result = yield from self.mend(self, command, result)
             finally:
                 self.depth -= 1
+        if not result.ok and result.state is State.EXITED and not result.by_person:
+            self.story.append(f"`{command[:120]}` failed: {read_failure(command, result).said[:200]}")
         return result
 
     def glance(self, command: str, why: str) -> Work[Result]:

@@ -22,6 +22,8 @@ TAIL = 40_000
 """How many characters from the end of an output are read for what went wrong."""
 
 
+_ERROR = re.compile(r"(?:[\w.]*(?:Error|Exception)|npm (?:ERR!|error)|E|error|fatal)\b(?: \[\w+\])?:?\s")
+"""How the line of an output begins that says what went wrong."""
 ASKED, STUCK = "ended: nobody answered its question", "ended: it made no progress"
 """The note of a result that the engine ended itself."""
 
@@ -55,8 +57,15 @@ class Failure:
 
     @property
     def last_lines(self) -> str:
-        """The end of what it said, for an account."""
-        return "\n".join(self.text.strip().splitlines()[-6:])
+        """The end of what it said, for an account; with the error's own line before it where a trace follows that."""
+        end = self.text.strip().splitlines()[-6:]
+        return "\n".join(end if self.said in end else [self.said, *end])
+
+    @property
+    def said(self) -> str:
+        """The line that says what went wrong: the last that begins as such lines do, else the last of all."""
+        lines = [line.rstrip() for line in self.text.splitlines() if line.strip()]
+        return next((line for line in reversed(lines) if _ERROR.match(line)), lines[-1] if lines else "")
 
 
 @dataclass(frozen=True, slots=True)

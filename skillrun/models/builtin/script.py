@@ -9,13 +9,8 @@ from typing import Any
 
 from skillrun.bash.syntax import parse
 from skillrun.host.facts import can_be_root
+from skillrun.skills.parser.snippets import SHELL_LANGUAGES
 from skillrun.skills.skill import Skill, SkillCommand, Step, When
-
-SHELLS = {
-    "", "bash", "sh", "shell", "zsh", "console", "terminal", "shell-session", "shellsession", "bash session", "indented",
-    "text", "txt", "plaintext", "sh-session", "bash-session", "session", "cli", "command", "commands", "plain", "none",
-}  # fmt: skip
-"""Languages of fenced blocks that are meant for a shell."""
 
 POINTLESS = re.compile(
     r"^\s*(set\s+[-+][a-z]+(\s+pipefail)?|exec\s+(\$SHELL|bash|zsh|sh|-?l)\b.*|exit(\s+\d+)?|newgrp\b.*|(bash|zsh|sh|\$SHELL)(\s+-l)?)\s*$"
@@ -72,11 +67,11 @@ def choose(steps: tuple[Step, ...], facts: Mapping[str, Any]) -> Iterator[tuple[
     ways: dict[str, dict[str, list[SkillCommand]]] = {}
     for step in fitting:
         for command in step.commands:
-            if command.alternative and command.lang.lower() in SHELLS:
+            if command.alternative and command.lang.lower() in SHELL_LANGUAGES:
                 ways.setdefault(command.alternative, {}).setdefault(command.way, []).append(command)
     chosen = {alternative: _best(known, facts) for alternative, known in ways.items()}
     for step in fitting:
-        found = [command for command in step.commands if command.lang.lower() in SHELLS]
+        found = [command for command in step.commands if command.lang.lower() in SHELL_LANGUAGES]
         yield (
             step,
             [c for c in found if (c.way == chosen[c.alternative] if c.alternative else fits(c.when, facts))],

@@ -11,6 +11,7 @@ import shlex
 from dataclasses import dataclass, field
 
 from skillrun.events import Result, State
+from skillrun.models.builtin import choosing
 from skillrun.models.builtin.bench import Bench, Work
 from skillrun.models.builtin.moves import network, node, packages, paths, python
 from skillrun.models.builtin.remedy import Failure
@@ -37,13 +38,25 @@ def _named(way: Way) -> str:
 
 
 def foreseen(bench: Bench, way: Way) -> list[str]:
-    """The commands that getting a Python program will most likely take, in order."""
+    """The commands that getting a Python or Node program will most likely take, in order; none for other ways."""
+    if way.manager in choosing.NODE:
+        return _foreseen_node(bench, way)
+    return _foreseen_python(bench, way) if way.manager in choosing.PYTHON else []
+
+
+def _foreseen_python(bench: Bench, way: Way) -> list[str]:
     if bench.tool("uv") and (way.manager.startswith("uv") or not bench.tool("pipx")):
         return [_uv_command(bench, way)]
     if bench.tool("pipx"):
         return [_pipx_command(bench, way)]
     before = packages.install_command(bench, "pipx")
     return [before, _pipx_command(bench, way)] if before else []
+
+
+def _foreseen_node(bench: Bench, way: Way) -> list[str]:
+    before = [] if bench.tool("npm") else [packages.install_command(bench, "npm")]
+    prefix = "" if bench.is_root else IN_HOME
+    return [text for text in (*before, f"npm install -g {prefix}{_named(way)}") if text]
 
 
 def get_python(bench: Bench, way: Way) -> Work[Got]:
@@ -119,20 +132,17 @@ def _with_venv(bench: Bench, way: Way) -> Work[Got]:
     return Got(command, result, programs, folder)
 
 
+IN_HOME = '--prefix "$HOME/.local" '
+"""npm's option that puts what is global into the home directory."""
 WRITABLE = (
     'p=$(npm prefix -g) && echo "$p" && [ -w "$p/lib" ] && '
     '{ [ ! -e "$p/lib/node_modules" ] || [ -w "$p/lib/node_modules" ]; } && echo writable; true'
 )
 """Prints npm's global prefix, and whether the user may write there."""
-NPM_BROUGHT = (
-    "const p=require(process.argv[1]+'/package.json');"
-    "console.log(Object.keys(typeof p.bin==='string'?{[p.name.split('/').pop()]:1}:p.bin||{}).join('\\n'))"
-)
-"""Prints the programs of an installed npm package whose directory is given."""
 
 
 _TOO_OLD = re.compile(
-    r"EBADENGINE\s+package: '(?P<name>@?[^'@]+)@[^']*',?\s*\n[^\n]*required: \{[^}\n]*\bnode: '[^'\d]*(?P<major>\d+)"
+    r"EBADENGINE\s+package: '(?P<name>@?[^'@]+)@[^']*',?\s*\n[^\n]*required: \{[^}\n]*\bnode: '(?P<range>[^'\n]*)'"
 )
 """How npm 7 to 11 warn that a package wants another Node."""
 
@@ -148,28 +158,47 @@ def get_node(bench: Bench, way: Way) -> Work[Got]:
         lines = (there or "").splitlines()
         folder = f"{lines[0]}/bin" if lines else ""
         if "writable" not in lines:
-            prefix, folder = '--prefix "$HOME/.local" ', f"{bench.home}/.local/bin"
+            prefix, folder = IN_HOME, f"{bench.home}/.local/bin"
     command = f"npm install -g {prefix}{_named(way)}"
     result = yield from bench.shell(command, f"{_named(way)} for this user")
-    if result.ok and (needs := _TOO_OLD.search(result.output)) and way.packages[0].startswith(needs["name"]):
-        # npm only warns; the program would fail with a syntax error
-        failure = Failure(command, 1, result.output)
-        again = yield from node.newer_node(bench, failure, {"major": needs["major"]})
+    if result.ok and (needs := _needed(result.output)):
+        # npm only warns; the program would fail with a syntax error. What is for one of its parts alone may never matter.
+        bench.wants_node = max(needs.values())
+        name = next((name for name in needs if way.packages[0].startswith(name)), "")
+        again = (yield from node.newer_node(bench, Failure(command, 1, result.output), {})) if name else None
         if again:
-            bench.explain(
-                f"{needs['name']} needs Node {needs['major']}, which is put into the home directory beside the system's."
-            )
-            command, folder = again, f"{bench.home}/.local/bin"
-            result = yield from bench.shell(command, f"{_named(way)} again, with a Node that fits")
+            bench.explain(f"{name} needs Node {bench.wants_node}, which is put into the home directory beside the system's.")
+            if (yield from _has_native_parts(bench, command, way)):
+                command, folder = again, f"{bench.home}/.local/bin"
+                result = yield from bench.shell(command, f"{_named(way)} again, with a Node that fits")
     return Got(command, result, [], folder)
 
 
-def node_programs(bench: Bench, way: Way, got: Got) -> Work[list[str]]:
-    """The programs the way's first package brought, as its own record says."""
+def _needed(said: str) -> dict[str, int]:
+    """Packages that npm warned are for a newer Node, with the least major version that each is for."""
+    least = {
+        match["name"]: min(map(int, re.findall(r"(?<![\d.])\d+", match["range"])), default=0)
+        for match in _TOO_OLD.finditer(said)
+    }
+    here = re.search(r"EBADENGINE\s+current: \{ node: 'v(\d+)", said)
+    return {name: major for name, major in least.items() if major >= (int(here[1]) if here else 1)}
+
+
+def _has_native_parts(bench: Bench, command: str, way: Way) -> Work[bool]:
+    """Whether a package was built for the Node that installed it."""
     name = re.sub(r"(?<=.)@[^/]*$", "", way.packages[0])
-    root = '"$HOME/.local/lib/node_modules"' if "--prefix" in got.command else '"$(npm root -g)"'
+    root = '"$HOME/.local/lib/node_modules"' if IN_HOME in command else '"$(npm root -g)"'
+    why = "is anything of it built for the Node that installed it?"
+    return bool((yield from bench.look(f"find {root}/{shlex.quote(name)} -name '*.node' -print -quit", why)))
+
+
+def node_programs(bench: Bench, way: Way, got: Got) -> Work[list[str]]:
+    """The programs the way's first package brought: what npm has linked to it."""
+    name = re.sub(r"(?<=.)@[^/]*$", "", way.packages[0])
+    folder = f"{bench.home}/.local/bin" if "--prefix" in got.command else '"$(npm prefix -g)/bin"'
     listed = yield from bench.look(
-        f"node -e {shlex.quote(NPM_BROUGHT)} {root}/{shlex.quote(name)}", f"which programs did {name} bring?"
+        f"find {folder} -maxdepth 1 -lname {shlex.quote(f'*/node_modules/{name}/*')} -printf '%f\\n'",
+        f"which programs did {name} bring?",
     )
     return [word for word in (listed or "").split() if re.fullmatch(r"[\w.+-]+", word)]
 

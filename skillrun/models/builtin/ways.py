@@ -37,7 +37,12 @@ def get_all(bench: Bench, do: Doing) -> Work[None]:
     say(bench, understood)
     for number, wanted in enumerate(understood.wanted):
         bench.step = number + 1
-        refused = yield from _get(bench, wanted, do)
+        try:
+            refused = yield from _get(bench, wanted, do)
+        except Stop as stop:
+            if not number or stop.outcome != "unsupported":
+                raise
+            refused = [stop.account]  # beside the program, a library is nothing that has to be found
         if refused is None:
             continue
         if wanted.optional or number:
@@ -83,11 +88,11 @@ def _get(bench: Bench, wanted: Wanted, do: Doing) -> Work[list[str] | None]:
         failure = yield from _take(bench, choice, do, last=number == len(possible) - 1)
         if failure is None:
             return None
-        line = next((line for line in reversed(failure.text.strip().splitlines()) if line.strip()), "")
-        reasons.append(f"{choice.words}: `{failure.command[:100]}` ended with {failure.exit_code}: {line.strip()[:200]}")
+        line = failure.said.strip()
+        reasons.append(f"{choice.words}: `{failure.command[:100]}` ended with {failure.exit_code}: {line[:200]}")
         if number < len(possible) - 1:
             instead = possible[number + 1].words
-            bench.explain(f"It did not work with {choice.words} ({line.strip()[:120]}); the next way is {instead}.")
+            bench.explain(f"It did not work with {choice.words} ({line[:120]}); the next way is {instead}.")
     reasons += [f"(not tried) {choice.words}: {choice.no}" for choice in choices if choice.no]
     return reasons
 
@@ -95,7 +100,7 @@ def _get(bench: Bench, wanted: Wanted, do: Doing) -> Work[list[str] | None]:
 def _take(bench: Bench, choice: Choice, do: Doing, last: bool) -> Work[Failure | None]:
     """One way, whole. What is left of a way that failed is taken back where it would harm the next."""
     way = choice.way
-    bench.upcoming = user_install.foreseen(bench, way) if way.manager in choosing.PYTHON else []
+    bench.upcoming = user_install.foreseen(bench, way)
     if way.manager in choosing.PYTHON:
         return (yield from _settled(bench, way, user_install.get_python(bench, way), last))
     if way.manager in choosing.NODE:

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from skillrun.events import Result
-from skillrun.host.causes import told
+from skillrun.host.causes import Cause, told
 from skillrun.models.builtin import caution, prompts, script, ways
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.healer import heal, mend
 from skillrun.models.builtin.moves import network, package_database, paths
 from skillrun.models.builtin.remedy import Failure, normalise, read_failure
+from skillrun.skills.parser.understanding.proof import spoken
 from skillrun.skills.skill import Skill
 
 MISSING = re.compile(
@@ -59,7 +60,14 @@ def _causes(bench: Bench) -> Work[list[str]]:
     """What is found to be true where the last failure was that nothing helped against."""
     if bench.failure is None or bench.failure.denied or bench.supposed:
         return []
-    return told((yield from bench.diagnose(bench.failure)))
+    found = yield from bench.diagnose(bench.failure)
+    return told(cause for cause in found if not _own(bench, cause))
+
+
+def _own(bench: Bench, cause: Cause) -> bool:
+    """Whether what was found is a variable that this run has set itself."""
+    names = [field.partition("=")[0] for field in cause.fields]
+    return cause.word in ("setting", "variable") and any(name in bench.exports for name in names)
 
 
 def _steps(bench: Bench) -> Work[None]:
@@ -282,7 +290,7 @@ def _first_failing(bench: Bench) -> Work[Failure | None]:
         result = yield from bench.glance(bench.login(check), "does the check pass in a new terminal?")
         wanted = next((known.expect for known in bench.brief.skill.checks if known.command == check), "")
         if not result.ok or (wanted and wanted not in result.output):
-            return read_failure(check, result, "check")
+            return read_failure(spoken(check), result, "check")
     return None
 
 
@@ -296,7 +304,7 @@ def _refused(result: Result) -> Failure | None:
     if not match:
         return None
     code = re.search(r"exit code (\d+)", match["reason"])
-    return Failure(match["command"], int(code[1]) if code else 0, normalise(match["output"]), "check")
+    return Failure(spoken(match["command"]), int(code[1]) if code else 0, normalise(match["output"]), "check")
 
 
 def _finish(bench: Bench) -> Work[None]:

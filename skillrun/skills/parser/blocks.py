@@ -21,6 +21,10 @@ MAX_TEXT = 20_000
 """Characters of one paragraph that are interpreted; no paragraph written for people is longer."""
 
 
+_CODE = re.compile(r"<code>([^<>`\n]{1,300})</code>")
+_TAG = re.compile(r"<[^<>\n]{0,300}>")
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A piece of a document. `kind`: heading | text | code | row. Lines are 1-based, `end` is inclusive."""
@@ -143,7 +147,11 @@ class _Walk:
             elif token.type == "inline" and token.map:
                 heading = self.level if not self.items else 0
                 kind = "heading" if heading else "text"
-                yield self._block(kind, token.content[:MAX_TEXT], token.map[0] + 1, token.map[1], level=heading)
+                text = _CODE.sub(r"`\1`", token.content[:MAX_TEXT])
+                yield self._block(kind, text, token.map[0] + 1, token.map[1], level=heading)
+            elif token.type == "html_block" and token.map and _CODE.search(token.content[:MAX_TEXT]):
+                text = _TAG.sub("", _CODE.sub(r"`\1`", token.content[:MAX_TEXT]))
+                yield self._block("text", text.strip(), token.map[0] + 1, token.map[1])
             elif token.type == "tr_close" and self.cells is not None:
                 cells, self.cells = tuple(self.cells), None
                 if self.in_head:

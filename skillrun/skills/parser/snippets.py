@@ -11,20 +11,12 @@ from dataclasses import dataclass
 
 from skillrun.skills.parser.labels import manager_of, vocabulary
 
-_SHELL = {
-    "bash",
-    "sh",
-    "shell",
-    "zsh",
-    "console",
-    "shell-session",
-    "shellsession",
-    "sh-session",
-    "bash-session",
-    "terminal",
-    "cli",
-}
-_MAYBE = {"", "indented", "text", "txt", "plaintext", "plain", "command", "commands", "none", "ansi", "session", "output"}
+_SHELL = {"bash", "sh", "shell", "zsh", "console", "shell-session", "shellsession", "sh-session", "bash-session", "terminal",
+          "cli", "shellscript", "commandline", "command-line", "cmdline"}  # fmt: skip
+_MAYBE = {"", "indented", "text", "txt", "plaintext", "plain", "command", "commands", "none", "ansi", "session", "output",
+          "prompt", "term"}  # fmt: skip
+SHELL_LANGUAGES = _SHELL | _MAYBE
+"""Languages of fenced blocks that are, or may be, meant for a shell."""
 _SESSIONS = {"console", "shell-session", "shellsession", "sh-session", "bash-session", "session", "terminal"}
 
 _PROMPT = re.compile(r"^\s*(?:\([\w.-]+\)\s*)?(?:\[?[\w.-]+@[\w.-]+[: ]?[^\s$#%]{0,80}\]?\s?)?[$❯➜%]\s+(?P<text>\S.*)$")

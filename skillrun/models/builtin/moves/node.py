@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from skillrun.models.builtin.bench import Bench, Work
 from skillrun.models.builtin.moves import paths
@@ -14,56 +13,41 @@ NPM = "10"
 """Major version of npm that comes with a Node that is put in the home directory."""
 
 
+LTS = 9
+"""The minor version from which on an even major version of Node is one with long-term support."""
+
+
+def chosen(versions: Iterable[tuple[str, str, str]], wanted: int) -> str:
+    """The version of Node to get where at least a major version is wanted; empty when there is none.
+
+    The line with long-term support before the newest where that is enough: what has native parts has had a year to follow it.
+    """
+    numbers = sorted(tuple(map(int, version)) for version in versions)
+    lines = sorted({major for major, minor, _ in numbers if major % 2 == 0 and minor >= LTS and major >= wanted})
+    major = (lines[-2:] or [max((number[0] for number in numbers if number[0] >= wanted), default=0)])[0]
+    return next((".".join(map(str, number)) for number in reversed(numbers) if number[0] == major), "")
+
+
 def newer_node(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
     """A newer Node from the package registry into ~/.local/opt, linked into ~/.local/bin; the system's stays."""
     arch = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}.get(str(bench.facts.get("arch")))
     system = {"linux": "linux", "macos": "darwin"}.get(str(bench.facts.get("os", {}).get("system")))
     if not arch or not system:
         return None
-    wanted = int(found.get("major") or 0)
+    wanted = max(int(found.get("major") or 0), bench.wants_node)
     package = f"node-{system}-{arch}"
-    version: tuple[int, ...] | None = None
-    for major in (
-        (20, 22, 24, 18) if wanted <= 18 else (20, 22, 24) if wanted <= 20 else (22, 24, 26) if wanted <= 22 else (wanted,)
-    ):
-        listing = yield from bench.look(
-            f"npm view {package}@{major} version --json | tail -3", f"is there a Node {major} to be had?"
-        )
-        numbers = [tuple(map(int, text.split("."))) for text in re.findall(r'"(\d+\.\d+\.\d+)"', listing or "")]
-        if numbers:
-            version = max(numbers)
-            break
-    if version is None or version[0] < wanted:
+    listing = yield from bench.look(f"npm view {package} versions --json", "which versions of Node are to be had?")
+    version = chosen(re.findall(r'"(\d+)\.(\d+)\.(\d+)"', listing or ""), wanted)
+    if not version:
         return None
-    text = ".".join(map(str, version))
-    place, bindir = "$HOME/.local/opt/node-" + text, f"{bench.home}/.local/bin"
-    why = f"Node {text} in the home directory; the system's own stays as it is"
-    steps = [f'mkdir -p "{place}/lib/node_modules/npm" "$HOME/.local/bin"', f'cd "{place}"']
-    for name, folder in ((f"{package}@{text}", "."), (f"npm@{NPM}", "lib/node_modules/npm")):
-        found_at = yield from bench.look(
-            f"npm view {name} dist.tarball dist.shasum --json", f"where is {name}, and what is its checksum?"
-        )
-        entries = re.findall(r'"dist\.tarball":\s*"([^"\s]+)"[^{}]*"dist\.shasum":\s*"([0-9a-f]{40})"', found_at or "")
-        if not entries:
-            return None
-        url, checksum = entries[-1]
-        steps += [
-            f"curl -fsSL -o package.tgz {shlex.quote(url)}",
-            f"echo '{checksum}  package.tgz' | sha1sum -c --quiet",
-            f"tar xzf package.tgz --strip-components=1 -C {folder}",
-            "rm package.tgz",
-        ]
-    steps += [
-        "chmod +x lib/node_modules/npm/bin/*.js",
-        "ln -sfn ../lib/node_modules/npm/bin/npm-cli.js bin/npm",
-        "ln -sfn ../lib/node_modules/npm/bin/npx-cli.js bin/npx",
-        "bin/node --version",
-    ]
-    unpack = " && ".join(steps)
-    if not (yield from bench.sure(f"({unpack})", why)).ok:
+    place, bindir = f"$HOME/.local/opt/node-{version}", f"{bench.home}/.local/bin"
+    why = f"Node {version} in the home directory; the system's own stays as it is"
+    get = f'npm install --prefix "{place}" --no-save --no-audit --no-fund {package}@{version} npm@{NPM}'
+    if not (yield from bench.sure(get, why)).ok:
         return None
     yield from bench.shell(
-        f'for p in node npm npx; do [ -e "$HOME/.local/bin/$p" ] && [ ! -L "$HOME/.local/bin/$p" ] || ln -sfn "{place}/bin/$p" "$HOME/.local/bin/$p"; done',  # noqa: E501
+        f'mkdir -p "$HOME/.local/bin"; for p in node npm npx; do [ -e "$HOME/.local/bin/$p" ] && [ ! -L "$HOME/.local/bin/$p" ]'
+        f' || ln -sfn "{place}/node_modules/.bin/$p" "$HOME/.local/bin/$p"; done; hash -r',
         why,
     )
     if (yield from bench.look('[ "$npm_config_prefix" ]', "is a prefix set?")) is None:
@@ -76,10 +60,17 @@ def newer_node(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work
     if cafile:
         yield from bench.export("npm_config_cafile", cafile, "the same certificates for the new npm")
     yield from paths.on_path(bench, bindir, "Node lies in ~/.local/bin")
-    yield from bench.shell("hash -r", "forget where the old one was")
     if failure.kind == "check":
         return failure.command
     return paths.replace_program(failure.command, "sudo npm", "npm")
 
 
-PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]] = {"newer-node": newer_node}
+def newer_node_for_parts(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
+    """The same, only where npm has warned of it."""
+    return (yield from newer_node(bench, failure, found)) if bench.wants_node else None
+
+
+PROCEDURES: dict[str, Callable[[Bench, Failure, Mapping[str, str]], Work[str | None]]] = {
+    "newer-node": newer_node,
+    "newer-node-for-parts": newer_node_for_parts,
+}

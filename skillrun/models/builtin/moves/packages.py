@@ -62,7 +62,10 @@ def install(bench: Bench, names: str, why: str) -> Work[bool]:
     if not names or not which:
         return False
     if command := install_command(bench, names):
-        return (yield from bench.sure(command, why)).ok
+        done = yield from bench.sure(command, why)
+        if done.ok:
+            bench.brought.update(names.split())
+        return done.ok
     if which == "apt":
         return (yield from unpack(bench, names.split(), why))
     return False

@@ -136,7 +136,7 @@ def path_program(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
     return failure.command if (yield from reach(bench, path, f"{name} lies in {folder}, which is not on PATH")) else None
 
 
-SOUND = {"python": "-c 'import ssl, zlib, venv'", "python3": "-c 'import ssl, zlib, venv'"}
+SOUND = {"go": "version", "java": "-version", "python": "-c 'import ssl, zlib, venv'", "python3": "-c 'import ssl, zlib, venv'"}
 """What a sound program of that name can do, besides telling its version."""
 
 

@@ -89,9 +89,11 @@ class Document:
         return not own or not any(kind and kind != own for kind in tops)
 
     def used_words(self) -> Counter[str]:
-        """How often a program that nothing else knows is called in the document."""
+        """How often a program that nothing else knows is called where the document speaks to those who use it."""
         found: Counter[str] = Counter()
         for said in self.said:
+            if said.place == "development":
+                continue
             for act in said.acts:
                 name = act.program.rsplit("/", 1)[-1]
                 if act.kind in ("use", "login", "publish") and _NAME.match(name) and name not in _ORDINARY:

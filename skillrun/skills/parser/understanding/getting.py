@@ -178,13 +178,13 @@ def _built(document: Document, main: str) -> list[Way]:
     return ways
 
 
-def others_of(document: Document, main: str) -> list[Wanted]:
-    """Other packages that the same parts have their reader install."""
+def others_of(document: Document, main: str, ways: Iterable[Way]) -> list[Wanted]:
+    """Other packages that the parts with the ways to the program have their reader install."""
+    lines = {way.line for way in ways}
     home = {
         id(said.draft.part)
         for said in document.said
-        for act in said.all("install")
-        if said.place in ("install", "top") and any(names.same(names.base(p, act.manager), main) for p in act.packages)
+        if said.place in ("install", "top") and said.draft.snippet.line in lines and said.all("install")
     }
     found: dict[str, list[tuple[Way, bool]]] = {}
     for number, said in enumerate(document.said):

@@ -21,6 +21,7 @@ def main_of(document: Document) -> str:
     score: Counter[str] = Counter()
     managers: dict[str, set[str]] = {}
     spelled: dict[str, str] = {}
+    early: set[str] = set()
     for said in document.said:
         stage = said.stage
         for act in said.all("install"):
@@ -32,19 +33,23 @@ def main_of(document: Document) -> str:
                 spelled.setdefault(key, name)
                 managers.setdefault(key, set()).add(act.manager)
                 score[key] = max(score[key], 6 - stage)
+                if stage <= 1:
+                    early.add(key)
     agreeing: Counter[str] = Counter()
+    named = titles[0] if titles and repository and names.same(titles[0], repository) else ""
     for key in score:
         agreeing[key] += 5 * any(names.same(key, title) for title in titles[:2])
         agreeing[key] += 2 * any(names.bare(title) == key for title in titles[2:]) + 2 * any(
             key == names.bare(title) for title in titles[:1]
         )
         agreeing[key] += 4 * bool(repository and names.same(key, repository))
-        agreeing[key] += 2 * any(names.same(key, badge) for badge in badges)
+        if not named or names.same(key, named):
+            agreeing[key] += 2 * any(names.same(key, badge) for badge in badges)
         agreeing[key] += 2 * any(names.same(key, word) or names.program_of(spelled[key]) == word for word in used)
         score[key] += agreeing[key] + min(len(managers[key]), 3) - 6 * (spelled[key] in names.TOOLS)
     if score:
         best = max(score, key=lambda key: (score[key], -list(score).index(key)))
-        if score[best] >= 4 and (agreeing[best] or len(score) == 1):
+        if score[best] >= 4 and (agreeing[best] or (best in early and len(score) == 1)):
             return spelled[best]
     source = [
         said
@@ -64,7 +69,7 @@ def main_of(document: Document) -> str:
         ]
         if known and any(known) and source:
             return next(name for name in known if name)
-    if score and score[best] >= 4:
+    if score and score[best] >= 4 and (agreeing[best] or best in early):
         return spelled[best]
     return ""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from skillrun.skills.parser.labels import vocabulary
 
 SECONDS = 8
@@ -19,6 +21,12 @@ def proof(program: str) -> str:
         return f"{program} {known}"
     version, usage, short, word = (f"timeout {SECONDS} {program} {words} </dev/null" for words in _QUESTIONS)
     return f"{version} || {usage} || [ $? = 124 ] || {short} || {word}"
+
+
+def spoken(check: str) -> str:
+    """A check as a person is told of it: of one that is concluded from a name, only its first question."""
+    match = re.match(rf"timeout {SECONDS} (\S+) {_QUESTIONS[0]} </dev/null \|\| ", check)
+    return f"{match[1]} {_QUESTIONS[0]}" if match else check
 
 
 _QUESTIONS = ("--version", "--help", "-V", "version")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from skillrun.skills.parser.outline import Part
 from skillrun.skills.parser.steps import Draft
 from skillrun.skills.parser.understanding import names
+from skillrun.skills.parser.understanding.acts import acts
 from skillrun.skills.parser.understanding.document import Document, read
 from skillrun.skills.parser.understanding.getting import others_of, ways_of
 from skillrun.skills.parser.understanding.program import candidates_of, main_of, programs_of
@@ -19,6 +20,7 @@ _INSTALL_TITLE = re.compile(
     r"^\W*(?:how to |guide to |steps to )?(?:install|set(?:ting)? ?up|deploy|build|configur|run|start|provision|bootstrap)",
     re.IGNORECASE,
 )
+_BLANK = re.compile(r"<[\w -]+>")
 _FOR_AGENTS = ("done when", "todo", "execute now", "success criteria", "objective", "mission")
 """Words in capitals that documents for agents divide themselves by."""
 _CHANGES = frozenset(
@@ -31,8 +33,9 @@ def understand(title: str, text: str, root: Part, drafts: Sequence[Draft], state
     document = read(title, text, root, drafts)
     main = main_of(document)
     ways = ways_of(document, main) if main else []
-    wanted = [Wanted(main, tuple(ways)), *others_of(document, main)] if ways else []
+    wanted = [Wanted(main, tuple(ways)), *others_of(document, main, ways)] if ways else []
     programs = programs_of(document, main, wanted)
+    stated = tuple(check for check in stated if not (wanted and _needs_an_account(check)))
     checks = stated if stated and _about(stated, programs) else ()
     if programs and not checks and wanted:
         checks = (Check(proof(programs[0].name), "derived", wanted[0].ways[0].line),)
@@ -90,7 +93,7 @@ def _has_steps(document: Document) -> bool:
     """Whether a document without a way to a program changes anything where it speaks of installing, or has no other parts."""
     told = [said for said in document.said if said.place in (*GETTING, "prerequisites") or not document.parted]
     return any(act.kind not in ("use", "look", "once", "login", "publish") for said in told for act in said.acts) or (
-        not document.parted and bool(told)
+        not document.parted and bool(told) and all(said.acts or acts(_BLANK.sub("blank", said.text)) for said in told)
     )
 
 
@@ -137,6 +140,11 @@ def _is_used(document: Document, programs: Sequence[Program]) -> bool:
 
 def _speaks_of_program(document: Document) -> bool:
     return bool(re.search(r"\bcommand[- ]line\b|\bCLI\b|\bterminal\b|\bcommand\b|\bconsole\b", document.text[:60_000]))
+
+
+def _needs_an_account(check: Check) -> bool:
+    """Whether a check asks for a login: what is installed well fails it until its user has an account."""
+    return any(act.kind in ("login", "publish") for act in acts(check.command))
 
 
 def _about(stated: Sequence[Check], programs: Sequence[Program]) -> bool:

@@ -45,7 +45,9 @@ def _below(part: Part, outer: str, title: str, found: dict[int, str]) -> None:
         machines = label is not None and not label.topic
         if inner.level <= 1 and inner.title == title:
             kind = "install" if own == "install" else "top"
-        elif outer in STAYS and (machines or own not in ("install", "uninstall", "update", "usage", "source", "development")):
+        elif outer == "development" or (
+            outer in STAYS and (machines or own not in ("install", "uninstall", "update", "usage", "source", "development"))
+        ):
             kind = outer
         elif machines and (outer in ("install", "start", "top", "source", "") or own in ("", "usage", "install")):
             kind = own if own in ("source", "uninstall", "update") else "install"
