@@ -248,7 +248,9 @@ class Session:
                 failed = verdict[0] is Outcome.CHECKS_FAILED
                 if self._empty_finishes < FINISH_TRIES or (failed and (yield from self._pass_on("the checks fail still"))):
                     ended = None
-        result = Result(State.EXITED, 0 if ended and EXIT_CODES[ended[0]] == 0 else 1, output=report_of(self.results, gone))
+        result = Result(
+            State.EXITED, 0 if ended and EXIT_CODES[ended[0]] == 0 else 1, output=checking.report(self.results, gone)
+        )
         yield Finished(call, result)
         return ended, result
 
@@ -329,18 +331,6 @@ class Session:
     def _count(self, reply: Reply) -> None:
         if reply.usage and reply.usage.cost_usd is not None:
             self._cost = (self._cost or 0.0) + reply.usage.cost_usd
-
-
-def report_of(results: Sequence[CheckResult], gone: Sequence[str] = ()) -> str:
-    """The checks as a model reads them after it said that it is done. `gone`: what was ended before them."""
-    if not results:
-        return "There is no check, so nothing is verified."
-    lines = [f"ended first, as what runs in the background ends with the run: {', '.join(gone)}"] if gone else []
-    for check in results:
-        lines.append(f"{'passed' if check.ok else 'FAILED'}: {check.command}" + (f" ({check.reason})" if check.reason else ""))
-        if not check.ok and check.output:
-            lines.append(check.output.rstrip())
-    return "\n".join(lines)
 
 
 def _with_advice(result: Result, advice: str) -> Result:

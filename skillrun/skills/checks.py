@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from skillrun.events import CheckResult, Result, State
@@ -144,3 +145,15 @@ def judge(check: Check, result: Result) -> CheckResult:
         origin=check.origin,
         reason=reason,
     )
+
+
+def report(results: Sequence[CheckResult], gone: Sequence[str] = ()) -> str:
+    """The checks as a model reads them after it said that it is done. `gone`: what was ended before them."""
+    if not results:
+        return "There is no check, so nothing is verified."
+    lines = [f"ended first, as what runs in the background ends with the run: {', '.join(gone)}"] if gone else []
+    for check in results:
+        lines.append(f"{'passed' if check.ok else 'FAILED'}: {check.command}" + (f" ({check.reason})" if check.reason else ""))
+        if not check.ok and check.output:
+            lines.append(check.output.rstrip())
+    return "\n".join(lines)
