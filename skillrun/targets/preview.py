@@ -198,8 +198,9 @@ class PreviewTarget(Session):
                 question = f"What runs here wants to connect to {name}, {why}: allow it?"
                 choices = (ALLOW, REFUSE, NEVER_ASK)
                 yield Asked(question, choices, about="host")
-                answer = self.ask_host(question, choices, REFUSE) or REFUSE
-                yield Answered(answer)
+                said = self.ask_host(question, choices, REFUSE)
+                answer = said or REFUSE
+                yield Answered(answer, by="person" if said else "nobody")
             if answer == NEVER_ASK:
                 self.ask_host = None
             egress.answer(name, answer == ALLOW)

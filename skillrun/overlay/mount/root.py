@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from errno import EINVAL
+from glob import escape, glob
 from pathlib import Path
 
 from skillrun.overlay.kernel import syscalls as ns
@@ -21,6 +22,8 @@ from skillrun.overlay.mount.mounts import (
 from skillrun.overlay.mount.parts import Place, lay_in_parts
 from skillrun.overlay.mount.spec import Spec
 
+STORES = "/var/lib/skillrun"
+"""Where root keeps views of its own and of others."""
 TERMINAL_GROUP = 5
 """The group of terminals on every Linux distribution (systemd and Debian's base-passwd agree)."""
 
@@ -72,10 +75,11 @@ def stage_folder(spec: Spec) -> str:
 
 
 def hidden_by_view(spec: Spec, built: Built) -> list[str]:
-    """The directories that hold a view's own bookkeeping."""
-    folders = {spec.changes, stage_folder(spec)}
+    """The directories that hold the bookkeeping of this view and of others: what was before a commit lies there, hashes too."""
+    folders = {spec.changes, stage_folder(spec), STORES}
     for layer in built.layers:
         folders.add(str(Path(layer.upper).parent.parent))
+        folders.update(glob(f"{escape(layer.target.rstrip('/'))}/.skillrun-*"))
     return sorted(folders)
 
 
