@@ -58,6 +58,10 @@ DISGUISES = {
     "quoted in halves": 'printf \'"%s" + "%s"\\n\' "${S:0:7}" "${S:7}"',
     "coloured": 'printf \'%s\\033[31m%s\\033[0m\' "${S:0:5}" "${S:5}"',
     "slowly": 'for i in $(seq 0 $((${#S} - 1))); do printf %s "${S:i:1}"; done',
+    "hex, backwards": 'printf %s "$S" | xxd -p | rev',
+    "numbers with 0x": 'printf %s "$S" | xxd -i',
+    "binary": 'printf %s "$S" | xxd -b -c1 | cut -d" " -f2',
+    "signs of no width between": "printf %s \"$S\" | sed 's/./&\\xe2\\x80\\x8b/g'",
     "in an error": 'ls "/nowhere/$S"',
 }
 
