@@ -146,3 +146,39 @@ def test_lists_fit_the_terminal(machine: Box, columns: int) -> None:
     assert max(map(len, lines)) <= columns, max(lines, key=len)
     piped = (machine.root / "home/dev/piped-runs").read_text()
     assert re.search(r"\d{8}-\d+-listed-\w+ +listed: install verified", piped)
+
+
+CLOSED = """
+import os, pty, select, subprocess, sys, time
+pid, master = pty.fork()
+if pid == 0:
+    os.execvp("python3", ["python3", "-m", "skillrun", "install", "slow.md", "--approve", "all"])
+until, seen = time.monotonic() + 60, b""
+while not os.path.exists("/tmp/configuring") and time.monotonic() < until:
+    if select.select([master], [], [], 0.1)[0]:
+        seen += os.read(master, 65536)
+os.close(master)
+print("code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+while subprocess.run(["pgrep", "-x", "dpkg"], stdout=subprocess.DEVNULL).returncode == 0 and time.monotonic() < until:
+    time.sleep(0.1)
+print(subprocess.run("dpkg --audit; dpkg-query -W slow; ls /tmp", shell=True, capture_output=True, text=True).stdout)
+"""
+
+
+@pytest.mark.root
+@pytest.mark.overlay
+def test_a_terminal_that_is_closed_while_dpkg_works_leaves_its_records_whole(machine: Box) -> None:
+    """dpkg configures a package when the window is closed: the run ends as interrupted, and no package is left half-way."""
+    control = "Package: slow\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: slow\n"
+    machine.write("/home/dev/slow/DEBIAN/control", control)
+    machine.write("/home/dev/slow/DEBIAN/postinst", "#!/bin/sh\n> /tmp/configuring\nsleep 2\n> /opt/configured\n", 0o755)
+    machine.run(["dpkg-deb", "--root-owner-group", "--build", "slow"])
+    skill(machine, "slow", "sudo dpkg -i ~/slow.deb", "test -e /opt/configured")
+    done = machine.run(["python3", "-c", CLOSED], env={**CODE, "TERM": "xterm"}, timeout_s=120)
+    assert "configuring" in done.stdout, done.stdout
+    assert "code 130\nslow\t1.0\n" in done.stdout, done.stdout  # --audit has nothing to say
+    assert not (machine.root / "home/dev/.local/state/skillrun/internal-error.txt").exists()
+    told = machine.run(["python3", "-m", "skillrun", "runs"], env=CODE).stdout
+    assert re.search(r"slow: install interrupted", told), told
+    again = machine.run(["python3", "-m", "skillrun", "resume", "last"], env=CODE)
+    assert again.returncode == 0, again.stdout
