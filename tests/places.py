@@ -122,8 +122,8 @@ def given_to(folder: Path, owner: int) -> None:
 
 
 def gate(folder: str, arguments: list[str]) -> tuple[str, ...]:
-    """The command line of the gate in a clone."""
-    return ("sh", "-c", f'cd {shlex.quote(folder)} && exec .ci/run "$@"', "sh", *arguments)
+    """The command line of the gate in a clone. The shell stays: as first process of a machine it takes leave of orphans."""
+    return ("bash", "-c", f'cd {shlex.quote(folder)} && .ci/run "$@"; exit $?', "bash", *arguments)
 
 
 def run(gate: Gate) -> tuple[int, float, float]:

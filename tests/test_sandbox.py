@@ -170,7 +170,7 @@ def test_a_kept_output_can_be_read_though_it_lies_outside(machine: Machine) -> N
         )
         assert read.output.startswith("1")
         assert read.output_bytes == 20
-        with pytest.raises(OSError, match="No such file"):
+        with pytest.raises(OSError, match=r"No such file|Permission denied"):  # its user may not even look where that would be
             read_file(ToolCall("r", "read_file", {"path": str(Path(__file__))}), target, target.vault, str(target.outputs))
         above = f"{target.outputs}/../{target.outputs.name}/x"
         with pytest.raises(OSError, match="No such file"):
