@@ -43,14 +43,16 @@ class Seat:
         self.home = home
         self.terminals: list[Terminal] = []
 
-    def install(self, first: str, *more: str) -> Terminal:
-        """Start the installation and wait until its first step runs."""
+    def install(self, first: str, *more: str, approve: tuple[str, ...] = ("--approve", "all")) -> Terminal:
+        """Start the installation and wait until its first step runs; without a mode of approval, say yes to all of it."""
         folder = self.home / "thing"
         folder.mkdir(exist_ok=True)
         (folder / "SKILL.md").write_text(SKILL.format(first=first))
-        args = ["install", str(folder), "--approve", "all", "--model", "builtin", *more]
+        args = ["install", str(folder), *approve, "--model", "builtin", *more]
         terminal = Terminal(RUN.format(args=args), environment={"HOME": str(self.home), "XDG_STATE_HOME": str(self.home / "s")})
         self.terminals.append(terminal)
+        if not approve:
+            terminal.answer("[s] stop", "w\n")
         until = time.monotonic() + 60
         while not (self.home / "started").exists():
             assert time.monotonic() < until, terminal.rest(0.1)
@@ -100,6 +102,17 @@ def seat(tmp_path: Path) -> Iterator[Seat]:
 
 
 SLEEP = "touch $HOME/started; sleep 47.12"
+
+
+def test_what_only_looks_says_nothing_of_a_ctrl_c(seat: Seat) -> None:
+    """The processes behind looks are not the person's to interrupt: no word of theirs on the terminal."""
+    look = "expr 20 + 1 | awk '{ print $1 * 2 }'"
+    terminal = seat.install(f"{look}; {SLEEP}", approve=())
+    terminal.type("\x03")
+    terminal.wait_for("What now?")
+    assert b"Traceback" not in terminal.seen
+    terminal.type("\n")
+    assert seat.end(terminal)[0] == 130
 
 
 def test_ctrl_c_asks_whether_the_run_goes_on_without_the_command(seat: Seat) -> None:

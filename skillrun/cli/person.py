@@ -144,9 +144,8 @@ class TerminalPerson:
         step = f" for step {call.step} of the skill" if call.step else ""
         text, looks = without_looks(self._whole(call, decision))
         if looks:
-            table.add_row(
-                "then", f"looks whether it left what it should ({looks} test{'s' * (looks != 1)}, which change nothing)"
-            )
+            counted = "1 test that changes" if looks == 1 else f"{looks} tests that change"
+            table.add_row("then", f"looks whether it left what it should ({counted} nothing)")
         body = Text(shown(text), overflow="fold", style="bold")
         beside = " in the background" if call.input.get("background") else ""
         title = Text(f"May this run{beside}{step}?")

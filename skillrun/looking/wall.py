@@ -139,6 +139,7 @@ class Wall:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+                start_new_session=True,  # what a person presses on the terminal is for the run, which ends it
             )
         self._requests = ours
         return ours

@@ -60,7 +60,7 @@ class Remembered:
     def ask(self, wish: str, sudo: Sudo) -> str | None:
         """Ask the person. What is typed at a last try is not kept: nobody hears whether it was right."""
         self._given[sudo] += 1
-        typed = self._ask(wish) or None
+        typed = self._ask(f"the last one was not taken; {wish}" if self._given[sudo] > 1 else wish) or None
         self._value = typed if self._given[sudo] < TRIES else None
         return typed
 

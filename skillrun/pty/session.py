@@ -310,7 +310,7 @@ class Session:
     def _persons_password(self, running: Running, sudo: Sudo) -> Generator[Event, None, str | None]:
         if self._password is None or (value := self._password.again(sudo)) is None:
             wish = self.vault.mask(sudo.wish)
-            yield Asked(wish, about="secret")
+            yield Asked(f"the password for sudo, {wish}", about="secret")
             value = self._password.ask(wish, sudo) if self._password is not None else None
             if value:
                 self.vault.hide(value)
