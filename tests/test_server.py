@@ -60,6 +60,17 @@ def test_seen_then_agreed_then_verified_then_undone(home: Home, protocol: str) -
     run(story)
 
 
+def test_a_form_shows_what_is_most_telling() -> None:
+    """A long list is cut in the middle, where its files are, with how to see all; what runs afterwards stays."""
+    from skillrun.server.awaited import FORM_LINES, Question
+
+    lines = ("! runs by itself", *(f"file {number}" for number in range(90)), "afterwards this runs")
+    asked = Question("commit", "Commit?", lines, "sha256:x").form("the-run").splitlines()
+    assert (asked[0], asked[1], asked[-1]) == ("Commit?", "! runs by itself", "afterwards this runs")
+    assert len(asked) == FORM_LINES + 2
+    assert any("72 more lines" in line and "skillrun approve the-run" in line for line in asked)
+
+
 @needs_view
 @pytest.mark.parametrize(
     "says",

@@ -26,6 +26,9 @@ WAITING = "waiting.json"
 LOOK_S = 0.3
 """Seconds between two looks for a word given on the machine."""
 
+FORM_LINES, _LAST = 20, 4
+"""How many lines a form shows, and how many of them are the last: what runs afterwards stands there."""
+
 Kind = Literal["commit", "command", "undo"]
 
 
@@ -41,6 +44,14 @@ class Question:
     def message(self) -> str:
         """All of it, as the person reads it: a pure function of what the digest covers."""
         return "\n".join([self.text, *self.lines])
+
+    def form(self, run: str) -> str:
+        """What a form shows of it. Lines come most telling first, and a form that is too long hides its beginning."""
+        if len(self.lines) <= FORM_LINES:
+            return self.message()
+        left_out = len(self.lines) - FORM_LINES
+        more = f"  ... {left_out} more lines of files: `skillrun approve {run}` in a terminal shows all of it"
+        return "\n".join([self.text, *self.lines[: FORM_LINES - _LAST], more, *self.lines[-_LAST:]])
 
 
 def digest_of_question(run: str, kind: str, text: str, data: object) -> str:

@@ -268,7 +268,7 @@ def word_on_run(run: str, digest: str, ctx: Seen) -> Elicit[Agreement] | Agreeme
     question = _of(ctx, run).person.question
     if question is None or question.digest != digest or not _has_forms(ctx):
         return Agreement(agree=False)  # nothing is asked here, and the tool says what is wrong
-    return Elicit(question.message(), Agreement)
+    return Elicit(question.form(run), Agreement)
 
 
 async def commit(
