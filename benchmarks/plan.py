@@ -1,7 +1,6 @@
 """What replaying a proven plan costs: a hundred trivial steps, against the same steps in one bash script.
 
     python benchmarks/plan.py [PAIRS]
-    sudo python benchmarks/plan.py --installs [PAIRS]
 
 The plan is proven first by a run of the built-in engine. Then whole processes, in pairs A B A B: the plan replayed by
 skillrun (Python's start, the machine's facts, policy, journal with fsync, a terminal for every command, and the check
@@ -9,9 +8,7 @@ before and after), and `bash` carrying out the script that `skillrun plan --expo
 second script starts a new `bash -c` for every step, as installers that log their steps do. Every figure is the median
 of the pairs' ratios; processor time is that of a whole process with all its children.
 
---installs does the same with real packages, in a throw-away machine: the base machine `debian-12-node` (built once, see
-docs/testing.md) under an overlay in memory, with the packages downloaded before, so that the network is not measured.
-Between two measurements what was installed is purged again.
+Real installs are measured by `benchmarks/replay.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +19,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from pathlib import Path
@@ -39,38 +35,6 @@ metadata:
 # Steps
 
 ## Install
-"""
-
-
-INSTALL = """---
-name: {name}
-description: Installs {name}.
-metadata:
-  skillrun-verify: '{check}'
----
-# {name}
-
-## Install
-
-```bash
-apt-get install -y --no-install-recommends {name}
-```
-"""
-PACKAGES = {"ripgrep": "rg --version", "git": "git --version", "redis-server": "redis-server --version"}
-"""Debian package -> a check of it."""
-ENTER = """
-set -e
-mount -t tmpfs tmpfs "$AT"; mkdir "$AT/up" "$AT/work" "$AT/root"
-mount -t overlay overlay -o "lowerdir=$LOWERS,upperdir=$AT/up,workdir=$AT/work" "$AT/root"; cd "$AT/root"
-mkdir -p code packages old
-mount --bind "$CODE" code; mount --bind "$SITE" packages
-mount -t proc proc proc; mount -t sysfs sysfs sys; mount --rbind /dev dev; mount -t tmpfs tmpfs run
-rm -f etc/resolv.conf; cp /etc/resolv.conf etc/resolv.conf
-printf '#!/bin/sh\\nexit 101\\n' > usr/sbin/policy-rc.d; chmod 755 usr/sbin/policy-rc.d
-pivot_root . old; cd /; umount -l /old; rmdir /old
-export HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive PYTHONPYCACHEPREFIX=/run/bytecode
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONPATH=/code:/packages
-cd /root; exec python3 /code/benchmarks/plan.py --inside "$PAIRS"
 """
 
 
@@ -130,50 +94,9 @@ def trivial(pairs: int) -> None:
     show(f"{STEPS} steps, {pairs} pairs", ("one bash script", "a bash -c for every step", "skillrun, plan replayed"), rounds)
 
 
-def installs(pairs: int) -> None:
-    sys.path.insert(0, str(ROOT))
-    from skillrun.sandbox.base import layers_of
-
-    lowers = ":".join(str(path) for path in layers_of("debian-12-node", print))
-    with tempfile.TemporaryDirectory() as at:
-        where = {"AT": at, "LOWERS": lowers, "CODE": str(ROOT), "SITE": sysconfig.get_paths()["purelib"], "PAIRS": str(pairs)}
-        apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "bash", "-c", ENTER]
-        subprocess.run(apart, env={**os.environ, **where}, check=True)
-
-
-def inside(pairs: int) -> None:
-    """In the throw-away machine."""
-    home = Path("/root")
-    measured(["apt-get", "update", "-qq"], home)
-    for name, check in PACKAGES.items():
-        install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends"]
-        purge = ["apt-get", "purge", "-qq", "-y", "--autoremove", name]
-        measured([*install, "--download-only", name], home)
-        skill = home / name / "SKILL.md"
-        skill.parent.mkdir()
-        skill.write_text(INSTALL.format(name=name, check=check))
-        replay = proven(skill, home)
-        rounds: list[Pair] = []
-        for _ in range(pairs):
-            rounds.append([])
-            for argv in (["bash", "one.sh"], replay):
-                measured(purge, home)
-                measured([*install, "--download-only", name], home)
-                rounds[-1].append(measured(argv, home))
-        show(f"apt-get install {name}", ("its script", "skillrun, plan replayed"), rounds)
-
-
 def main() -> None:
-    words = sys.argv[1:]
-    pairs = int(words.pop()) if words and words[-1].isdigit() else 11
-    if words == ["--inside"]:
-        inside(pairs)
-        return
     print(__doc__)
-    if words == ["--installs"]:
-        installs(pairs)
-    else:
-        trivial(pairs)
+    trivial(int(sys.argv[1]) if sys.argv[1:] else 11)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from skillrun.plans.exports import FORMATS, CannotSay, export
+from skillrun.plans.exports.operations import operations
 from skillrun.plans.exports.quoting import content, placed
 from skillrun.plans.exports.rights import elevated, without_sudo
 from skillrun.plans.exports.yaml import dump
@@ -152,6 +153,38 @@ ELEVATED = [
 def test_whose_rights_a_step_takes(text: str, wanted: tuple[str, str]) -> None:
     """Only a step that is one command as a whole is another account's."""
     assert elevated(text) == wanted
+
+
+OPERATIONS = [
+    ("sudo apt-get update -q", "refresh", ()),
+    ("apt-get update", "shell", ()),
+    ("sudo apt install -y jq --no-install-recommends", "packages", ("jq",)),
+    ("sudo apt-get install -t backports jq", "shell", ()),
+    ("mkdir -p ~/a", "directory", ()),
+    ("mkdir -p a", "shell", ()),
+    ("ln -sfn /a ~/b", "link", ()),
+    ("ln -f /a ~/b", "shell", ()),
+    ("sudo systemctl enable --now x", "service", ("x",)),
+    ("sudo systemctl enable x", "shell", ()),
+    ("systemctl --user restart x", "shell", ()),
+    ("sudo service x stop", "shell", ()),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "names"), OPERATIONS)
+def test_only_what_a_module_means_is_said_by_it(text: str, kind: str, names: tuple[str, ...]) -> None:
+    """Other options, other rights or a path that depends on a directory: then it is shell text."""
+    (operation,) = operations(plan(Step(run=text)))
+    assert (operation.kind, operation.names) == (kind, names)
+
+
+def test_a_service_is_started_anew_when_a_file_written_for_it_changes() -> None:
+    """By a handler that the file's task notifies; where no file is written there is none."""
+    written = Step(path="/etc/x.conf", content="a\n")
+    (play,) = yaml.safe_load(export("ansible", plan(written, Step(run="sudo service x start"))))
+    assert [task["notify"] for task in play["tasks"][2]["block"] if "notify" in task] == [["Restart x"]]
+    assert [handler["name"] for handler in play["handlers"]] == ["Restart x"]
+    assert "handlers" not in yaml.safe_load(export("ansible", plan(Step(run="sudo service x start"))))[0]
 
 
 PLACED = [
@@ -355,9 +388,11 @@ class TestCarriedOut:
             )
             env = "ANSIBLE_HOST_KEY_CHECKING=False ANSIBLE_NOCOLOR=1 PATH=/opt/tools/bin:$PATH"
             play = f"cd && {env} ansible-playbook -i hosts {path}"
-            told = did(machine, f"{play} --check --diff || true")
-            assert re.search(r"changed=[1-9]", told), told
-            did(machine, "! command -v bc")
+            told = did(machine, f"{play} --check --diff")
+            assert re.search(r"changed=[1-9].*failed=0", told), told
+            assert "+home=/home/dev {{ braces }} {% x %}" in told, told
+            assert re.search(r"path.*/home/dev/made", told), told
+            did(machine, "! command -v bc && [ ! -e ~/made ]")
             first = did(machine, play)
             assert re.search(r"changed=[1-9].*failed=0", first), first
             did(machine, SOUND)
@@ -392,6 +427,7 @@ class TestCarriedOut:
             did(machine, SOUND)
             again = did(machine, "cd && /opt/tools/bin/pyinfra -y @local deploy.py")
             assert "bc" not in again, again
+            assert re.search(r"Grand total\s+-\s+-\s+-\s+-", again), again
 
     def test_cloud_init(self) -> None:
         """cloud-init's own schema accepts it, and its commands do the work as root."""
