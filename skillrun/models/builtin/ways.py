@@ -118,7 +118,21 @@ def _take(bench: Bench, choice: Choice, do: Doing, last: bool) -> Work[Failure |
             if failure is not None:
                 yield from _take_back(bench, made)
                 return failure
+    if way.manager == "apt":
+        yield from _called_otherwise(bench, way)
     return None
+
+
+def _called_otherwise(bench: Bench, way: Way) -> Work[None]:
+    """The programs of a Debian package, where none is called as was expected: names that were taken are changed there."""
+    understood = bench.brief.skill.understood
+    expected = understood.programs[0].name if understood and understood.programs and way in understood.ways else ""
+    if not expected or (yield from user_install.in_new_shells(bench, expected)):
+        return
+    names = " ".join(shlex.quote(package) for package in way.packages)
+    places = r"^/usr/(local/)?(s?bin|games)/[^/]+$"
+    listed = yield from bench.look(f"dpkg -L {names} | grep -E '{places}'", f"which programs did {names} bring?")
+    bench.programs = [path.rsplit("/", 1)[-1] for path in (listed or "").splitlines()]
 
 
 def _once(bench: Bench, piece: script.Piece, do: Doing, last: bool) -> Work[Failure | None]:

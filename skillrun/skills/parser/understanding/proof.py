@@ -14,13 +14,14 @@ def proof(program: str) -> str:
     """Shell text that succeeds when the program is there and answers.
 
     It is given no input. One that knows neither `--version` nor `--help` and just starts to work is ended, and having run until
-    then (124 is what `timeout` says) is its answer. A program that is not there, or cannot start, has no way to succeed.
+    then (124 is what `timeout` says) is its answer. So is its usage, whatever it ends with: old programs know no `--help` and
+    print it as the answer to a mistake. A program that is not there, or cannot start, has no way to succeed.
     """
     known = vocabulary().version.get(program)
     if known:
         return f"{program} {known}"
     version, usage, short, word = (f"timeout {SECONDS} {program} {words} </dev/null" for words in _QUESTIONS)
-    return f"{version} || {usage} || [ $? = 124 ] || {short} || {word}"
+    return f"{version} || {usage} || [ $? = 124 ] || {short} || {word} || {usage} 2>&1 | grep -iwm1 usage"
 
 
 def spoken(check: str) -> str:
