@@ -4,7 +4,7 @@ import pytest
 
 from skillrun.events import Verdict
 from skillrun.policy.judge import Judge
-from tests.policy_corpus import PLACE, Case, cases, told
+from tests.policy_corpus import FOLDER, PLACE, Case, cases, told
 
 CASES = cases()
 
@@ -43,3 +43,17 @@ def test_what_only_looks_is_never_asked() -> None:
     unasked = (Verdict.ALLOW, Verdict.LOOK)
     assert not [case.command for case in probes if judge.command(case.command, PLACE).decision.verdict not in unasked]
     assert sum(case.verdict == "allow" for case in probes) >= 280
+
+
+FRESH = [line for line in (FOLDER / "fresh.txt").read_text("utf-8").splitlines() if line[:2] in ("N ", "D ", "A ")]
+
+
+def test_lines_labelled_before_they_were_judged_come_out_as_labelled() -> None:
+    """None that changes something is allowed, the floor denies all that must be, 95 of 100 looks are no question."""
+    judge = Judge()
+    came = [(line[0], line[2:], judge.command(line[2:], PLACE).decision.verdict) for line in FRESH]
+    assert len(came) >= 1000
+    assert not [command for label, command, verdict in came if label == "N" and verdict is Verdict.ALLOW]
+    assert not [command for label, command, verdict in came if label == "D" and verdict is not Verdict.DENY]
+    looks = [verdict for label, _, verdict in came if label == "A"]
+    assert sum(verdict in (Verdict.ALLOW, Verdict.LOOK) for verdict in looks) >= 0.95 * len(looks)

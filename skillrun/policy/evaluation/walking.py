@@ -7,6 +7,7 @@ is known, because what `echo ... | base64 -d | sh` runs is what matters.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -32,9 +33,10 @@ from skillrun.bash.nodes import (
 )
 from skillrun.bash.syntax import parse
 from skillrun.events import EffectKind
-from skillrun.policy.evaluation.expand import Expander
+from skillrun.policy.evaluation.expand import Expander, evaluated
 from skillrun.policy.evaluation.findings import BUDGET, Findings
 from skillrun.policy.evaluation.state import SECRET_NAME, Shell
+from skillrun.policy.evaluation.variables import judge_variable
 from skillrun.policy.unknown import TooMuch, Unknown, known, plain
 from skillrun.ports import Place
 
@@ -42,6 +44,7 @@ MAX_TEXT_DEPTH = 12
 """Programs inside programs: `sh -c "bash -c '...'"`."""
 MAX_ITEMS = 8
 MAX_OUTPUT = 65_536
+_NAMES = re.compile(r"\b[A-Za-z_]\w*\b")
 _NUMERIC = frozenset(("-eq", "-ne", "-lt", "-le", "-gt", "-ge"))
 
 
@@ -175,7 +178,7 @@ class Walker(ABC):
         """The body, for each known item."""
         outputs = []
         if node.parts:
-            self.expander.joined(node.parts, shell)
+            self.hidden_arithmetic(shell, evaluated(self.expander.joined(node.parts, shell), shell))
         if node.condition is not None:
             self.sequence(node.condition, shell)
         endless = node.kind == "arith" or (node.condition is not None and _always(node.condition))
@@ -183,6 +186,7 @@ class Walker(ABC):
             self.findings.floor("fork-bomb", "an endless loop starts programs beside itself and waits for none")
         shell.conditional += 1
         if node.var:
+            self.named(node.var, (self.unknowns.new(Unknown("output", f"${node.var}")),))
             if node.words is not None:
                 lists = self.expander.arguments(node.words, shell)
                 items = list(dict.fromkeys(item for each in lists for item in each))
@@ -245,8 +249,20 @@ class Walker(ABC):
         for word in node.words:
             self.subscripts([self.expander.joined(word, shell)], "[[")
         if node.arithmetic or any(len(w) == 1 and getattr(w[0], "text", "") in _NUMERIC for w in node.words):
-            self.hidden_arithmetic(shell, [self.expander.joined(word, shell) for word in node.words])
+            words = [self.expander.joined(word, shell) for word in node.words]
+            beside = [
+                words[i + step]
+                for i, word in enumerate(words)
+                if word in _NUMERIC
+                for step in (-1, 1)
+                if 0 < i + 1 < len(words)
+            ]
+            self.hidden_arithmetic(shell, words if node.arithmetic else beside)
         return ""
+
+    def named(self, name: str, values: tuple[str, ...]) -> None:
+        """A builtin or a loop sets a variable: programs may see it, where they saw it before."""
+        judge_variable(self.findings, name, values, name in self.findings.place.variables)
 
     def subscripts(self, words: list[str], by: str) -> None:
         """Builtins that take a variable's name evaluate its subscript, and the substitutions in it."""
@@ -257,13 +273,20 @@ class Walker(ABC):
     def hidden_arithmetic(self, shell: Shell, texts: Sequence[str] = ()) -> None:
         """Arithmetic evaluates the *text* of variables, substitutions in it included. `texts`: what it is about."""
         for text in texts:
-            if any(item.kind in ("output", "any", "fetched") for item in self.unknowns.of(text)):
+            if not self.findings.fresh and any(self._inherited(name, text, shell) for name in _NAMES.findall(text)):
+                self.findings.unproven("arithmetic on a variable of an earlier command, which may hold commands")
+            if any(item.kind in ("output", "any", "fetched", "variable") for item in self.unknowns.of(text)):
                 self.findings.unproven("arithmetic on a text that is not known, which may hold commands")
         for name, values in shell.variables.items():
             if any("$(" in value or "`" in value for value in values):
                 self.findings.add(EffectKind.RUN_CODE, f"${name}", "arithmetic runs the commands inside it")
                 for value in values:
                     self.code(value.replace("[", " ").replace("]", " "), shell.fork(), "arithmetic")
+
+    def _inherited(self, name: str, text: str, shell: Shell) -> bool:
+        """A variable that this command did not set, nor does the calculation itself."""
+        set_here = name in shell.variables or name in shell.arrays or re.search(rf"\b{name}\s*=(?!=)", text) is not None
+        return not set_here and not self.place.variables.get(name, "x").isdigit()
 
     def prompt(self, text: str, shell: Shell) -> None:
         """`${x@P}` expands a text as a prompt: substitutions in it are run."""

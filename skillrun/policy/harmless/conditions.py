@@ -226,6 +226,7 @@ CONDITIONS: dict[str, Callable[[Vouched], str]] = {
     "IPSHOW": _first("show", "list", "ls", "get"),
     "SEVEN": _first("l", "t", "i"),
     "MANPAGE": _needs("-w", "-k", "-f", "--where", "--path", "--whatis", "--apropos"),
+    "NOFILE": _each(r"[^@].*", "more options may stand in that file"),
     "PROGRAM": _each(r"[\w.+/-]+", "not the name of a program"),
     "SSFILTER": _each(_SOCKETS, "the name of a host may be looked up"),
     "SYSCTL": _each(r"[^=]+", "it would be set"),

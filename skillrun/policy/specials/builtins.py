@@ -63,6 +63,8 @@ def _unset(reading: Reading, argv: list[str], shell: Shell) -> str:
     for name in argv[1:]:
         if name.startswith("HIST"):
             judge_variable(reading.findings, name, (), True)
+        if name == "PATH" and "-f" not in argv:
+            judge_variable(reading.findings, name, ("",), True)  # bash then looks for programs where it stands
         if not shell.conditional and not name.startswith("-"):
             shell.variables.pop(name, None)
             shell.arrays.pop(name, None)
@@ -100,6 +102,7 @@ def _read(reading: Reading, argv: list[str], shell: Shell) -> str:
             value = reading.unknowns.new(Unknown("fetched", f"${name}", source=source))
         else:
             value = reading.unknowns.new(Unknown("output", f"${name}"))
+        reading.named(name, (value,))
         shell.variables[name] = (value,)
         shell.arrays.pop(name, None)
     return ""
@@ -122,6 +125,7 @@ def _mapfile(reading: Reading, argv: list[str], shell: Shell) -> str:
         else:
             names.append(word)
     name = names[0] if names else "MAPFILE"
+    reading.named(name, (reading.unknowns.new(Unknown("output", f"${name}")),))
     shell.variables.pop(name, None)
     shell.arrays.pop(name, None)
     data = shell.stdin

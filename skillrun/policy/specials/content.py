@@ -42,6 +42,7 @@ def _printf(reading: Reading, argv: list[str], shell: Shell) -> str:
     if text is None:
         text = reading.unknowns.new(Unknown("output", "$(printf …)"))
     if name:
+        reading.named(name, (text,))
         shell.assign(name, (text,), reading.expander.unset(name))
         return ""
     return text

@@ -6,7 +6,7 @@ import re
 import shlex
 
 from skillrun.bash.quoting import unescape
-from skillrun.events import EffectKind
+from skillrun.events import Effect, EffectKind
 from skillrun.policy.evaluation import filters
 from skillrun.policy.evaluation.state import Shell
 from skillrun.policy.evaluation.variables import judge_variable
@@ -269,8 +269,10 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
                     for folder in (top, top.rpartition("/")[0] or "/"):
                         _find_runs(reading, words[i:end], [_found(start, narrowed)], shell.standing(folder))
                 reading.findings.effects = effects  # which directories these are is a guess: it counts for the floor alone
-            removes = any(effect.kind is EffectKind.DELETE and effect not in before for effect in reading.findings.effects)
-            if removes and not any(word in _BY_NAME for word in words):
+            new = [effect for effect in reading.findings.effects if effect not in before]
+            if any(_of_what_is_found(effect, starts, reading, shell) for effect in new) and not any(
+                word in _BY_NAME for word in words
+            ):
                 _spare_the_machine(reading, starts, shell)
             i = end + 1
         elif word == "-delete":
@@ -284,6 +286,16 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
         elif not certain(word) and not known(word) and len(word) == 1:
             reading.findings.add(EffectKind.UNKNOWN, word, "may be any option of find")
     return _find_output(reading, words, starts, shell)
+
+
+def _of_what_is_found(effect: Effect, starts: list[str], reading: Reading, shell: Shell) -> bool:
+    """Does it remove something, or change what find found?"""
+    if effect.kind is EffectKind.DELETE:
+        return True
+    tops = [reading.path(start, shell).rstrip("/") for start in starts]
+    return effect.kind is EffectKind.WRITE and any(
+        effect.subject == top or effect.subject.startswith(top + "/") for top in tops
+    )
 
 
 def _spare_the_machine(reading: Reading, starts: list[str], shell: Shell) -> None:
