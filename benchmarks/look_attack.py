@@ -57,11 +57,13 @@ def lines_of(path: str | None) -> list[str]:
     if path is None:
         from tests.policy_corpus import cases
 
-        return [
+        known = [
             case.command
             for case in cases()
             if case.file in ("attacks", "floor", "kinds") and case.verdict in ("refuse", "deny")
         ]
+        fresh = (ROOT / "tests" / "cases" / "policy" / "fresh.txt").read_text("utf-8").splitlines()
+        return [*known, *(line[2:] for line in fresh if line.startswith(("N ", "D ")))]
     found = []
     for line in Path(path).read_text("utf-8").splitlines():
         row = json.loads(line) if line.startswith("{") else {"command": line}
@@ -249,6 +251,10 @@ def inside(arguments: argparse.Namespace) -> None:
         each.kill()
 
 
+_SHARED = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+"""This machine's own devices, whose times change with whatever others do; anybody may write to them."""
+
+
 def in_memory() -> list[str]:
     """Every path of the file systems that lie beside the overlay, with when it changed."""
     found = []
@@ -259,6 +265,7 @@ def in_memory() -> list[str]:
                 path = os.path.join(folder, name)
                 if (
                     "skillrun-look-" in path
+                    or path in _SHARED
                     or path.startswith(("/tmp/out", "/tmp/began", "/dev/pts"))
                     or not os.path.lexists(path)
                 ):
@@ -277,6 +284,7 @@ def attack(commands: list[str], home: str) -> dict[str, object]:
 
     leaks, tried, slow, errors = [], 0, [], []
     wall = Wall(home)
+    wall.cwd = WORK  # as the looking shell says it before it starts one
     for number, command in enumerate(commands):
         session = Session(
             Path("/tmp/out"), command_environment(os.environ), WORK, Login("/bin/bash", home, {}), launcher=wall.launch,

@@ -100,22 +100,29 @@ class Keeper:
         wish = json.loads(data)
         if wish["do"] == "start":
             self.requests.send(json.dumps(self.start(wish, files)).encode())
-        else:
-            tries: dict[tuple[str, str, str], None] = {}
-            for shell in (*self.shells.values(), *self.past):
-                for descriptor in list(shell.questions):
-                    self.question(descriptor)
-                tries.update(shell.tries)
-                shell.tries.clear()
-            self.past.clear()
+        elif wish["do"] == "begin":  # answered by nobody: it is read before anything the next look does
+            self.taken()
             self.loopback = wish["loopback"]
-            with contextlib.suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass  # whoever a look left behind was handed to this process
-            self.requests.send(json.dumps({"tries": list(tries)[:MOST]}).encode())
+        else:
+            self.loopback = False
+            self.requests.send(json.dumps({"tries": self.taken()}).encode())
         for file in files:
             os.close(file)
         return True
+
+    def taken(self) -> list[tuple[str, str, str]]:
+        """What was tried since this was last asked."""
+        tries: dict[tuple[str, str, str], None] = {}
+        for shell in (*self.shells.values(), *self.past):
+            for descriptor in list(shell.questions):
+                self.question(descriptor)
+            tries.update(shell.tries)
+            shell.tries.clear()
+        self.past.clear()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass  # whoever a look left behind was handed to this process
+        return list(tries)[:MOST]
 
     def start(self, wish: dict[str, Any], files: list[int]) -> dict[str, Any]:
         """Start a program behind the wall; its process id, or why not."""

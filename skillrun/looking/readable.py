@@ -81,15 +81,15 @@ def homes(home: str) -> list[str]:
 
 def secret_places(home: str, others: Iterable[str] = ()) -> set[str]:
     """Every secret place that is there, as real paths. `others`: more of them (where skillrun keeps its own)."""
-    found = {os.path.realpath(path) for path in others if path}
+    found, whose = {os.path.realpath(path) for path in others if path}, homes(home)
     for pattern in _patterns():
         if pattern.startswith(("**/", "/proc/")):
             continue
         base = re.sub(r"(?:/?\*\*)+\Z", "" if "/**" in pattern else "*", pattern)
-        for each in [base] if base.startswith("/") else [whose + base[1:] for whose in homes(home)]:
+        for each in [base] if base.startswith("/") else [one + base[1:] for one in whose]:
             matching = glob.iglob(each, include_hidden=True) if "*" in each or "?" in each else [each]
             found.update(os.path.realpath(path) for path in matching if os.path.lexists(path))
-    return found - {"/", *(os.path.realpath(each) for each in homes(home))}
+    return found - {"/", *(os.path.realpath(each) for each in whose)}
 
 
 def beside(cwd: str) -> set[str]:

@@ -99,7 +99,7 @@ class LookingShell:
         with self._turn:
             definitions = self._definitions() if not command.login else ""
         session = self._ready(self.acting.cwd)
-        self.wall.tried(loopback)
+        self.wall.begin(loopback)
         if not command.login:
             session.adopt(self._difference(session) + definitions)
         result: Result = yield from session.run(replace(command, quiet_s=min(command.quiet_s or QUIET_S, QUIET_S)))

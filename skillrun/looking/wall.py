@@ -108,19 +108,23 @@ class Wall:
             raise OSError(f"the shell that only looks did not start: {answer['error']}")
         return Launched(int(str(answer["pid"])), master)
 
-    def tried(self, loopback: bool = False) -> list[Try]:
-        """What was tried since this was last asked. `loopback`: from now on this machine itself may be connected to."""
-        answer = self._ask({"do": "take", "loopback": loopback}, [])
+    def begin(self, loopback: bool) -> None:
+        """A look begins: what was tried before it is forgotten. `loopback`: it may connect to this machine itself."""
+        self._ask({"do": "begin", "loopback": loopback}, [], answered=False)
+
+    def tried(self) -> list[Try]:
+        """What was tried since the look began."""
+        answer = self._ask({"do": "take"}, [])
         listed = answer["tries"]
         assert isinstance(listed, list)  # the keeper says so
         return [Try(*each) for each in listed]
 
-    def _ask(self, wish: Mapping[str, object], files: Sequence[int]) -> dict[str, object]:
+    def _ask(self, wish: Mapping[str, object], files: Sequence[int], answered: bool = True) -> dict[str, object]:
         with self._turn:
             requests = self._requests or self._start()
             try:
                 socket.send_fds(requests, [json.dumps(wish).encode("utf-8", "surrogateescape")], list(files))
-                data = requests.recv(1 << 20)
+                data = requests.recv(1 << 20) if answered else b"{}"
             except OSError as error:
                 raise WallBroken(error.errno or 5, f"the keeper of the looking shell: {error.strerror}") from None
             if not data:

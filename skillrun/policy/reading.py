@@ -296,7 +296,7 @@ class Reading(Walker):
             self.findings.effects = {e: None for e in self.findings.effects if e in before or e.kind in seen}
             self.findings.floors = floors if harmless else self.findings.floors
         output = run.program.output
-        nothing = len(self.findings.effects) == len(before) and output != "temporary"
+        nothing = output != "temporary" and all(e in before or e.kind in _LOOKED_AT for e in self.findings.effects)
         if told.acts and ("ANYTHING" in told.marks if run.quiet else nothing):
             self.findings.unproven(f"{argv[0]}, which is there to change something")
         if output == "read":

@@ -21,7 +21,7 @@ while IFS= builtin read -r -u @GO __text; do
 [[ $__text = stdin ]] && exec 0<&@STDIN
 IFS= builtin read -r -d '' -u @TEXT __text
 for __text in "$__text"; do builtin eval "$__text" @TTY>&- @GO<&- @TEXT<&- @REPORT>&- @STDIN<&-; done
-{ __status=$?; POSIXLY_CORRECT=; unset -f builtin; builtin trap - DEBUG ERR; builtin set -m +aeEfnuvxT +o posix; } 2>/dev/null
+{ __status=$?; POSIXLY_CORRECT=; unset -f builtin; builtin trap - DEBUG ERR; builtin set -m +aeEfnuvxT +o posix; } 2>&-
 exec 0<&@TTY 1>&@TTY 2>&@TTY
 builtin read -r -n 16 -u @GO __text || builtin exit "$__status"
 { builtin pwd; builtin umask; builtin export -p; } >&@TEXT

@@ -225,7 +225,10 @@ CONDITIONS: dict[str, Callable[[Vouched], str]] = {
     "UNZIP": _needs("-l", "-v", "-t", "-Z"),
     "IPSHOW": _first("show", "list", "ls", "get"),
     "SEVEN": _first("l", "t", "i"),
-    "MANPAGE": _needs("-w", "-k", "-f", "--where", "--path", "--whatis", "--apropos"),
+    "MANPAGE": lambda call: (
+        _needs("-w", "-k", "-f", "--where", "--path", "--whatis", "--apropos")(call)
+        or _each(r"[\w.+:-]+", "a file may be shown as a page")(call)
+    ),
     "NOFILE": _each(r"[^@].*", "more options may stand in that file"),
     "PROGRAM": _each(r"[\w.+/-]+", "not the name of a program"),
     "SSFILTER": _each(_SOCKETS, "the name of a host may be looked up"),
