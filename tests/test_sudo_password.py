@@ -127,3 +127,40 @@ said.append(dict(asked=asked))
     again = "the last one was not taken; to run: "
     wanted = [[f"to run: {word}", f"{again}{word}", f"{again}{word}"] for word in ("true", "id")]
     assert last["asked"] == wanted[0] + wanted[1]
+
+
+WAITING = r"""
+# What waits beside the run for a ticket, on its terminal and after it: `sudo -n` asks nobody.
+for round in $(seq 60); do command sudo -n touch /tmp/got 2> /dev/null; sleep 0.1; done; touch /tmp/waited
+"""
+
+
+def test_no_ticket_is_there_during_a_run_or_after_it_was_killed(tmp_path: Path) -> None:
+    """An approved sudo leaves nothing a script could use: not while it works, not when the run is ended by kill -9."""
+    program = f"""
+import os, signal, time
+Path("waiting.sh").write_text({WAITING!r})
+reader, writer = os.pipe()
+run = os.fork()
+if run == 0:
+    target = LocalTarget(outputs, password=lambda wish: {PASSWORD!r})
+    played(target.run(Command("nohup sh waiting.sh > /dev/null 2>&1 &")))
+    _, result = played(target.run(Command("sudo id -u")))
+    os.write(writer, result.output.encode())
+    played(target.run(Command("sudo sleep 60")))
+    os._exit(0)
+uid = os.read(reader, 100).decode()
+time.sleep(1.5)
+os.kill(run, signal.SIGKILL)
+os.waitpid(run, 0)
+target = LocalTarget(outputs)
+for _ in range(200):
+    if os.path.exists("/tmp/waited"):
+        break
+    time.sleep(0.1)
+play(target.run(Command("sudo -n true")))
+said.append(dict(uid=uid.strip(), waited=os.path.exists("/tmp/waited"), got=os.path.exists("/tmp/got")))
+"""
+    new, last = run_in_view(tmp_path, program, setup=SETUP, user="asker")
+    assert last == {"uid": "0", "waited": True, "got": False}
+    assert new["code"] != 0

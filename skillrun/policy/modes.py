@@ -25,12 +25,10 @@ def by_manager(effect: Effect) -> bool:
 
 
 def without_wall(decision: Decision) -> Decision:
-    """The decision where there is no shell that can only look: judging alone decides, and unread code is a question."""
+    """The decision where there is no shell that can only look: what is not known only to look is a question."""
     if decision.verdict is not Verdict.LOOK:
         return decision
-    harmless = (EffectKind.UNPROVEN, EffectKind.READ)
-    verdict = Verdict.ALLOW if all(effect.kind in harmless for effect in decision.effects) else Verdict.ASK
-    return replace(decision, verdict=verdict, confined=False)
+    return replace(decision, verdict=Verdict.ASK, confined=False)
 
 
 def settle(decision: Decision, mode: str, skill: Skill | None, place: Place, rules: Rules | None = None) -> Decision:

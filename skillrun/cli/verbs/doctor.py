@@ -138,7 +138,7 @@ def _looks() -> Row:
     held, why = means()
     if held:
         return _row("ok", f"what only looks is held by the kernel: {held}", means=held)
-    hint = "what is not known to be harmless is asked about instead"
+    hint = "what is not known only to look is asked about instead"
     return _row("note", f"nothing holds a look here but judging: {why}", hint, means="")
 
 

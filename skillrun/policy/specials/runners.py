@@ -270,9 +270,7 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
                         _find_runs(reading, words[i:end], [_found(start, narrowed)], shell.standing(folder))
                 reading.findings.effects = effects  # which directories these are is a guess: it counts for the floor alone
             new = [effect for effect in reading.findings.effects if effect not in before]
-            if any(_of_what_is_found(effect, starts, reading, shell) for effect in new) and not any(
-                word in _BY_NAME for word in words
-            ):
+            if not any(word in _BY_NAME for word in words) and _changes_it(new, starts, reading, shell):
                 _spare_the_machine(reading, starts, shell)
             i = end + 1
         elif word == "-delete":
@@ -288,14 +286,12 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
     return _find_output(reading, words, starts, shell)
 
 
-def _of_what_is_found(effect: Effect, starts: list[str], reading: Reading, shell: Shell) -> bool:
-    """Does it remove something, or change what find found?"""
-    if effect.kind is EffectKind.DELETE:
-        return True
-    tops = [reading.path(start, shell).rstrip("/") for start in starts]
-    return effect.kind is EffectKind.WRITE and any(
-        effect.subject == top or effect.subject.startswith(top + "/") for top in tops
-    )
+def _changes_it(effects: list[Effect], starts: list[str], reading: Reading, shell: Shell) -> bool:
+    """Is something removed, or something that was found written?"""
+    tops = tuple(reading.path(start, shell).rstrip("/") for start in starts)
+    written = [effect.subject for effect in effects if effect.kind is EffectKind.WRITE]
+    below = any(path == top or path.startswith(top + "/") for path in written for top in tops)
+    return below or any(effect.kind is EffectKind.DELETE for effect in effects)
 
 
 def _spare_the_machine(reading: Reading, starts: list[str], shell: Shell) -> None:
