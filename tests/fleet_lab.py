@@ -132,13 +132,21 @@ class Lab:
         (ssh / "known_hosts").touch()
 
     def add(
-        self, name: str, base: str = "debian-12", user: str = "dev", setup: str = "", options: str = "", behind: str = ""
+        self,
+        name: str,
+        base: str = "debian-12",
+        user: str = "dev",
+        setup: str = "",
+        options: str = "",
+        behind: str = "",
+        disk_mb: int = 0,
     ) -> Machine:
         """A machine with sshd at work that lets `user` in with the lab's key. `options`: more lines for it in ssh_config.
 
+        `disk_mb`: the size of all it may write; 0: as much as there is.
         `behind`: a machine it is reached from, and not from here.
         """
-        machine = self._stack.enter_context(Machine(ground(base), user="dev"))
+        machine = self._stack.enter_context(Machine(ground(base), user="dev", furnishing={"disk_mb": disk_mb}))
         home = "/root" if user == "root" else f"/home/{user}"
         made = machine.run(
             f"set -e\n{START}\nid {user} > /dev/null 2>&1 || useradd -m -s /bin/bash {user}\n{setup}\n"

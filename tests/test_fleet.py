@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,9 +18,25 @@ from typing import Any
 
 import pytest
 
+from skillrun.cli.machines.screen import Board, Lines
 from skillrun.errors import Problem
+from skillrun.events import Decision, ToolCall
+from skillrun.fleet.reach import Host
+from skillrun.fleet.rollout import program
 from skillrun.fleet.rollout.groups import too_many, waves
+from skillrun.fleet.rollout.handles import Handles
 from skillrun.fleet.rollout.inventory import read_inventory
+from skillrun.fleet.rollout.ledger import new_ledger
+from skillrun.fleet.rollout.machine import Machine, Member, Stand
+from skillrun.fleet.rollout.rollout import Rollout, Terms
+from skillrun.plans.file import to_toml
+from skillrun.plans.plan import Condition, Plan, Postcondition, Step
+from skillrun.plans.store import identity_of
+from skillrun.ports import Approval, Person, Place
+from skillrun.run.budget import Budget
+from skillrun.run.options import Options
+from skillrun.run.unattended import Nobody
+from skillrun.skills.sources import find_skill
 from tests.fleet_lab import Lab, lab
 
 ZIP = (
@@ -95,7 +113,12 @@ def made(tmp_path: Path) -> Iterator[Lab]:
 
 def skill(made: Lab, slowly: str = "0") -> str:
     """The skill in the lab's home."""
-    folder = made.home / "greet"
+    return skill_in(made.home, slowly)
+
+
+def skill_in(home: Path, slowly: str = "0") -> str:
+    """The skill in a directory."""
+    folder = home / "greet"
     folder.mkdir(exist_ok=True)
     (folder / "SKILL.md").write_text(SKILL.replace("SLOWLY", slowly))
     return str(folder)
@@ -131,6 +154,108 @@ def test_a_canary_its_plan_and_a_second_run_that_changes_nothing(made: Lab) -> N
     assert not any(row["changed"] or row["runs"] for row in again.last.values())
     status = Controller(made, "fleet", "status", "--json")
     assert [row["state"] for row in status.rows[0]["machines"]] == ["verified"] * 3
+
+
+class Asked(Nobody):
+    """A person who says yes to all and keeps what was asked."""
+
+    attended = True
+
+    def __init__(self) -> None:
+        self.calls: list[ToolCall] = []
+
+    def approve(self, call: ToolCall, decision: Decision, place: Place) -> Approval:
+        """Yes, once."""
+        self.calls.append(call)
+        return Approval("once")
+
+
+def rollout(made: Lab, spec: str, members: list[Member], person: Person, **terms: Any) -> Rollout:
+    """A rollout in this process, with what `--approve ask` leaves put to `person`."""
+    found = find_skill(spec)
+    ledger = new_ledger(found.name, members, {"source": spec, "inventory": "", "terms": {}})
+    machines = [Machine(member) for member in members]
+    return Rollout(found, Options(budget=Budget(max_turns=1)), Terms(prove=False, **terms), person, ledger, machines)
+
+
+@pytest.mark.root
+@pytest.mark.overlay
+def test_a_person_is_asked_once_a_group_and_max_fail_stops_it(made: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a known plan one question covers both machines of the group; where one differs, the third is not begun."""
+    for name in ("one", "two", "three"):
+        made.add(name, setup="mkdir -p /usr/local/bin/greet" if name == "two" else "")
+    for name, value in made.env.items():
+        monkeypatch.setenv(name, value)
+    spec = skill(made)
+    plan = Plan(
+        "greet", identity_of(find_skill(spec)), (Condition("distribution", "debian", "test"),),
+        (Step(run="mkdir -p ~/greet", leaves=(Postcondition("directory", "{{home}}/greet"),), complete=True),
+         Step(run=f"sudo sh -c {shlex.quote(GREET)}"),),
+        ("greet | grep -q hello",),
+    )  # fmt: skip
+    (Path(spec) / "plans").mkdir()
+    (Path(spec) / "plans/debian.toml").write_text(to_toml(plan))
+    person = Asked()
+    run = rollout(made, spec, [Member(name) for name in ("one", "two", "three")], person, serial="1", max_fail="0", agents=1)
+    code = run.run()
+    told = {machine.name: (str(machine.stand), machine.reason) for machine in run.machines}
+    assert told["one"] == ("verified", "")
+    assert told["three"][0] == "not begun"
+    assert "--max-fail 0" in told["three"][1]
+    assert told["two"][0] in ("failed", "denied", "verified")
+    assert code in (3, 4)
+    whole = [call for call in person.calls if "all 2 steps of the plan, on 3 machines" in call.why]
+    assert len(whole) == 1
+    assert run.machines[0].made == ("/home/dev/greet",)
+    assert run.ledger.machines()[0].stand == run.machines[0].stand
+
+
+def test_a_secret_reaches_its_machine_and_no_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine's own value before that of all; the program carries it, its output is masked, no command line shows it."""
+    monkeypatch.setenv("TOKEN", "shared-token-123")
+    monkeypatch.setenv("ONE_TOKEN", "own-token-45678")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    one, two = Machine(Member("one", {"skillrun_secrets": {"TOKEN": "ONE_TOKEN"}})), Machine(Member("two"))
+    handles = Handles()
+    handles.gather(find_skill(skill_in(tmp_path)), ("TOKEN",), [one, two], Nobody())
+    assert [handles.vault(machine).value("TOKEN") for machine in (one, two)] == ["own-token-45678", "shared-token-123"]
+    vault = handles.vault(one)
+    step = Step(run='printf %s "{{secret:TOKEN}}" > "$HOME/kept"; tr "\\0" " " < /proc/$PPID/cmdline; cat "$HOME/kept"')
+    token = program.new_token()
+    text = program.carrying_out(token, Plan("x", "", (), (step,), ()), [0], {}, ["true"], {"TOKEN": vault.value("TOKEN")})
+    host = Host("@local")
+    told = program.read_told(token, host.run(program.RUNNER, text.encode()).output.decode())
+    host.close()
+    assert (tmp_path / "kept").read_text() == "own-token-45678"
+    (part,) = told.of("step")
+    assert part.code == 0
+    assert part.output.count("own-token-45678") == 1
+    assert "own-token" not in vault.mask(part.output)
+
+
+def test_the_table_and_the_lines_say_how_every_machine_stands() -> None:
+    """On a terminal a table, in a pipe a line for each change, names and reasons made safe."""
+    rows: list[Row] = [
+        {"type": "FleetNoted", "text": "greet on 2 machines"},
+        {"type": "Machine", **Machine(Member("web1"), Stand.WORKING, step="4 steps").kept()},
+        {"type": "Machine", **Machine(Member("web\x1b[2J2"), Stand.FAILED, reason="no\nspace").kept()},
+    ]
+    out = io.StringIO()
+    for row in rows:
+        Lines(out)(row)
+    assert out.getvalue().splitlines() == ["greet on 2 machines", "web1: working", "web⟨U+001B⟩[2J2: failed: no space"]
+    ours, theirs = os.openpty()
+    with open(theirs, "w") as terminal:
+        board = Board(terminal)
+        for row in rows:
+            board(row)
+        time.sleep(0.4)
+        board.close()
+        drawn = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "web1" in drawn
+    assert "working" in drawn
+    assert "\x1b[2J" not in drawn
 
 
 def test_waves_and_limits_as_they_are_said() -> None:
@@ -237,6 +362,7 @@ def test_sixteen_machines_and_all_that_happens_to_them(made: Lab) -> None:
     made.add("no-unzip", setup="dpkg -r unzip")
     made.add("in-the-way", setup="mkdir -p /usr/local/bin/greet/x")
     made.add("no-sudo", setup="rm /etc/sudoers.d/dev /usr/bin/sudo")
+    made.add("full", disk_mb=8, setup="dd if=/dev/zero of=/home/dev/big bs=1k 2> /dev/null || :; chown dev /home/dev/big")
     made.add("locked-out", setup="")
     made.machines["locked-out"].run("rm ~/.ssh/authorized_keys")
     known = made.home / ".ssh/known_hosts"
@@ -307,7 +433,8 @@ def test_sixteen_machines_and_all_that_happens_to_them(made: Lab) -> None:
     assert "did not let this user in" in reasons["locked-out"]
     assert "does not answer" in reasons["nobody"]
     assert ends["dies"] in ("unknown", "unreachable")
-    assert ends["in-the-way"] == "failed"
+    assert ends["in-the-way"] == ends["full"] == "failed"
+    assert "space" in reasons["full"]
     assert all(row["reason"] for row in done.last.values() if row["state"] != "verified")
     assert made.machines["cut"].run("greet").stdout.strip() == "hello from greet 1.0"
     again = Controller(made, *words, secret=secret)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from skillrun.fleet.unreachable import Unreachable
 from skillrun.ports import Command, result_of
 from tests.contracts.target import LookingContract, TargetContract
 from tests.fleet_lab import Lab, lab
+from tests.messages_server import MessagesServer, call
 
 
 class TestLocalConnector(LookingContract):
@@ -97,6 +100,31 @@ class TestOverSsh:
             target.close()
             host.close()
 
+    def test_a_known_host_is_never_accepted_as_new(self, machines: Lab) -> None:
+        """With `accept-new` a host whose key is known by another kind than it shows now stops; an unknown one does not."""
+        known = machines.home / ".ssh/known_hosts"
+        before = known.read_text()
+        relay = machines.relays["plain"]
+        made = subprocess.run(
+            ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", str(machines.home / "other")], check=True
+        )
+        assert made.returncode == 0
+        kind, key, *_ = (machines.home / "other.pub").read_text().split()
+        line = next(each for each in before.splitlines() if each.startswith(f"[{relay.address}]"))
+        accepting = {"ssh_strict_host_key_checking": "accept-new"}
+        try:
+            for file, there in (("a", f"[{relay.address}]:{relay.port} {kind} {key}\n"), ("b", "")):
+                (machines.home / file).write_text(there)
+                data = {**accepting, "ssh_known_hosts_file": str(machines.home / file)}
+                if there:
+                    with pytest.raises(Unreachable, match="host key"):
+                        Host("plain", data)
+                else:
+                    Host("plain", data).close()
+                    assert line.split()[2] in (machines.home / file).read_text()
+        finally:
+            known.write_text(before)
+
     def test_a_machine_that_is_lost_is_said(self, machines: Lab, tmp_path: Path) -> None:
         """When the server goes in the middle of a command its result is an error that says so, and nobody hangs."""
         host = Host("locked")
@@ -108,6 +136,29 @@ class TestOverSsh:
         assert result.state is State.ERROR or result.exit_code not in (0, None)
         target.close()
         host.close()
+
+
+def test_a_model_behind_a_server_works_there_as_at_home(tmp_path: Path) -> None:
+    """`install --on` with the real client and a loopback server: its command runs there, the checks decide."""
+    (tmp_path / "made.skill").mkdir()
+    text = "---\nname: made\ndescription: A file.\nmetadata:\n  skillrun-verify: test -e $HOME/made\n---\n# Made\nMake it.\n"
+    (tmp_path / "made.skill/SKILL.md").write_text(text)
+    script = [call("shell", "toolu_1", command='touch "$HOME/made"', why="it is asked for"),
+              call("finish", "toolu_f", outcome="done", summary="it is there")]  # fmt: skip
+    with MessagesServer(script) as server:
+        env = {
+            "HOME": str(tmp_path),
+            "PATH": os.environ["PATH"],
+            "LC_ALL": "C.UTF-8",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        }
+        env |= {"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": "sk-ant-test-key-0001"}
+        words = ["install", "./made.skill", "--on", "@local", "--approve", "all", "--model", "test", "--no-input"]
+        argv = [sys.executable, "-m", "skillrun", *words]
+        done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "made").exists()
+    assert "on @local" in done.stdout
 
 
 def test_who_cannot_be_reached_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,9 +39,11 @@ def undo(ledger: Ledger, skill: Skill, options: Options, values: dict[str, Any])
 
     machines = [machine for machine in ledger.machines() if machine.changed]
     lines = [line for machine in machines for line in wish(machine)]
-    if not lines:
+    if not machines:
         print("nothing to take back: no machine is known to have changed", file=sys.stderr)
         return 0
+    lines += [f"{machine.name}: changed, and nothing of it is known that could be taken back" for machine in machines
+              if not machine.packages and not machine.made]  # fmt: skip
     person = find_person(values["no_input"])
     if options.approve != "all" and person.ask("\n".join([*lines, "Take this back?"]), ("undo", "stop"), "stop") != "undo":
         raise Problem("nothing was undone", "undoing needs your word, or --approve all", code=4)

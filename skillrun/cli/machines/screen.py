@@ -50,7 +50,7 @@ class Lines:
 
     def _print(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # nobody listens any more; the ledger has it
-            print(one_line(shown(text), 400), file=self._stream, flush=True)
+            print(one_line(shown(" ".join(text.split())), 400), file=self._stream, flush=True)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -95,7 +95,7 @@ class Board:
             going = row["state"] in ("working", "set aside")
             spent = time.monotonic() - since if going else row["seconds"]
             words = [row["host"], row["group"], row["state"], row["step"] or row["reason"]]
-            cells = [Text(one_line(shown(str(word)), 70)) for word in words]
+            cells = [Text(one_line(shown(" ".join(str(word).split())), 70)) for word in words]
             cells[2].stylize(colours.get(row["state"], "red"))
             table.add_row(*cells, f"{spent:.0f} s")
         if len(rows) > room:
