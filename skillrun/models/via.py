@@ -121,9 +121,8 @@ class ViaModel:
         if not result.ok:
             last = next((line.strip() for line in reversed(result.output.splitlines()) if line.strip()), "no output")
             how = f"exit code {result.exit_code}" if result.state is State.EXITED else str(result.state)
-            raise ModelUnavailable(
-                f"{self.agent.title} failed ({how}): {last[:200]}", f"try `{self.agent.program}` by itself: is it logged in?"
-            )
+            hint = f"try `{self.agent.program}` by itself: it must be logged in; keys in the environment do not reach it"
+            raise ModelUnavailable(f"{self.agent.title} failed ({how}): {last[:200]}", hint)
         try:
             report = read_report(result.output)
         except BadReport:
