@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skillrun.events import Reply, Result, State, Turn
+from skillrun.events import Reply, Result, State, ToolCall, Turn
 from skillrun.llm.prompt import delimited
 from skillrun.text.noise import without_routine
 
@@ -149,10 +149,8 @@ class Conversation:
                     block["id"] = names[block["id"]]
             messages.append({"role": "assistant", "content": raw})
             return names
-        blocks: list[dict[str, Any]] = [_text(reply.text.rstrip())] if reply.text.strip() else []
-        blocks += [
-            {"type": "tool_use", "id": names[call.id], "name": call.name, "input": plain(call.input)} for call in reply.calls
-        ]
+        blocks: list[dict[str, Any]] = [_text(cut(reply.text.rstrip()))] if reply.text.strip() else []
+        blocks += [{"type": "tool_use", "id": names[call.id], "name": call.name, "input": _given(call)} for call in reply.calls]
         messages.append({"role": "assistant", "content": blocks or [_text("(nothing)")]})
         return names
 
@@ -195,6 +193,23 @@ def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
+LONGEST_SAID = 16_000
+"""Characters of its own words that a model is sent back: beginning and end of what is longer."""
+
+
+def cut(text: str) -> str:
+    """The text, without its middle where it is very long."""
+    if len(text) <= LONGEST_SAID:
+        return text
+    half = LONGEST_SAID // 2
+    return f"{text[:half]}\n({len(text) - 2 * half} characters left out)\n{text[-half:]}"
+
+
+def _given(call: ToolCall) -> Any:
+    """What a call was given, as it is sent back."""
+    return {key: cut(value) if isinstance(value, str) else value for key, value in plain(call.input).items()}
+
+
 def plain(value: Any) -> Any:
     """JSON's own types, whatever mapping or sequence it was."""
     if isinstance(value, Mapping):
@@ -214,7 +229,7 @@ def estimate(value: Any) -> int:
 
 
 def _weights(turn: Turn) -> tuple[int, int]:
-    said = estimate(turn.reply.text) + sum(estimate(plain(call.input)) for call in turn.reply.calls) + 40
+    said = estimate(cut(turn.reply.text)) + sum(estimate(_given(call)) for call in turn.reply.calls) + 40
     said += sum(estimate(plain(block)) for block in turn.reply.raw) + estimate(turn.said)
     return (
         said + sum(estimate(render_result(result)) for _, result in turn.results),
