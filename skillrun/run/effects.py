@@ -189,7 +189,7 @@ class Destination:
         work = Work(self.folder.changes, target.root)
         waiting = bool(target.deferred()) and outcome is Outcome.CHECKS_FAILED
         keepable = not self._dry and (waiting or outcome in FINE) and outcome is not Outcome.ALREADY
-        wanted, seen = None, None
+        wanted, seen, shown_then = None, None, ""
         if keepable and isinstance(self.person, Explorer) and self.options.approve not in ("all", "declared"):
             from skillrun.run.proving import BackgroundProof
 
@@ -201,6 +201,7 @@ class Destination:
                 target.close()
                 work.drop()
                 return Outcome.INTERRUPTED, "interrupted before a commit: nothing was changed on the machine"
+            shown_then = work.shown
             session.executor.agreed = frozenset(check.command for check in session.checks)
         target.close()
         if outcome is Outcome.ALREADY:
@@ -209,8 +210,10 @@ class Destination:
         changes = work.scan()
         if seen is None:
             yield from self._note_versions(changes.get("packages", ()))
-        if changes != seen:
-            wanted = None if wanted else wanted  # it is not what was agreed to: asked again
+        if changes != seen or work.shown != shown_then:
+            if wanted:
+                wanted = None  # it is not what was agreed to: asked again
+                yield Noted("something in the view changed files after they were shown: you are asked again", "warning")
             yield Changed(changes, "pending")
         if keepable and wanted is None:
             wanted = yield from self._wanted(session, waiting)

@@ -38,14 +38,17 @@ class Work:
         self.folder, self.root = folder, root
         self._changes: Changes | None = None
         self._digest = ""
+        self.shown = ""
+        """Names what the last scan found (`shown_digest`)."""
 
     def scan(self) -> dict[str, Any]:
         """What would change, as a Changed event tells it. Raises OSError, CommitError."""
         if self.root is not None:
             reply = self._ask("scan")
-            self._digest = reply["digest"]
+            self._digest, self.shown = reply["digest"], reply["shown"]
             return dict(reply["summary"])
         self._changes = scan(Layers.load(self.folder), self.folder)
+        self.shown = shown_digest(self._changes)
         return summary(self._changes)
 
     def commit(self, only: Sequence[str] = (), except_: Sequence[str] = (), without: Sequence[str] = ()) -> Done:
@@ -175,7 +178,7 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     verb = request["verb"]
     if verb == "scan":
         changes = scan(layers, Path(request["folder"]))
-        return {"summary": summary(changes), "digest": digest(changes)}
+        return {"summary": summary(changes), "digest": digest(changes), "shown": shown_digest(changes)}
     if verb == "commit":
         changes = scan(layers, Path(request["folder"]))
         if digest(changes) != request["digest"]:
@@ -220,4 +223,14 @@ def refuse_foreign(path: Path) -> None:
 def digest(changes: Changes) -> str:
     """Names what was shown: the same digest means the same operations on the same inodes, and the same words to services."""
     text = json.dumps([[op.to_json() for op in changes.ops], [request.to_json() for request in changes.deferred]])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def shown_digest(changes: Changes) -> str:
+    """Names what a person was shown, every file in new directories too: what was written meanwhile has other times.
+
+    Logs, which whatever still runs in a view goes on writing, are left aside.
+    """
+    kept = (entry for entry in changes.entries if not entry.path.startswith(("/var/log/", "/run/")))
+    text = json.dumps([[entry.path, entry.change, entry.inode] for entry in kept])
     return hashlib.sha256(text.encode()).hexdigest()
