@@ -46,7 +46,7 @@ def test_a_mark_becomes_the_hash_of_its_own_name_alone() -> None:
 SCRIPT = f"""
 cat /etc/shadow /etc/shadow- /etc/gshadow /var/backups/shadow.bak /etc/ssh/ssh_host_x_key /etc/ssl/private/x.key >seen 2>&1
 getent shadow canary >>seen
-grep -rs canarycanary /etc /var/backups /var/lib /.skillrun* >>seen
+grep -rs canarycanary /etc /var/backups /var/lib /.skillrun* /run >>seen
 useradd -M fresh && usermod -L canary && echo 'other:newword' | chpasswd -c SHA256 && echo done
 cat /etc/shadow >>seen
 grep -c '{MARK.decode()[1:-1]}' /etc/shadow
@@ -62,7 +62,16 @@ def test_root_inside_reads_no_hash_and_changes_accounts(tmp_path: Path) -> None:
     def inside() -> None:
         for name, word in (("canary", HASH), ("other", OTHER)):
             subprocess.run(["useradd", "-M", "-p", word, name], check=True)
-        for place in ("/var/backups/shadow.bak", "/etc/ssh/ssh_host_x_key", "/etc/ssl/private/x.key"):
+        for place in (
+            "/var/backups/shadow.bak",
+            "/etc/ssh/ssh_host_x_key",
+            "/etc/ssl/private/x.key",
+            "/run/credentials/x/key",
+            "/run/secrets/token",
+            "/run/user/0/krb5cc",
+            "/etc/keys/disk",
+            "/var/lib/cloud/instance/user-data.txt",
+        ):
             Path(place).parent.mkdir(parents=True, exist_ok=True)
             Path(place).write_text(f"-----BEGIN PRIVATE KEY-----\n{HASH}")
         for store in ("/var/lib/skillrun/views/old/0/up/etc", "/.skillrun-0/old/0/up/etc", "/.skillrun-0-old/0/up/etc"):

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from skillrun.overlay.mount.spec import Account
 from skillrun.policy.paths import is_kind, listed
 
-MOST_ENTRIES, DEEPEST, MOST_HIDDEN = 5_000, 4, 200
+MOST_ENTRIES, DEEPEST, MOST_HIDDEN = 5_000, 4, 2_000
 """How much of a directory is looked through, and how many single files are hidden."""
 
 _NEEDED = re.compile(r"/etc/(?:g?shadow-?\Z|sudoers|mysql|postfix|exim4|bind|rndc|samba)")
@@ -47,7 +47,7 @@ def hidden(account: Account, cwd: str, everybody: bool) -> tuple[tuple[str, ...]
             if place.startswith("~/"):
                 files.update(dict.fromkeys(_matching(home, place[1:], home)))
     for place in listed("secret"):
-        if place.startswith(("/etc/", "/run/", "/var/")):
+        if place.startswith(("/etc/", "/run/", "/var/", "/tmp/")):
             files.update(dict.fromkeys(_matching("", place, account.home)))
     files.update(dict.fromkeys(_below(os.path.realpath(cwd), account.home)))
     alone = [path for path in files if not any(path.startswith(f"{tree}/") for tree in trees) and _holds_one(path)]
@@ -70,11 +70,14 @@ def _matching(base: str, place: str, home: str) -> Iterator[str]:
             if is_kind(path, "secret", home):
                 yield path
         elif _is_folder(path):
-            yield from _below(path, home)
+            yield from _below(path, home, listed_whole=True)
 
 
-def _below(top: str, home: str) -> Iterator[str]:
-    """Secret files below a directory: keys, `.env` files, credentials that lie about in a project."""
+def _below(top: str, home: str, listed_whole: bool = False) -> Iterator[str]:
+    """Secret files below a directory: keys, `.env` files, credentials that lie about in a project.
+
+    `listed_whole`: all of it is on the list, so that any name may be one's.
+    """
     waiting, seen = [(top, 0)], 0
     while waiting:
         folder, depth = waiting.pop()
@@ -89,7 +92,11 @@ def _below(top: str, home: str) -> Iterator[str]:
             if entry.is_dir(follow_symlinks=False):
                 if depth < DEEPEST and entry.name not in _SKIPPED:
                     waiting.append((entry.path, depth + 1))
-            elif _LIKELY.search(entry.name) and entry.is_file(follow_symlinks=False) and is_kind(entry.path, "secret", home):
+            elif (
+                (listed_whole or _LIKELY.search(entry.name))
+                and entry.is_file(follow_symlinks=False)
+                and is_kind(entry.path, "secret", home)
+            ):
                 yield entry.path
 
 
