@@ -8,7 +8,7 @@ import time
 from typing import Any, Literal
 
 from skillrun.errors import Problem, SkillrunError
-from skillrun.events import Changed, Event, RunEnded, Started
+from skillrun.events import Changed, Event, Outcome, RunEnded, Started
 from skillrun.record.changes_text import change_lines
 from skillrun.record.journal import JournalError, RunFolder, find_run
 from skillrun.record.report import Report
@@ -29,7 +29,7 @@ class Held:
         self.doing, self.steps = "", 0
         self.outcome: dict[str, Any] | None = None
         """What it came to, once it is known."""
-        self.problem = ""
+        self.problem, self.code = "", 1
         self._stop = threading.Event()
         self.thread = threading.Thread(target=self._guarded, name=f"run {self.id}", daemon=True)
 
@@ -49,7 +49,7 @@ class Held:
             self.problem = "ended by its caller"
         except (SkillrunError, OSError) as error:
             hint = f" ({error.hint})" if isinstance(error, Problem) and error.hint else ""
-            self.problem = f"{error}{hint}"
+            self.problem, self.code = f"{error}{hint}", getattr(error, "code", 1)
 
     @property
     def state(self) -> State:
@@ -88,7 +88,7 @@ class Held:
             told |= {"digest": question.digest, "asked": question.kind, "message": question.message(), **self._about()}
             told["on_the_machine"] = f"skillrun approve {self.id}"
         if told["state"] == "ended":
-            cut = {"outcome": "error" if self.problem else "interrupted", "exit_code": 1}
+            cut = {"outcome": "error" if self.problem else "interrupted", "exit_code": self.code}
             told |= self.outcome or {**cut, "summary": self.problem or "interrupted"}
         return told
 
@@ -128,6 +128,8 @@ class HeldRun(Held):
         elif isinstance(event, RunEnded):
             checks = [{"command": check.command, "ok": check.ok} for check in event.checks]
             self.outcome = {**_told(event), "checks": checks, "verified": event.exit_code == 0}
+            if event.outcome is Outcome.NEEDS_PERSON:  # a password, or an answer that no form may ask for
+                self.outcome["needs"] = f"skillrun resume {self.id}"
 
     def _about(self) -> dict[str, Any]:
         try:

@@ -31,6 +31,7 @@ ANSWER_S = 45.0
 """Seconds after which a tool answers, whatever the run does: clients give a call a minute."""
 BEAT_S = 3.0
 """Seconds between two words on what a run does."""
+_SLOW = f"it could not be read within {ANSWER_S:.0f} s: try again, or name a skill that is on this machine"
 
 INSTRUCTIONS = """\
 skillrun installs software from a text (a skill) so that it can be seen before it happens and taken back afterwards.
@@ -65,6 +66,7 @@ def _told(status: Mapping[str, Any]) -> CallToolResult:
         next_ = f"{status['steps']} commands so far, now: {status['doing'][:200]}. Ask `status` again."
     else:
         next_ = f"{status['outcome']} (exit code {status['exit_code']}): {status['summary']}"
+        next_ += f". It needs the person: `{status['needs']}` in a terminal of theirs" if "needs" in status else ""
     return _answer(status, f"run {status['run']}: {state}. {next_}")
 
 
@@ -152,7 +154,7 @@ async def _begun(ctx: Seen, start: Callable[[], Held]) -> CallToolResult:
     finally:
         waited_for = run is not None
     if run is None:
-        raise ToolError(f"it could not be read within {ANSWER_S:.0f} s: try again, or name a skill that is on this machine")
+        raise ToolError(_SLOW)
     return _told(await _waited(ctx, run, max(until - anyio.current_time(), 0.0)))
 
 
@@ -191,7 +193,10 @@ async def search(words: str = "") -> CallToolResult:
 
 async def show(skill: str) -> CallToolResult:
     """A skill's text, what was understood of it, its checks, inputs, effects and hosts. Nothing of it is run."""
-    return await anyio.to_thread.run_sync(_shown, _skill_word(skill))
+    word = _skill_word(skill)
+    with anyio.move_on_after(ANSWER_S):
+        return await anyio.to_thread.run_sync(_shown, word, abandon_on_cancel=True)
+    raise ToolError(_SLOW)
 
 
 def _shown(word: str) -> CallToolResult:
