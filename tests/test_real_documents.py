@@ -31,7 +31,7 @@ PYPI = [
     "datasette",
     "gallery-dl",
     "glances",
-    "howdoi",
+    "pipdeptree",
     "isort",
     "litecli",
     "llm",

@@ -40,9 +40,9 @@ def get_all(bench: Bench, do: Doing) -> Work[None]:
         try:
             refused = yield from _get(bench, wanted, do)
         except Stop as stop:
-            if not number or stop.outcome != "unsupported":
+            if not number or stop.outcome == "refused":
                 raise
-            refused = [stop.account]  # beside the program, a library is nothing that has to be found
+            refused = [stop.account]  # what is got beside the program is not what decides
         if refused is None:
             continue
         if wanted.optional or number:

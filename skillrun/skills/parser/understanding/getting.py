@@ -194,6 +194,8 @@ def others_of(document: Document, main: str, ways: Iterable[Way]) -> list[Wanted
             named = [(p, names.base(p, act.manager)) for p in act.packages]
             if any(names.same(name, main) or name in names.TOOLS or "$" in name for _, name in named) or not named:
                 continue
+            if any(package.startswith(("git+", "http:", "https:")) for package, _ in named):
+                continue  # most likely the program itself, as it is being developed
             key = names.bare(named[0][1])
             optional = bool(_OPTIONAL.search(said.words))
             found.setdefault(key, []).append((_way(document, said, number, act, act.packages), optional))

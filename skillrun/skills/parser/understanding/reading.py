@@ -35,7 +35,7 @@ def understand(title: str, text: str, root: Part, drafts: Sequence[Draft], state
     ways = ways_of(document, main) if main else []
     wanted = [Wanted(main, tuple(ways)), *others_of(document, main, ways)] if ways else []
     programs = programs_of(document, main, wanted)
-    stated = tuple(check for check in stated if not (wanted and _needs_an_account(check)))
+    stated = tuple(check for check in stated if not (wanted and _beside_the_point(check)))
     checks = stated if stated and _about(stated, programs) else ()
     if programs and not checks and wanted:
         checks = (Check(proof(programs[0].name), "derived", wanted[0].ways[0].line),)
@@ -142,9 +142,9 @@ def _speaks_of_program(document: Document) -> bool:
     return bool(re.search(r"\bcommand[- ]line\b|\bCLI\b|\bterminal\b|\bcommand\b|\bconsole\b", document.text[:60_000]))
 
 
-def _needs_an_account(check: Check) -> bool:
-    """Whether a check asks for a login: what is installed well fails it until its user has an account."""
-    return any(act.kind in ("login", "publish") for act in acts(check.command))
+def _beside_the_point(check: Check) -> bool:
+    """Whether a check is about a login, a container or a build: what is installed well fails it all the same."""
+    return any(act.kind in ("login", "publish", "container", "once", "source") for act in acts(check.command))
 
 
 def _about(stated: Sequence[Check], programs: Sequence[Program]) -> bool:
