@@ -440,4 +440,4 @@ def test_sixteen_machines_and_all_that_happens_to_them(made: Lab) -> None:
     again = Controller(made, *words, secret=secret)
     assert not any(again.last[name]["changed"] for name in good)
     undone = Controller(made, "fleet", "undo", "last", "--approve", "all", "--json", secret=secret)
-    assert undone.code in (0, 3)
+    assert undone.code == 0, undone.rows  # of the last rollout, which changed nothing

@@ -10,7 +10,7 @@ from secrets import token_hex
 from skillrun.fleet.reach import Host
 from skillrun.pty.protocol import quote
 
-_WRITE = """f=$1; if [ -L "$f" ]; then f=$(readlink -f "$f"); fi; t="${f%/*}/.skillrun-$2"
+_WRITE = """f=$1; [ -e "$f" ] || echo new; if [ -L "$f" ]; then f=$(readlink -f "$f"); fi; t="${f%/*}/.skillrun-$2"
 cat > "$t" && if [ -n "$3" ]; then chmod "$3" "$t"; elif [ -e "$f" ]; then chmod "$(stat -c %a "$f")" "$t"; fi \
 && { sync "$t" 2> /dev/null || :; } && mv -f "$t" "$f" || { s=$?; rm -f "$t"; exit $s; }"""
 
@@ -24,13 +24,17 @@ def read(host: Host, path: str, limit: int | None = None) -> bytes:
     return done.output
 
 
-def write(host: Host, path: str, data: bytes, mode: int | None = None, umask: str = "") -> None:
-    """Write a file whole or not at all; an existing one keeps its mode unless one is given. Raises OSError, Unreachable."""
+def write(host: Host, path: str, data: bytes, mode: int | None = None, umask: str = "") -> bool:
+    """Write a file whole or not at all; an existing one keeps its mode unless one is given. True: it was not there before.
+
+    Raises OSError, Unreachable.
+    """
     masked = f"umask {umask}; " if umask else ""
     given = f"{mode:o}" if mode is not None else ""
     done = host.run(f"{masked}set -- {quote(path)} {token_hex(4)} '{given}'\n{_WRITE}", data)
     if done.code:
         raise _error(path, done.errors)
+    return done.output.startswith(b"new")
 
 
 def _error(path: str, said: str) -> OSError:

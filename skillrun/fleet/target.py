@@ -71,6 +71,7 @@ class RemoteTarget:
         self._before = ""
         self._jobs: dict[str, Job] = {}
         self._closed = False
+        self.made: list[str] = []  # files that `put` wrote and that were not there before
         self._control = Control(host)
         self._state = ShellState(self._control.home)
         self._machine = self._control.system.rpartition(" ")[2]
@@ -166,7 +167,9 @@ class RemoteTarget:
 
     def put(self, path: str, data: bytes, mode: int | None = None) -> None:
         """Write a file whole or not at all; an existing one keeps its mode unless one is given. Raises OSError."""
-        files.write(self.host, os.path.join(self.cwd, path), data, mode, self._state.umask)
+        whole = os.path.join(self.cwd, path)
+        if files.write(self.host, whole, data, mode, self._state.umask):
+            self.made.append(whole)
 
     # --- watching -------------------------------------------------------------------------------
 

@@ -41,6 +41,8 @@ def undo(ledger: Ledger, skill: Skill, options: Options, values: dict[str, Any])
     lines = [line for machine in machines for line in wish(machine)]
     if not machines:
         print("nothing to take back: no machine is known to have changed", file=sys.stderr)
+        if values["as_json"]:
+            print(json.dumps({"schema": SCHEMA, "fleet": ledger.id, "machines": []}))
         return 0
     lines += [f"{machine.name}: changed, and nothing of it is known that could be taken back" for machine in machines
               if not machine.packages and not machine.made]  # fmt: skip

@@ -91,6 +91,7 @@ def attend(
         with suppress(Unreachable, OSError):
             target.close()
     end = next((event for event in reversed(events) if isinstance(event, RunEnded)), None)
+    machine.made = tuple(dict.fromkeys((*machine.made, *target.made)))
     _stand_of(machine, end, host.alive)
     with suppress(Unreachable):
         after = host.run(_PACKAGES).output.decode("utf-8", "replace").splitlines()

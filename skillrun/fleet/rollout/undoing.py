@@ -47,6 +47,8 @@ def take_back(machine: Machine, host: Host, password: str | None) -> tuple[bool,
         if left:
             good = False
             told.append(f"kept {' '.join(left[:5])}: not empty, or not ours to delete")
+    if machine.changed and not told:
+        return False, "nothing of it is known that could be taken back: a model's commands changed it"
     if machine.changed:
         told.append("not taken back: what commands changed in files that were there before, services, accounts")
     return good, "; ".join(told) or "nothing that is known came here"
