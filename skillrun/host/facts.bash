@@ -27,7 +27,7 @@ p_proxy_check() { # of the proxy that is set: does anybody answer there, and doe
 p_foreign() { [ -d "$HOME" ] && [ "$EUID" != 0 ] && limit 2 find "$HOME" -maxdepth 3 -xdev ! -user "$EUID" -prune -exec sh -c 'stat -c "%U %n" "$@" 2>/dev/null || stat -f "%Su %N" "$@"' sh {} + 2>/dev/null | head -20; }
 p_packages() {
   command -v dpkg >/dev/null || return
-  limit 3 dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 2>/dev/null |
+  limit 3 dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' '*' 2>/dev/null | # with a pattern: also what is held before it is there
     awk '$1 ~ /^h/ { print "held=" $2 } substr($1, 2, 1) ~ /[UFHWtu]/ { print "half_configured=" $2 }'
   grep -lsE '^Pin' /etc/apt/preferences /etc/apt/preferences.d/* 2>/dev/null | sed 's/^/pins=/'
   local lock inode kind pid where holder

@@ -71,7 +71,8 @@ def hints(facts: Mapping[str, Any], text: str) -> Iterator[str]:
     if facts.get("private_ca") and _speaks(text, _OWN_AUTHORITIES):
         yield (
             "This machine trusts an authority of its own (private_ca). Node and pip bring their own list: for them set "
-            "NODE_EXTRA_CA_CERTS and PIP_CERT to the machine's (on Debian /etc/ssl/certs/ca-certificates.crt)."
+            "NODE_EXTRA_CA_CERTS and PIP_CERT to the machine's (on Debian /etc/ssl/certs/ca-certificates.crt), where that is "
+            "gone to these files joined."
         )
 
 
