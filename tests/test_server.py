@@ -13,9 +13,11 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, ElicitResult
 
+from skillrun.server.tools import _skill_word
 from tests.agent_home import PROTOCOLS, ROOT, SKILL, Home, home_in, needs_view, previewed, run, told, words
 from tests.terminal import Terminal
 
@@ -373,3 +375,15 @@ def test_without_the_extra_it_says_what_to_install(home: Home) -> None:
         [sys.executable, "-c", program], env=home.env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
     )
     assert (done.returncode, "skillrun-agent[mcp]" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["http://127.0.0.1:9/x.md", "http://localhost/x.md", "https://[::1]/x.md", "https://169.254.169.254/latest/meta-data",
+     "git+ssh://localhost/x", "https://127.9.9.9/x"],
+)  # fmt: skip
+def test_an_agent_reads_nothing_that_this_machine_serves(word: str) -> None:
+    """The server stands where the agent may not: it is no way to the machine's own services or a cloud's metadata."""
+    with pytest.raises(ToolError, match="this machine itself serves"):
+        _skill_word(word)
+    assert _skill_word("https://docs.example.org/install.md")

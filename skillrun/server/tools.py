@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -23,6 +24,7 @@ from pydantic import BaseModel, Field
 
 from skillrun import __version__
 from skillrun.errors import Problem, SkillrunError
+from skillrun.overlay.process.egress_proxy import is_here
 from skillrun.server.caller import Caller
 from skillrun.server.held import Held, HeldRun, HeldUndo, Runs
 from skillrun.server.skills import SkillsExtension
@@ -131,6 +133,8 @@ def _skill_word(skill: str) -> str:
     word = skill.strip()
     if word in ("", "-") or len(word) > 4096 or not word.isprintable():
         raise ToolError("name a skill: a bundled name, a path, a URL or owner/repo@skill")
+    if "://" in word and is_here(urlsplit(word.removeprefix("git+")).hostname or ""):
+        raise ToolError("what this machine itself serves is not for an agent to read: name a document or a folder instead")
     path = Path(word).expanduser()
     if path.exists() and not path.is_dir() and path.resolve().suffix.lower() not in (".md", ".markdown"):
         raise ToolError(f"{word} is no Markdown document and no directory with one")

@@ -25,6 +25,7 @@ FETCH_SECONDS = 20.0
 CLONE_SECONDS = 120.0
 MAX_REDIRECTS = 5
 
+_HERE = frozenset(("localhost", "127.0.0.1", "::1"))
 _SHORT = re.compile(
     r"(?P<owner>[A-Za-z0-9][\w.-]*)/(?P<repo>[\w.-]+?)(?:\.git)?(?:/(?P<path>[\w./-]+?))?/?"
     r"(?:@(?P<skill>[a-z0-9-]+))?(?:#(?P<ref>[\w./-]+))?$"
@@ -101,8 +102,12 @@ def _download(url: str) -> tuple[bytes, str, str]:
             for _ in range(MAX_REDIRECTS + 1):
                 with client.stream("GET", url) as response:
                     if response.has_redirect_location:
-                        url = str(httpx2.URL(url).join(response.headers["location"]))
+                        before, url = url, str(httpx2.URL(url).join(response.headers["location"]))
                         allowed(url)
+                        if urlsplit(url).hostname in _HERE and urlsplit(before).hostname not in _HERE:
+                            raise SkillError(
+                                "leads to what this machine itself serves, which is no document from there", before
+                            )
                         continue
                     if response.status_code != 200:
                         raise SkillError(f"the server answers {response.status_code} {response.reason_phrase}", url)
@@ -124,7 +129,7 @@ def _body(pieces: object, url: str) -> bytes:
 def allowed(url: str) -> None:
     """Raises SkillError for an address that anyone on the way can answer for."""
     parts = urlsplit(url)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")):
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _HERE):
         return
     raise SkillError("only https is fetched: with plain http anyone on the way can change the instructions", url)
 
