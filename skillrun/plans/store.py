@@ -12,7 +12,7 @@ from typing import Any
 from skillrun.plans.conditions import in_words, unmet_facts
 from skillrun.plans.file import read_plan, to_toml
 from skillrun.plans.plan import Plan, PlanError, fingerprint, values_for
-from skillrun.record.place import state_directory
+from skillrun.record.place import make_private, state_directory
 from skillrun.record.seal import is_sealed, seal
 from skillrun.skills.signature import FILE as SIGNATURE
 from skillrun.skills.skill import Skill, digest_of
@@ -62,7 +62,7 @@ def keep(plan: Plan) -> Path:
                 return file
         except PlanError:
             pass
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(file.parent)
     beside, text = file.with_suffix(f".{os.getpid()}"), to_toml(plan)
     beside.write_text(seal(text), encoding="utf-8")
     beside.replace(_mark_of(file))

@@ -40,7 +40,7 @@ from skillrun.events import (
     Turn,
 )
 from skillrun.record.place import JournalError as JournalError
-from skillrun.record.place import check_room, memory_directory, state_directory, what_is_short
+from skillrun.record.place import check_room, make_private, memory_directory, state_directory, what_is_short
 
 _UNKNOWN = (
     "skillrun ended before this command was seen to end; it may have had its effect. Look first, do not just run it again."
@@ -312,7 +312,8 @@ def new_run(name: str, history: str = RUNS) -> RunFolder:
             continue
         folder = RunFolder(root / history / f"{stamp}-{name[:40]}-{secrets.token_hex(2)}")
         try:
-            folder.path.mkdir(parents=True, mode=0o700)
+            make_private(folder.path.parent)
+            folder.path.mkdir(mode=0o700)
             for part in (folder.outputs, folder.skill, folder.changes):
                 part.mkdir(mode=0o700)
             check_room(folder.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 ROOM = 65_536
@@ -88,12 +89,28 @@ def what_is_short(path: Path) -> str:
     return f"{nearest} takes no file"
 
 
+def make_private(folder: Path) -> None:
+    """Make a directory and those missing above it, closed to others whatever the umask (as the XDG specification has it).
+
+    Of those that are there, skillrun's own that somebody else could write to are closed as well. Raises OSError.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+    chain = (folder, *folder.parents)
+    own = next((count for count, path in enumerate(chain, 1) if path.name.startswith("skillrun")), 0)
+    for path in chain[:own]:
+        status = path.stat()
+        if status.st_mode & 0o022 and hasattr(os, "getuid") and status.st_uid == os.getuid():
+            path.chmod(stat.S_IMODE(status.st_mode) & ~0o077)
+
+
 def lockable_directory() -> Path:
     """The state directory, or the one in memory where no lock can be made on disk. Raises JournalError."""
     root = state_directory()
     try:
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (root / "lock").touch()
+        make_private(root)
+        (root / "lock").touch(mode=0o600)
         return root
     except OSError as error:
         own = memory_directory()

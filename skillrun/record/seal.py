@@ -11,7 +11,7 @@ import hmac
 import os
 import secrets
 
-from skillrun.record.place import state_directory
+from skillrun.record.place import make_private, state_directory
 
 _SIZE = 32
 
@@ -28,7 +28,7 @@ def is_sealed(text: str, mark: str) -> bool:
 
 def _key() -> bytes:
     path = state_directory() / "seal.key"
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(path.parent)
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     if not path.exists():
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
