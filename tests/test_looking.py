@@ -15,6 +15,7 @@ from skillrun.looking.shell import LookingShell
 from skillrun.looking.tries import Try, effects_of, telling
 from skillrun.looking.wall import means
 from skillrun.ports import Approval, Command, Place, result_of
+from skillrun.pty.session import Login
 from skillrun.run.calls.looks import Looks
 from skillrun.targets.local import LocalTarget
 from tests.test_executor import Hands, Someone
@@ -187,6 +188,27 @@ def test_a_look_that_waits_is_ended(shell: LookingShell) -> None:
     assert result.note == "it waits for an answer"
 
 
+def test_what_start_up_files_try_is_not_the_commands(shell: LookingShell) -> None:
+    """A check runs in a login shell of the person's: what their files try is no question; what the check itself tries is."""
+    home = home_of(shell)
+    (home / ".bash_profile").write_text("{ echo x > ~/shims; } 2> /dev/null\n")
+    home_before, shell.acting.login = (
+        shell.acting.login,
+        Login("/bin/bash", str(home), {"HOME": str(home), "PATH": os.environ["PATH"]}),
+    )
+    shell.forget()
+    try:
+        result = result_of(shell.run(Command("echo seen", login=True)))
+        assert (result.exit_code, result.output.strip(), telling(shell.tries)) == (0, "seen", [])
+        again = f"echo x > {home}/wish; : > {shell.wall.begins}; exit 3"
+        assert result_of(shell.run(Command(again, login=True))).exit_code == 3
+        assert [each.subject for each in telling(shell.tries)] == [f"{home}/wish"]
+    finally:
+        shell.acting.login = home_before
+        (home / ".bash_profile").unlink()
+        shell.forget()
+
+
 # --- in a run --------------------------------------------------------------------------------------
 
 
@@ -244,7 +266,7 @@ def test_a_directory_that_was_gone_to_is_kept(hands: Hands) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become another user")
 def test_it_holds_for_a_user_without_rights() -> None:
-    """No namespace, no capability is needed: Landlock and seccomp do it."""
+    """No namespace, no capability is needed, and a run that hides its memory from others has a wall, too."""
     user = pwd.getpwnam("nobody")
     python = shutil.which("python3", path="/usr/bin:/bin")
     if python is None:
@@ -263,6 +285,10 @@ from skillrun.looking.shell import LookingShell
 from skillrun.ports import Command, result_of
 from skillrun.run.calls.looks import Looks
 from skillrun.targets.local import LocalTarget
+from skillrun.looking.wall import means
+from skillrun.overlay.kernel.syscalls import hide_memory
+hide_memory()
+assert means()[0], means()
 home = {str(folder)!r}
 acting = LocalTarget(Path(home) / "outputs", env={{"HOME": home, "PATH": "/usr/bin:/bin"}}, cwd=home)
 looking = LookingShell(acting, home)

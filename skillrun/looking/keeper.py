@@ -47,8 +47,10 @@ _LOOKUPS = (
 class Shell:
     """One program behind the wall: its session, where it may write, what it tried."""
 
-    def __init__(self, pid: int, listener: int, private: str) -> None:
+    def __init__(self, pid: int, listener: int, private: str, begins: str) -> None:
         self.pid, self.listener, self.private = pid, listener, private.rstrip("/")
+        self.begins = begins
+        """A path that is opened once a person's own start-up files are through: what they tried is not the command's."""
         self.tries: dict[tuple[str, str, str], None] = {}
         self.questions: set[int] = set()
 
@@ -137,7 +139,7 @@ class Keeper:
         if not listeners:
             os.waitpid(pid, 0)
             return {"error": said.decode() or "it ended before it began"}
-        shell = Shell(pid, listeners[0], wish["private"])
+        shell = Shell(pid, listeners[0], wish["private"], wish["begins"])
         self.shells[shell.listener] = shell
         self.poll.register(shell.listener, select.POLLIN)
         return {"pid": pid}
@@ -242,6 +244,9 @@ class Keeper:
                 return 0  # a private copy needs no other mode; nothing outside it is touched whichever file it names by now
             self.tried(shell, thread, "metadata", path)
             return -errno.EPERM
+        if path == shell.begins:
+            shell.begins = ""
+            shell.tries.clear()
         if inside or path in ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty") or path.startswith("/dev/pts/"):
             return None
         if name == "openat2" and not writes(thread, arguments[2]):

@@ -102,6 +102,8 @@ class LookingShell:
         self.wall.begin(loopback)
         if not command.login:
             session.adopt(self._difference(session) + definitions)
+        else:
+            command = replace(command, text=f": > {protocol.quote(self.wall.begins)}\n{command.text}")
         result: Result = yield from session.run(replace(command, quiet_s=min(command.quiet_s or QUIET_S, QUIET_S)))
         if result.state in (State.WAITING, State.QUIET):
             waited = result

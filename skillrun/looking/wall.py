@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import secrets
 import shutil
 import socket
 import subprocess
@@ -57,6 +58,8 @@ class Wall:
         self.cwd = ""
         """Where the next program will look around; empty: where it starts."""
         self.private = tempfile.mkdtemp(prefix="skillrun-look-")
+        self.begins = os.path.join(os.path.realpath(self.private), f"begins-{secrets.token_hex(8)}")
+        """A command behind a login shell's start-up files opens this for writing first: what they tried is then forgotten."""
         self._keeper: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         self._turn = threading.Lock()
@@ -96,6 +99,7 @@ class Wall:
                 "fds": list(fds),
                 "trees": self._readable.trees,
                 "private": os.path.realpath(self.private),
+                "begins": self.begins,
             }
             answer = self._ask(wish, [slave, *fds.values()])
         except BaseException:
