@@ -97,6 +97,7 @@ def test_two_clients_do_not_meet(home: Home) -> None:
     run(story)
 
 
+@pytest.mark.slow
 @needs_view
 def test_fifty_calls_of_every_kind_at_once(home: Home) -> None:
     """A crowd of calls while a run waits: each is answered, and the run is as it was."""
@@ -132,6 +133,7 @@ def test_fifty_calls_of_every_kind_at_once(home: Home) -> None:
     assert not home.thing.exists()
 
 
+@pytest.mark.slow
 @needs_view
 def test_a_long_preview_says_what_it_does(home: Home) -> None:
     """Every few seconds the client is told how many commands there were and which one runs."""
@@ -259,8 +261,8 @@ def test_nonsense_neither_ends_the_server_nor_runs_anything(raw: tuple[Raw, Path
 
 
 @pytest.mark.slow
-@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(lines=st.lists(LINES, min_size=1, max_size=6))
 def test_much_nonsense(raw: tuple[Raw, Path], lines: list[bytes]) -> None:
-    """The same, two thousand times."""
+    """The same, five hundred times."""
     nonsense(raw, lines)
