@@ -36,6 +36,13 @@ def lab() -> Lab:
     return view_lab(cwd="/")
 
 
+def test_a_name_that_is_another_each_time_is_not_looked_for(lab: Lab) -> None:
+    """A log with a time in its name: the next machine has another one, and the step is done all the same."""
+    proven = Prover(lab, "here").prove([plan("mkdir -p ~/made && touch ~/made/x && touch ~/made/log-$(date +%s%N)")])
+    assert [left.subject for left in proven.steps[0].leaves] == ["{{home}}/made/x"]
+    assert Prover(lab, "here").confirm(proven) == ""
+
+
 def test_what_nothing_needs_is_taken_away_and_each_step_left_is_needed(lab: Lab) -> None:
     """A step that changes nothing, one that is done again later, and one that only fills a cache go; the others stay."""
     wanted = ["mkdir -p ~/made", "touch ~/made/x", "ln -s x ~/made/y"]

@@ -106,7 +106,7 @@ class PlanModel:
         values = values_for(plan, brief.inputs, str(account.get("home") or ""), str(account.get("name") or ""))
         for entry in plan.inputs:
             if entry.question and entry.name not in brief.inputs and not entry.secret:
-                yield Noted(f"{entry.question} {entry.default} (--set {entry.name}=VALUE for another answer)")
+                yield Noted(f"{entry.question} The plan says {entry.default} (--set {entry.name}=VALUE says otherwise)")
         told = yield self._shell(survey(plan, values, self.locked), "what is there already, and what the plan depends on")
         if told is None or told.state is not State.EXITED:
             raise Diverged("looking at the machine did not end")

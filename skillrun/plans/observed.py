@@ -156,14 +156,16 @@ def _normal(name: str) -> str:
 # --- what it means for the plan ----------------------------------------------------------------------
 
 
-def described(plan: Plan, changes: Sequence[Changes], seen: Seen, before: Seen | None) -> Plan:
-    """The plan with postconditions, packages and the space it takes. `before`: the same of another run, for what is steady."""
+def described(plan: Plan, changes: Sequence[Changes], seen: Seen, before: Seen | None, steady: frozenset[str]) -> Plan:
+    """The plan with postconditions, packages and the space it takes. `before`: the same of another run, for what is steady;
+    `steady`: the paths that every run changes, so that no name with a time or a number in it is looked for.
+    """
     steps = []
     bundled: set[Installed] = set()
     for number, step in enumerate(plan.steps):
         old = changes[number - 1] if number else {}
         now = changes[number]
-        paths = [path for path in now if now[path] != old.get(path)]
+        paths = [path for path in now if now[path] != old.get(path) and path in steady]
         if not _INSTALLS.search(step.run):
             bundled |= {entry for entry in seen.installed if entry.manager in ("pip", "npm") and _brought(entry, paths, seen)}
         later = {path for after in changes[number + 1 :] for path in after if after[path] != now.get(path)}

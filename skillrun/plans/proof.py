@@ -88,7 +88,7 @@ class Prover:
             if not last.ok:
                 raise PlanError(f"it does not work without the steps that seemed not to be needed: {last.reason}")
         assert last.seen is not None
-        plan = described(plan, last.changes, last.seen, before.seen)
+        plan = described(plan, last.changes, last.seen, before.seen, steady)
         proof = Proof(
             when=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
             where=self.where,

@@ -39,7 +39,7 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="M",
             help="auto, builtin, claude-..., plan:FILE.",
         ),
-        click.option("--set", "inputs", multiple=True, metavar="NAME=VALUE", help="An input of the skill."),
+        click.option("--set", "inputs", multiple=True, metavar="NAME=VALUE", help="An input of the skill, or of its plan."),
         click.option("--secret", "secrets", multiple=True, metavar="NAME", help="A secret, from the environment or asked for."),
         click.option("--max-cost", type=float, metavar="USD", envvar=_env("MAX_COST"), show_envvar=True, help="US dollars."),
         click.option(
