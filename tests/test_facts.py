@@ -2,6 +2,7 @@ import json
 import os
 import platform
 import pwd
+import shutil
 import socket
 import subprocess
 import sys
@@ -302,3 +303,14 @@ def test_package_lists_say_how_old_they_are_and_where_from() -> None:
         "held": ["jq"],
     }
     assert facts["python"] == {"externally_managed": True, "pip": False, "venv": True}
+
+
+@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="no dpkg here")
+def test_a_hold_on_what_is_not_there_yet_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`apt-mark hold` of a package that was never installed counts as much as that of any other."""
+    rows = [("jq", "install ok installed"), ("ncdu", "hold ok not-installed"), ("fd", "unknown ok not-installed")]
+    text = "".join(f"Package: {name}\nStatus: {state}\nVersion: 1\nArchitecture: all\n\n" for name, state in rows)
+    (tmp_path / "status").write_text(text)
+    (tmp_path / "available").touch()
+    monkeypatch.setenv("DPKG_ADMINDIR", str(tmp_path))
+    assert here()["packages"]["held"] == ["ncdu"]
