@@ -108,6 +108,46 @@ def test_one_yes_for_a_whole_skill(machine: Box) -> None:
 
 @pytest.mark.root
 @pytest.mark.overlay
+def test_a_way_taken_for_want_of_rights_is_said(machine: Box) -> None:
+    """Somebody without sudo gets the way without root, and hears why; with sudo it is the other, and nothing is said."""
+    ways = "# both\n\n## Install\n\n### Debian\n\n```bash\nsudo touch /opt/both\n```\n\n"
+    ways += "### Debian, without root rights\n\n```bash\ntouch ~/both\n```\n\n"
+    ways += "## Verify\n\n```bash\ntest -e ~/both || test -e /opt/both\n```\n"
+    machine.write("/home/dev/both.md", ways)
+    machine.run(["useradd", "-m", "plain"], user="root")
+    install = ["python3", "-m", "skillrun", "install", "/home/dev/both.md", "--approve", "all"]
+    told = machine.run(install, user="plain", env=CODE)
+    assert told.returncode == 0, told.stdout
+    assert "so this way is taken: Debian, without root rights." in told.stdout
+    assert "so this way is taken" not in machine.run(install, env=CODE).stdout
+    assert (machine.root / "opt/both").exists()
+
+
+@pytest.mark.root
+@pytest.mark.overlay
+def test_nobody_there_is_told_what_to_do(machine: Box) -> None:
+    """Unattended, the call that needs a word is named, and how to give it."""
+    skill(machine, "asks", "sudo touch /opt/asks", "test -e /opt/asks")
+    done = machine.run(["python3", "-m", "skillrun", "install", "asks.md"], env=CODE)
+    assert done.returncode == 4, done.stdout
+    assert "--approve all says yes beforehand" in " ".join(done.stdout.split())
+
+
+@pytest.mark.root
+@pytest.mark.overlay
+def test_a_verified_dry_run_has_a_plan(machine: Box) -> None:
+    """Nothing of it was kept, and what it did can be written down all the same."""
+    skill(machine, "dry", "mkdir -p ~/dry/run", "test -d ~/dry/run")
+    done = machine.run(["python3", "-m", "skillrun", "install", "dry.md", "--dry-run", "--approve", "all"], env=CODE)
+    assert done.returncode == 0, done.stdout
+    plan = machine.run(["python3", "-m", "skillrun", "plan", "last"], env=CODE)
+    assert plan.returncode == 0, plan.stdout
+    assert 'run = "mkdir -p ~/dry/run"' in plan.stdout
+    assert not (machine.root / "home/dev/dry").exists()
+
+
+@pytest.mark.root
+@pytest.mark.overlay
 def test_a_resumed_run_asks_as_it_did(machine: Box) -> None:
     """What was started with --approve all goes on so."""
     skill(machine, "again", "test -e ~/now\necho x > ~/again", "test -e ~/again")

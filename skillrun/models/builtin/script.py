@@ -63,19 +63,31 @@ OF_A_LANGUAGE = frozenset({"pip", "pip3", "pipx", "uv", "npm", "pnpm", "yarn", "
 
 def choose(steps: tuple[Step, ...], facts: Mapping[str, Any]) -> Iterator[tuple[Step, list[SkillCommand]]]:
     """The steps that fit this machine, each with the commands to run, one way of every set of alternatives."""
-    fitting = [step for step in steps if fits(step.when, facts)]
-    ways: dict[str, dict[str, list[SkillCommand]]] = {}
-    for step in fitting:
-        for command in step.commands:
-            if command.alternative and command.lang.lower() in SHELL_LANGUAGES:
-                ways.setdefault(command.alternative, {}).setdefault(command.way, []).append(command)
-    chosen = {alternative: _best(known, facts) for alternative, known in ways.items()}
-    for step in fitting:
+    chosen = {alternative: _best(known, facts) for alternative, known in _ways(steps, facts).items()}
+    for step in (step for step in steps if fits(step.when, facts)):
         found = [command for command in step.commands if command.lang.lower() in SHELL_LANGUAGES]
         yield (
             step,
             [c for c in found if (c.way == chosen[c.alternative] if c.alternative else fits(c.when, facts))],
         )
+
+
+def taken_without_root(steps: tuple[Step, ...], facts: Mapping[str, Any]) -> list[str]:
+    """The ways that are taken only because commands cannot run as root here without a person, as the document words them."""
+    if can_be_root(facts):
+        return []
+    root = {**facts, "sudo": {"present": True, "passwordless": True}}
+    pairs = [(_best(known, facts), _best(known, root)) for known in _ways(steps, facts).values()]
+    return [here for here, there in pairs if here and here != there]
+
+
+def _ways(steps: tuple[Step, ...], facts: Mapping[str, Any]) -> dict[str, dict[str, list[SkillCommand]]]:
+    """The sets of alternatives in what fits this machine: set -> way -> its commands."""
+    ways: dict[str, dict[str, list[SkillCommand]]] = {}
+    for command in (command for step in steps if fits(step.when, facts) for command in step.commands):
+        if command.alternative and command.lang.lower() in SHELL_LANGUAGES:
+            ways.setdefault(command.alternative, {}).setdefault(command.way, []).append(command)
+    return ways
 
 
 def _best(ways: Mapping[str, list[SkillCommand]], facts: Mapping[str, Any]) -> str | None:

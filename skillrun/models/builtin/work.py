@@ -129,6 +129,8 @@ def _plan(bench: Bench) -> Work[list[script.Piece]]:
             if any_commands
             else f"{_unsure(skill)}The skill has no {wanted} that can be carried out without a language model; try it with --model auto and a key.",  # noqa: E501
         )
+    for way in script.taken_without_root(steps, bench.facts):
+        bench.explain(f"Your account does not become root here without a password, so this way is taken: {way}.")
     caution.survey(bench, found)
     values = yield from _values(bench, found)
     return [script.Piece(script.fill(piece.text, values), piece.step, piece.line) for piece in found]
