@@ -254,6 +254,7 @@ def _write(text: str, output: str | None) -> None:
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)  # whoever is cut off leaves no half of a plan
+        _tell(f"wrote {path}")
     except OSError as error:
         raise Problem(f"cannot write {output}: {error.strerror}", "choose another file") from error
 

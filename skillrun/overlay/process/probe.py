@@ -152,7 +152,8 @@ def _root_tier(folder: str) -> Tier:
     if sudo.words:
         reason = try_view("R", folder, Root(sudo.words))
         return Tier("R", not reason, reason, _advice(reason))
-    return Tier("R", False, sudo.why_not, "an administrator can give your user sudo rights; or run skillrun as root")
+    advice = "an administrator can give your user sudo rights; or run skillrun as root"
+    return Tier("R", False, sudo.why_not, "run skillrun on a terminal" if "terminal to ask on" in sudo.why_not else advice)
 
 
 def _user_tier(folder: str) -> Tier:

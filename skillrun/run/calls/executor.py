@@ -266,8 +266,7 @@ class Executor:
             yield Decided(call, decision)
             self.denied.append((call, decision))
             yield from self._finish(call, Result(State.DENIED, output=f"needs approval: {decision.reason}"))
-            outcome = Outcome.NEEDS_PERSON if licence else Outcome.DENIED
-            hint = "" if licence else "; at a terminal you are asked, and --approve all says yes beforehand"
+            outcome, hint = (Outcome.NEEDS_PERSON, "") if licence else (Outcome.DENIED, "; --approve all says yes beforehand")
             raise Stopped(outcome, f"needs approval: {describe(call)} ({decision.reason}){hint}")
         if licence and self._hands.alive is not None:
             yield Asked((self._hands.alive.screen or self._hands.alive.output)[-2000:], about="licence")
