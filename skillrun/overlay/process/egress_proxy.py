@@ -199,7 +199,9 @@ class Egress:
         if is_allowed(host, port, self._patterns) or name in self._agreed:
             return True, True
         if not is_allowed(host, port, self._named) and name not in self._admitted:
-            return await self._wished(name, port, "which nobody named"), True
+            return await self._wished(
+                name, port, "which nobody named"
+            ), False  # where a name leads, a yes to it says nothing of
         inner = False
         if _is_address(host) or not upstream(self._environment, scheme):
             with contextlib.suppress(OSError):
