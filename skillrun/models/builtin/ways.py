@@ -84,7 +84,14 @@ def _get(bench: Bench, wanted: Wanted, do: Doing) -> Work[list[str] | None]:
     choices = ranked(wanted.ways, bench.facts)
     possible = [choice for choice in choices if not choice.no]
     for number, choice in enumerate(possible):
-        caution.survey(bench, [script.Piece(command.text, 1, command.line) for command in choice.way.commands])
+        try:
+            caution.survey(bench, [script.Piece(command.text, 1, command.line) for command in choice.way.commands])
+        except Stop as stop:
+            if number == len(possible) - 1:
+                raise
+            reasons.append(f"(not tried) {choice.words}: {stop.account}")
+            bench.explain(f"{stop.account} The next way is {possible[number + 1].words}.")
+            continue
         failure = yield from _take(bench, choice, do, last=number == len(possible) - 1)
         if failure is None:
             return None

@@ -21,6 +21,8 @@ _INSTALL_TITLE = re.compile(
     re.IGNORECASE,
 )
 _BLANK = re.compile(r"<[\w -]+>")
+_ASKS = re.compile(r"(?:^|\s)(?:-{0,2}(?:version|help)|-[vVh]|doctor|info|status|ping)\s*$|^(?:command|which|type|test|\[)\s")
+"""How a program is asked who and how it is, which it can tell without an account, a file or a network."""
 _FOR_AGENTS = ("done when", "todo", "execute now", "success criteria", "objective", "mission")
 """Words in capitals that documents for agents divide themselves by."""
 _CHANGES = frozenset(
@@ -143,8 +145,11 @@ def _speaks_of_program(document: Document) -> bool:
 
 
 def _beside_the_point(check: Check) -> bool:
-    """Whether a check is about a login, a container or a build: what is installed well fails it all the same."""
-    return any(act.kind in ("login", "publish", "container", "once", "source") for act in acts(check.command))
+    """Whether what is installed well may fail a check: a login, a container, a build, or a use that shows nothing certain."""
+    kinds = {act.kind for act in acts(check.command)}
+    if kinds & {"login", "publish", "container", "once", "source"}:
+        return True
+    return kinds == {"use"} and not check.expect and not _ASKS.search(check.command)
 
 
 def _about(stated: Sequence[Check], programs: Sequence[Program]) -> bool:
