@@ -4,8 +4,8 @@
 
 Method: each document (bundled skills, and scenarios of `sandbox/`) is installed twice by `skillrun install --approve ask
 --model builtin`, inside a fresh machine as its user: once by this checkout, once by COMMIT (the last one without the shell
-that only looks). The person in it counts, and says "once", or, to a skill that declares its effects, "yes, and to the rest that
-can be foreseen". `exit` is skillrun's code; `ok` that the document's own verifier passes, from outside.
+that only looks). The person in it counts, and says "once" to everything. A skill that declares its
+effects is installed once more, where they say "yes, and to the rest that can be foreseen". `exit` is skillrun's code.
 """
 
 from __future__ import annotations
@@ -83,11 +83,9 @@ def code_layer(folder: Path, before: str) -> Path:
     return folder / "layer"
 
 
-def played(made: Scenario, version: str) -> tuple[int, bool, list[list[str]]]:
+def played(made: Scenario, version: str, word: str) -> tuple[int, bool, list[list[str]]]:
     """Exit code, the verifier's word, and what was asked."""
     asked: list[list[str]] = []
-
-    word = "rest" if DECLARES in made.skill else "once"
 
     def deed(machine: Machine) -> tuple[int, str]:
         text = f"cat > ~/task.md; cd; /usr/bin/python3 -B /opt/{version}.py ~/task.md {word}"
@@ -124,16 +122,14 @@ def main() -> None:
         ground = trial._ground
         trial._ground = lambda *given: [layer, *ground(*given)]  # type: ignore[assignment,misc,list-item]
         sums = [0, 0]
-        print(f"{'':24} {'before':>18} {'now':>18}")
+        print(f"{'':24} {'before':>14} {'now':>14} {'yes to the rest':>16}")
         for each in chosen:
-            cells = []
-            for at, version in enumerate(("before", "after")):
-                code, passed, asked = played(each, version)
-                sums[at] += len(asked)
-                cells.append(f"{len(asked):3} (exit {code}, {'ok' if passed else 'no'})")
-            declares = "declares its effects" if DECLARES in each.skill else ""
-            print(f"{each.name:24} {cells[0]:>18} {cells[1]:>18}  {declares}", flush=True)
-            for command, reason in asked:
+            ways = [("before", "once"), ("after", "once"), *([("after", "rest")] if DECLARES in each.skill else [])]
+            came = [played(each, *way) for way in ways]
+            sums = [sums[0] + len(came[0][2]), sums[1] + len(came[1][2])]
+            cells = [f"{len(asked)} (exit {code})" for code, _, asked in came]
+            print(f"{each.name:24} {cells[0]:>14} {cells[1]:>14} {(cells[2] if cells[2:] else ''):>16}", flush=True)
+            for command, reason in came[1][2]:
                 print(f"{'':26}{' '.join(command.split())[:60]}: {reason[:110]}", flush=True)
         print(f"{len(chosen)} installs: {sums[0]} questions before, {sums[1]} now")
 
