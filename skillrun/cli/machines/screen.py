@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Row = Mapping[str, Any]
-_ORDER = ("working", "set aside", "unknown", "failed", "denied", "unreachable", "not begun", "waiting", "verified")
+_ORDER = (
+    "working",
+    "set aside",
+    "unknown",
+    "failed",
+    "denied",
+    "needs a person",
+    "unreachable",
+    "not begun",
+    "waiting",
+    "verified",
+)
 
 
 class JsonRows:

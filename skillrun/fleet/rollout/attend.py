@@ -122,7 +122,8 @@ def _stand_of(machine: Machine, end: RunEnded | None, alive: bool) -> None:
     elif not alive:
         machine.stand, machine.reason = Stand.UNKNOWN, "it was lost while a model worked on it"
     elif end is not None and end.exit_code == 4:
-        machine.stand, machine.reason = Stand.DENIED, end.summary
+        asked = end.outcome is Outcome.NEEDS_PERSON
+        machine.stand, machine.reason = Stand.NEEDS_PERSON if asked else Stand.DENIED, end.summary
     else:
         bad = next((check for check in end.checks if not check.ok), None) if end is not None else None
         why = f"{end.summary}" if end is not None else "its run has no end"

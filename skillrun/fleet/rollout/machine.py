@@ -25,10 +25,13 @@ class Stand(StrEnum):
     UNKNOWN = "unknown"
     """It was lost in the middle, and nobody could ask its checks since."""
     DENIED = "denied"
+    NEEDS_PERSON = "needs a person"
     NOT_BEGUN = "not begun"
 
 
-ENDED = frozenset((Stand.VERIFIED, Stand.FAILED, Stand.UNREACHABLE, Stand.UNKNOWN, Stand.DENIED, Stand.NOT_BEGUN))
+ENDED = frozenset(
+    (Stand.VERIFIED, Stand.FAILED, Stand.UNREACHABLE, Stand.UNKNOWN, Stand.DENIED, Stand.NEEDS_PERSON, Stand.NOT_BEGUN)
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class Rollout:
     """By group: what its canary came to."""
 
     def run(self) -> int:
-        """Carry it out; the exit code: 0 when every machine is verified, 4 when something was denied, else 3."""
+        """Carry it out; the exit code: 0 when every machine is verified, 4 when something was denied or needs a person, else 3."""
         self._note(f"{self.skill.name} on {len(self.machines)} machines")
         consent = Consent(self.skill, self.options.approve, self.person)
         try:
@@ -364,7 +364,7 @@ class Rollout:
                 machine.stand, machine.reason = Stand.FAILED, machine.reason or "it was not attended to"
                 self._tell(machine)
         good = all(stand is Stand.VERIFIED for stand in stands)
-        code = 0 if good else 4 if Stand.DENIED in stands else 3
+        code = 0 if good else 4 if {Stand.DENIED, Stand.NEEDS_PERSON} & set(stands) else 3
         counts = {str(stand): stands.count(stand) for stand in dict.fromkeys(stands)}
         changed = sum(machine.changed for machine in self.machines)
         self._write({"type": "FleetEnded", "exit_code": code, "counts": counts, "changed": changed, "fleet": self.ledger.id})
