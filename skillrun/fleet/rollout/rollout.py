@@ -76,7 +76,7 @@ class Rollout:
     """By group: what its canary came to."""
 
     def run(self) -> int:
-        """Carry it out; the exit code: 0 when every machine is verified, 4 when something was denied or needs a person, else 3."""
+        """Carry it out; the exit code: 0 when all are verified, 4 when something was denied or needs a person, else 3."""
         self._note(f"{self.skill.name} on {len(self.machines)} machines")
         consent = Consent(self.skill, self.options.approve, self.person)
         try:
