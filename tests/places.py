@@ -68,10 +68,12 @@ def place(name: str, scratch: Path, arguments: list[str]) -> Iterator[Gate]:
             clone(folder / "skillrun")
             if name == "srv":
                 (folder.parent / f"{folder.name}-beside").write_text("somebody else's\n")
-            caches = {"XDG_CACHE_HOME": str(folder / "cache"), "SKILLRUN_MACHINES": str(folder / "machines")}
+            machines = tempfile.mkdtemp(prefix="skillrun-place-", dir="/var/tmp")  # debootstrap takes no path with a blank
+            caches = {"XDG_CACHE_HOME": str(folder / "cache"), "SKILLRUN_MACHINES": machines}
             yield Gate(gate(f"{folder}/skillrun", arguments), {**os.environ, **caches}, log)
         finally:
             shutil.rmtree(folder)
+            shutil.rmtree(caches["SKILLRUN_MACHINES"], ignore_errors=True)
             (folder.parent / f"{folder.name}-beside").unlink(missing_ok=True)
     elif name == "user":
         homes = Path(tempfile.mkdtemp(prefix="skillrun-place-", dir="/var/tmp"))
