@@ -144,8 +144,9 @@ def test_no_composition_of_wrappers_lowers_a_verdict(case: Case, names: list[str
     if not stands_alone(command):
         return
     wrapped = command
-    for name in [name for name in names if fits(command, name)]:
-        wrapped = WRAPPERS[name](wrapped)
+    for name in names:
+        if fits(wrapped, name):
+            wrapped = WRAPPERS[name](wrapped)
     assert STRICTNESS[verdict(wrapped)] >= STRICTNESS[verdict(command)]
     assert STRICTNESS[verdict(wrapped, VIEW)] >= STRICTNESS[verdict(command, VIEW)]
 

@@ -138,6 +138,8 @@ class Bench:
     def kept_words(self) -> str:
         """`env name="$name" ... ` for the variables a command as root needs too, since sudo drops them; else nothing."""
         known = {*self.facts.get("proxy", {}), *self.exports} - self.left_unset
+        if self.brief.mode != "live":  # the sudo of a view keeps them itself
+            known -= {*PROXIES}
         names = [name for name in KEPT if name in known]
         return "env " + "".join(f'{name}="${name}" ' for name in names) if names else ""
 

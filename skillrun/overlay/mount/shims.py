@@ -62,16 +62,12 @@ def lay_out(shim: Path, programs: Sequence[str], sudo_for: str, proxy: str = "")
             added += _put(shim, path, kept_passwords.marked(Path(path).read_bytes()), 0o600)
             like(path, f"{shim}{path}")
     added += _put(shim, "/usr/sbin/policy-rc.d", _script("policy_rc_d.sh"), 0o755)
-    rules = []
+    rules = ['Defaults env_keep += "http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy NO_PROXY no_proxy"']
     if sudo_for:
         rules.append(f"{sudo_for} ALL=(ALL:ALL) NOPASSWD: ALL")
     if proxy:
-        rules.append(
-            'Defaults env_keep += "http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy NO_PROXY no_proxy"'
-        )
         added += _put(shim, "/etc/apt/apt.conf.d/zzz-skillrun-proxy", f'Acquire::http::Proxy "{proxy}";\n'.encode(), 0o644)
-    if rules:
-        added += _put(shim, f"/etc/sudoers.d/{SUDOERS}", "\n".join([*rules, ""]).encode(), 0o440)
+    added += _put(shim, f"/etc/sudoers.d/{SUDOERS}", "\n".join([*rules, ""]).encode(), 0o440)
     return tuple(added)
 
 
