@@ -45,12 +45,14 @@ CHANGES = re.compile(
     r"|git clone|useradd|usermod|chsh)\b"
 )
 """Commands that change the machine or the shell: none of them proves anything."""
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _CHOSEN = re.compile(r"\b(?:install|add|tool|-S\w*|emerge|pull|in)\b")
 
 
 def installs(command: str) -> bool:
     """Whether a command installs something by itself: a package manager at work, or a fetched script."""
-    return bool(_FETCHED.search(command)) or (bool(manager_of(command, languages=True)) and bool(_CHOSEN.search(command)))
+    chosen = _CHOSEN.search(_QUOTED.sub("", command))  # what is quoted is looked for or printed
+    return bool(_FETCHED.search(command)) or (bool(manager_of(command, languages=True)) and bool(chosen))
 
 
 @dataclass(frozen=True, slots=True)

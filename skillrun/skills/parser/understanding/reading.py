@@ -23,6 +23,8 @@ _INSTALL_TITLE = re.compile(
 _BLANK = re.compile(r"<[\w -]+>")
 _ASKS = re.compile(r"(?:^|\s)(?:-{0,2}(?:version|help)|-[vVh]|doctor|info|status|ping)\s*$|^(?:command|which|type|test|\[)\s")
 """How a program is asked who and how it is, which it can tell without an account, a file or a network."""
+_JUDGES = re.compile(r"\|\s*grep\b|\s(?:test|cmp|diff|\[\[?)\s")
+"""What says itself whether an answer is the right one."""
 _FOR_AGENTS = ("done when", "todo", "execute now", "success criteria", "objective", "mission")
 """Words in capitals that documents for agents divide themselves by."""
 _CHANGES = frozenset(
@@ -37,7 +39,7 @@ def understand(title: str, text: str, root: Part, drafts: Sequence[Draft], state
     ways = ways_of(document, main) if main else []
     wanted = [Wanted(main, tuple(ways)), *others_of(document, main, ways)] if ways else []
     programs = programs_of(document, main, wanted)
-    stated = tuple(check for check in stated if not (wanted and _beside_the_point(check)))
+    stated = tuple(check for check in stated if not (wanted and _beside_the_point(check, programs)))
     checks = stated if stated and _about(stated, programs) else ()
     if programs and not checks and wanted:
         checks = (Check(proof(programs[0].name), "derived", wanted[0].ways[0].line),)
@@ -144,12 +146,13 @@ def _speaks_of_program(document: Document) -> bool:
     return bool(re.search(r"\bcommand[- ]line\b|\bCLI\b|\bterminal\b|\bcommand\b|\bconsole\b", document.text[:60_000]))
 
 
-def _beside_the_point(check: Check) -> bool:
+def _beside_the_point(check: Check, programs: Sequence[Program]) -> bool:
     """Whether what is installed well may fail a check: a login, a container, a build, or a use that shows nothing certain."""
     kinds = {act.kind for act in acts(check.command)}
     if kinds & {"login", "publish", "container", "once", "source"}:
         return True
-    return kinds == {"use"} and not check.expect and not _ASKS.search(check.command)
+    used = check.command.split()[0] in {program.name for program in programs}
+    return used and kinds == {"use"} and not check.expect and not (_ASKS.search(check.command) or _JUDGES.search(check.command))
 
 
 def _about(stated: Sequence[Check], programs: Sequence[Program]) -> bool:
