@@ -17,6 +17,7 @@ import json
 import os
 import random
 import select
+import shlex
 import socket
 import subprocess
 import sys
@@ -334,6 +335,8 @@ def main() -> None:
     if arguments.inside:
         inside(arguments)
         return
+    from tests.checkout import also_shown
+
     commands = lines_of(arguments.lines)
     if arguments.sample:
         print(f"seed {arguments.seed}")
@@ -343,12 +346,14 @@ def main() -> None:
         listed.write_text(json.dumps(commands))
         user = "useradd -m attacked 2>/dev/null; " if arguments.user else ""
         python = "/usr/bin/python3" if arguments.user else sys.executable  # a user may not see where ours lies
-        again = f"{python} {Path(__file__).resolve()} --inside {'--user' if arguments.user else ''}"
-        shell = (
-            f"{user}chmod 755 {' '.join(str(each) for each in reversed(ROOT.parents) if str(each) != '/')} {ROOT}; exec {again}"
+        again = (
+            f"{shlex.quote(python)} {shlex.quote(str(Path(__file__).resolve()))} --inside {'--user' if arguments.user else ''}"
         )
+        above = shlex.join(str(each) for each in (*reversed(ROOT.parents), ROOT) if str(each) != "/")
+        shell = f"{user}chmod 755 {above}; exec {again}"
         enter = ENTER.replace(
             'chroot view "$@"',
+            f"{also_shown('view') if ROOT.is_relative_to('/tmp') else ''}"  # the machine has a /tmp of its own
             f'cp {listed} view/tmp/lines.json; chmod 644 view/tmp/lines.json; chmod 1777 view/tmp/out\nchroot view "$@"',
         )
         where = Path(folder) / "machine"

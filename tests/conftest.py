@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic  # a test may set the clock of the module
 
 import pytest
 
@@ -44,10 +44,10 @@ def _counted(item: pytest.Item) -> Iterator[Callable[[], float]]:
 
     A child of an earlier test may be waited for only now: what cannot have happened meanwhile is not counted.
     """
-    used, began = _used(), time.monotonic()
+    used, began = _used(), monotonic()
 
     def taken() -> float:
-        return min(_used() - used, (time.monotonic() - began) * (os.cpu_count() or 1))
+        return min(_used() - used, (monotonic() - began) * (os.cpu_count() or 1))
 
     try:
         yield taken

@@ -64,6 +64,7 @@ def place(name: str, scratch: Path, arguments: list[str]) -> Iterator[Gate]:
     log = scratch / f"{name}.log"
     if name in HERE:
         folder = Path(tempfile.mkdtemp(prefix="Prüf stand " if name == "umlaut" else "skillrun-place-", dir=HERE[name]))
+        folder.chmod(0o755)
         try:
             clone(folder / "skillrun")
             if name == "srv":

@@ -24,7 +24,9 @@ from skillrun.overlay.mount.layers import Layer, Layers
 from skillrun.overlay.mount.service_request import ServiceRequest
 from skillrun.overlay.transaction.deferred_services import carry_out, inverse_of, settle, take_back
 from skillrun.overlay.transaction.package_locks import Guard, Locked, guarded
+from skillrun.overlay.transaction.privileged import Work
 from skillrun.overlay.transaction.selection import Choice
+from skillrun.overlay.transaction.workspace import Unreadable
 from skillrun.record.changes_text import change_lines
 from skillrun.record.wording import changes_line
 from tests.lab import Lab, ground, needs_overlay
@@ -364,3 +366,12 @@ class TestOfAView:
         began = time.monotonic()
         assert summary(scan(lab.layers))["counts"]["changed"] == 2
         assert time.monotonic() - began < 5
+
+
+def test_a_disk_that_was_taken_away_is_named(tmp_path: Path) -> None:
+    """Where a layer is gone with its file system, the scan says which, and nothing is made of the rest."""
+    real, upper, run = tmp_path / "real", tmp_path / "stick" / "up", tmp_path / "run"
+    real.mkdir()
+    Layers(tmp_path, time.time_ns(), "R", "identity", (Layer(str(real), str(upper)),)).save(run)
+    with pytest.raises(Unreadable, match=f"{upper} is gone"):
+        Work(run).scan()

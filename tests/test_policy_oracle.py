@@ -40,7 +40,7 @@ DEEDS = {
     "exec 3<> /dev/tcp/127.0.0.1/9": {("connect", 'sa_family=AF_INET, sin_port=htons(9), sin_addr=inet_addr("127.0.0.1")')},
     "kill 1": {("signal", "1, SIGTERM")},
     "./evil": {("exec", "./evil"), ("exec", "/usr/bin/touch"), ("write", "/srv/oracle/evil-ran")},
-    "(sleep 9 &) ; echo x > /tmp/a; echo y > /dev/null": {("exec", "/usr/bin/sleep")},
+    "(sleep 9 & sleep 1) ; echo x > /tmp/a; echo y > /dev/null": {("exec", "/usr/bin/sleep")},
     "cat f": {("exec", "/usr/bin/cat")},
 }
 

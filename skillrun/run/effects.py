@@ -116,7 +116,12 @@ class Destination:
             self._note_foreign(target.view.spec.account.home)
 
         def conclude(session: Session, outcome: Outcome, summary: str) -> Generator[Event, None, tuple[Outcome, str]]:
-            return (yield from self._conclude_view(target, session, outcome, summary))
+            from skillrun.overlay.transaction.workspace import Unreadable
+
+            try:
+                return (yield from self._conclude_view(target, session, outcome, summary))
+            except Unreadable as error:
+                return Outcome.ERROR, f"{error} Nothing was changed on the machine."
 
         return target, conclude
 

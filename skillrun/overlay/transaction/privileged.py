@@ -26,9 +26,9 @@ from skillrun.overlay.transaction.deferred_services import Carried
 from skillrun.overlay.transaction.retention import drop, forget, kept_bytes, remove_empty
 from skillrun.overlay.transaction.root import Root, RootError, RootRefused
 from skillrun.overlay.transaction.wal import Phase, Plan, Progress
-from skillrun.overlay.transaction.workspace import CommitError
+from skillrun.overlay.transaction.workspace import CommitError, Unreadable
 
-_KINDS: dict[str, type[CommitError]] = {"CommitError": CommitError, "Unfinished": Unfinished}
+_KINDS: dict[str, type[CommitError]] = {"CommitError": CommitError, "Unfinished": Unfinished, "Unreadable": Unreadable}
 
 
 class Work:
@@ -42,12 +42,15 @@ class Work:
         """Names what the last scan found (`shown_digest`)."""
 
     def scan(self) -> dict[str, Any]:
-        """What would change, as a Changed event tells it. Raises OSError, CommitError."""
+        """What would change, as a Changed event tells it. Raises OSError, CommitError; Unreadable where a layer is gone."""
         if self.root is not None:
             reply = self._ask("scan")
             self._digest, self.shown = reply["digest"], reply["shown"]
             return dict(reply["summary"])
-        self._changes = scan(Layers.load(self.folder), self.folder)
+        try:
+            self._changes = scan(Layers.load(self.folder), self.folder)
+        except FileNotFoundError as error:
+            raise Unreadable(f"{error.filename} is gone: was a disk taken away while the preview stood?") from error
         self.shown = shown_digest(self._changes)
         return summary(self._changes)
 
