@@ -50,14 +50,14 @@ def programs() -> list[str]:
 def options_of_help(text: str) -> list[tuple[str, str, str]]:
     """The options a help text names."""
     found = {name: "=" if value else "" for name, value in reversed(_OPTION.findall(text[:60_000]))}
-    return [(name, takes, "") for name, takes in found.items()]
+    return sorted((name, takes, "") for name, takes in found.items())
 
 
 class Lines:
     """A source of lines. `helps`: name of a program or subcommand -> its help text."""
 
     def __init__(self, seed: int, helps: Mapping[str, str]) -> None:
-        self.random = random.Random(seed)
+        self.seed, self.random = seed, random.Random(seed)
         self.helps = helps
         self.names = programs()
 
@@ -66,18 +66,22 @@ class Lines:
         by_program: dict[str, list[str]] = {}
         for name in self.names:
             by_program.setdefault(name.split()[0], []).append(name)
-        firsts = list(by_program)
+        firsts, order = list(by_program), random.Random(self.seed)
+        # each program has dice of its own: where one did not tell its options in time, the lines of the others are the same
+        dice = {first: random.Random(f"{self.seed} {first}") for first in firsts}
         found: list[str] = []
         while len(found) < count:
-            self.random.shuffle(firsts)
-            found += [self.line(self.random.choice(by_program[first])) for first in firsts]
+            order.shuffle(firsts)
+            for first in firsts:
+                self.random = dice[first]
+                found.append(self.line(self.random.choice(by_program[first])))
         return found[:count]
 
     @cache  # noqa: B019 - lives as long as the lines are made
     def _options(self, name: str) -> Options:
         form = harmless.form(name)
         assert form is not None  # it is one of the table's
-        table = [(option, takes, meaning) for option, (takes, meaning) in form.options.items()]
+        table = sorted((option, takes, meaning) for option, (takes, meaning) in form.options.items())
         return Options(table, options_of_help(self.helps.get(name, "")), form.operands, sorted(form.whole))
 
     def line(self, name: str) -> str:

@@ -1,6 +1,7 @@
 """Lines nobody wrote, judged and run: what the policy allows does nothing but look, whoever says so."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -17,10 +18,9 @@ LINES = 2000
 
 
 def seed() -> int:
-    """Of the tables: other lines are drawn when what they are drawn from and judged by is another."""
-    return int.from_bytes(
-        hashlib.sha256("\n".join(f"{name}: {harmless.form(name)}" for name in harmless.names()).encode()).digest()[:4]
-    )
+    """Of the table: other lines are drawn when what they are drawn from and judged by is another."""
+    table = Path(harmless.__file__).with_name("calls.txt")
+    return int.from_bytes(hashlib.sha256(table.read_bytes()).digest()[:4])
 
 
 def test_what_is_allowed_does_nothing_but_look() -> None:
