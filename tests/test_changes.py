@@ -26,7 +26,6 @@ from skillrun.overlay.transaction.deferred_services import carry_out, inverse_of
 from skillrun.overlay.transaction.package_locks import Guard, Locked, guarded
 from skillrun.overlay.transaction.privileged import Work
 from skillrun.overlay.transaction.selection import Choice
-from skillrun.overlay.transaction.workspace import Unreadable
 from skillrun.record.changes_text import change_lines
 from skillrun.record.wording import changes_line
 from tests.lab import Lab, ground, needs_overlay
@@ -368,10 +367,15 @@ class TestOfAView:
         assert time.monotonic() - began < 5
 
 
-def test_a_disk_that_was_taken_away_is_named(tmp_path: Path) -> None:
-    """Where a layer is gone with its file system, the scan says which, and nothing is made of the rest."""
-    real, upper, run = tmp_path / "real", tmp_path / "stick" / "up", tmp_path / "run"
+def test_a_disk_that_was_taken_away_is_left_out_and_named(tmp_path: Path) -> None:
+    """Where a layer is gone with its file system the others are told as they are, and a commit knows of the same layers."""
+    real, run = tmp_path / "real", tmp_path / "run"
+    stick, upper = Layer(str(tmp_path / "stick"), str(tmp_path / "stick/up")), tmp_path / "upper"
     real.mkdir()
-    Layers(tmp_path, time.time_ns(), "R", "identity", (Layer(str(real), str(upper)),)).save(run)
-    with pytest.raises(Unreadable, match=f"{upper} is gone"):
-        Work(run).scan()
+    upper.mkdir()
+    (upper / "new").write_text("x")
+    Layers(tmp_path, time.time_ns(), "R", "identity", (stick, Layer(str(real), str(upper)))).save(run)
+    told = Work(run).scan()
+    assert [row["path"] for row in told["kept_out"]] == [stick.target]
+    assert told["counts"]["added"] == 1
+    assert [layer.target for layer in Layers.load(run).items] == [str(real)]

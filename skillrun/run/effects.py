@@ -116,12 +116,7 @@ class Destination:
             self._note_foreign(target.view.spec.account.home)
 
         def conclude(session: Session, outcome: Outcome, summary: str) -> Generator[Event, None, tuple[Outcome, str]]:
-            from skillrun.overlay.transaction.workspace import Unreadable
-
-            try:
-                return (yield from self._conclude_view(target, session, outcome, summary))
-            except Unreadable as error:
-                return Outcome.ERROR, f"{error} Nothing was changed on the machine."
+            return (yield from self._conclude_view(target, session, outcome, summary))
 
         return target, conclude
 
@@ -313,7 +308,9 @@ class Destination:
             return Outcome.ERROR, f"not committed, nothing was changed: {error}. {error.hint}"
         except OSError as error:
             return Outcome.ERROR, f"not committed: {error}. Any skillrun command finishes or takes back what was begun"
-        yield Changed({**changes, "kept_out": self._left_out(done.left)}, "committed")
+        gone = changes.get("kept_out")
+        left = [*(gone if isinstance(gone, list) else []), *self._left_out(done.left)]
+        yield Changed({**changes, "kept_out": left}, "committed")
         for warning in done.warnings:
             yield Noted(warning, "warning")
         for carried in done.services:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,10 @@ class Layers:
         record: dict[str, Any] = {**asdict(self), "tx": str(self.tx), "schema": 1}
         write_durably(folder / FILE, json.dumps(record, indent=1).encode())
         return folder / FILE
+
+    def standing(self) -> Layers:
+        """Those whose file system is still mounted; what was changed on one that was taken away is out of reach."""
+        return replace(self, items=tuple(layer for layer in self.items if os.path.isdir(layer.upper)))
 
     @classmethod
     def load(cls, folder: Path) -> Layers:

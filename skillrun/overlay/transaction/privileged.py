@@ -26,9 +26,10 @@ from skillrun.overlay.transaction.deferred_services import Carried
 from skillrun.overlay.transaction.retention import drop, forget, kept_bytes, remove_empty
 from skillrun.overlay.transaction.root import Root, RootError, RootRefused
 from skillrun.overlay.transaction.wal import Phase, Plan, Progress
-from skillrun.overlay.transaction.workspace import CommitError, Unreadable
+from skillrun.overlay.transaction.workspace import CommitError
+from skillrun.text.escape import shown
 
-_KINDS: dict[str, type[CommitError]] = {"CommitError": CommitError, "Unfinished": Unfinished, "Unreadable": Unreadable}
+_KINDS: dict[str, type[CommitError]] = {"CommitError": CommitError, "Unfinished": Unfinished}
 
 
 class Work:
@@ -38,21 +39,28 @@ class Work:
         self.folder, self.root = folder, root
         self._changes: Changes | None = None
         self._digest = ""
+        self._gone: list[str] = []
         self.shown = ""
         """Names what the last scan found (`shown_digest`)."""
 
     def scan(self) -> dict[str, Any]:
-        """What would change, as a Changed event tells it. Raises OSError, CommitError; Unreadable where a layer is gone."""
+        """What would change, as a Changed event tells it. Raises OSError, CommitError.
+
+        A file system that was taken away while the view stood is left out, for good, and told as `kept_out`.
+        """
         if self.root is not None:
             reply = self._ask("scan")
             self._digest, self.shown = reply["digest"], reply["shown"]
             return dict(reply["summary"])
-        try:
-            self._changes = scan(Layers.load(self.folder), self.folder)
-        except FileNotFoundError as error:
-            raise Unreadable(f"{error.filename} is gone: was a disk taken away while the preview stood?") from error
+        recorded = Layers.load(self.folder)
+        layers = recorded.standing()
+        if layers != recorded:
+            layers.save(self.folder)  # a commit counts layers as this scan did
+            self._gone += [layer.target for layer in recorded.items if layer not in layers.items]
+        self._changes = scan(layers, self.folder)
         self.shown = shown_digest(self._changes)
-        return summary(self._changes)
+        gone = [{"path": shown(path), "reason": "its disk was taken away meanwhile"} for path in self._gone]
+        return {**summary(self._changes), "kept_out": gone}
 
     def commit(self, only: Sequence[str] = (), except_: Sequence[str] = (), without: Sequence[str] = ()) -> Done:
         """Commit what was scanned, or a part of it. Raises as `transaction.commit`; Conflict also when the view changed.

@@ -26,10 +26,6 @@ class CommitError(Exception):
         self.hint = hint
 
 
-class Unreadable(CommitError):
-    """What a view changed cannot be read any more."""
-
-
 class Clock:
     """Seconds by phase."""
 
