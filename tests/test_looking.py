@@ -128,7 +128,7 @@ def test_everything_else_is_there(shell: LookingShell) -> None:
 
 def test_no_process_outside_is_signalled(shell: LookingShell) -> None:
     """Not by number, not by name, not all of them; one's own children are."""
-    victim = subprocess.Popen(["sleep", "60"])
+    victim = subprocess.Popen(["sleep", "60"], start_new_session=True)  # its group has a number, whoever made ours
     try:
         for command in (f"kill -9 {victim.pid}", "kill -9 -1", f"kill -TERM -- -{os.getpgid(victim.pid)}"):
             result, tries = looked(shell, command)

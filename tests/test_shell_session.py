@@ -283,7 +283,7 @@ def test_what_is_ended_is_gone() -> None:
 
 def test_the_last_words_of_a_job_that_is_stopped_are_kept(target: LocalTarget) -> None:
     """What a background program says when it is told to stop is in its output, however much it is."""
-    loop = "trap 'seq 12000; echo bye; exit' TERM; echo up; while :; do read -t 0.05 < <(:); done"
+    loop = "trap 'seq 12000; echo bye; exit' TERM; echo up; while :; do sleep 0.05; done"
     begun = run(target, loop, background=True)
     seen, until = begun.output, time.monotonic() + 20
     while "up" not in seen and time.monotonic() < until:  # before it says so, nothing is trapped
