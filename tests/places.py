@@ -83,7 +83,7 @@ def place(name: str, scratch: Path, arguments: list[str]) -> Iterator[Gate]:
             clone(homes / "dev/skillrun")
             given_to(homes / "dev", USER_ID)
             as_user = ("unshare", "--mount", "--propagation", "private", "sh", "-c", AS_USER, "sh", str(homes))
-            asked = {key: value for key, value in os.environ.items() if key.startswith(("PIP_", "SSL_")) or key == "CI"}
+            asked = {key: os.environ[key] for key in os.environ if key.startswith(("PIP_", "SSL_", "NODE_")) or key == "CI"}
             environment = {**asked, "PATH": PATH, "HOME": "/home/dev", "USER": "dev", "LOGNAME": "dev", "LC_ALL": "C.UTF-8"}
             yield Gate((*as_user, *gate("/home/dev/skillrun", arguments)), environment, log)
         finally:
