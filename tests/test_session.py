@@ -352,7 +352,7 @@ LONG = f"600.{uuid.uuid4().int % 10**12}"
 def test_what_only_the_run_keeps_alive_is_not_verified(trial: Trial, command: str, background: bool) -> None:
     """What runs in the background, however it was started, ends with the run, so before the checks; the model is told."""
     start = Reply(calls=(ToolCall("b", "shell", {"command": command, "why": "test", "background": background}),))
-    seen = shell(f"pgrep -f '^sleep {LONG}$' > pid && touch was-there", 2)
+    seen = shell(f"until pgrep -f '^sleep {LONG}$' > pid; do sleep 0.05; done; touch was-there", 2)  # it may still be bash
     end = trial.run(start, seen, *[finish()] * 3, checks=["grep -q sleep /proc/$(cat pid)/cmdline"])  # a dead one has none
     assert (trial.folder / "was-there").exists()
     assert end.outcome is Outcome.CHECKS_FAILED
