@@ -350,7 +350,7 @@ def main() -> None:
             f"{shlex.quote(python)} {shlex.quote(str(Path(__file__).resolve()))} --inside {'--user' if arguments.user else ''}"
         )
         above = shlex.join(str(each) for each in (*reversed(ROOT.parents), ROOT) if str(each) != "/")
-        shell = f"{user}chmod 755 {above}; exec {again}"
+        shell = f"{user}chmod a+rx {above} 2>/dev/null; exec {again}"
         enter = ENTER.replace(
             'chroot view "$@"',
             f"{also_shown('view') if ROOT.is_relative_to('/tmp') else ''}"  # the machine has a /tmp of its own

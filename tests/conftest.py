@@ -26,10 +26,10 @@ for _name in [*os.environ]:  # a person's terminal, habits and keys are none of 
     if _name in _SPEAKING or (_name.startswith(("ANTHROPIC_", "SKILLRUN_")) and _name not in _KEPT):
         del os.environ[_name]
 
-MOST_S = 30.0
-"""Processor seconds that a test of the gate may take with all its children, what it shares with others aside."""
-MOST_ALL_S = 600.0
-"""Processor seconds that they may take together: five of the six minutes that two cores are to take for the gate at most."""
+MOST_S = 60.0
+"""Processor seconds that a test of the gate may take with all its children: twice what the longest takes on a bare machine."""
+MOST_ALL_S = 720.0
+"""Processor seconds that they may take together: what two cores have in the six minutes that the gate is to take at most."""
 
 
 def _used() -> float:
