@@ -115,15 +115,4 @@ class Alive:
 
     def result(self, state: State, cwd: str, note: str) -> Result:
         """How it stands, with what it wrote since the last time."""
-        transcript = self.transcript
-        output, shortened = transcript.part()
-        notes = [note, transcript.lost or (f"the whole output is in {transcript.path}" if shortened else "")]
-        return Result(
-            state,
-            output=output,
-            output_bytes=transcript.total,
-            output_file=str(transcript.path) if transcript.on_disk else "",
-            duration_s=round(time.monotonic() - self.began, 4),
-            cwd=cwd,
-            note="; ".join(note for note in notes if note),
-        )
+        return self.transcript.result(state, time.monotonic() - self.began, cwd, note)

@@ -386,15 +386,5 @@ class Session:
         return replace(result, exit_code=report.exit_code, exports=masked)
 
     def _result(self, running: Running, state: State, note: str) -> Result:
-        transcript = running.transcript
-        output, shortened = transcript.part()
-        notes = [note, transcript.lost or (f"the whole output is in {transcript.path}" if shortened else "")]
-        return Result(
-            state,
-            output=output,
-            output_bytes=transcript.total,
-            output_file=str(transcript.path) if transcript.on_disk else "",
-            duration_s=round(time.monotonic() - running.began, 4),
-            cwd=self.vault.mask(self.cwd),
-            note="; ".join(note for note in notes if note),
-        )
+        seconds = time.monotonic() - running.began
+        return running.transcript.result(state, seconds, self.vault.mask(self.cwd), note)

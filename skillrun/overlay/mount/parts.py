@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,7 +84,7 @@ class Place:
 
 
 def lay_in_parts(place: Place, shim: str) -> None:
-    """Cover a mount directory by directory. Raises OSError, ValueError."""
+    """Cover a mount directory by directory; what goes away meanwhile is left out. Raises OSError, ValueError."""
     for number, folder in enumerate(place.ways):
         stands_for = f"{os.path.dirname(place.built.root)}/parts{len(place.built.layers)}-{number}"
         os.mkdir(stands_for, 0o755)
@@ -97,27 +98,48 @@ def lay_in_parts(place: Place, shim: str) -> None:
             path = f"{base}/{entry.name}"
             if entry.is_dir(follow_symlinks=False) and path not in taken:
                 ours = shim + path
-                place.lay(path, [ours, path] if shim and os.path.isdir(ours) else [])
+                with _there(path):
+                    place.lay(path, [ours, path] if shim and os.path.isdir(ours) else [])
+
+
+@contextmanager
+def _there(path: str) -> Iterator[None]:
+    """What fails for a path that is not there any more has not failed: other programs' temporary files come and go."""
+    try:
+        yield
+    except (OSError, ValueError):
+        if os.path.lexists(path):
+            raise
 
 
 def _stand_in(folder: str, goal: str) -> list[str]:
     """Make `goal` look like `folder`, its directories empty; the names of files too large to copy."""
     large = []
     for entry in os.scandir(folder):
-        status = entry.stat(follow_symlinks=False)
-        copy = f"{goal}/{entry.name}"
-        if stat.S_ISDIR(status.st_mode):
-            os.mkdir(copy)
-            like(entry.path, copy)
-        elif stat.S_ISLNK(status.st_mode):
-            shutil.copy2(entry.path, copy, follow_symlinks=False)
-            os.chown(copy, status.st_uid, status.st_gid, follow_symlinks=False)
-        elif stat.S_ISREG(status.st_mode):
-            if status.st_size > COPIED_BYTES:
-                Path(copy).touch()
+        with _there(entry.path):
+            status = entry.stat(follow_symlinks=False)
+            _copy(entry.path, status, f"{goal}/{entry.name}")
+            if _is_large(status):
                 large.append(entry.name)
-            else:
-                shutil.copyfile(entry.path, copy)
-            like(entry.path, copy)
     like(folder, goal)
     return large
+
+
+def _is_large(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and status.st_size > COPIED_BYTES
+
+
+def _copy(path: str, status: os.stat_result, copy: str) -> None:
+    """One entry of a directory that is stood for; a directory and a large file without what they hold."""
+    if stat.S_ISLNK(status.st_mode):
+        shutil.copy2(path, copy, follow_symlinks=False)
+        os.chown(copy, status.st_uid, status.st_gid, follow_symlinks=False)
+    elif stat.S_ISDIR(status.st_mode):
+        os.mkdir(copy)
+        like(path, copy)
+    elif stat.S_ISREG(status.st_mode):
+        if _is_large(status):
+            Path(copy).touch()
+        else:
+            shutil.copyfile(path, copy)
+        like(path, copy)

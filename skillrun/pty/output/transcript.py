@@ -6,6 +6,7 @@ import codecs
 import os
 from pathlib import Path
 
+from skillrun.events import Result, State
 from skillrun.pty.output.lines import Lines, Shortened, is_plain, strip, unfinished
 from skillrun.pty.output.screen import Screen
 from skillrun.secrets import Vault
@@ -156,6 +157,20 @@ class Transcript:
             where = self.lost or f"the whole output is in {self.path}"
             tail = f"\n[... {left_out:,} characters left out; {where} ...]\n{tail}"
         return self._vault.mask((head + tail).rstrip("\n")), bool(left_out)
+
+    def result(self, state: State, seconds: float, cwd: str, note: str) -> Result:
+        """How its command stands after so many seconds, with what it wrote since the last call."""
+        output, shortened = self.part()
+        notes = [note, self.lost or (f"the whole output is in {self.path}" if shortened else "")]
+        return Result(
+            state,
+            output=output,
+            output_bytes=self.total,
+            output_file=str(self.path) if self.on_disk else "",
+            duration_s=round(seconds, 4),
+            cwd=cwd,
+            note="; ".join(note for note in notes if note),
+        )
 
     def seen(self, rows: int) -> str:
         """The terminal's screen as text."""
