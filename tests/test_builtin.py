@@ -517,6 +517,26 @@ def test_one_program_of_an_environment_is_linked(world: World) -> None:
     assert "wrong" not in drain(world.target.run(Command("python3 --version", login=True))).output
 
 
+@pytest.mark.parametrize(
+    ("made", "outcome"), [("2.0", "verified"), ("1.0", "stuck")], ids=["the new one goes first", "no other is put first"]
+)
+def test_an_older_program_that_stands_first_gives_way_to_the_new_one(world: World, made: str, outcome: str) -> None:
+    """A check that an older program fails without a word finds the new one where no login shell looked, and all that lies
+    there with it: by custom the user's own directory is first. Where the new one would fail as well, nothing is moved.
+    """
+    profile = world.home / ".bash_profile"
+    put(world.home / "old" / "tool", "#!/bin/sh\necho 1.0\n")
+    put(world.home / "old" / "part", "#!/bin/sh\necho old\n")
+    profile.write_text('export PATH="$HOME/old:/usr/bin:/bin"\n')
+    make = "".join(
+        f"printf '#!/bin/sh\\necho {says}\\n' >~/.local/bin/{name}\nchmod +x ~/.local/bin/{name}\n"
+        for name, says in (("tool", made), ("part", "new"))
+    )
+    assert world.install(f"# x\n```\nmkdir -p ~/.local/bin\n{make}```\nCheck: `tool | grep -q 2`.\n") == outcome
+    if outcome == "verified":
+        assert drain(world.target.run(Command("part", login=True))).output == "new\n"
+
+
 def test_what_is_there_already_goes_on_when_it_is_the_same(world: World) -> None:
     """A file of an earlier run with the very same content is no obstacle; one with other content is a person's."""
     for there, outcome in (("new\n", "verified"), ("mine\n", "needs_person")):

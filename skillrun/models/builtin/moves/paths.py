@@ -101,7 +101,8 @@ def reach(bench: Bench, path: str, why: str, first: str = "") -> Work[bool]:
     """
     folder, name = path.rsplit("/", 1)
     look = SHADOWS.format(folder=shlex.quote(folder), name=shlex.quote(name)).strip()
-    others = "" if folder in SYSTEM else (yield from bench.look(look, f"what else would come with {folder} on PATH?"))
+    own = {*SYSTEM, f"{bench.home}/.local/bin", f"{bench.home}/bin"}  # the user's own go first by custom
+    others = "" if folder in own else (yield from bench.look(look, f"what else would come with {folder} on PATH?"))
     if not others:
         yield from on_path(bench, folder, why, first)
         return True

@@ -172,9 +172,12 @@ def newest_first(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
         listed = yield from bench.look(bench.login(f"type -aP {word}"), f"which {word} does a new terminal find?")
         rows = list(dict.fromkeys(line for line in (listed or "").splitlines() if line.startswith("/")))
         ours = [path for path in rows[1:] if path.rsplit("/", 1)[0] in bench.bins]
-        if not ours:
-            fresh = yield from bench.look(f"find /dev/null {' '.join(rows[1:])} -cmin -30 2>/dev/null", "which of them is new?")
-            ours = [line for line in (fresh or "").splitlines() if line in rows[1:]]
+        if rows and not ours:
+            # root's login shells, for one, do not look into ~/.local/bin at all
+            elsewhere = yield from paths.find_program(bench, word)
+            others = [*rows[1:], *([elsewhere] if elsewhere not in ("", *rows) else [])]
+            fresh = yield from bench.look(f"find /dev/null {' '.join(others)} -cmin -30 2>/dev/null", "which of them is new?")
+            ours = [line for line in (fresh or "").splitlines() if line in others]
         if ours and ours[0].startswith(("/usr/bin/", "/bin/")):
             # the system's whole directory does not go first for one program: a link in the user's own does
             link = f"$HOME/.local/bin/{word}"
