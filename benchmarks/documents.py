@@ -49,7 +49,7 @@ def main() -> None:
     """Print a line for each half, and with --list one for each document that is not right."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--half", choices=("develop", "report", "fresh"))
+    parser.add_argument("--half")
     parser.add_argument("--list", action="store_true")
     wanted = parser.parse_args()
     counts: dict[str, Counter[str]] = {}

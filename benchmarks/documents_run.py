@@ -102,7 +102,7 @@ def main() -> None:
     """A line for each document, then the sums."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--half", choices=("develop", "report", "fresh"))
+    parser.add_argument("--half")
     parser.add_argument("--only", nargs="+", default=[])
     parser.add_argument("--json", type=Path)
     wanted = parser.parse_args()
