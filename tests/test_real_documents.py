@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
 from email.parser import Parser
 from pathlib import Path
 
@@ -114,7 +115,9 @@ class TestInstalled:
         ("registry", "package", "program"),
         [("pypi", *_pair(word)) for word in PYPI] + [("npm", *_pair(word)) for word in NPM],
     )
-    def test_a_real_readme_installs(self, registry: str, package: str, program: str, tmp_path: Path) -> None:
+    def test_a_real_readme_installs(
+        self, registry: str, package: str, program: str, tmp_path: Path, record_property: Callable[[str, object], None]
+    ) -> None:
         """The program is there for the user, verified, and nothing that only uses it was run."""
         text = from_pypi(package, tmp_path) if registry == "pypi" else from_npm(package, tmp_path)
         understood = read_skill(text).understood
@@ -125,5 +128,7 @@ class TestInstalled:
         verify = f"{there}\npgrep -u dev . && fail 'something is left'; true"
         scenario = Scenario(f"document-{package}", package, "skill", "debian-12", "dev", (), text, "", verify)
         outcome, _ = attempt(scenario, "builtin")
+        for name in ("exit_code", "passed", "seconds", "commands", "questions"):
+            record_property(name, getattr(outcome, name))
         assert (outcome.exit_code, outcome.passed, outcome.reason) == (0, True, "")
         assert outcome.commands <= 8

@@ -92,11 +92,12 @@ def trusted_by_node(bench: Bench, text: str) -> Work[None]:
     if not bench.facts.get("private_ca") or not _NODE.search(text) or bench.tried["authorities of node"]:
         return
     bench.tried["authorities of node"] += 1
-    if (yield from bench.look(f"ls {BUNDLE}", "where is this machine's list of certificate authorities?")) is None:
-        return
-    bench.explain("Node keeps a list of certificate authorities of its own: it is told to use the machine's.")
-    for name in ("NODE_EXTRA_CA_CERTS", "npm_config_cafile"):
-        yield from bench.export(name, BUNDLE, "authorities that this machine trusts, for Node too")
+    names = ("NODE_EXTRA_CA_CERTS", "npm_config_cafile")
+    given = " ".join(f'{name}="{BUNDLE}"' for name in names)
+    why = "authorities that this machine trusts, for Node too"
+    if (yield from bench.shell(f"[ -r {BUNDLE} ] && export {given}", why)).ok:
+        bench.exports.update(dict.fromkeys(names, BUNDLE))
+        bench.explain("Node keeps a list of certificate authorities of its own: it is told to use the machine's.")
 
 
 def _authorities(bench: Bench) -> Work[bool]:

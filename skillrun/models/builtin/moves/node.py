@@ -52,6 +52,15 @@ def newer_node(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work
     )
     if (yield from bench.look('[ "$npm_config_prefix" ]', "is a prefix set?")) is None:
         yield from bench.export("npm_config_prefix", "$HOME/.local", "global packages of this Node go into the home directory")
+    if "npm_config_cafile" not in bench.exports:
+        yield from _same_authorities(bench)
+    yield from paths.on_path(bench, bindir, "Node lies in ~/.local/bin")
+    if failure.kind == "check":
+        return failure.command
+    return paths.replace_program(failure.command, "sudo npm", "npm")
+
+
+def _same_authorities(bench: Bench) -> Work[None]:
     config = yield from bench.look(
         "npm config get cafile 2>/dev/null; ls /usr/local/etc/npmrc /etc/npmrc 2>/dev/null | head -1",
         "does npm use a certificate file of its own?",
@@ -59,10 +68,6 @@ def newer_node(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work
     cafile = next((line for line in (config or "").splitlines() if line.startswith("/") and "npmrc" not in line), "")
     if cafile:
         yield from bench.export("npm_config_cafile", cafile, "the same certificates for the new npm")
-    yield from paths.on_path(bench, bindir, "Node lies in ~/.local/bin")
-    if failure.kind == "check":
-        return failure.command
-    return paths.replace_program(failure.command, "sudo npm", "npm")
 
 
 def newer_node_for_parts(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:

@@ -66,7 +66,7 @@ _WRAPPERS = frozenset(("sudo", "doas", "env", "command", "time", "nice", "nohup"
 _TOOLS = frozenset(("pip", "setuptools", "wheel", "virtualenv", "npm", "npm@latest", "build"))
 _OPTION_VALUES = frozenset(("-u", "--user", "-g", "-E", "-n"))
 _LOGIN = re.compile(r"\b(?:log-?in|auth|signin|sign-in|adduser|whoami|register)\b")
-_PUBLISH = re.compile(r"\b(?:publish|deploy|push|upload|release|tunnel)\b")
+_PUBLISH = re.compile(r"(?<![\w/])(?:publish|deploy|push|upload|release|tunnel)(?![\w-])")
 
 
 def acts(text: str) -> tuple[Act, ...]:
