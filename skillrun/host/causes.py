@@ -25,6 +25,8 @@ PATH = re.compile(r"(?<![\w.~:/-])(?:~|\$HOME)?/[\w.@+-]+(?:/[\w.@+-]+)*")
 HOST = re.compile(
     r"(?:https?://|resolve (?:host:? ?)?'?|connect to |host ?: |to address |lookup )([a-z0-9][\w.-]*\.[a-z]{2,})", re.IGNORECASE
 )
+TRACE = re.compile(r"""^\s*(?:File "[^"\n]+", line \d+|at .*:\d+:\d+\)?$).*""", re.MULTILINE)
+"""Lines of a trace: where a program was when it failed, which is not what it failed at."""
 SHOWN = 6
 """How many causes an account names."""
 
@@ -66,7 +68,7 @@ def question(said: str, command: str, exit_code: int | None, check: bool = False
     heard = f"{said}\nkilled by signal {code - 128}" if code > 130 and code != 143 else said
     looks = [look for pattern, look in kinds() if stuck or pattern.search(heard)]
     looks += ["packages"] if re.search(r"\b(?:apt|apt-get|dpkg)\b", command) else []
-    text = f"{said}\n{command}"
+    text = f"{TRACE.sub('', said)}\n{command}"
     numbers = re.findall(r"(?<![\d.])([1-9]\d{1,4})(?![\d.])", text)
     return {
         "looks": " ".join(dict.fromkeys(["room", *looks, "settings", *(["terminal"] if check else [])])),

@@ -32,8 +32,11 @@ KEPT = (*PROXIES, *AUTHORITIES, "APT_CONFIG", "npm_config_registry", "PIP_CONFIG
 QUIET_S = 45
 """Seconds without progress after which a command is ended and looked into. It gets one more try, so a run that is stuck knows
 it within two minutes."""
-
-
+LOGIN_S = 8
+"""The same for what is asked of a new terminal: one that does not come up by then waits for something."""
+NPM_S = 20
+"""The same for npm's first try: it says nothing for minutes where no server answers."""
+SILENT = re.compile(r"\bnpm\s+(?:install|i|ci|add)\b")
 BELIED = re.compile(r"\bENOSPC\b|no space left on device|disk quota exceeded", re.IGNORECASE)
 """What a command says whose exit code 0 is not to be believed: it could not write what it was to write."""
 DEFERRED = re.compile(r"^in the preview: '([^'\n]+)' will be done after the commit\r?$", re.MULTILINE)
@@ -183,8 +186,10 @@ class Bench:
             self.failed[state] = result
         return result
 
-    def _run(self, command: str, why: str, retry: Retry | None = None) -> Work[Result]:
-        values: dict[str, Any] = {"command": command, "why": why, "timeout_s": QUIET_S}
+    def _run(self, command: str, why: str, retry: Retry | None = None, quiet_s: int = QUIET_S) -> Work[Result]:
+        if SILENT.search(command) and "npm_config_fetch_retries" not in self.exports:  # once it is set, npm tries again soon
+            quiet_s = min(quiet_s, NPM_S)
+        values: dict[str, Any] = {"command": command, "why": why, "timeout_s": quiet_s}
         result = yield replace(self.call("shell", values), retry=retry)
         heard = result.output
         while result.state in (State.WAITING, State.QUIET):
@@ -217,6 +222,18 @@ class Bench:
         """The result of a read-only command; the one seen before where nothing was done since."""
         if command not in self.seen:
             self.seen[command] = yield from self._run(command, why)
+        return self.seen[command]
+
+    def fresh(self, command: str, why: str) -> Work[Result]:
+        """What a read-only command shows in a new terminal. After one that hung none is opened until something was done."""
+        hung = "a new terminal"
+        if hung in self.seen:
+            return self.seen[hung]
+        command = self.login(command)
+        if command not in self.seen:
+            result = self.seen[command] = yield from self._run(command, why, quiet_s=LOGIN_S)
+            if result.state in (State.INTERRUPTED, State.QUIET):
+                self.seen[hung] = result
         return self.seen[command]
 
     def diagnose(self, failure: Failure) -> Work[list[Cause]]:

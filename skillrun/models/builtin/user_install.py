@@ -33,6 +33,15 @@ class Got:
     folder: str = ""
 
 
+def _for_all(bench: Bench) -> bool:
+    """Whether programs go where every user finds them: for root, and where root's places can be written and the home cannot."""
+    return bench.is_root or (bench.can_root and not bench.facts.get("user", {}).get("home_writable", True))
+
+
+def _folder(bench: Bench) -> str:
+    return "/usr/local/bin" if _for_all(bench) else f"{bench.home}/.local/bin"
+
+
 def _named(way: Way) -> str:
     return " ".join(shlex.quote(package) for package in way.packages)
 
@@ -55,8 +64,13 @@ def _foreseen_python(bench: Bench, way: Way) -> list[str]:
 
 def _foreseen_node(bench: Bench, way: Way) -> list[str]:
     before = [] if bench.tool("npm") else [packages.install_command(bench, "npm")]
-    prefix = "" if bench.is_root else IN_HOME
-    return [text for text in (*before, f"npm install -g {prefix}{_named(way)}") if text]
+    return [text for text in (*before, _npm_command(bench, way, "" if bench.is_root else IN_HOME)) if text]
+
+
+def _npm_command(bench: Bench, way: Way, prefix: str) -> str:
+    if prefix and _for_all(bench):
+        return f'{bench.root}env PATH="$PATH" npm install -g --prefix /usr/local {_named(way)}'
+    return f"npm install -g {prefix}{_named(way)}"
 
 
 def get_python(bench: Bench, way: Way) -> Work[Got]:
@@ -72,7 +86,7 @@ def get_python(bench: Bench, way: Way) -> Work[Got]:
 
 
 def _pipx(bench: Bench) -> str:
-    return "env PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin pipx" if bench.is_root else "pipx"
+    return f"{bench.root}env PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin pipx" if _for_all(bench) else "pipx"
 
 
 def _pipx_command(bench: Bench, way: Way) -> str:
@@ -80,7 +94,7 @@ def _pipx_command(bench: Bench, way: Way) -> str:
 
 
 def _uv_command(bench: Bench, way: Way) -> str:
-    place = "env UV_TOOL_DIR=/opt/uv-tools UV_TOOL_BIN_DIR=/usr/local/bin " if bench.is_root else ""
+    place = f"{bench.root}env UV_TOOL_DIR=/opt/uv-tools UV_TOOL_BIN_DIR=/usr/local/bin " if _for_all(bench) else ""
     first, *more = way.packages
     extra = "".join(f" --with {shlex.quote(package)}" for package in more)
     return f"{place}uv tool install {shlex.quote(first)}{extra}"
@@ -91,7 +105,7 @@ def _with_uv(bench: Bench, way: Way) -> Work[Got]:
     result = yield from bench.shell(command, f"{way.packages[0]} for this user, in an environment of its own")
     found = _UV_PROGRAMS.search(result.output)
     names = re.split(r",\s*", found["names"].strip()) if found else []
-    return Got(command, result, names, "/usr/local/bin" if bench.is_root else f"{bench.home}/.local/bin")
+    return Got(command, result, names, _folder(bench))
 
 
 def _with_pipx(bench: Bench, way: Way) -> Work[Got]:
@@ -101,22 +115,20 @@ def _with_pipx(bench: Bench, way: Way) -> Work[Got]:
     if result.ok and more:
         command = f"{_pipx(bench)} inject {shlex.quote(first)} {' '.join(shlex.quote(package) for package in more)}"
         result = yield from bench.shell(command, "what goes with it, into the same environment")
-    return Got(
-        command, result, _PROGRAM.findall(result.output), "/usr/local/bin" if bench.is_root else f"{bench.home}/.local/bin"
-    )
+    return Got(command, result, _PROGRAM.findall(result.output), _folder(bench))
 
 
 def _with_venv(bench: Bench, way: Way) -> Work[Got]:
     """Without uv and pipx and without the rights to get them: a virtual environment, its programs linked."""
     names = python.requirement_names(" ".join(way.packages)) or ["env"]
-    place = f"/opt/venvs/{names[0]}" if bench.is_root else f"{bench.home}/.local/share/venvs/{names[0]}"
-    folder = "/usr/local/bin" if bench.is_root else f"{bench.home}/.local/bin"
+    place = f"/opt/venvs/{names[0]}" if _for_all(bench) else f"{bench.home}/.local/share/venvs/{names[0]}"
+    folder, root = _folder(bench), bench.root if _for_all(bench) else ""
     why = f"an environment of its own for {names[0]}, so that the system's Python stays as it is"
-    command = f"python3 -m venv {shlex.quote(place)}"
+    command = f"{root}python3 -m venv {shlex.quote(place)}"
     result = yield from bench.sure(command, why)
     if not result.ok:
         return Got(command, result)
-    command = f"{shlex.quote(place)}/bin/pip install {_named(way)}"
+    command = f"{root}{shlex.quote(place)}/bin/pip install {_named(way)}"
     result = yield from bench.sure(command, why)
     if not result.ok:
         return Got(command, result)
@@ -127,7 +139,7 @@ def _with_venv(bench: Bench, way: Way) -> Work[Got]:
     programs = [name for name in (listed or "").split() if re.fullmatch(r"[\w.+-]+", name)]
     if programs:
         links = " ".join(f'"{place}/bin/{name}"' for name in programs)
-        command = f'mkdir -p "{folder}" && ln -s {links} "{folder}/"'
+        command = f'{root}mkdir -p "{folder}" && {root}ln -s {links} "{folder}/"'
         result = yield from bench.shell(command, f"its programs, linked into {folder}")
     return Got(command, result, programs, folder)
 
@@ -158,8 +170,8 @@ def get_node(bench: Bench, way: Way) -> Work[Got]:
         lines = (there or "").splitlines()
         folder = f"{lines[0]}/bin" if lines else ""
         if "writable" not in lines:
-            prefix, folder = IN_HOME, f"{bench.home}/.local/bin"
-    command = f"npm install -g {prefix}{_named(way)}"
+            prefix, folder = IN_HOME, _folder(bench)
+    command = _npm_command(bench, way, prefix)
     result = yield from bench.shell(command, f"{_named(way)} for this user")
     if result.ok and (needs := _needed(result.output)):
         # npm only warns; the program would fail with a syntax error. What is for one of its parts alone may never matter.
@@ -195,7 +207,7 @@ def _has_native_parts(bench: Bench, command: str, way: Way) -> Work[bool]:
 def node_programs(bench: Bench, way: Way, got: Got) -> Work[list[str]]:
     """The programs the way's first package brought: what npm has linked to it."""
     name = re.sub(r"(?<=.)@[^/]*$", "", way.packages[0])
-    folder = f"{bench.home}/.local/bin" if "--prefix" in got.command else '"$(npm prefix -g)/bin"'
+    folder = got.folder if "--prefix" in got.command else '"$(npm prefix -g)/bin"'
     listed = yield from bench.look(
         f"find {folder} -maxdepth 1 -lname {shlex.quote(f'*/node_modules/{name}/*')} -printf '%f\\n'",
         f"which programs did {name} bring?",
@@ -205,7 +217,7 @@ def node_programs(bench: Bench, way: Way, got: Got) -> Work[list[str]]:
 
 def in_new_shells(bench: Bench, program: str) -> Work[bool]:
     """Whether a new login shell of the user finds a program."""
-    return (yield from bench.look(bench.login(f"command -v {program}"), f"is {program} there in a new terminal?")) is not None
+    return (yield from bench.fresh(f"command -v {program}", f"is {program} there in a new terminal?")).ok
 
 
 def on_login_path(bench: Bench, got: Got) -> Work[None]:

@@ -289,7 +289,7 @@ def _checks_pass(bench: Bench) -> Work[bool]:
 def _first_failing(bench: Bench) -> Work[Failure | None]:
     """The first check that fails in a new login shell."""
     for check in bench.brief.checks:
-        result = yield from bench.glance(bench.login(check), "does the check pass in a new terminal?")
+        result = yield from bench.fresh(check, "does the check pass in a new terminal?")
         wanted = next((known.expect for known in bench.brief.skill.checks if known.command == check), "")
         if not result.ok or (wanted and wanted not in result.output):
             return read_failure(spoken(check), result, "check")

@@ -169,8 +169,8 @@ def newest_first(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
     for word in dict.fromkeys(words):
         if word in ("echo", "test", "grep", "head", "printf", "cat", "sh", "bash", "true", "cd", "env"):
             continue
-        listed = yield from bench.look(bench.login(f"type -aP {word}"), f"which {word} does a new terminal find?")
-        rows = list(dict.fromkeys(line for line in (listed or "").splitlines() if line.startswith("/")))
+        listed = yield from bench.fresh(f"type -aP {word}", f"which {word} does a new terminal find?")
+        rows = list(dict.fromkeys(line for line in listed.output.splitlines() if line.startswith("/")))
         ours = [path for path in rows[1:] if path.rsplit("/", 1)[0] in bench.bins]
         if rows and not ours:
             # root's login shells, for one, do not look into ~/.local/bin at all
