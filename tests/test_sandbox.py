@@ -755,6 +755,15 @@ def test_a_crash_is_one_trials_result(base: list[Path], monkeypatch: pytest.Monk
 
 
 @root_tests
+def test_a_trial_counts_what_was_written_after_it_began_and_nothing_older(machine: Machine) -> None:
+    """To the nanosecond: a file of the moment itself is none, one of a nanosecond later is."""
+    for number in range(6):
+        stamp = machine.run(f"echo {number} > /opt/written; find /opt/written -printf '%C@'", root=True).stdout
+        written = int(stamp.replace(".", "")[:19])
+        assert (trial.written_since(machine, written), trial.written_since(machine, written - 1)) == (0, 1)
+
+
+@root_tests
 @pytest.mark.parametrize("model", ["builtin", "elsewhere"])
 def test_a_benchmark_has_a_column_for_a_model_of_ones_own(
     base: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str
