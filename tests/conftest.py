@@ -20,7 +20,18 @@ for _number, _handler in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
 
-_SPEAKING = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "LANGUAGE", "EDITOR", "VISUAL", "PAGER", "PYTHONWARNINGS")
+_SPEAKING = (
+    "COLUMNS",
+    "LINES",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "LANGUAGE",
+    "EDITOR",
+    "VISUAL",
+    "PAGER",
+    "PYTHONWARNINGS",
+    "GITHUB_ACTIONS",
+)
 _KEPT = ("SKILLRUN_MACHINES", "SKILLRUN_MIRROR_DEBIAN", "SKILLRUN_MIRROR_UBUNTU")
 for _name in [*os.environ]:  # a person's terminal, habits and keys are none of a test's
     if _name in _SPEAKING or (_name.startswith(("ANTHROPIC_", "SKILLRUN_")) and _name not in _KEPT):

@@ -194,6 +194,36 @@ def test_lint_stops_the_action(tmp_path: Path) -> None:
     assert "::error file=" in job.log
 
 
+def test_a_directory_called_like_a_bundled_skill_is_what_is_tried(tmp_path: Path) -> None:
+    """The input is a path of the repository: what lint read is what runs, and annotations name its file."""
+    (tmp_path / "jq").mkdir()
+    (tmp_path / "jq/SKILL.md").write_text(SKILL.format(name="jq", wanted="goodbye", more=""))
+    job = Job(tmp_path, skill="jq")
+    assert (job.run(), job.failed) == (3, True), job.log
+    assert "::error file=jq/SKILL.md,line=11,title=Check failed::" in job.log
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"approve": "everything"}, "'everything' is not one of 'ask', 'safe', 'declared', 'all'."),
+        ({"model": "nobody"}, "unknown model 'nobody'"),
+        ({"skill": "nowhere"}, "no skill `nowhere`"),
+    ],
+)
+def test_a_wrong_word_of_the_workflow_is_an_annotation(inputs: dict[str, str], said: str, tmp_path: Path) -> None:
+    """No run began: the job says why, once, and nothing pretends to be a report of it."""
+    (tmp_path / "hello").mkdir()
+    (tmp_path / "hello/SKILL.md").write_text(text())
+    job = Job(tmp_path, **{"skill": "hello", **inputs})
+    assert (job.run(), job.failed) == (2, True), job.log
+    (line,) = [line for line in job.log.splitlines() if line.startswith("::error ")]
+    assert said in line
+    assert "Unfinished" not in job.log
+    assert not job.summary.exists()
+    assert {file.name for file in job.report.iterdir()} <= {"events.ndjson"}
+
+
 def test_inputs_are_described_and_used() -> None:
     """Every input says what it is and is used by some step; third-party steps are pinned to a version."""
     steps = json.dumps(ACTION["runs"]["steps"])

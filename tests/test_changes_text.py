@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from skillrun.record.changes_text import change_lines
+from skillrun.record.wording import changes_line
 
 DIFF = "--- a\n+++ b\n@@ -1 +1,2 @@\n x\n+export A=1"
 
@@ -101,3 +102,16 @@ def test_no_text_of_a_run_can_write_to_the_terminal() -> None:
     for line in change_lines(data, whole=True):
         assert "\x1b" not in line.text
         assert "\n" not in line.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"counts": {"added": 0, "changed": 0, "removed": 0, "bytes": 0}}, ""),
+        ({"counts": {"added": 1, "changed": 0, "removed": 0, "bytes": 0}}, "files: 1 added"),
+        ({"mounts": ["/a", "/b"]}, "2 mounts"),
+    ],
+)
+def test_a_line_for_changes_counts_nothing_that_is_not_there(changes: dict[str, Any], line: str) -> None:
+    """Nothing but counts of nothing is nothing; of what is not known, how many there are."""
+    assert changes_line(changes) == line

@@ -1,5 +1,10 @@
+import pytest
+
 from skillrun.events import Decision, Effect, EffectKind, Verdict
 from skillrun.policy.declared import declares, keep_to_declared
+from skillrun.policy.judge import Judge
+from skillrun.policy.modes import settle
+from skillrun.ports import Place
 from skillrun.record.drift import compare
 from skillrun.record.report import fold
 from skillrun.skills.skill import Declared, Skill
@@ -74,3 +79,27 @@ def test_in_a_view_a_skill_is_held_to_its_word() -> None:
     assert keep_to_declared(by_person, skill) is by_person
     denied = Decision(Verdict.DENY, "no", effects=(Effect(EffectKind.DEVICE, "/dev/sda"),))
     assert keep_to_declared(denied, skill) is denied
+
+
+@pytest.mark.parametrize(
+    ("command", "covered"),
+    [
+        ("sudo service nginx start", True),
+        ("sudo systemctl enable --now redis-server", True),
+        ("sudo DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get install -y jq", True),
+        ("sudo FOO=1 apt-get install -y jq", True),
+        ("sudo foo bar", False),
+        ("sudo make install", False),
+        ("sudo git frobnicate", False),
+        ("sudo systemctl reboot", False),
+        ("echo 'alias ls=evil' >> ~/.bashrc", False),
+    ],
+)
+def test_a_view_is_no_stricter_than_the_machine(command: str, covered: bool) -> None:
+    """What a declaration covers on the machine it covers in a view of it, and what it does not cover, neither there."""
+    skill = Skill("x", "x", "", "skill", "", declared=Declared(effects=("packages", "service"), privilege="sudo"))
+    for contained in (False, True):
+        place = Place(cwd="/home/dev", home="/home/dev", user="dev", contained=contained)
+        settled = settle(Judge(skill=skill).command(command, place).decision, "declared", skill, place)
+        found = keep_to_declared(settled, skill) if contained else settled
+        assert (found.verdict is Verdict.ALLOW) is covered, (contained, found)

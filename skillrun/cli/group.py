@@ -90,7 +90,19 @@ def group(ctx: click.Context) -> None:
 
 
 def complain(message: str, hint: str, as_json: bool) -> None:
-    """Write an error: one line what is wrong, one what to do; with --json an object of the envelope."""
+    """Write an error: one line what is wrong, one what to do; with --json an object of the envelope.
+
+    In a job on GitHub, whose reader sees neither, as an annotation of the job.
+    """
+    import os
+
+    if os.environ.get("GITHUB_ACTIONS") == "true" and not sys.stderr.isatty():
+        from skillrun.surfaces.github import Annotation
+
+        said = f"{message}\n{hint}" if hint else message
+        print(Annotation("error", "skillrun", said).command(), file=sys.stderr)
+        if not as_json:
+            return
     if as_json:
         import json
 

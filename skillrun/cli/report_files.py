@@ -88,8 +88,9 @@ def stamped_events(word: str) -> Stamped:
 
 
 def _lines(text: str, name: str) -> Stamped:
-    """Events as `--json` prints them; a torn last line is dropped."""
+    """Events as `--json` prints them; a torn last line is dropped. Raises Problem where an error is all there is."""
     found: Stamped = []
+    errors: list[str] = []
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -104,6 +105,11 @@ def _lines(text: str, name: str) -> Stamped:
             raise JournalError(f"{name}:{number}: not JSON ({error})") from error
         if "type" in data or "error" not in data:
             found.append((str(data.get("t", "")), from_json(data)))
+        else:
+            error = data["error"]
+            errors.append(str(error.get("message", "") if isinstance(error, dict) else error))
+    if errors and not found:
+        raise Problem(f"no run began: {errors[-1]}", f"{name} holds that error and no event")
     return found
 
 

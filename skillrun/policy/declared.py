@@ -89,7 +89,9 @@ def keep_to_declared(decision: Decision, skill: Skill) -> Decision:
     """A decision that allows becomes one that asks where it goes beyond what the skill declares, naming what."""
     if decision.verdict is not Verdict.ALLOW or decision.by == "person":
         return decision
-    found = beyond(decision.effects, skill.declared)
+    # As outside a view, where what else it does is known: that nothing proves it harmless besides is no news.
+    known = [effect for effect in decision.effects if effect.kind is not EffectKind.UNPROVEN]
+    found = beyond(known, skill.declared)
     if not found:
         return decision
     words = "; ".join(f"{EFFECTS[effect.kind]} {effect.subject}".strip() for effect in found[:3])
@@ -105,6 +107,8 @@ def declares(declared: Declared | None, kind: str, subjects: Sequence[str] = ())
     named = set(declared.effects or ())
     if kind in named or named & DECLARED_AS.get(kind, frozenset()):
         return True
+    if kind == EffectKind.PERSISTENCE and subjects and AT_BOOT.issuperset(subjects):
+        return declares(declared, EffectKind.SERVICE)
     if kind == EffectKind.NETWORK:
         managers = bool(named & DECLARED_AS[EffectKind.INSTALL])
         return all((managers and "." not in subject) or _fits(subject, declared.hosts or ()) for subject in subjects)

@@ -201,7 +201,9 @@ def changes_line(changes: Mapping[str, Any]) -> str:
             parts.append(f"files: {', '.join(files)}{much}")
     if not parts:
         known = [
-            f"{len(value)} {shown(str(key))}" for key, value in changes.items() if isinstance(value, list | tuple | Mapping)
+            f"{len(value)} {shown(str(key))}"
+            for key, value in changes.items()
+            if key != "counts" and isinstance(value, list | tuple | Mapping)
         ]
         parts = [part for part in known if not part.startswith("0 ")]
     return "; ".join(parts)
