@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from skillrun.events import Result, State, Turn
 from skillrun.models.builtin import BuiltinModel
 from skillrun.models.builtin.choosing import ranked
 from skillrun.ports import Brief, Command
@@ -230,7 +231,28 @@ def test_a_person_can_be_asked_about_a_whole_way(world: World) -> None:
     upcoming = [call.command for call in engine.upcoming()]
     assert reply.calls[0].command == upcoming[0]
     assert upcoming[1:] == ["pipx install tidelamp", proof("tidelamp")]
-    assert reply.text.startswith("It is about tidelamp. I would: install tidelamp with pip.")
+    assert reply.text.startswith("It is about tidelamp. I would: install tidelamp with pip from the Python package index.")
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("sl:\n  Installed: (none)\n  Candidate: 5.02-1\n", "install sl 5.02-1 with apt"),
+        ("sl:\n  Installed: 4.1-1\n  Candidate: (none)\n", "install sl with apt"),
+        ("", "install sl with apt"),
+    ],
+)
+def test_the_version_is_said_before_anything_is_got(world: World, told: str, said: str) -> None:
+    """What apt would install now is named where apt knows, and its sources."""
+    engine = BuiltinModel()
+    skill = read_skill("# sl\n\n## Install\n\n```\nsudo apt install sl\n```\n")
+    facts = {**world.facts, "tools": {"apt": "x"}, "sudo": {"present": True, "passwordless": True}}
+    brief = Brief(skill, facts=facts, checks=tuple(check.command for check in skill.checks))
+    first = drain(engine.reply(brief, []))
+    asked = first.calls[0]
+    assert asked.command.endswith("apt-cache policy sl")
+    reply = drain(engine.reply(brief, [Turn(first, ((asked, Result(State.EXITED, 0, told)),))]))
+    assert reply.text.startswith(f"It is about sl. I would: {said} from this machine's package sources.")
 
 
 def test_nothing_of_a_document_without_a_way_is_run(world: World) -> None:

@@ -40,15 +40,15 @@ class Choice:
         return describe(self.way)
 
 
-def describe(way: Way) -> str:
-    """A way in a few words."""
+def describe(way: Way, version: str = "") -> str:
+    """A way in a few words, with the version where it is known."""
     if way.manager == "script":
         return f"the script at {' '.join(way.packages)}"
     if way.manager == "source":
         return f"{' '.join(way.packages)} built from its source"
     if way.manager == "container":
         return f"the container {' '.join(way.packages)}"
-    return f"{' '.join(way.packages)} with {way.manager}"
+    return f"{' '.join([*way.packages, *filter(None, [version])])} with {way.manager}"
 
 
 def ranked(ways: Sequence[Way], facts: Mapping[str, Any]) -> list[Choice]:

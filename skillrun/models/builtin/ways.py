@@ -34,7 +34,7 @@ def get_all(bench: Bench, do: Doing) -> Work[None]:
     """Everything the document wants, its program first. Raises Stop when the program cannot be had by any way."""
     understood = bench.brief.skill.understood
     assert understood is not None
-    say(bench, understood)
+    yield from say(bench, understood)
     for number, wanted in enumerate(understood.wanted):
         bench.step = number + 1
         try:
@@ -56,17 +56,42 @@ def get_all(bench: Bench, do: Doing) -> Work[None]:
     afterwards(bench, understood)
 
 
-def say(bench: Bench, understood: Understood) -> None:
-    """What the document is about, what would be done, what is left out and what is not sure, before anything runs."""
+FROM = {
+    **dict.fromkeys(choosing.PYTHON, "the Python package index"),
+    **dict.fromkeys(choosing.NODE, "the npm registry"),
+    **dict.fromkeys(choosing.SYSTEM, "this machine's package sources"),
+}
+"""Where managers get packages from, as a person is told."""
+
+
+def say(bench: Bench, understood: Understood) -> Work[None]:
+    """What the document is about, what would be done, what is left out and what is not sure, before anything runs.
+
+    The version is said where asking for it sends nothing: a registry elsewhere tells it when the package is got.
+    """
     first = ranked(understood.ways, bench.facts)[0]
     name = understood.wanted[0].name
-    bench.explain(f"It is about {name}. I would: install {describe(first.way)}." if not first.no else f"It is about {name}.")
+    would = ""
+    if not first.no:
+        version = yield from _candidate(bench, first.way)
+        source = f" from {FROM[first.way.manager]}" if first.way.manager in FROM else ""
+        would = f" I would: install {describe(first.way, version)}{source}."
+    bench.explain(f"It is about {name}.{would}")
     left = [describe(way) for way in understood.ways if way is not first.way]
     if left:
         bench.said.append(f"Other ways: {', '.join(left[:6])}{' ...' if len(left) > 6 else ''}.")
     if usage := understood.kind("usage", "after"):
         bench.said.append(f"Left out: {len(usage)} commands that use it or come after.")
     bench.said.extend(f"Not sure: {sentence}" for sentence in understood.unsure)
+
+
+def _candidate(bench: Bench, way: Way) -> Work[str]:
+    """The version of the way's package that apt would install now; empty for other managers, and where it knows of none."""
+    if way.manager != "apt" or not re.fullmatch(r"[a-z0-9][a-z0-9+.-]*", way.packages[0]):
+        return ""
+    listed = yield from bench.look(f"LC_ALL=C apt-cache policy {way.packages[0]}", "which version would be installed?")
+    found = re.search(r"^ +Candidate: (\d\S*)$", listed or "", re.MULTILINE)
+    return found[1] if found else ""
 
 
 def afterwards(bench: Bench, understood: Understood) -> None:
