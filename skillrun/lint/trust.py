@@ -7,7 +7,7 @@ combinations that real skills do not need, and stay at warnings where real skill
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -233,12 +233,16 @@ def _outside(effect: Effect, declared: Declared) -> str:
         return "the declared privilege is `none`"
     if effect.kind in _NAMES and declared.effects is not None and not set(declared.effects) & _NAMES[effect.kind]:
         return f"`skillrun-effects` does not name {' or '.join(f'`{name}`' for name in sorted(_NAMES[effect.kind]))}"
-    if effect.kind is EffectKind.NETWORK and declared.hosts is not None and "." in effect.subject:
-        host = effect.subject.split(":")[0]
-        if not _LOOPBACK.match(host) and not any(fnmatchcase(host, pattern) for pattern in declared.hosts):
-            return f"`skillrun-hosts` names only {' '.join(declared.hosts) or 'none'}"
+    if effect.kind is EffectKind.NETWORK and declared.hosts is not None and not _names_host(declared.hosts, effect.subject):
+        return f"`skillrun-hosts` names only {' '.join(declared.hosts) or 'none'}"
     if effect.kind in (EffectKind.WRITE, EffectKind.DELETE) and declared.writes is not None and effect.subject.startswith(HOME):
         roots = [root.replace("~", HOME, 1).replace("$HOME", HOME, 1).rstrip("/") for root in declared.writes]
         if not any(effect.subject == root or effect.subject.startswith(f"{root}/") for root in roots):
             return f"`skillrun-writes` names only {' '.join(declared.writes) or 'none'}"
     return ""
+
+
+def _names_host(patterns: Sequence[str], subject: str) -> bool:
+    """Is the subject of a network effect among the declared hosts, or none that would have to be?"""
+    host = subject.split(":")[0]
+    return "." not in subject or bool(_LOOPBACK.match(host)) or any(fnmatchcase(host, pattern) for pattern in patterns)

@@ -88,18 +88,21 @@ def _told(name: str, value: Any, text: str) -> Iterable[tuple[str, Any]]:
         return [(_LABELS.get(name, name), value)]
     match name:
         case "os" if value.get("name"):
-            named = str(value["name"])
-            kept = {key: value.get(key) for key in ("name", "codename", "family", "kernel")}
-            return [(name, {key: text for key, text in kept.items() if key != "codename" or str(text) not in named})]
+            own = ("codename",) if str(value.get("codename")) not in str(value["name"]) else ()
+            return [(name, {key: value.get(key) for key in ("name", *own, "family", "kernel")})]
         case "shell":
-            return [(name, {key: item for key, item in value.items() if key != "files"})]
+            return [(name, _without(value, "files"))]
         case "foreign":
             return [(f"not yours ({one_line(owner)})", paths) for owner, paths in value.items()]
         case "services":
             return [(name, {service: state for service, state in value.items() if _named(service, text)})]
         case "memory":
-            return [(name, {key: item for key, item in value.items() if key != "available_mb"})]
+            return [(name, _without(value, "available_mb"))]
     return [(_LABELS.get(name, name), value)]
+
+
+def _without(fact: Mapping[str, Any], left_out: str) -> dict[str, Any]:
+    return {key: item for key, item in fact.items() if key != left_out}
 
 
 def _of_mounts(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:

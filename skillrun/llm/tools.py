@@ -157,16 +157,20 @@ def _read(name: str, key: str, schema: Mapping[str, Any], item: Any) -> Any:
         if isinstance(item, str) and item.lower() in ("true", "false"):
             return item.lower() == "true"
     if kind in ("number", "integer") and not isinstance(item, bool):
-        try:
-            number = float(item)
-        except (TypeError, ValueError, OverflowError):
-            number = -1.0
-        if 0 <= number < 1e12 and (kind == "number" or number == int(number)):
-            return int(number) if kind == "integer" else number
-        raise BadInput(f"{name}.{key} must be a{'n integer' if kind == 'integer' else ' number'} of at least 0")
+        return _number(f"{name}.{key}", kind, item)
     if kind == "array" and isinstance(item, Sequence) and not isinstance(item, str) and all(isinstance(x, str) for x in item):
         return list(item)
     raise BadInput(f"{name}.{key} must be of type {kind}{' of strings' if kind == 'array' else ''}")
+
+
+def _number(where: str, kind: str, item: Any) -> float | int:
+    try:
+        number = float(item)
+    except (TypeError, ValueError, OverflowError):
+        number = -1.0
+    if 0 <= number < 1e12 and (kind == "number" or number == int(number)):
+        return int(number) if kind == "integer" else number
+    raise BadInput(f"{where} must be a{'n integer' if kind == 'integer' else ' number'} of at least 0")
 
 
 def _sense(name: str, value: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ import signal
 import stat
 import struct
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -190,23 +190,33 @@ def look(terminal: Terminal, shell: int, open_line: str, drawn: bool = False) ->
         process_tree.send([shell], signal.SIGCONT)
         return Look(Sight.BUSY)
     device = stats[shell].device if shell in stats else 0
-    outer = [pid for pid, entry in stats.items() if entry.group == group] + _detached(stats, group, shell)
     inner = [pid for pid, entry in stats.items() if entry.device not in (0, device) and entry.group == entry.foreground]
-    found: dict[Sight, list[int]] = {sight: [] for sight in Sight}
-    for pid in outer:
-        found[_process_reads(pid) if _calls() else Sight.HIDDEN].append(pid)
+    found = _by_sight([pid for pid, entry in stats.items() if entry.group == group] + _detached(stats, group, shell))
     if inner and not found[Sight.READS]:
         return _look_below(inner, open_line, terminal)
-    for sight in (Sight.READS, Sight.READS_AND_MORE):
-        if found[sight]:
-            pids = frozenset(found[sight])
-            return Look(sight, pids, _is_secret(terminal.echo, terminal.by_line, open_line), process_tree.name_of(min(pids)))
+    if reads := _reading(found, terminal, open_line):
+        return reads
     asleep = all(entry.state in "SI" for entry in stats.values())
     if found[Sight.HIDDEN]:
         return _by_elimination(terminal, open_line, asleep, hidden=found[Sight.HIDDEN])
     if drawn and asleep and not terminal.by_line:  # its keys are read by somebody outside the family: the server of tmux
         return Look(Sight.HIDDEN, frozenset([group]), name=process_tree.name_of(group))
     return Look(Sight.BUSY)
+
+
+def _reading(found: Mapping[Sight, list[int]], terminal: Terminal, open_line: str) -> Look | None:
+    for sight in (Sight.READS, Sight.READS_AND_MORE):
+        if found[sight]:
+            pids = frozenset(found[sight])
+            return Look(sight, pids, _is_secret(terminal.echo, terminal.by_line, open_line), process_tree.name_of(min(pids)))
+    return None
+
+
+def _by_sight(pids: Iterable[int]) -> dict[Sight, list[int]]:
+    found: dict[Sight, list[int]] = {sight: [] for sight in Sight}
+    for pid in pids:
+        found[_process_reads(pid) if _calls() else Sight.HIDDEN].append(pid)
+    return found
 
 
 def _detached(stats: Mapping[int, _Stat], group: int, shell: int) -> list[int]:

@@ -77,32 +77,34 @@ def _places(text: str, spelled: list[str]) -> dict[int, str]:
 
 def _found(node: Any, place: str) -> Iterator[tuple[Var, str]]:
     """Every marked variable below a node, with the place it stands in."""
-    if isinstance(node, Var) and re.fullmatch(_MARKER + r"\d+", node.name):
-        yield node, "quoted" if place == "value" and node.quoted else "bare" if place == "value" else place
-    elif isinstance(node, Simple):
-        first = node.words[0] if node.words else ()
-        literal = "".join(part.text for part in first if isinstance(part, Lit))
-        inner = "value" if literal in BUILTINS and all(isinstance(part, Lit) for part in first) else "argument"
-        for part in (*node.assigns, *node.declares):
-            yield from _found(part, "value")
-        yield from _found(node.words, inner)
-        yield from _found(node.redirects, "argument")
-    elif isinstance(node, Redirect):
-        place = {"<<": "document", "<<-": "document", "<<<": "value"}.get(node.op, "argument")
-        yield from _found(node.target, place)
-    elif isinstance(node, Assign | Test):
-        yield from _below(node, "value")
-    elif isinstance(node, Loop):
-        yield from _found(node.words or [], "value")
-        yield from _found([node.body, node.condition], "argument")
-    elif isinstance(node, Case):
-        yield from _found(node.word, "value")
-        yield from _found(node.items, "argument")
-    elif isinstance(node, list | tuple):
-        for part in node:
-            yield from _found(part, place)
-    elif is_dataclass(node):
-        yield from _below(node, place)
+    match node:
+        case Var() if re.fullmatch(_MARKER + r"\d+", node.name):
+            yield node, "quoted" if place == "value" and node.quoted else "bare" if place == "value" else place
+        case Simple():
+            yield from _found([*node.assigns, *node.declares], "value")
+            yield from _found(node.words, "value" if _is_builtin(node) else "argument")
+            yield from _found(node.redirects, "argument")
+        case Redirect():
+            yield from _found(node.target, {"<<": "document", "<<-": "document", "<<<": "value"}.get(node.op, "argument"))
+        case Assign() | Test():
+            yield from _below(node, "value")
+        case Loop():
+            yield from _found(node.words or [], "value")
+            yield from _found([node.body, node.condition], "argument")
+        case Case():
+            yield from _found(node.word, "value")
+            yield from _found(node.items, "argument")
+        case list() | tuple():
+            for part in node:
+                yield from _found(part, place)
+        case _ if is_dataclass(node):
+            yield from _below(node, place)
+
+
+def _is_builtin(node: Simple) -> bool:
+    """Does Bash itself carry this command out? So that no other process sees its arguments."""
+    first = node.words[0] if node.words else ()
+    return "".join(part.text if isinstance(part, Lit) else "$" for part in first) in BUILTINS
 
 
 def _below(node: Any, place: str) -> Iterator[tuple[Var, str]]:

@@ -113,17 +113,19 @@ def _files(changes: Mapping[str, Any], whole: bool) -> Iterator[Line]:
         about = [size(count) if isinstance(count, int) and count and row.get("kind") == "file" else "", _word(row, "detail")]
         words = ", ".join(part for part in (_word(row, "kind") if row.get("kind") != "file" else "", *about) if part)
         yield Line(f"  {sign} {_word(row, 'path') or _word(row, 'name')}{f' ({words})' if words else ''}", TONES.get(sign, ""))
-        diff = [
-            line for line in settled(str(row.get("diff") or "")).split("\n") if line and not line.startswith(("---", "+++"))
-        ]
-        for line in diff if whole else diff[:_DIFF_LINES]:
-            yield Line(f"      {line}", TONES.get(line[:1], "dim"))
-        if not whole and len(diff) > _DIFF_LINES:
-            yield Line(f"      and {len(diff) - _DIFF_LINES} more lines", "dim")
+        yield from _diff(settled(str(row.get("diff") or "")), whole)
     omitted = changes.get("files_omitted")
     more = (0 if whole else max(0, len(rows) - _FILES)) + (omitted if isinstance(omitted, int) else 0)
     if more:
         yield Line(f"    and {more:,} more files worth a look", "dim")
+
+
+def _diff(text: str, whole: bool) -> Iterator[Line]:
+    lines = [line for line in text.split("\n") if line and not line.startswith(("---", "+++"))]
+    for line in lines if whole else lines[:_DIFF_LINES]:
+        yield Line(f"      {line}", TONES.get(line[:1], "dim"))
+    if not whole and len(lines) > _DIFF_LINES:
+        yield Line(f"      and {len(lines) - _DIFF_LINES} more lines", "dim")
 
 
 def _groups(changes: Mapping[str, Any], whole: bool) -> Iterator[Line]:

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from skillrun.events import Changed, Outcome, RunEnded, RunStarted
@@ -61,16 +61,20 @@ def installed() -> list[Installed]:
         at, begun = started
         if ended.outcome is Outcome.REMOVED and begun.verb == "uninstall":
             gone.add(begun.skill)
-        if ended.outcome not in _STANDING or begun.verb == "verify":
-            continue
-        packages = _brought(run, [event for _, event in stamped if isinstance(event, Changed)])
-        now = Installed(begun.skill, begun.source, begun.digest, run.id, at, packages, ended.outcome is Outcome.ALREADY)
-        newer = found.get(begun.skill)
-        if newer is None:
-            found[begun.skill] = now
-        elif newer.already or not newer.packages:  # what brought it is what is asked about
-            found[begun.skill] = Installed(newer.skill, newer.source, newer.digest, newer.run, newer.at, packages, now.already)
+        elif ended.outcome in _STANDING and begun.verb != "verify":
+            packages = _brought(run, [event for _, event in stamped if isinstance(event, Changed)])
+            now = Installed(begun.skill, begun.source, begun.digest, run.id, at, packages, ended.outcome is Outcome.ALREADY)
+            found[begun.skill] = _told(found.get(begun.skill), now)
     return [found[name] for name in sorted(found)]
+
+
+def _told(newer: Installed | None, older: Installed) -> Installed:
+    """Of two runs that leave the same skill standing: the newer one, with what really brought the packages."""
+    if newer is None:
+        return older
+    if newer.already or not newer.packages:
+        return replace(newer, packages=older.packages, already=older.already)
+    return newer
 
 
 def _brought(run: RunFolder, changes: list[Changed]) -> Packages:

@@ -223,10 +223,14 @@ class Destination:
         yield Changed(changes, "discarded")
         if keepable:
             return Outcome.DISCARDED, "discarded: nothing was changed on the machine"
+        return self._of_a_dry_run(target, session, outcome, summary)
+
+    def _of_a_dry_run(self, target: PreviewTarget, session: Session, outcome: Outcome, summary: str) -> tuple[Outcome, str]:
+        """How a view that could not be kept ended, and what of it was a trial only."""
         if self._dry and outcome in FINE:
             return Outcome.DRY_RUN_OK, f"{summary} (in a copy-on-write view; nothing of it was kept)"
-        if self._dry and waiting and (pending := _wait_for_services(session.results)):
-            starts = ", ".join(f"`{request}`" for request in target.deferred())
+        starts = ", ".join(f"`{request}`" for request in target.deferred()) if outcome is Outcome.CHECKS_FAILED else ""
+        if self._dry and starts and (pending := _wait_for_services(session.results)):
             told = f"not checked, since {starts} is done only after a commit: {', '.join(pending)}"
             return Outcome.DRY_RUN_PENDING, f"{told}; nothing was changed on the machine"
         return outcome, f"{summary}; nothing was changed on the machine"

@@ -205,11 +205,9 @@ def _document(folder: Path, where: Repository) -> Path:
     if where.path:
         return _document_at(folder, where)
     found = list(documents_of(folder) or ())
-    if not found:
-        if not where.skill and any((folder / name).is_file() for name in DOCUMENT_NAMES):
-            return document_in(folder) or folder
-        every = (path for depth in ("*", "*/*", "*/*/*", ".*/*/*") for path in folder.glob(f"{depth}/SKILL.md"))
-        found = sorted({path for path in every if ".git" not in path.parts})
+    if not found and not where.skill and any((folder / name).is_file() for name in DOCUMENT_NAMES):
+        return document_in(folder) or folder
+    found = found or _skills_below(folder)
     names = ", ".join(path.parent.relative_to(folder).as_posix() for path in found[:8])
     if where.skill:
         found = [path for path in found if path.parent.name == where.skill]
@@ -223,6 +221,11 @@ def _document(folder: Path, where: Repository) -> Path:
     if document is None:
         raise SkillError("has no SKILL.md, install.md or README.md", where.url)
     return document
+
+
+def _skills_below(folder: Path) -> list[Path]:
+    every = (path for depth in ("*", "*/*", "*/*/*", ".*/*/*") for path in folder.glob(f"{depth}/SKILL.md"))
+    return sorted({path for path in every if ".git" not in path.parts})
 
 
 def _document_at(folder: Path, where: Repository) -> Path:

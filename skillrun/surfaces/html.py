@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -265,26 +265,16 @@ def _number(row: Mapping[str, Any], key: str) -> int:
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
+_LISTS = {"packages": "Packages", "commands": "New commands", "services": "Services", "accounts": "Accounts"}
+
+
 def _changes(report: Report) -> dict[str, Any]:
     given = report.changes
-    counts = given.get("counts")
-    counts = counts if isinstance(counts, Mapping) else {}
-    tiles = [
-        {"value": f"{_number(counts, key):,}", "label": f"files {key}"}
-        for key in ("added", "changed", "removed")
-        if key in counts
-    ]
-    if _number(counts, "bytes"):
-        tiles.append({"value": size(_number(counts, "bytes")), "label": "written"})
-    groups = [_group(row) for row in _rows(given.get("groups"))]
-    most = max((group["weight"] for group in groups), default=0) or 1
-    for group in groups:
-        group["share"] = f"{max(1.0, 100 * group['weight'] / most):.1f}"
     return {
         "title": "What would change" if report.changes_state in ("pending", "discarded") else "What changed",
         "state": report.changes_state,
         "known": bool(given) or bool(report.changes_state),
-        "tiles": tiles,
+        "tiles": _tiles(given.get("counts")),
         "alerts": [
             {
                 "level": _word(row, "level") or "warning",
@@ -295,20 +285,32 @@ def _changes(report: Report) -> dict[str, Any]:
         ],
         "lists": [
             {"label": label, "items": [_item(row) for row in _rows(given.get(key))]}
-            for key, label in (
-                ("packages", "Packages"),
-                ("commands", "New commands"),
-                ("services", "Services"),
-                ("accounts", "Accounts"),
-            )
+            for key, label in _LISTS.items()
             if _rows(given.get(key))
         ],
-        "groups": groups,
+        "groups": _groups(_rows(given.get("groups"))),
         "files": [_file(row) for row in _rows(given.get("files"))],
         "kept_out": [(_word(row, "path") or _word(row, "name"), _word(row, "reason")) for row in _rows(given.get("kept_out"))],
         "deferred": [_word(row, "name") for row in _rows(given.get("deferred"))],
         "other": [(settled(str(key)), _other(value)) for key, value in given.items() if key not in KNOWN_CHANGES and value],
     }
+
+
+def _tiles(counts: Any) -> list[dict[str, str]]:
+    """The figures at the top, as far as they were counted."""
+    if not isinstance(counts, Mapping):
+        return []
+    kinds = ("added", "changed", "removed")
+    tiles = [{"value": f"{_number(counts, key):,}", "label": f"files {key}"} for key in kinds if key in counts]
+    written = _number(counts, "bytes")
+    return [*tiles, {"value": size(written), "label": "written"}] if written else tiles
+
+
+def _groups(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The directories, each with its share of the largest one in percent."""
+    groups = [_group(row) for row in rows]
+    most = max((group["weight"] for group in groups), default=0) or 1
+    return [{**group, "share": f"{max(1.0, 100 * group['weight'] / most):.1f}"} for group in groups]
 
 
 def _item(row: Mapping[str, Any]) -> dict[str, str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from skillrun.events import (
     Asked,
     Changed,
     Checked,
+    CheckResult,
     Decided,
     Event,
     Finished,
@@ -123,12 +124,7 @@ class Plain:
                 self._line(f"question: {shown(question)}")
                 self._now("waiting for an answer")
             case Checked(checks):
-                self._line(wording.checks_line(checks), "good" if checks and all(check.ok for check in checks) else "warn")
-                for check in checks:
-                    self._line(f"  {'ok  ' if check.ok else 'FAIL'} {wording.check_words(check)}", "" if check.ok else "bad")
-                    for line in [] if check.ok else wording.last_lines(check.output, 6):
-                        self._line(f"       {line}", "dim")
-                self._now("going on")
+                self._checked(checks)
             case Changed(changes, state):
                 self._line(f"changes ({state}): {wording.changes_line(changes) or 'none'}", "strong")
                 for told in change_lines(changes) if state in wording.TELLING else left_out_lines(changes):
@@ -137,6 +133,14 @@ class Plain:
                 self._ended(event)
             case _:
                 pass
+
+    def _checked(self, checks: Sequence[CheckResult]) -> None:
+        self._line(wording.checks_line(checks), "good" if checks and all(check.ok for check in checks) else "warn")
+        for check in checks:
+            self._line(f"  {'ok  ' if check.ok else 'FAIL'} {wording.check_words(check)}", "" if check.ok else "bad")
+            for line in [] if check.ok else wording.last_lines(check.output, 6):
+                self._line(f"       {line}", "dim")
+        self._now("going on")
 
     def _started(self, event: Started) -> None:
         self._tail = Tail()

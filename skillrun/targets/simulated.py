@@ -22,7 +22,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from skillrun.bash.nodes import AndOr, Lit, Node, Redirect, Seq, Simple, Word
+from skillrun.bash.nodes import AndOr, Assign, Lit, Node, Redirect, Seq, Simple, Word
 from skillrun.bash.syntax import parse
 from skillrun.events import EffectKind, Output, Result, State, ToolCall, Verdict
 from skillrun.ports import Command, Place, Policy, Stream, Target
@@ -342,12 +342,13 @@ def _walkable(node: Node) -> Node | None:
         case AndOr(left, _, right):
             return node if _walkable(left) and _walkable(right) else None
         case Simple(words, assigns, redirects, declares):
-            literal = all(_literal(word) is not None for word in words)
-            plain = all(one.values is None and not one.index and not one.append for one in assigns)
-            values = all(_literal(one.value) is not None for one in assigns)
-            quiet = all(_discards(one) for one in redirects)
-            return node if words and quiet and not declares and literal and plain and values else None
+            literal = None not in map(_literal, words) and all(map(_is_plain, assigns))
+            return node if words and literal and not declares and all(map(_discards, redirects)) else None
     return None
+
+
+def _is_plain(assign: Assign) -> bool:
+    return assign.values is None and not assign.index and not assign.append and _literal(assign.value) is not None
 
 
 def _discards(redirect: Redirect) -> bool:

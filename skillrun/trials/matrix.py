@@ -144,24 +144,27 @@ def text(rows: Sequence[Row]) -> str:
     if drawn:
         words = ("solved", "named", "unnamed", "false-done", "harm")
         lines.append(f"of {len(drawn)} drawn: " + ", ".join(f"{drawn.count(word)} {word}" for word in words))
-    for kind in kinds:
-        mine = [row for row in rows if row.outcome.what == kind and not row.outcome.skipped]
-        false = sum(row.outcome.false_done for row in mine)
-        seconds = sum(row.outcome.seconds for row in mine)
-        right = sum(row.right for row in mine)
-        line = f"{kind}: {right} of {len(mine)} came out right, {false} said done and were not, {seconds:.0f} s in all"
-        commands, questions = sum(row.outcome.commands for row in mine), sum(row.outcome.questions for row in mine)
-        if commands or questions:
-            line += f", {commands} commands, {questions} questions"
-        beyond = [row.outcome.beyond for row in mine if row.outcome.beyond is not None]
-        if beyond:
-            line += f", {sum(beyond)} files beyond the reference fix in {len(beyond)} trials"
-        lines.append(line)
+    tried = [row for row in rows if not row.outcome.skipped]
+    lines += [_in_all(kind, [row for row in tried if row.outcome.what == kind]) for kind in kinds]
     skipped = [row for row in rows if row.outcome.skipped]
     if skipped:
         lines.append(f"not tried: {len(skipped)}")
         lines += [f"  {row.outcome.scenario}: {row.why}" for row in skipped]
     return "\n".join(lines)
+
+
+def _in_all(kind: str, rows: Sequence[Row]) -> str:
+    """The sums of the trials of one kind, in a line."""
+    right, false = sum(row.right for row in rows), sum(row.outcome.false_done for row in rows)
+    seconds = sum(row.outcome.seconds for row in rows)
+    line = f"{kind}: {right} of {len(rows)} came out right, {false} said done and were not, {seconds:.0f} s in all"
+    commands, questions = sum(row.outcome.commands for row in rows), sum(row.outcome.questions for row in rows)
+    if commands or questions:
+        line += f", {commands} commands, {questions} questions"
+    beyond = [row.outcome.beyond for row in rows if row.outcome.beyond is not None]
+    if beyond:
+        line += f", {sum(beyond)} files beyond the reference fix in {len(beyond)} trials"
+    return line
 
 
 def _cell(cell: tuple[int, int] | None) -> str:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib import resources
 
 from skillrun.overlay.diff.entries import Entry
+from skillrun.overlay.kernel.inode import Inode
 
 PERSISTENCE, TRUST, FOLDED = "persistence", "trust", "folded"
 _HOMES = ("/root", "/home/[^/]+")
@@ -102,17 +103,24 @@ def gains_privilege(entry: Entry) -> str:
     if new is None or not (new.mode & _TELLING or entry.capability or new.rdev) or stat.S_ISLNK(new.mode):
         return ""
     before = old.mode if old is not None else 0
-    found = []
-    if stat.S_ISREG(new.mode):
-        kept = old is not None and (old.uid, old.gid) == (new.uid, new.gid) and "content" not in entry.aspects
-        if new.mode & stat.S_ISUID and not (kept and before & stat.S_ISUID):
-            found.append(f"runs as user {new.uid}" if new.uid else "runs as root")
-        if new.mode & stat.S_ISGID and not (kept and before & stat.S_ISGID):
-            found.append(f"runs as group {new.gid}")
-        if entry.capability:
-            found.append("has capabilities")
+    found = _gained_by_program(entry, new, before) if stat.S_ISREG(new.mode) else []
     if new.mode & stat.S_IWOTH and not before & stat.S_IWOTH and not new.mode & stat.S_ISVTX and not stat.S_ISSOCK(new.mode):
         found.append("anybody may write it")
     if stat.S_ISCHR(new.mode) or stat.S_ISBLK(new.mode):
         found.append("is a device")
     return ", ".join(found)
+
+
+def _gained_by_program(entry: Entry, new: Inode, before: int) -> list[str]:
+    """Whose rights a regular file runs with; the same file keeps the bits that the mode `before` had."""
+    old = entry.old
+    same = old is not None and (old.uid, old.gid) == (new.uid, new.gid) and "content" not in entry.aspects
+    gained = new.mode & ~(before if same else 0)
+    found = []
+    if gained & stat.S_ISUID:
+        found.append(f"runs as user {new.uid}" if new.uid else "runs as root")
+    if gained & stat.S_ISGID:
+        found.append(f"runs as group {new.gid}")
+    if entry.capability:
+        found.append("has capabilities")
+    return found

@@ -100,9 +100,16 @@ def _typed(argv: Sequence[str], by: int) -> ServiceRequest | None:
     if not words or not all(_UNIT.match(word) for word in words[1:]) or len(words) > _MOST_UNITS:
         return None
     verb, units = words[0], tuple(words[1:])
-    fits = {
-        "systemctl": verb in _UNITS if units else verb in _WHOLE,
-        "deb-systemd-invoke": verb in _ACTIONS and bool(units),
-        "rc-update": verb in ("add", "del", "delete") and bool(units) and _RUNLEVELS.issuperset(units[1:]) and len(units) < 3,
-    }.get(manager, manager in _NAME_FIRST and verb in _ACTIONS)
-    return ServiceRequest(manager, verb, units, of_user, by) if fits else None
+    return ServiceRequest(manager, verb, units, of_user, by) if _is_verb(manager, verb, units) else None
+
+
+def _is_verb(manager: str, verb: str, units: Sequence[str]) -> bool:
+    """Does this manager know the verb, with as many units?"""
+    match manager:
+        case "systemctl":
+            return verb in (_UNITS if units else _WHOLE)
+        case "deb-systemd-invoke":
+            return verb in _ACTIONS and bool(units)
+        case "rc-update":
+            return verb in ("add", "del", "delete") and 0 < len(units) < 3 and _RUNLEVELS.issuperset(units[1:])
+    return manager in _NAME_FIRST and verb in _ACTIONS

@@ -96,16 +96,13 @@ def commit(
             raise CommitError(f"this run is {progress.phase.value} already", "undo it or run the installation again")
         clock = Clock()
         numbers = [number for number in chosen.numbers if number not in passed]
-        plan = Plan(stores, tuple(changes.ops[n] for n in numbers), _folders_now(changes.folders, sides), chosen.leave)
-        found = snapshot.edits(plan, sides, snapshot.of_entries(changes.ops, changes.entries, bases), strict=True, forward=True)
-        _refuse(snapshot.as_clashes((edit for edit in found if not plan.ops[edit.op].light), plan, sides))
-        late = {numbers[edit.op] for edit in found}
-        plan = replace(plan, ops=tuple(changes.ops[n] for n in numbers if n not in late))
+        everything = Plan(stores, tuple(changes.ops[n] for n in numbers), _folders_now(changes.folders, sides), chosen.leave)
+        plan, edited = _without_edited(everything, sides, snapshot.of_entries(changes.ops, changes.entries, bases))
+        late = {numbers[place] for place in edited}
         clock.lap("check")
         plan = with_hashes(_staged(plan, layers, folder.parent.name))
         plan.save(folder)
-        overtaken = [f"{bases[changes.ops[n].layer]}/{changes.ops[n].path}" for n in sorted(passed | late)]
-        left = (*chosen.left, *overtaken)
+        left = (*chosen.left, *_real_paths(changes, bases, passed | late))
         kept_back = services.of_what_stays_out(changes.deferred, left)
         write_deferred(folder, [request for request in changes.deferred if request not in kept_back])
         progress.at(Phase.PREPARED).save(folder)
@@ -114,6 +111,22 @@ def commit(
             done = _forward(plan, sides, folder, progress, clock)
     warnings = (*chosen.warnings, *(f"`{request}` is not done: files of it are left out" for request in kept_back))
     return replace(done, left=left, warnings=warnings, services=_carry_out(folder, run))
+
+
+def _without_edited(plan: Plan, sides: Sequence[Side], seen: snapshot.Snapshot) -> tuple[Plan, set[int]]:
+    """The plan without what somebody wrote over since it was seen, and the places of that in it.
+
+    Raises Conflict where it is more than a log or a cache.
+    """
+    found = snapshot.edits(plan, sides, seen, strict=True, forward=True)
+    _refuse(snapshot.as_clashes((edit for edit in found if not plan.ops[edit.op].light), plan, sides))
+    edited = {edit.op for edit in found}
+    return replace(plan, ops=tuple(op for place, op in enumerate(plan.ops) if place not in edited)), edited
+
+
+def _real_paths(changes: Changes, bases: Sequence[str], numbers: Iterable[int]) -> list[str]:
+    """Where on the machine the operations of these numbers lie, in their order."""
+    return [f"{bases[op.layer]}/{op.path}" for op in (changes.ops[number] for number in sorted(numbers))]
 
 
 def redo(folder: Path, run: services.Runner = services.run_here) -> Done:

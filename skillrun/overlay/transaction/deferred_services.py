@@ -85,22 +85,18 @@ def inverse_of(argv: Sequence[str], run: Runner = run_here) -> tuple[str, ...]:
     words = [word for word in argv[1:] if not word.startswith("-")]
     flags = [word for word in argv[1:] if word.startswith("-")]
     program = argv[0].rpartition("/")[2]
-    if program == "systemctl" and len(words) >= 2 and words[0] in _INVERSE:
-        verb, units = words[0], words[1:]
-        stands = [unit for unit in units if _stands(argv[0], flags, verb, unit, run)]
-        changed = [unit for unit in units if unit not in stands]
-        return (argv[0], *flags, _INVERSE[verb], *changed) if changed else ()
-    if program == "deb-systemd-invoke" and len(words) >= 2 and words[0] in ("start", "restart"):
-        stopped = [unit for unit in words[1:] if not _stands("systemctl", (), "start", unit, run)]
-        return (argv[0], "stop", *stopped) if stopped else ()
-    if program in ("service", "rc-service", "invoke-rc.d") and len(words) == 2 and words[1] in ("start", "restart", "stop"):
-        verb = "stop" if words[1] == "stop" else "start"
-        running = run((argv[0], words[0], "status"), "/")[0] == 0
-        if running == (verb == "start"):
-            return ()
-        return (argv[0], words[0], _INVERSE[verb])
-    if program == "systemctl" and words[:1] == ["daemon-reload"]:
-        return tuple(argv)
+    match program, words:
+        case "systemctl", ["daemon-reload", *_]:
+            return tuple(argv)
+        case "systemctl", [verb, _, *_] if verb in _INVERSE:
+            changed = [unit for unit in words[1:] if not _stands(argv[0], flags, verb, unit, run)]
+            return (argv[0], *flags, _INVERSE[verb], *changed) if changed else ()
+        case "deb-systemd-invoke", ["start" | "restart", _, *_]:
+            stopped = [unit for unit in words[1:] if not _stands("systemctl", (), "start", unit, run)]
+            return (argv[0], "stop", *stopped) if stopped else ()
+        case "service" | "rc-service" | "invoke-rc.d", [service, "start" | "restart" | "stop" as verb]:
+            running = run((argv[0], service, "status"), "/")[0] == 0
+            return () if running == (verb != "stop") else (argv[0], service, "start" if verb == "stop" else "stop")
     return ()
 
 

@@ -36,21 +36,25 @@ def go_around(plan: Plan, sides: Sequence[Side], expected: Snapshot, edits: Iter
     folders, left = list(plan.folders), []
     for number, op in enumerate(plan.ops):
         found, base = by_op.get(number, []), sides[op.layer].base
-        if not found or (op.old is None and all(edit.gone for edit in found)):
+        there = [edit for edit in found if not edit.gone]
+        if not found or (op.old is None and not there):
             ops.append(op)
             continue
-        whole = op.kind is not Kind.SWAP or op.old is not None or op.new is None or not op.new.is_directory
-        if whole or any(edit.path == op.path and not edit.gone and edit.reason != "was changed" for edit in found):
+        if not _is_new_directory(op) or any(edit.path == op.path and edit.reason != "was changed" for edit in there):
             ops.append(op)
             left.append(f"{base}/{op.path}")
             continue
-        parts, opened = _cut(op, expected, {edit.path for edit in found if not edit.gone})
+        parts, opened = _cut(op, expected, {edit.path for edit in there})
         ops += parts
         folders += [Folder(op.layer, path, expected[op.layer, path].ino, 0, 0) for path in opened]
-        left += [f"{base}/{edit.path}" for edit in found if not edit.gone]
+        left += [f"{base}/{edit.path}" for edit in there]
         for path in opened:
             os.makedirs(f"{sides[op.layer].store.path}/{path}", mode=0o700, exist_ok=True)
     return Agreed(Plan(plan.stores, tuple(ops), tuple(folders), plan.leave), tuple(left))
+
+
+def _is_new_directory(op: Op) -> bool:
+    return op.kind is Kind.SWAP and op.old is None and op.new is not None and op.new.is_directory
 
 
 def _cut(op: Op, expected: Snapshot, edited: set[str]) -> tuple[list[Op], list[str]]:

@@ -6,6 +6,7 @@ import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import filterfalse
 
 from skillrun.overlay.diff.entries import Entry
 from skillrun.overlay.diff.operations import Kind, Op
@@ -52,27 +53,26 @@ def select(ops: Sequence[Op], entries: Sequence[Entry], bases: Sequence[str], ch
     removed or replaced as a whole is taken or left as a whole."""
     if not choice:
         return Selection(tuple(range(len(ops))))
-    below: dict[int, list[Entry]] = {}
+    below: dict[int, list[str]] = {}
     for entry in entries:
-        below.setdefault(entry.op, []).append(entry)
+        below.setdefault(entry.op, []).append(entry.path)
     numbers: list[int] = []
     leave: list[tuple[int, str]] = []
     left: list[str] = []
     warnings: list[str] = []
     for number, op in enumerate(ops):
         top, inside = f"{bases[op.layer]}/{op.path}", below.get(number, [])
-        wanted = [entry.path for entry in inside if choice(entry.path)]
-        unwanted = [entry.path for entry in inside if not choice(entry.path)]
+        wanted = list(filter(choice, inside))
+        unwanted = list(filterfalse(choice, inside))
         if not wanted:
             left += unwanted or [top]
         elif unwanted and op.kind is Kind.SWAP and op.old is None:
             numbers.append(number)
-            kept = _with_parents(wanted)
-            dropped = _tops([path for path in unwanted if path not in kept])
-            leave += [(op.layer, path[len(bases[op.layer]) + 1 :]) for path in dropped]
-            left += [path for path in unwanted if path not in kept]
+            dropped = list(filterfalse(_with_parents(wanted).__contains__, unwanted))
+            leave += [(op.layer, path[len(bases[op.layer]) + 1 :]) for path in _tops(dropped)]
+            left += dropped
         elif not choice(top):
-            left += [entry.path for entry in inside]
+            left += inside
             warnings.append(f"{top} is replaced as a whole: parts of it cannot be chosen, so it is left as it is")
         else:
             numbers.append(number)

@@ -42,7 +42,7 @@ from skillrun.run.calls.ownership import absent, counted, strays
 from skillrun.run.calls.retry import retried
 from skillrun.run.calls.stopped import Stopped
 from skillrun.run.calls.supervisor import CHECK, RunTerminated, Supervisor
-from skillrun.run.calls.trusted_checks import only_runs_code
+from skillrun.run.calls.trusted_checks import leave_of_check
 from skillrun.run.tools.ask_user import ask_user
 from skillrun.run.tools.files import at_home, difference, folder_of, read_file, write_file
 from skillrun.run.unseen import without_secrets
@@ -243,9 +243,18 @@ class Executor:
         """Is this to be tried where it can only look? Not what was agreed to already, and not beside a command that waits."""
         if self.looks is None or not can_look(call, decision) or self._hands.alive is not None or self._fetched is not None:
             return False
-        if call.name == CHECK and (call.command in self.agreed or (only_runs_code(decision) and call.command in self.proven())):
-            return False
-        return not self.consents.earlier(self._binding(call), decision)
+        agreed = call.name == CHECK and leave_of_check(call.command, decision, self.agreed, self.proven)
+        return not agreed and not self.consents.earlier(self._binding(call), decision)
+
+    def _leave(self, call: ToolCall, decision: Decision, bound: str) -> Decision | None:
+        """The leave that a call has from what was said before, so that nobody is asked again."""
+        if why := self.consents.earlier(bound, decision):
+            return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason=why)
+        if call.name == CHECK and (leave := leave_of_check(call.command, decision, self.agreed, self.proven)):
+            return leave
+        if self.person.attended and self.foreseen.agreed(call, decision, self._judge, self._approved_whole):
+            return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason="agreed to with the plan")
+        return None
 
     def _consent(self, call: ToolCall, decision: Decision) -> Generator[Event, None, Decision | Edited]:
         """Ask the person where the decision asks: the decision, or another command instead. Raises Stopped."""
@@ -253,19 +262,10 @@ class Executor:
             return decision
         bound = self._binding(call)
         licence = decision.rule == LICENCE
-        if not licence and (why := self.consents.earlier(bound, decision)):
-            return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason=why)
-        if call.name == CHECK and call.command in self.agreed and not licence:
-            return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason="agreed to with the commit")
-        if call.name == CHECK and only_runs_code(decision) and (run := self.proven().get(call.command)):
-            why = f"it passed in run {run}, which was verified with this very skill"
-            return dataclasses.replace(decision, verdict=Verdict.ALLOW, reason=why)
-        if not licence and self.person.attended and self.foreseen.agreed(call, decision, self._judge, self._approved_whole):
-            return dataclasses.replace(decision, verdict=Verdict.ALLOW, by="person", reason="agreed to with the plan")
+        if not licence and (leave := self._leave(call, decision, bound)):
+            return leave
         if not self.person.attended:
-            yield Decided(call, decision)
-            self.denied.append((call, decision))
-            yield from self._finish(call, Result(State.DENIED, output=f"needs approval: {decision.reason}"))
+            yield from self._refuse(call, decision, "needs approval")
             outcome, hint = (Outcome.NEEDS_PERSON, "") if licence else (Outcome.DENIED, "; --approve all says yes beforehand")
             raise Stopped(outcome, f"needs approval: {describe(call)} ({decision.reason}){hint}")
         if licence and self._hands.alive is not None:
@@ -287,10 +287,10 @@ class Executor:
     def _approved_whole(self, call: ToolCall, decision: Decision) -> bool:
         return self.person.approve(call, decision, self.place).how in YES
 
-    def _refuse(self, call: ToolCall, decision: Decision) -> Generator[Event, None, Result]:
+    def _refuse(self, call: ToolCall, decision: Decision, said: str = "not carried out") -> Generator[Event, None, Result]:
         yield Decided(call, decision)
         self.denied.append((call, decision))
-        return (yield from self._finish(call, Result(State.DENIED, output=f"not carried out: {decision.reason}")))
+        return (yield from self._finish(call, Result(State.DENIED, output=f"{said}: {decision.reason}")))
 
     def _fetch(self, call: ToolCall, script: FetchedScript) -> Generator[Event, None, Judged | Edited | Result]:
         """Save and describe a script: the call that runs the saved file and the decision on it, or what comes instead."""

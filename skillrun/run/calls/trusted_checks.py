@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
+from dataclasses import replace
 
-from skillrun.events import Decision, EffectKind, Outcome, RunEnded, RunStarted
+from skillrun.events import Decision, EffectKind, Outcome, RunEnded, RunStarted, Verdict
 from skillrun.record.journal import JournalError, RunFolder, all_runs, read_events
 from skillrun.skills.skill import Skill
 
@@ -32,7 +33,19 @@ def proven_checks(skill: Skill, runs: list[RunFolder] | None = None) -> Mapping[
     return {}
 
 
-def only_runs_code(decision: Decision) -> bool:
+def leave_of_check(
+    command: str, decision: Decision, agreed: Container[str], proven: Callable[[], Mapping[str, str]]
+) -> Decision | None:
+    """The leave a check has already: from the person with the commit, or from a verified run of this very skill."""
+    if command in agreed:
+        return replace(decision, verdict=Verdict.ALLOW, by="person", reason="agreed to with the commit")
+    if _only_runs_code(decision) and (run := proven().get(command)):
+        why = f"it passed in run {run}, which was verified with this very skill"
+        return replace(decision, verdict=Verdict.ALLOW, reason=why)
+    return None
+
+
+def _only_runs_code(decision: Decision) -> bool:
     """Whether all that is asked about is code nobody has read, and nothing that is known to change something."""
     harmless = {EffectKind.RUN_CODE, EffectKind.READ, EffectKind.UNPROVEN}
     return decision.rule in ("ask-run-code", "look-first") and all(effect.kind in harmless for effect in decision.effects)

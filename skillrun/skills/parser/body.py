@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,17 +191,20 @@ class Body:
             line = line_of(self.front, "skillrun-uninstall")
             commands = tuple(SkillCommand(text.strip(), line) for text in said.split("\n") if text.strip())
             return (Step(1, "Uninstall", said, line, commands),)
-        chosen = parts or [part for part in self.root.walk() if self._role(part) == "uninstall"]
-        harvest = Harvest()
-        if chosen:
-            harvest.part(self.root, (), None, frozenset(id(below) for part in chosen for below in part.walk()))
-        found = [draft for draft in harvest.drafts if draft.role in ("", "uninstall")]
+        found = self._drafts_in(parts or [part for part in self.root.walk() if self._role(part) == "uninstall"])
         found = found or [draft for draft in drafts if draft.role == "uninstall"]
         for draft in found:
             draft.role = ""
         assign(found)
         steps = {id(draft.step): draft.step for draft in found}
         return steps_of(found, list(steps.values()))
+
+    def _drafts_in(self, parts: Sequence[Part]) -> list[Draft]:
+        """The commands of these parts of the document alone, read as a way of their own."""
+        harvest = Harvest()
+        if parts:
+            harvest.part(self.root, (), None, frozenset(id(below) for part in parts for below in part.walk()))
+        return [draft for draft in harvest.drafts if draft.role in ("", "uninstall")]
 
 
 def _commands(steps: tuple[Step, ...]) -> list[SkillCommand]:

@@ -215,18 +215,20 @@ def _installed(drafts: list[Draft], names: list[str]) -> Iterator[Check]:
     found: list[tuple[str, Check]] = []
     for draft in drafts:
         command = place.follow(draft)
-        if draft.role or command is None:
-            continue
-        for package, check in _package_checks(draft, command):
-            found.append((package, check))
+        if not draft.role and command is not None:
+            found += _package_checks(draft, command)
     wanted = [check for package, check in found if any(_same(package, name) for name in names)]
     main = [check for package, check in found if not _BUILD_ONLY.match(package)]
     first_group = {check.line for check in main[:1]}
     yield from wanted[:1] or [check for check in main if check.line in first_group] or [check for _, check in found[-1:]]
-    if not found and names and re.fullmatch(r"[a-z][\w.+-]{0,40}", names[0]):
-        drawn = [draft for draft in drafts if not draft.role]
-        if drawn:
-            yield Check(_version(vocabulary().binaries.get(names[0], names[0])), "derived", drawn[-1].snippet.line)
+    if not found and names:
+        yield from _by_name(names[0], [draft.snippet.line for draft in drafts if not draft.role])
+
+
+def _by_name(name: str, lines: list[int]) -> Iterator[Check]:
+    """No package is named anywhere: the program is asked for that the document is called after."""
+    if lines and re.fullmatch(r"[a-z][\w.+-]{0,40}", name):
+        yield Check(_version(vocabulary().binaries.get(name, name)), "derived", lines[-1])
 
 
 def _same(package: str, name: str) -> bool:

@@ -145,14 +145,7 @@ def is_call(text: str) -> bool:
 def session_lines(lang: str, text: str) -> tuple[list[tuple[int, str]], bool]:
     """The command lines of a block as (offset, text), prompts stripped; True when it was a session with prompts and output."""
     lines = text.rstrip("\n").split("\n")[:MAX_LINES]
-    prompt = _PROMPT if any(_PROMPT.match(line) for line in lines) else None
-    filled = [line for line in lines if line.strip()]
-    if not prompt and len(filled) > 0 and all(_ANGLE_PROMPT.match(line) for line in filled):
-        prompt = _ANGLE_PROMPT
-    if not prompt and lang in _SESSIONS and any(_is_root_prompt(line) for line in lines):
-        prompt = _ROOT_PROMPT
-    if not prompt and filled and all(_is_root_prompt(line) and installs(line.lstrip("# ")) for line in filled):
-        prompt = _ROOT_PROMPT
+    prompt = _prompt_of(lang, lines)
     if not prompt:
         return [(i, line) for i, line in enumerate(lines)], False
     out: list[tuple[int, str]] = []
@@ -169,6 +162,20 @@ def session_lines(lang: str, text: str) -> tuple[list[tuple[int, str]], bool]:
         elif line.lstrip().startswith("#"):
             out.append((i, line))
     return out, True
+
+
+def _prompt_of(lang: str, lines: list[str]) -> re.Pattern[str] | None:
+    """What stands before each command of a session; None for a block without prompts."""
+    if any(_PROMPT.match(line) for line in lines):
+        return _PROMPT
+    filled = [line for line in lines if line.strip()]
+    if filled and all(_ANGLE_PROMPT.match(line) for line in filled):
+        return _ANGLE_PROMPT
+    if lang in _SESSIONS and any(_is_root_prompt(line) for line in lines):
+        return _ROOT_PROMPT
+    if filled and all(_is_root_prompt(line) and installs(line.lstrip("# ")) for line in filled):
+        return _ROOT_PROMPT
+    return None
 
 
 def _is_root_prompt(line: str) -> bool:

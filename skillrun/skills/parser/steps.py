@@ -103,6 +103,16 @@ class Harvest:
         return step
 
 
+def _changes(code: str) -> bool:
+    return bool(CHANGES.match(code) or installs(code) or re.search(r"\bapt(?:-get)? update\b", code))
+
+
+def _other(lead: str) -> str:
+    """The role of commands whose lead says that they are for something other than installing; empty for none."""
+    other = phrases.OTHER.match(lead)
+    return "" if not other else "uninstall" if other["verb"].lower() in ("uninstall", "remove") else "update"
+
+
 @dataclass(slots=True)
 class _BlockReader:
     """Reads the blocks of one part: text that labels, text that commands, code."""
@@ -240,20 +250,17 @@ class _BlockReader:
         sentence = f"{before}`{code}`{after}"
         works = " " in code or bool(phrases.WORKS.search(after))
         clause = f"{before}`{code}`{re.split('[;`]', after, maxsplit=1)[0]}"
-        changes = bool(CHANGES.match(code) or installs(code) or re.search(r"\bapt(?:-get)? update\b", code))
         if phrases.SKIP.search(sentence) and is_call(code) and not self.current.skip_if:
             self.current.skip_if = code if re.search(r"\bif\b", sentence, re.IGNORECASE) else ""
             return "skip"
         if self.part.kind == "done" and not phrases.trouble(before) and not phrases.NOT.search(before):
             return "check" if works or phrases.ON_PATH.match(after) else "skip"
-        if not before.strip() and phrases.PRINTS_AFTER.match(after):
+        said = phrases.CHECK.match(before) and (works or before.rstrip().endswith(":"))
+        if said or (not before.strip() and phrases.PRINTS_AFTER.match(after)):
             return "check"
-        if phrases.CHECK.match(before) and (works or before.rstrip().endswith(":")):
+        if works and not _changes(code) and (phrases.CHECK_LATE.search(clause) or phrases.announces_check(block.text)):
             return "check"
-        if works and not changes and (phrases.CHECK_LATE.search(clause) or phrases.announces_check(block.text)):
-            return "check"
-        other = phrases.OTHER.match(before)
-        return "" if not other else "uninstall" if other["verb"].lower() in ("uninstall", "remove") else "update"
+        return _other(before)
 
     def _row(self, block: Block) -> None:
         labels = [read_label(phrases.CODE.sub(" ", cell)) for cell in block.cells if not phrases.CODE.fullmatch(cell.strip())]
@@ -278,12 +285,7 @@ class _BlockReader:
             self._output(block, last)
             return
         labels = (*self._outer(block), *lead_labels, *self._info_label(block))
-        stated = phrases.CHECK.match(last) or (phrases.CHECK_LATE.search(last) and last.endswith(":"))
-        role = "check" if stated or self.part.kind == "done" else ""
-        if other := phrases.OTHER.match(last):
-            role = "uninstall" if other["verb"].lower() in ("uninstall", "remove") else "update"
-        if phrases.trouble(last):
-            role = "trouble"
+        role = self._role_of_block(last)
         or_before = bool(phrases.OR.match(last)) or last.strip(" *_:.").lower() in ("or", "or:")
         inner: tuple[Label, ...] = ()
         offset = 0 if block.lang == "indented" else 1
@@ -300,6 +302,13 @@ class _BlockReader:
                 own = role if snippet.line == block.line + offset or role else ""
             self._add(snippet, block, block.lang, (*labels, *inner), own, last, or_before)
         self.lead, self.lead_labels = "", ()
+
+    def _role_of_block(self, lead: str) -> str:
+        """What the sentence before a block makes of its commands."""
+        if phrases.trouble(lead):
+            return "trouble"
+        stated = phrases.CHECK.match(lead) or (phrases.CHECK_LATE.search(lead) and lead.endswith(":"))
+        return _other(lead) or ("check" if stated or self.part.kind == "done" else "")
 
     def _written(self, block: Block, last: str) -> None:
         """A file that the text has its reader make at home, as a command; what is there already stays."""
