@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 
 from skillrun.events import EffectKind
 from skillrun.policy.invocation import Invocation
@@ -59,54 +60,46 @@ def _option_roles(call: Invocation, program: Program) -> list[str]:
 def _options(call: Invocation, program: Program, rest: list[str]) -> list[str]:
     """Split off the options; notes and indexes are taken at once because operands depend on them."""
     operands: list[str] = []
-    i, n = 0, len(rest)
-    while i < n:
-        argument = rest[i]
-        i += 1
+    left = deque(rest)
+    while left:
+        argument = left.popleft()
         if argument == "--":
-            operands.extend(rest[i:])
             break
-        if argument == "-" and "-" in program.flag:
-            _option(call, program, "-", "")
-            continue
-        if argument[:1] == "+" and "+" in program.flag:
-            _option(call, program, "+", argument[1:])
-            continue
-        if len(argument) < 2 or argument[0] not in "-+" or (argument[0] == "+" and argument not in program.flag):
+        if argument[:1] in program.flag and (argument == "-" or argument[:1] == "+"):
+            _option(call, program, argument[0], argument[1:])
+        elif _is_operand(program, argument):
             if program.strict and argument and ANY.match(argument[0]) and not program.sub:
                 call.findings.add(EffectKind.UNKNOWN, argument, f"may be any option of {program.name}")
             operands.append(argument)
             if program.stop or program.sub:
-                operands.extend(rest[i:])
                 break
-            continue
-        if argument.startswith("--") or program.single:
+        elif argument.startswith("--") or program.single:
             name, equals, value = argument.partition("=")
             name = _whole_name(program, name)
-            if not equals and name in program.value and i < n:
-                value = rest[i]
-                i += 1
-            _option(call, program, name, value)
-            continue
-        if argument in program.value:
-            value = rest[i] if i < n else ""
-            i += 1
-            _option(call, program, argument, value)
-            continue
-        if argument in program.flag or argument in program.quiet or argument in program.plain:
-            _option(call, program, argument, "")
-            continue
-        for position in range(1, len(argument)):
-            short = argument[0] + argument[position]
-            if short in program.value:
-                value = argument[position + 1 :]
-                if not value and i < n:
-                    value = rest[i]
-                    i += 1
-                _option(call, program, short, value)
-                break
-            _option(call, program, short, "")
-    return operands
+            _option(call, program, name, left.popleft() if not equals and name in program.value and left else value)
+        elif argument in program.value:
+            _option(call, program, argument, left.popleft() if left else "")
+        else:
+            _without_value(call, program, argument, left)
+    return [*operands, *left]
+
+
+def _is_operand(program: Program, argument: str) -> bool:
+    return len(argument) < 2 or argument[0] not in "-+" or (argument[0] == "+" and argument not in program.flag)
+
+
+def _without_value(call: Invocation, program: Program, argument: str, left: deque[str]) -> None:
+    """One option, or short ones in one word: the first that takes a value has what is left of it, or the next of `left`."""
+    if argument in program.flag or argument in program.quiet or argument in program.plain:
+        _option(call, program, argument, "")
+        return
+    for position in range(1, len(argument)):
+        short = argument[0] + argument[position]
+        if short in program.value:
+            value = argument[position + 1 :]
+            _option(call, program, short, left.popleft() if not value and left else value)
+            return
+        _option(call, program, short, "")
 
 
 def _whole_name(program: Program, name: str) -> str:

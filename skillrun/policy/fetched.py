@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from skillrun.bash.nodes import Lit, Node, Pipe, Simple, Sub, Word
 from skillrun.bash.syntax import parse
 from skillrun.events import Decision, EffectKind
 from skillrun.policy.judge import Judge
-from skillrun.policy.knowledge import lookup
+from skillrun.policy.knowledge import Program, lookup
 from skillrun.policy.unknown import known
 from skillrun.ports import Place
 
@@ -121,28 +122,32 @@ def _fetcher(node: Node) -> tuple[str, tuple[str, ...]] | None:
     words = _words(node)
     if not words or words[0] not in ("curl", "wget") or (isinstance(node, Simple) and node.assigns):
         return None
-    program = lookup(words[0])
     urls, rest, stdout = list[str](), words[1:], words[0] == "curl"
     while rest:
         word = rest.pop(0)
         if not word.startswith("-") or word == "-":
             urls.append(word)
-        elif word.startswith("--"):
-            name, equals, value = word.partition("=")
-            if program and name in program.value and not equals and rest:
-                value = rest.pop(0)
-            stdout = _to_stdout(words[0], name, value, stdout)
         else:
-            for position in range(1, len(word)):
-                short = "-" + word[position]
-                if program and short in program.value:
-                    value = word[position + 1 :] or (rest.pop(0) if rest else "")
-                    stdout = _to_stdout(words[0], short, value, stdout)
-                    break
-                stdout = _to_stdout(words[0], short, "", stdout)
+            for name, value in _options(lookup(words[0]), word, rest):
+                stdout = _to_stdout(words[0], name, value, stdout)
     if len(urls) != 1 or not stdout or not known(urls[0]):
         return None
     return urls[0], tuple(words)
+
+
+def _options(program: Program | None, word: str, rest: list[str]) -> Iterator[tuple[str, str]]:
+    """The options in one word, each with its value, which may be the next of `rest`: that is taken from there."""
+    takes = program.value if program else {}
+    if word.startswith("--"):
+        name, equals, value = word.partition("=")
+        yield name, rest.pop(0) if name in takes and not equals and rest else value
+        return
+    for position in range(1, len(word)):
+        short = "-" + word[position]
+        if short in takes:
+            yield short, word[position + 1 :] or (rest.pop(0) if rest else "")
+            return
+        yield short, ""
 
 
 def _to_stdout(program: str, option: str, value: str, before: bool) -> bool:
@@ -172,6 +177,18 @@ def _piped(left: Node, right: Node) -> FetchedScript | None:
     if found is None or any(value is None for _, value in assigned):
         return None
     wrapper, interpreter, arguments = found
+    kept = _interpreter_options(arguments)
+    if kept is None:
+        return None
+    arguments = arguments[1:] if arguments[:1] in (["-"], ["/dev/stdin"]) else arguments
+    if arguments and arguments[0] == "--":
+        arguments = arguments[1:]
+    pairs = tuple((name, value or "") for name, value in assigned)
+    return FetchedScript(*fetched, wrapper, interpreter, tuple(arguments), tuple(kept), pairs)
+
+
+def _interpreter_options(arguments: list[str]) -> list[str] | None:
+    """Take the options off that an interpreter has before its script; None where they name another script."""
     kept: list[str] = []
     while arguments and arguments[0].startswith("-") and arguments[0] != "-":
         option = arguments.pop(0)
@@ -182,11 +199,7 @@ def _piped(left: Node, right: Node) -> FetchedScript | None:
         if option.startswith("--") or "c" in option or "s" in option:
             return None
         kept.append(option)
-    arguments = arguments[1:] if arguments[:1] in (["-"], ["/dev/stdin"]) else arguments
-    if arguments and arguments[0] == "--":
-        arguments = arguments[1:]
-    pairs = tuple((name, value or "") for name, value in assigned)
-    return FetchedScript(*fetched, wrapper, interpreter, tuple(arguments), tuple(kept), pairs)
+    return kept
 
 
 def _substituted(node: Simple) -> FetchedScript | None:

@@ -70,6 +70,13 @@ Special = Callable[["Reading", list[str], Shell], str]
 """Reads one program's argument list; its output, as far as it is known."""
 
 
+def _label(argv: list[str]) -> str:
+    """How the output of a command is called: whom pgrep and pidof find is whom `kill` ends, so they are told whole."""
+    if argv[0] in ("pgrep", "pidof"):
+        return f"$({' '.join(plain(each) for each in argv)})"
+    return f"$({argv[0]} …)" if len(argv) > 1 else f"$({argv[0]})"
+
+
 class Reading(Walker):
     """One command being read. `findings` is what comes of it. `specials`: programs that a table cannot describe."""
 
@@ -202,13 +209,7 @@ class Reading(Walker):
             self.findings.leaves = False
         if not certain(name):
             return self.unknown_program(argv, shell)
-        if any("{{secret:" in argument for argument in argv):
-            self.findings.add(EffectKind.SECRET_READ, name, "a secret on the command line can be read by other programs")
-        if any(not each.isascii() for each in argv):
-            for item in {item for each in argv for item in self.unknowns.of(each) if item.secret}:
-                self.findings.add(EffectKind.SECRET_READ, item.label, f"given to {plain(name)}")
-        if any(each[:1] == "!" and _HISTORY.match(plain(each)) for each in argv):
-            self.findings.add(EffectKind.UNKNOWN, "!", "an interactive shell would put an earlier command here")
+        self._given_away(argv)
         if name in shell.functions:
             inner_arguments, shell.arguments = shell.arguments, argv[1:]
             output = self.call_function(name, shell.functions[name], shell)
@@ -217,19 +218,29 @@ class Reading(Walker):
         if name in shell.aliases:
             return self.text(" ".join([shell.aliases[name], *(shlex.quote(plain(each)) for each in argv[1:])]), shell)
         bare, trusted = self.bare(name, shell)
-        if trusted:
-            if bare in _NAMING:
-                self.subscripts(argv[1:], bare)
-            special = self.specials.get(bare)
-            program = None if special is not None else lookup(bare)
-            if special is not None or program is not None:
-                self.findings.executables[bare] = None
-                told = self.vouched(bare, argv, shell)
-                if special is not None:
-                    return special(self, [bare, *argv[1:]], shell)
-                assert program is not None  # one of the two is
-                return self.known_program(program, [bare, *argv[1:]], shell, told)
-        return self.run_file(name, argv, shell)
+        if not trusted:
+            return self.run_file(name, argv, shell)
+        if bare in _NAMING:
+            self.subscripts(argv[1:], bare)
+        special = self.specials.get(bare)
+        program = lookup(bare) if special is None else None
+        if special is None and program is None:
+            return self.run_file(name, argv, shell)
+        self.findings.executables[bare] = None
+        told = self.vouched(bare, argv, shell)
+        if special is not None:
+            return special(self, [bare, *argv[1:]], shell)
+        assert program is not None  # one of the two is
+        return self.known_program(program, [bare, *argv[1:]], shell, told)
+
+    def _given_away(self, argv: list[str]) -> None:
+        """Secrets among the words of a command, which other programs can see; and words that mean an earlier command."""
+        if any("{{secret:" in argument for argument in argv):
+            self.findings.add(EffectKind.SECRET_READ, argv[0], "a secret on the command line can be read by other programs")
+        for item in {item for each in argv if not each.isascii() for item in self.unknowns.of(each) if item.secret}:
+            self.findings.add(EffectKind.SECRET_READ, item.label, f"given to {plain(argv[0])}")
+        if any(each[:1] == "!" and _HISTORY.match(plain(each)) for each in argv):
+            self.findings.add(EffectKind.UNKNOWN, "!", "an interactive shell would put an earlier command here")
 
     def vouched(self, bare: str, argv: list[str], shell: Shell) -> Vouched:
         """Is this call in a form that is known to be harmless? What it reads is noted; where it is not, that is noted too."""
@@ -301,15 +312,12 @@ class Reading(Walker):
             self.findings.unproven(f"{argv[0]}, which is there to change something")
         if output == "read":
             return shell.stdin
-        label = f"$({argv[0]} …)" if len(argv) > 1 else f"$({argv[0]})"
-        if argv[0] in ("pgrep", "pidof"):
-            label = f"$({' '.join(plain(each) for each in argv)})"  # whom they find is whom `kill` ends
         if output == "temporary":
-            made = self.unknowns.new(Unknown("temporary", label, guarded=True))
+            made = self.unknowns.new(Unknown("temporary", _label(argv), guarded=True))
             if not run.quiet:
                 self.findings.write(made)
             return made
-        return self.unknowns.new(Unknown("machine" if output == "machine" else "output", label))
+        return self.unknowns.new(Unknown("machine" if output == "machine" else "output", _label(argv)))
 
     def by_table(self, argv: list[str], shell: Shell) -> str:
         """A program that has a table, whatever else is known of it."""

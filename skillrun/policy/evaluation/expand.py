@@ -218,24 +218,13 @@ class Expander:
     def _plain_value(self, var: Var, shell: Shell) -> list[str] | None:
         name = var.name
         if name in "@*" or (name.isdigit() and name != "0"):
-            if shell.arguments is None:
-                return None
-            if name in "@*":
-                return [(SPLIT if not var.quoted or name == "@" else " ").join(shell.arguments)]
-            number = int(name) - 1
-            return [shell.arguments[number]] if number < len(shell.arguments) else [""]
+            return None if shell.arguments is None else [_argument(var, shell.arguments)]
         if name == "PWD":
             return [shell.cwd]
         if name == "IFS":
             return [shell.interval]
         if name in shell.arrays:
-            items = shell.arrays[name]
-            index = "".join(part.text for part in var.index if isinstance(part, Lit)) if var.index else "0"
-            if index in ("@", "*"):
-                return [(" " if index == "*" and var.quoted else SPLIT).join(items)]
-            if index.lstrip("-").isdigit() and -len(items) <= int(index) < len(items):
-                return [items[int(index)]]
-            return None
+            return _item(var, shell.arrays[name])
         found = shell.variables.get(name)
         return list(found) if found is not None else None
 
@@ -291,6 +280,21 @@ def _only_list(word: Word, shell: Shell) -> bool:
     return word[0].name == "@" or word[0].name in shell.arrays
 
 
+def _argument(var: Var, arguments: Sequence[str]) -> str:
+    if var.name in "@*":
+        return (SPLIT if not var.quoted or var.name == "@" else " ").join(arguments)
+    return next(iter(arguments[int(var.name) - 1 :]), "")
+
+
+def _item(var: Var, items: Sequence[str]) -> list[str] | None:
+    """What an array's subscript picks; None where that is not known."""
+    index = "".join(part.text for part in var.index if isinstance(part, Lit)) if var.index else "0"
+    if index in ("@", "*"):
+        return [(" " if index == "*" and var.quoted else SPLIT).join(items)]
+    known_one = index.lstrip("-").isdigit() and -len(items) <= int(index) < len(items)
+    return [items[int(index)]] if known_one else None
+
+
 def _worked(value: str, operator: str, word: str) -> str | None:
     """`${value OP word}` for known text; None when this reader does not follow."""
     if len(value) > 256 or len(word) > 64 or word.count("*") > 4:
@@ -307,15 +311,20 @@ def _worked(value: str, operator: str, word: str) -> str | None:
             return None
         return value.replace(pattern, replacement, 1 if operator == "/" else -1)
     if operator == ":":
-        numbers = re.fullmatch(r"\s*(\d+)(?:\s*:\s*(\d+))?\s*|\s+-(\d+)\s*", word)
-        if not numbers:
-            return None
-        if numbers[3]:
-            return value[-int(numbers[3]) :]
-        start = int(numbers[1])
-        return value[start : start + int(numbers[2])] if numbers[2] else value[start:]
+        return _part(value, word)
     simple = {"^^": value.upper(), ",,": value.lower(), "^": value[:1].upper() + value[1:], ",": value[:1].lower() + value[1:]}
     return simple.get(operator) if not word else None
+
+
+def _part(value: str, word: str) -> str | None:
+    """`${value:word}`: from a place, as many characters."""
+    numbers = re.fullmatch(r"\s*(\d+)(?:\s*:\s*(\d+))?\s*|\s+-(\d+)\s*", word)
+    if not numbers:
+        return None
+    if numbers[3]:
+        return value[-int(numbers[3]) :]
+    start = int(numbers[1])
+    return value[start : start + int(numbers[2])] if numbers[2] else value[start:]
 
 
 def _matches(value: str, pattern: str) -> bool:

@@ -95,16 +95,16 @@ def work(argv: list[str], data: str) -> str | None:
 
 
 def _translated(words: list[str], data: str) -> str | None:
-    flags = "".join(word[1:] for word in words if word.startswith("-") and len(word) > 1)
-    sets = [_set(plain(word)) for word in words if not (word.startswith("-") and len(word) > 1)]
-    if "c" in flags or "C" in flags or any(each is None for each in sets) or not sets:
+    options = [word for word in words if word.startswith("-") and len(word) > 1]
+    sets = [_set(plain(word)) for word in words if word not in options]
+    flags = "".join(options)
+    if "c" in flags or "C" in flags or None in sets or not sets:
         return None
-    first = sets[0] or ""
+    first, second = sets[0] or "", (sets[1] or "") if len(sets) > 1 else None
     if "d" in flags:
         return "".join(mark for mark in data if mark not in first)
-    if len(sets) < 2:
+    if second is None:
         return None if "s" not in flags else data
-    second = sets[1] or ""
     if not second:
         return None
     second += second[-1] * (len(first) - len(second))

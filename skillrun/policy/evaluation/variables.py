@@ -10,7 +10,7 @@ from skillrun.policy.unknown import known
 
 _LOADS = re.compile(
     r"LD_(?:PRELOAD|LIBRARY_PATH|AUDIT)|DYLD_\w+|BASH_ENV|ENV|PROMPT_COMMAND|PS[0-4]|SHELLOPTS|BASHOPTS|BASH_FUNC_\w+.*"
-    r"|GLOBIGNORE|CDPATH|IFS|PERL5(?:LIB|OPT|DB)|PYTHON(?:PATH|STARTUP|HOME|INSPECT|BREAKPOINT)|RUBY(?:OPT|LIB)"
+    r"|GLOBIGNORE|CDPATH|PERL5(?:LIB|OPT|DB)|PYTHON(?:PATH|STARTUP|HOME|INSPECT|BREAKPOINT)|RUBY(?:OPT|LIB)"
     r"|NODE_(?:OPTIONS|PATH)|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|GIT_(?:SSH|SSH_COMMAND|EXTERNAL_DIFF|PAGER|EDITOR|ASKPASS"
     r"|PROXY_COMMAND|EXEC_PATH|CONFIG\w*|TEMPLATE_DIR|SEQUENCE_EDITOR)"
     r"|PAGER|MANPAGER|LESSOPEN|LESSCLOSE|EDITOR|VISUAL|BROWSER|SUDO_EDITOR|SUDO_ASKPASS|SSH_ASKPASS|SYSTEMD_(?:PAGER"
@@ -75,6 +75,7 @@ HARMLESS_VARIABLE = re.compile(
     r"|PYTHONUNBUFFERED|PYTHONDONTWRITEBYTECODE|CI|SYSTEMD_COLORS|APT_LISTCHANGES_FRONTEND|GIT_OPTIONAL_LOCKS|GIT_TERMINAL_PROMPT"
 )
 """Variables that change words, colours, widths and waiting, and nothing else; paths and programs in them are judged above."""
+_OF_THE_SHELL = frozenset({"IFS", "PROMPT_COMMAND", "BASH_ENV", "ENV", "GLOBIGNORE", "CDPATH"})
 _ZONE = re.compile(r"[A-Za-z0-9_+/-]*")
 
 
@@ -87,30 +88,27 @@ def judge_variable(findings: Findings, name: str, values: tuple[str, ...], expor
     if name in ("BASH_ALIASES", "BASH_CMDS"):
         findings.add(EffectKind.RUN_CODE, name, "other programs take the place of known names")
         return
-    if (
-        not exported
-        and not name.startswith("PS")
-        and name not in ("IFS", "PROMPT_COMMAND", "BASH_ENV", "ENV", "GLOBIGNORE", "CDPATH")
-    ):
+    if not exported and not name.startswith("PS") and name not in _OF_THE_SHELL:
         return
     shown = findings.unknowns.show(values[0]) if values else ""
     if name == "TZ" and not all(_ZONE.fullmatch(value) and ".." not in value and value[:1] != "/" for value in values):
         findings.unproven(f"TZ={shown} names a file")
     if not HARMLESS_VARIABLE.fullmatch(name):
         findings.settings[name] = None
-    if name == "IFS":
-        return
+    _heeded(findings, name, values, shown)
+
+
+def _heeded(findings: Findings, name: str, values: tuple[str, ...], shown: str) -> None:
+    """What programs that see the variable do on its word."""
     if _TRUST.fullmatch(name):
         unchanged = (findings.place.variables.get(name),)
-        if values == unchanged or all(_system_trust(value) for value in values):
-            return
-        findings.add(EffectKind.DEFENCE_OFF, name, f"whose certificates are trusted: {shown or 'nobody knows'}")
+        if values != unchanged and not all(map(_system_trust, values)):
+            findings.add(EffectKind.DEFENCE_OFF, name, f"whose certificates are trusted: {shown or 'nobody knows'}")
     elif _DEFENCE.fullmatch(name):
         findings.add(EffectKind.DEFENCE_OFF, name, shown)
     elif _LOADS.fullmatch(name):
-        if _NAMES_TOOL.fullmatch(name) and all(value in _PLAIN_TOOLS for value in values):
-            return
-        findings.add(EffectKind.RUN_CODE, name, f"programs load or run what it names: {shown}")
+        if not _NAMES_TOOL.fullmatch(name) or not _PLAIN_TOOLS.issuperset(values):
+            findings.add(EffectKind.RUN_CODE, name, f"programs load or run what it names: {shown}")
     elif _INDEX.fullmatch(name):
         findings.add(EffectKind.UNKNOWN, name, f"where programs fetch from: {shown}")
     elif _AGENT.fullmatch(name):

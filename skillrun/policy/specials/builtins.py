@@ -36,8 +36,9 @@ def _cd(reading: Reading, argv: list[str], shell: Shell) -> str:
 
 
 def _export(reading: Reading, argv: list[str], shell: Shell) -> str:
-    bare = not any(not word.startswith("-") for word in argv[1:])
-    shows = any(re.fullmatch(r"-\w*p\w*", word) for word in argv[1:])
+    options = [word for word in argv[1:] if word.startswith("-")]
+    bare = len(options) == len(argv) - 1
+    shows = any(re.fullmatch(r"-\w*p\w*", word) for word in options)
     if argv[0] != "local" and shell.top and not shows and not bare:
         reading.findings.leave("variables")
     if bare and not re.fullmatch(r"-\w*[fFgaAirl]\w*", argv[-1]):
@@ -54,7 +55,7 @@ def _export(reading: Reading, argv: list[str], shell: Shell) -> str:
             reading.findings.add(EffectKind.SECRET_READ, name, "shown")
         elif argv[0] == "export":
             judge_variable(reading.findings, name, shell.variables.get(name, ()), True)
-    if argv[0] != "export" and any(word.startswith("-") and "i" in word for word in argv[1:]):
+    if argv[0] != "export" and "i" in "".join(options):
         reading.hidden_arithmetic(shell)
     return ""
 
@@ -74,15 +75,7 @@ def _unset(reading: Reading, argv: list[str], shell: Shell) -> str:
 def _read(reading: Reading, argv: list[str], shell: Shell) -> str:
     if shell.top:
         reading.findings.leave("variables")
-    names: list[str] = []
-    takes = False
-    for word in argv[1:]:
-        if takes:
-            takes = False
-        elif word.startswith("-"):
-            takes = word[-1] in "dinNptu"
-        else:
-            names.append(word)
+    names = _names_read(argv[1:])
     data = shell.stdin
     line = data.split("\n", 1)[0]
     source = reading.unknowns.fetched(data)
@@ -96,7 +89,7 @@ def _read(reading: Reading, argv: list[str], shell: Shell) -> str:
     for position, name in enumerate(names or ["REPLY"]):
         if len(names) <= 1 and (certainly or below):
             value = line.strip()
-        elif (certainly and position < len(names) - 1) or (certainly and len(words) <= len(names)):
+        elif certainly and (position < len(names) - 1 or len(words) <= len(names)):
             value = words[position] if position < len(words) else ""
         elif source is not None:
             value = reading.unknowns.new(Unknown("fetched", f"${name}", source=source))
@@ -106,6 +99,20 @@ def _read(reading: Reading, argv: list[str], shell: Shell) -> str:
         shell.variables[name] = (value,)
         shell.arrays.pop(name, None)
     return ""
+
+
+def _names_read(words: list[str]) -> list[str]:
+    """The variables that `read` sets: its words but for options and what they take."""
+    names: list[str] = []
+    takes = False
+    for word in words:
+        if takes:
+            takes = False
+        elif word.startswith("-"):
+            takes = word[-1] in "dinNptu"
+        else:
+            names.append(word)
+    return names
 
 
 def _mapfile(reading: Reading, argv: list[str], shell: Shell) -> str:

@@ -118,28 +118,25 @@ def _fetch(reading: Reading, argv: list[str], shell: Shell) -> str:
     assert program is not None  # SPECIALS names only programs that have a table
     run = Invocation(argv, program, reading.findings, shell.cwd, shell.stdin)
     judge_call(run)
-    url = next((operand for operand in run.operands if not operand.startswith("-")), "")
-    options = {**dict(run.options), **{key: value for key, value in run.options if key == "--url"}}
-    url = url or options.get("--url", "")
+    options = dict(run.options)
+    url = next((operand for operand in run.operands if not operand.startswith("-")), "") or options.get("--url", "")
     shown = reading.unknowns.show(url)
     fetched = reading.unknowns.new(Unknown("fetched", f"what {shown} sends", source=shown))
-    output = (
-        options.get("-o")
-        or options.get("--output")
-        or (options.get("-O") or options.get("--output-document") if argv[0] == "wget" else "")
-    )
-    saves = argv[0] in ("wget", "aria2c", "axel") or "-O" in options or "--remote-name" in options or "-OJ" in options
+    named = ("-o", "--output", "-O", "--output-document") if argv[0] == "wget" else ("-o", "--output")
+    output = next((options[name] for name in named if options.get(name)), "")
     if output and output != "-":
         shell.files[run.path(output)] = fetched
         return ""
-    if saves and output != "-":
-        base = posixpath.basename(urlsplit(plain(url)).path) if known(url) else ""
-        if argv[0] == "wget" and url and "--spider" not in argv:
-            reading.findings.write(paths.absolute(base or "index.html", options.get("-P", run.cwd) or run.cwd, reading.place))
-        if base:
-            shell.files[paths.absolute(base, options.get("-P", run.cwd) or run.cwd, reading.place)] = fetched
-        return ""
-    return fetched
+    saves = argv[0] in ("wget", "aria2c", "axel") or not {"-O", "--remote-name", "-OJ"}.isdisjoint(options)
+    if not saves or output == "-":
+        return fetched
+    base = posixpath.basename(urlsplit(plain(url)).path) if known(url) else ""
+    file = paths.absolute(base or "index.html", options.get("-P", run.cwd) or run.cwd, reading.place)
+    if argv[0] == "wget" and url and "--spider" not in argv:
+        reading.findings.write(file)
+    if base:
+        shell.files[file] = fetched
+    return ""
 
 
 PROGRAMS: dict[str, Special] = {

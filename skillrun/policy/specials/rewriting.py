@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 
 from skillrun.events import EffectKind
 from skillrun.policy.evaluation import filters
@@ -61,35 +62,10 @@ def _filter(reading: Reading, argv: list[str], shell: Shell) -> str:
 
 
 def _sed(reading: Reading, argv: list[str], shell: Shell) -> str:
-    words, scripts, files = argv[1:], [], list[str]()
-    in_place = False
-    i = 0
-    while i < len(words):
-        word = words[i]
-        i += 1
-        if word in ("-e", "--expression") and i < len(words):
-            scripts.append(words[i])
-            i += 1
-        elif word.startswith("--expression="):
-            scripts.append(word.split("=", 1)[1])
-        elif word in ("-f", "--file") or word.startswith("--file="):
-            reading.findings.add(EffectKind.RUN_CODE, "sed", "a script from a file")
-            i += word in ("-f", "--file")
-        elif word.startswith("--in-place") or (word.startswith("-") and not word.startswith("--") and "i" in word):
-            in_place = True
-            if word.endswith("e") and "i" not in word[-2:] and i < len(words):
-                scripts.append(words[i])
-                i += 1
-        elif word.startswith("-") and len(word) > 1:
-            if word in ("--help", "--version"):
-                return ""
-            if word.endswith("e") and not word.startswith("--") and i < len(words):
-                scripts.append(words[i])
-                i += 1
-        else:
-            files.append(word)
-    if not scripts and files:
-        scripts, files = [files[0]], files[1:]
+    told = _sed_words(reading, argv[1:])
+    if told is None:
+        return ""
+    scripts, files, in_place = told
     for script in scripts:
         if not filters.harmless_sed(plain(script)):
             reading.findings.add(
@@ -102,6 +78,36 @@ def _sed(reading: Reading, argv: list[str], shell: Shell) -> str:
         else:
             reading.findings.read(path)
     return _filter_output(reading, argv, shell, files)
+
+
+_SED_IN_PLACE = re.compile(r"--in-place|-(?!-).*i")
+_SED_TAKES_SCRIPT = re.compile(r"--expression|(?:--in-plac|-(?!-)).*(?<!i)e")
+"""A bundle that ends with `e` does; behind an `i` that is the end of a backup's name."""
+
+
+def _sed_words(reading: Reading, words: list[str]) -> tuple[list[str], list[str], bool] | None:
+    """(scripts, files, whether they are edited in place) of sed; None for what only asks about it."""
+    scripts, files, in_place = list[str](), list[str](), False
+    left = deque(words)
+    while left:
+        word = left.popleft()
+        if word in ("--help", "--version"):
+            return None
+        if word in ("-f", "--file") or word.startswith("--file="):
+            reading.findings.add(EffectKind.RUN_CODE, "sed", "a script from a file")
+            if left and "=" not in word:
+                left.popleft()
+        elif word.startswith("--expression="):
+            scripts.append(word.split("=", 1)[1])
+        elif word.startswith("-") and len(word) > 1:
+            in_place = in_place or _SED_IN_PLACE.match(word) is not None
+            if _SED_TAKES_SCRIPT.fullmatch(word) and left:
+                scripts.append(left.popleft())
+        else:
+            files.append(word)
+    if not scripts and files:
+        scripts, files = files[:1], files[1:]
+    return scripts, files, in_place
 
 
 def _awk(reading: Reading, argv: list[str], shell: Shell) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import dropwhile, takewhile
 
 from skillrun.bash.quoting import unescape
 from skillrun.events import Effect, EffectKind
@@ -128,26 +129,12 @@ def _split_string(reading: Reading, text: str, shell: Shell) -> list[str]:
 
 def _shell(reading: Reading, argv: list[str], shell: Shell) -> str:
     """sh, bash, dash, zsh, ksh: `-c TEXT`, a script file, or standard input."""
-    words = argv[1:]
     inner = shell.fork()
     inner.functions, inner.aliases = {}, {}
-    inline = stdin = False
-    while words and words[0][:1] in "-+" and len(words[0]) > 1:
-        word = words[0]
-        words = words[1:]
-        if word in ("--help", "--version"):
-            return ""
-        if word == "--":
-            break
-        if word in ("--rcfile", "--init-file") and words:
-            reading.run_script(words[0], argv[0], shell)
-            words = words[1:]
-        elif not word.startswith("--"):
-            inline = inline or (word[0] == "-" and "c" in word)
-            stdin = stdin or (word[0] == "-" and "s" in word)
-            if word[-1] in "oO" and words:
-                words = words[1:]
-    if inline:
+    words, flags = _shell_options(reading, argv, shell)
+    if "--help" in flags:
+        return ""
+    if "c" in flags:
         if not words:
             return ""
         inner.arguments = words[2:]
@@ -156,7 +143,7 @@ def _shell(reading: Reading, argv: list[str], shell: Shell) -> str:
         if len(_ITSELF.findall(words[0])) > 1 and re.search(r"&|\|", words[0]):
             reading.findings.floor("fork-bomb", "it starts its own text again and again, beside itself")
         return reading.code(words[0], inner, argv[0])
-    if words and not stdin:
+    if words and "s" not in flags:
         if words[0] in ("-", "/dev/stdin", "/proc/self/fd/0", "/dev/fd/0"):
             words = words[1:]
         else:
@@ -167,6 +154,23 @@ def _shell(reading: Reading, argv: list[str], shell: Shell) -> str:
         return ""
     inner.stdin = ""
     return reading.code(shell.stdin, inner, argv[0])
+
+
+def _shell_options(reading: Reading, argv: list[str], shell: Shell) -> tuple[list[str], set[str]]:
+    """What stands behind a shell's options, and the letters of its short ones; `--help` for what only asks about it."""
+    words, flags = argv[1:], set[str]()
+    while words and words[0][:1] in "-+" and len(words[0]) > 1:
+        word, *words = words
+        if word in ("--help", "--version"):
+            return [], {"--help"}
+        if word == "--":
+            break
+        if word in ("--rcfile", "--init-file") and words:
+            reading.run_script(words.pop(0), argv[0], shell)
+        elif not word.startswith("--"):
+            flags.update(word[1:] if word[0] == "-" else "")
+            words = words[1:] if word[-1] in "oO" else words
+    return words, flags
 
 
 def _source(reading: Reading, argv: list[str], shell: Shell) -> str:
@@ -243,17 +247,13 @@ def _xargs_items(reading: Reading, stdin: str, delimiter: str | None) -> list[st
 
 
 def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
-    words = argv[1:]
-    starts: list[str] = []
-    while words and words[0] in ("-H", "-L", "-P"):
-        words = words[1:]
-    while words and not words[0].startswith(("-", "(", "!")):
-        starts.append(words[0])
-        words = words[1:]
+    words = list(dropwhile(("-H", "-L", "-P").__contains__, argv[1:]))
+    starts = list(takewhile(lambda word: not word.startswith(("-", "(", "!")), words))
+    words = words[len(starts) :]
     starts = starts or ["."]
     for start in starts:
         reading.findings.read(reading.path(start, shell))
-    narrowed = any(word in _NARROWS for word in words)
+    narrowed = not _NARROWS.isdisjoint(words)
     i = 0
     while i < len(words):
         word = words[i]
@@ -261,16 +261,12 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
         if word in ("-exec", "-execdir", "-ok", "-okdir"):
             end = _end_of_command(words, i)
             before = set(reading.findings.effects)
-            _find_runs(reading, words[i:end], [_found(start, narrowed) for start in starts], shell)
-            if word in ("-execdir", "-okdir"):  # beside what is found: at least where it starts, or above
-                effects = dict(reading.findings.effects)
-                for start in starts[:4]:
-                    top = reading.path(start, shell)
-                    for folder in (top, top.rpartition("/")[0] or "/"):
-                        _find_runs(reading, words[i:end], [_found(start, narrowed)], shell.standing(folder))
-                reading.findings.effects = effects  # which directories these are is a guess: it counts for the floor alone
+            found = {start: _found(start, narrowed) for start in starts}
+            _find_runs(reading, words[i:end], list(found.values()), shell)
+            if word in ("-execdir", "-okdir"):
+                _find_runs_beside(reading, words[i:end], found, shell)
             new = [effect for effect in reading.findings.effects if effect not in before]
-            if not any(word in _BY_NAME for word in words) and _changes_it(new, starts, reading, shell):
+            if _BY_NAME.isdisjoint(words) and _changes_it(new, starts, reading, shell):
                 _spare_the_machine(reading, starts, shell)
             i = end + 1
         elif word == "-delete":
@@ -284,6 +280,19 @@ def _find(reading: Reading, argv: list[str], shell: Shell) -> str:
         elif not certain(word) and not known(word) and len(word) == 1:
             reading.findings.add(EffectKind.UNKNOWN, word, "may be any option of find")
     return _find_output(reading, words, starts, shell)
+
+
+def _find_runs_beside(reading: Reading, command: list[str], found: dict[str, str], shell: Shell) -> None:
+    """The same command beside what is found: at least where it starts, or above.
+
+    Which directories these are is a guess, so it counts for the floor alone.
+    """
+    effects = dict(reading.findings.effects)
+    for start, file in list(found.items())[:4]:
+        top = reading.path(start, shell)
+        for folder in (top, top.rpartition("/")[0] or "/"):
+            _find_runs(reading, command, [file], shell.standing(folder))
+    reading.findings.effects = effects
 
 
 def _changes_it(effects: list[Effect], starts: list[str], reading: Reading, shell: Shell) -> bool:
