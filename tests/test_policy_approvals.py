@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from skillrun.events import Decision, ToolCall, Verdict
-from skillrun.policy.approvals import CannotGeneralise, binding
+from skillrun.policy.approvals import binding
 from skillrun.policy.judge import Judge
 from skillrun.policy.modes import settle
-from skillrun.policy.rulebook import allow_always, general_rules, keep_rules, load_rules, revoke_rule
+from skillrun.policy.rulebook import add_rules, general_rules, keep_rules, load_rules, revoke_rule
 from skillrun.policy.rules import BadRule, Rules, builtin_rules, parse_rules
 from skillrun.ports import Place
 from skillrun.skills.skill import Declared, Skill
@@ -250,15 +250,15 @@ def test_always_becomes_a_rule_about_effects(
 ) -> None:
     """The rule is said in words, covers its like, covers nothing else, is kept, listed and revoked."""
     book = tmp_path / "rules.toml"
-    judge, rules = allow_always(Judge(), command, PLACE, book)
+    rules = general_rules(Judge(), ToolCall("1", "shell", {"command": command}), PLACE)
     assert any(rule.name.startswith(words) for rule in rules), [rule.name for rule in rules]
-    again = Judge(load_rules(book, tmp_path))
-    for each in (judge, again):
-        assert judged(command, judge=each).verdict is Verdict.ALLOW
-        for like in covered:
-            assert judged(like, judge=each).verdict is Verdict.ALLOW, like
-        for unlike in uncovered:
-            assert judged(unlike, judge=each).verdict is Verdict.ASK, unlike
+    add_rules(rules, book)
+    judge = Judge(load_rules(book, tmp_path))
+    assert judged(command, judge=judge).verdict is Verdict.ALLOW
+    for like in covered:
+        assert judged(like, judge=judge).verdict is Verdict.ALLOW, like
+    for unlike in uncovered:
+        assert judged(unlike, judge=judge).verdict is Verdict.ASK, unlike
     for rule in rules:
         assert revoke_rule(rule.name, book)
     assert not revoke_rule(rules[0].name, book)
@@ -286,11 +286,9 @@ def test_a_judge_remembers_at_once_or_says_it_cannot(tmp_path: Path, monkeypatch
         *("git push", "useradd x", "echo x >> ~/.bashrc", "docker run x", "kill 1", "pip install -i https://x.invalid y"),
     ],
 )
-def test_what_has_no_honest_general_form_is_refused(tmp_path: Path, command: str) -> None:
+def test_what_has_no_honest_general_form_is_not_offered(command: str) -> None:
     """Inline code, fetched code, deletions, secrets and their like cannot be allowed for good."""
-    with pytest.raises(CannotGeneralise):
-        allow_always(Judge(), command, PLACE, tmp_path / "rules.toml")
-    assert not (tmp_path / "rules.toml").exists()
+    assert general_rules(Judge(), ToolCall("1", "shell", {"command": command}), PLACE) == ()
 
 
 def test_an_approval_is_bound_to_everything_it_was_given_for() -> None:

@@ -115,16 +115,6 @@ def to_toml(rule: Rule) -> str:
     return "\n".join(lines) + "\n"
 
 
-def allow_always(judge: Judge, command: str, place: Place, path: Path | None = None) -> tuple[Judge, tuple[Rule, ...]]:
-    """Keep rules for a command's effects; a judge that knows them. Raises CannotGeneralise."""
-    from skillrun.policy.approvals import propose
-
-    findings = judge.read(command, place)
-    rules = propose(tuple(findings.effects), tuple(findings.executables), place, judge.rules)
-    add_rules(rules, path)
-    return Judge(replace(judge.rules, user=judge.rules.user + rules), judge.skill), rules
-
-
 def open_judge(skill: Skill | None = None) -> Judge:
     """A judge that knows the user's and the project's rules. Raises BadRule."""
     return Judge(load_rules(), skill)
