@@ -163,6 +163,15 @@ def repository(text: str) -> str:
     return top[0][0]
 
 
+_CLONED = re.compile(r"\bgit\s+clone\s[^;&|\n]*?(?P<url>(?:[a-z+]+://|git@)[\w.@:/~+-]+)")
+
+
+def cloned(texts: Iterable[str]) -> list[str]:
+    """The names of the repositories that commands clone, each once."""
+    urls = [match["url"] for text in texts for match in _CLONED.finditer(text)]
+    return list(dict.fromkeys(url.rstrip("/").removesuffix(".git").rsplit("/", 1)[-1].lower() for url in urls))
+
+
 def badges(text: str) -> list[str]:
     """Package names in the badges and registry links at a document's beginning."""
     names = [
