@@ -11,6 +11,7 @@ import os
 import pty
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -47,7 +48,7 @@ mount -t tmpfs none view/run; mount -t tmpfs none view/dev
 for name in null zero full random urandom tty; do touch view/dev/$name; mount --bind /dev/$name view/dev/$name; done
 mkdir view/dev/pts view/dev/shm; mount --bind /dev/pts view/dev/pts; ln -s /proc/self/fd view/dev/fd; chmod 1777 view/dev/shm
 ip link set lo up 2>/dev/null || true
-mkdir -p view/srv/oracle/d view/tmp/given; mount --bind "$2" view/tmp/given
+ln -s /tmp/given/log view/dev/log; mkdir -p view/srv/oracle/d view/tmp/given; mount --bind "$2" view/tmp/given
 exec chroot view bash /tmp/given/inside.sh
 """
 _FURNISH = f"""
@@ -136,13 +137,37 @@ def _terminal() -> Iterator[int]:
         os.close(master)
 
 
+@contextmanager
+def _system_log(place: Path) -> Iterator[None]:
+    """A log as machines have it, read by nobody: without one the C library writes to the console what a program logs."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(place))
+        place.chmod(0o666)
+        ended = threading.Event()
+
+        def drain() -> None:
+            while not ended.is_set():
+                log.recv(65536)
+
+        thread = threading.Thread(target=drain, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+                last.sendto(b"the end", str(place))
+            thread.join()
+            place.unlink()
+
+
 def _in_machine(given: Path, script: str, longest_s: float) -> None:
     """Run a script in a machine. Raises RuntimeError when there is none, subprocess.TimeoutExpired when it does not end."""
     (given / "inside.sh").write_text(_FURNISH + script)
     machine = given.parent / "machine"
     machine.mkdir(exist_ok=True)
     apart = ["unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private"]
-    with _terminal() as slave:
+    with _terminal() as slave, _system_log(given / "log"):
         done = subprocess.run(
             [*apart, "bash", "-c", _ENTER, "sh", str(machine), str(given)],
             env=ENVIRONMENT,

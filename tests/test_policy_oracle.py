@@ -1,12 +1,14 @@
 """Lines nobody wrote, judged and run: what the policy allows does nothing but look, whoever says so."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
 
 from skillrun.policy.harmless import calls as harmless
 from tests import oracle, oracle_machine
+from tests.oracle_lines import PATH
 
 pytestmark = [
     pytest.mark.root,
@@ -32,6 +34,7 @@ def test_what_is_allowed_does_nothing_but_look() -> None:
     assert not found.problems, "\n".join(f"{line}: {kind} {subject}" for (_, kind, subject), line in found.problems)
 
 
+LOGS = "python3 -c 'import syslog; syslog.openlog(logoption=syslog.LOG_CONS); syslog.syslog(str())'"
 DEEDS = {
     "touch new": {("write", "/srv/oracle/new"), ("exec", "/usr/bin/touch")},
     "cd d && echo x > ../new": {("write", "/srv/oracle/new")},
@@ -42,6 +45,9 @@ DEEDS = {
     "./evil": {("exec", "./evil"), ("exec", "/usr/bin/touch"), ("write", "/srv/oracle/evil-ran")},
     "(sleep 9 & sleep 1) ; echo x > /tmp/a; echo y > /dev/null": {("exec", "/usr/bin/sleep")},
     "cat f": {("exec", "/usr/bin/cat")},
+    "python3 -c 'import syslog; syslog.openlog(logoption=syslog.LOG_CONS); syslog.syslog(str())'": {
+        ("exec", str(shutil.which("python3", path=PATH)))
+    },
 }
 
 

@@ -52,6 +52,17 @@ def test_hostile_text_has_no_power_over_the_terminal(colour: bool) -> None:
         assert HIDDEN.search(rest) is None
 
 
+def beats_of(surface: Plain, stream: io.StringIO, count: int) -> list[str]:
+    """The lines that say what goes on, once there are so many and no more come."""
+    until = time.monotonic() + 20
+    while stream.getvalue().count("\n  ... ") < count and time.monotonic() < until:
+        time.sleep(0.01)
+    surface.close()
+    beats = [line for line in stream.getvalue().splitlines() if line.startswith("  ... ")]
+    assert len(beats) >= count, stream.getvalue()
+    return beats
+
+
 def test_total_silence_is_impossible() -> None:
     """While a command says nothing, a line tells what runs, for how long, and its last words, once."""
     stream = io.StringIO()
@@ -59,12 +70,9 @@ def test_total_silence_is_impossible() -> None:
     surface(started())
     surface(Started(ToolCall("c", "shell", {"command": "make -j2"})))
     surface(Output("c", "compiling parser.c\n"))
-    time.sleep(0.35)
-    surface.close()
-    beats = [line for line in stream.getvalue().splitlines() if line.startswith("  ... ")]
-    assert len(beats) >= 3
-    assert re.fullmatch(r"  \.\.\. running \$ make -j2, 0\.\d s: compiling parser\.c", beats[0])
-    assert re.fullmatch(r"  \.\.\. running \$ make -j2, 0\.\d s, nothing new was printed", beats[-1])
+    beats = beats_of(surface, stream, 3)
+    assert re.fullmatch(r"  \.\.\. running \$ make -j2, \d\.\d s: compiling parser\.c", beats[0])
+    assert re.fullmatch(r"  \.\.\. running \$ make -j2, \d\.\d s, nothing new was printed", beats[-1])
     time.sleep(0.12)
     assert len(stream.getvalue().splitlines()) == 2 + len(beats)
 
@@ -75,11 +83,8 @@ def test_waiting_for_the_model_repeats_no_output() -> None:
     surface = Plain(stream, heartbeat_s=0.05)
     for event in (started(), *call(1, "make", output="compiled 7 of 7\n")):
         surface(event)
-    time.sleep(0.2)
-    surface.close()
-    beats = [line for line in stream.getvalue().splitlines() if line.startswith("  ... ")]
-    assert beats
-    assert all(re.fullmatch(r"  \.\.\. waiting for the model, 0\.\d s", line) for line in beats)
+    beats = beats_of(surface, stream, 3)
+    assert all(re.fullmatch(r"  \.\.\. waiting for the model, \d\.\d s", line) for line in beats)
 
 
 def test_a_look_that_finds_nothing_has_not_failed() -> None:

@@ -106,8 +106,8 @@ def _lines(text: str, name: str) -> Stamped:
         if "type" in data or "error" not in data:
             found.append((str(data.get("t", "")), from_json(data)))
         else:
-            error = data["error"]
-            errors.append(str(error.get("message", "") if isinstance(error, dict) else error))
+            said = data["error"]
+            errors.append(str(said.get("message", "") if isinstance(said, dict) else said))
     if errors and not found:
         raise Problem(f"no run began: {errors[-1]}", f"{name} holds that error and no event")
     return found
