@@ -59,7 +59,7 @@ def main_of(document: Document) -> str:
     if source or score:
         addresses = [address for said in source for act in said.all("script") for address in act.packages]
         cloned = names.cloned(said.text for said in source)
-        known = [
+        known: list[str] = [
             *(title for title in titles[:1] if any(names.same(title, host) for host in map(names.host_name, addresses))),
             *(name for name in map(names.host_name, addresses) if repository and names.same(name, repository)),
             *(title for title in titles[:1] if any(names.same(title, name) for name in (*cloned, repository))),
