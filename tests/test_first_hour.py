@@ -65,6 +65,18 @@ def test_without_a_network_that_is_what_is_said(name: str) -> None:
 
 @pytest.mark.root
 @pytest.mark.overlay
+@pytest.mark.parametrize("name", ["ripgrep", pytest.param("httpie", marks=pytest.mark.slow)])
+def test_without_a_network_a_preview_says_so_too(machine: Box, name: str) -> None:
+    """Only its proxy leads out of a view, and what that did not reach is found out at the first failure."""
+    words = f"unshare --net python3 -m skillrun install /code/skills/{name} --preview --model builtin --approve all"
+    done = machine.run(["sh", "-c", words], user="root", env=CODE)
+    assert done.returncode == 4, done.stdout
+    assert "The network cannot be reached: nothing is reached through the proxy" in done.stdout.split("Needs a person")[-1]
+    assert done.stdout.count("apt-get update\n") == 1, done.stdout
+
+
+@pytest.mark.root
+@pytest.mark.overlay
 def test_a_persons_time_is_not_the_runs(machine: Box) -> None:
     """Three seconds of thought at the commit question are told apart from the work; a beginning of the word commits."""
     skill(machine, "mark", "echo x > ~/mark", "test -e ~/mark")

@@ -82,9 +82,31 @@ indexes() { # where packages of a language come from, when settings name a place
     answers "${place%:*}" "$port" || say index "$name" "${url//:\/\/*@/://***@}"
   done
 }
+unrouted() { # no default route leads out of here
+  [ -r /proc/net/route ] || return
+  [ "$(awk '$2 == "00000000"' /proc/net/route | wc -l)" = 0 ] && ! grep -q '^00000000000000000000000000000000 00 .* lo$' <(awk '$10 != "lo"' /proc/net/ipv6_route 2>/dev/null)
+}
+asked() { # what the proxy says of a host: the first line of its answer
+  local url=${http_proxy:-$HTTP_PROXY} place
+  place=${url#*://} place=${place##*@} place=${place%%/*}
+  brief 6 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "HEAD http://%s/ HTTP/1.0\r\nHost: %s\r\n\r\n" "$2" "$2" >&3 && IFS= read -r line <&3 && printf %s "$line"' "${place%:*}" "${place##*:}" "$1" 2>/dev/null
+}
+through() { # a proxy is the only way out, and finds names itself: does it reach anybody?
+  local host why=
+  for host in $HOSTS $(sources); do
+    case $(asked "$host") in
+      *'Network is unreachable'* | *'No route to host'*) why="nothing is reached through the proxy ($host: no route)" ;;
+      *'failure in name resolution'*) why="nothing is reached through the proxy ($host: no name server answers)" ;;
+      *) return ;;
+    esac
+  done
+  [ -n "$why" ] && say nonetwork "$why"
+}
 names() {
   local servers host known=
-  proxies; indexes; overridden
+  proxies
+  if [ -n "${http_proxy:-$HTTP_PROXY}" ] && unrouted; then through; return; fi
+  indexes; overridden
   servers=$(awk '$1 == "nameserver" { printf "%s ", $2 }' /etc/resolv.conf 2>/dev/null)
   if [ -L /etc/resolv.conf ] && [ ! -e /etc/resolv.conf ]; then say noserver "/etc/resolv.conf is a link to $(readlink /etc/resolv.conf), which is not there"
   elif [ ! -e /etc/resolv.conf ]; then say noserver "there is no /etc/resolv.conf"
@@ -98,8 +120,7 @@ names() {
   routes
 }
 routes() {
-  [ -r /proc/net/route ] || return
-  [ "$(awk '$2 == "00000000"' /proc/net/route | wc -l)" = 0 ] && ! grep -q '^00000000000000000000000000000000 00 .* lo$' <(awk '$10 != "lo"' /proc/net/ipv6_route 2>/dev/null) && say nonetwork "there is no way out of this machine (no default route)"
+  unrouted && say nonetwork "there is no way out of this machine (no default route)"
 }
 network() {
   local host

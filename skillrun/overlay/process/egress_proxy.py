@@ -231,7 +231,8 @@ class Egress:
                 await self._outside(host, port, scheme, anywhere), port, scheme, tunnel, self._environment
             )
         except (OSError, ValueError) as error:
-            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n\r\n" + str(error).encode("utf-8", "replace"))
+            head = f"HTTP/1.1 502 {reason_of(error)}\r\nConnection: close\r\n\r\n".encode("ascii", "replace")
+            writer.write(head + str(error).encode("utf-8", "replace"))
             await writer.drain()
             return
         try:
@@ -280,6 +281,14 @@ def upstream(environment: Mapping[str, str], scheme: str) -> str:
     """The proxy that an environment names for http or https; empty when it names none."""
     names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
     return next((value for name in names if (value := environment.get(name))), "")
+
+
+def reason_of(error: Exception) -> str:
+    """Why nothing was reached, in the system's words: programs show a proxy's first line and nothing else of its answer."""
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror)
+    numbers = re.findall(r"\[Errno (\d+)\]", str(error)) if isinstance(error, OSError) else []
+    return os.strerror(int(numbers[-1])) if numbers else "Bad Gateway"
 
 
 async def dial(
