@@ -810,6 +810,20 @@ def test_what_keeps_a_machine_from_being_had_is_said(
 
 
 @root_tests
+def test_what_is_mounted_while_a_machine_is_built_is_seen_by_nobody_else(tmp_path: Path) -> None:
+    """debootstrap mounts /proc in the machine it makes: were it killed, that would stay, and others meet it meanwhile."""
+    program = tmp_path / "bin/debootstrap"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nmkdir -p "$4"; mount -t tmpfs mine "$4" && grep mine /proc/self/mounts\nexit 3\n')
+    program.chmod(0o755)
+    cache = tmp_path / "cache"
+    env = {"SKILLRUN_MACHINES": str(cache), "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    done = _test("jq", "--engine", "namespaces", state=tmp_path, env=env)
+    assert (done.returncode, "mine" in done.stderr) == (7, True), done.stderr
+    assert str(cache) not in Path("/proc/self/mounts").read_text()
+
+
+@root_tests
 def test_ctrl_c_ends_it_at_once_with_its_machines(base: list[Path], tmp_path: Path) -> None:
     """Exit code 130 within seconds, no process and no folder left."""
     skill = tmp_path / "slow.md"

@@ -59,6 +59,7 @@ def test_what_a_person_says_reaches_the_model_as_theirs(tmp_path: Path) -> None:
             terminal.rest(0.5)
             terminal.type("\x03")
             terminal.answer("test was interrupted", "2\r")
+            terminal.wait_for_count("should it know?", 2)  # the first is on the screen yet
             terminal.answer("should it know?", "and be quick\r")
             while not (ended := os.waitpid(terminal.pid, os.WNOHANG))[0]:
                 assert time.monotonic() < until, terminal.screen

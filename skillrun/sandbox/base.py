@@ -127,7 +127,9 @@ def _bootstrap(program: str, recipe: MachineRecipe, root: Path) -> None:
     script = Path("/usr/share/debootstrap/scripts") / recipe.suite
     if not script.exists():
         raise BuildError(f"this debootstrap does not know {recipe.suite}; a newer one does (Debian package debootstrap)")
-    _do(words, "debootstrap")
+    # It mounts /proc in there, which is nobody else's business, and would stay mounted where it was killed.
+    apart = ["unshare", "--mount", "--propagation", "private", "--"] if shutil.which("unshare") else []
+    _do([*apart, *words], "debootstrap")
     parts = " ".join(recipe.components)
     lines = [f"deb {mirror} {recipe.suite} {parts}", f"deb {mirror} {recipe.suite}-updates {parts}"]
     beside = f"{mirror.rstrip('/')}-security" if recipe.distribution == "debian" else mirror
