@@ -31,20 +31,8 @@ _RELEASE = [
 
 _XARGS_TAKES = frozenset(
     [
-        "-I",
-        "-n",
-        "-P",
-        "-L",
-        "-d",
-        "-E",
-        "-s",
-        "-a",
-        "--max-args",
-        "--max-procs",
-        "--replace",
-        "--delimiter",
-        "--max-lines",
-        "--arg-file",
+        *("-I", "-n", "-P", "-L", "-d", "-E", "-s", "-a"),
+        *("--max-args", "--max-procs", "--replace", "--delimiter", "--max-lines", "--arg-file"),
     ]
 )
 

@@ -33,8 +33,7 @@ def main_of(document: Document) -> str:
                 spelled.setdefault(key, name)
                 managers.setdefault(key, set()).add(act.manager)
                 score[key] = max(score[key], 6 - stage)
-                if stage <= 1:
-                    early.add(key)
+                early |= {key} if stage <= 1 else set()
     agreeing: Counter[str] = Counter()
     named = titles[0] if titles and repository and names.same(titles[0], repository) else ""
     for key in score:
