@@ -126,8 +126,11 @@ class PlanModel:
             yield from self._carry_out(work, values)
             self._ahead = self._ahead[1:]
             self.changed += len(work.numbers)
-        words = "all of its steps" if self.changed == len(plan.steps) else f"{self.changed} of its {len(plan.steps)} steps"
-        yield self._finish("done", f"the plan: {words} (changed: {'yes' if self.changed else 'no'})")
+        if self.changed == len(plan.steps):
+            words = "Every step of the plan was carried out."
+        else:
+            words = f"Of the plan's {len(plan.steps)} steps {self.changed or 'none'} had to be carried out."
+        yield self._finish("done", words)
 
     def widened(self) -> Plan | None:
         """The plan with what it was just tried on among its conditions; None where that is nothing new."""
