@@ -149,6 +149,7 @@ def test_a_dry_run_of_a_service_has_an_outcome_of_its_own(skill: str, tmp_path: 
     )
     end = json.loads(done.stdout.splitlines()[-1])
     assert (done.returncode, end["outcome"]) == (9, "dry-run-pending"), done.stderr
-    assert "is done only after a commit" in end["summary"]
+    starts = end["summary"].partition("only a commit leads to")[2].partition(": ")[0].split(", ")
+    assert starts == list(dict.fromkeys(starts)) != [""]
     assert "No remedy" not in done.stdout
     assert 'failures="0"' in junit.read_text()

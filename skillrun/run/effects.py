@@ -229,9 +229,10 @@ class Destination:
         """How a view that could not be kept ended, and what of it was a trial only."""
         if self._dry and outcome in FINE:
             return Outcome.DRY_RUN_OK, f"{summary} (in a copy-on-write view; nothing of it was kept)"
-        starts = ", ".join(f"`{request}`" for request in target.deferred()) if outcome is Outcome.CHECKS_FAILED else ""
+        starts = list(dict.fromkeys(target.deferred())) if outcome is Outcome.CHECKS_FAILED else []
         if self._dry and starts and (pending := _wait_for_services(session.results)):
-            told = f"not checked, since {starts} is done only after a commit: {', '.join(pending)}"
+            said = ", ".join(f"`{request}`" for request in starts)
+            told = f"not checked, since only a commit leads to {said}: {', '.join(pending)}"
             return Outcome.DRY_RUN_PENDING, f"{told}; nothing was changed on the machine"
         return outcome, f"{summary}; nothing was changed on the machine"
 
