@@ -327,6 +327,11 @@ def test_what_was_tried_becomes_effects() -> None:
     kinds = [str(effect.kind) for effect in effects_of(tries, place)]
     assert kinds == ["write", "persistence", "network", "privilege", "kill"]
     assert telling([Try("write", "/usr/lib/x/__pycache__/a.pyc"), Try("write", "/etc/x")]) == [Try("write", "/etc/x")]
+    dispensable = [Try("write", "/var/log/apt/eipp.log.xz"), Try("connect", "1.2.0.192.in-addr.arpa")]
+    assert telling([*dispensable, Try("connect", "h.invalid"), Try("write", "/var/log/apt/history.log")]) == [
+        Try("connect", "h.invalid"),
+        Try("write", "/var/log/apt/history.log"),
+    ]
 
 
 def test_secrets_beside_the_work_are_hidden_and_new_ones_are_noticed(tmp_path: Path) -> None:

@@ -12,9 +12,14 @@ from skillrun.ports import Place
 
 CACHES = re.compile(
     r"(?:.*/)?(?:__pycache__(?:/.*)?|.*\.pyc(?:\.\d+)?|\.cache(?:/.*)?|node_modules/\.cache/.*|\.npm/_\w+(?:/.*)?|\.git/index\.lock|\.config(?:/procps)?)\Z"
-    r"|/var/(?:cache|lib/apt/lists)/.*|/dev/(?:shm|null|tty|ptmx|pts/.*|console)(?:/.*)?|/proc/(?:self|\d+|thread-self)/.*"
+    r"|/var/(?:cache|lib/apt/lists)/.*|/var/log/apt/eipp\.log\.xz|/run/blkid/.*|/dev/(?:shm|null|tty|ptmx|pts/.*|console)(?:/.*)?|/proc/(?:self|\d+|thread-self)/.*"
 )
 """Where programs keep what they can do without: that they were kept from it says nothing about what they are for."""
+
+
+_NAMES_OF_ADDRESSES = re.compile(r".*\.(?:in-addr|ip6)\.arpa\.?\Z")
+"""What is looked up only to show a name beside an address (netstat, route, lsof): without it the number is shown."""
+_UNTOLD = (CACHES, _NAMES_OF_ADDRESSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +41,7 @@ _KINDS = {
 
 def telling(tries: Iterable[Try]) -> list[Try]:
     """The tries that say something about what the command is for, each once."""
-    found = dict.fromkeys(
-        each for each in tries if each.kind not in ("write", "delete", "metadata") or not CACHES.match(each.subject)
-    )
+    found = dict.fromkeys(each for each in tries if not _UNTOLD[each.kind in ("connect", "serve")].match(each.subject))
     return list(found)
 
 

@@ -148,10 +148,20 @@ def is_protected(path: str, place: Place) -> bool:
     return any(expression.match(sample) for root in place.protected for sample in (root, f"{root}/rules.toml"))
 
 
+_OTHER_HOME = re.compile(r"/(?:home/[^/]+|Users/[^/]+|root|var/root)(?=/)")
+LISTENS = re.compile(
+    r"/dev/(?!(?:null|zero|full|u?random|tty|ptmx|std(?:in|out|err)|(?:fd|pts)/\d+|(?:shm|mqueue)/.*)\Z)[^/]|/proc/kmsg\Z",
+    re.DOTALL,
+)
+"""Devices: to open one may do something (a watchdog), and what comes out of it is typed, spoken or seen somewhere."""
+
+
 def holds_secrets(directory: str, home: str) -> bool:
     """Do secrets usually lie below this directory (a home, `~/.config`, `/etc`)? Whoever reads it whole reads them."""
     below = directory.rstrip("/") + "/"
-    known = (home.rstrip("/") + sample[1:] for sample in _table()["secret"]["samples"] if sample.startswith("~/."))
+    owner = _OTHER_HOME.match(below)
+    homes = (home, owner[0], "/home/user", "/Users/user") if owner else (home, "/home/user", "/Users/user")
+    known = (each.rstrip("/") + sample[1:] for sample in _table()["secret"]["samples"] if sample[:3] == "~/." for each in homes)
     return any(sample.startswith(below) for sample in (*known, "/etc/shadow", "/root/.ssh/id_rsa", "/run/secrets/token"))
 
 

@@ -132,10 +132,18 @@ def _set(text: str) -> str | None:
     )
 
 
-_SED_ADDRESS = r"(?:(?:\d+|\$|/(?:[^/\\\n]|\\.)*/I?)(?:,(?:\+?\d+|\$|/(?:[^/\\\n]|\\.)*/I?))?\s*!?\s*)?"
+_OPENED = r"\[(?:\^?\]|\^(?!\])|(?![\^\]]))"
+_BRACKETS = _OPENED + r"(?:\[[:.=](?:(?![:.=]\]|%s)[^\\\n])*[:.=]\]|\[(?![:.=])|(?!%s)[^]\[\\\n]|\\.)*\]"
+"""A bracket expression without the delimiter, which some read as its end."""
+_PLAIN_BRACKETS = _OPENED + r"(?:\[[:.=](?:(?![:.=]\])[^\\\n])*[:.=]\]|\[(?![:.=])|[^]\[\\\n])*\]"
+"""One without a backslash: in it a delimiter ends nothing for sed(1), of GNU, the BSDs and busybox."""
+_IN_SLASHES = rf"/(?:[^/\\\n\[]|\\.|{_BRACKETS % ('/', '/')})*/"
+_OTHERWISE = _BRACKETS % (r"\1", r"\1")
+_SED_REGEX = rf"/(?:[^/\\\n\[]|\\.|{_PLAIN_BRACKETS}|{_BRACKETS % ('/', '/')})*/I?"
+_SED_ADDRESS = rf"(?:(?:\d+|\$|{_SED_REGEX})(?:,(?:\+?\d+|\$|{_SED_REGEX}))?\s*!?\s*)?"
 _SED_COMMAND = re.compile(
     _SED_ADDRESS
-    + r"(?:s([/|#,:@!%~;_])(?:(?!\1)[^\\\n]|\\.)*\1(?:(?!\1)[^\\\n]|\\.|\\\n)*\1[gpiIm0-9]*"
+    + rf"(?:s([/|#,:@!%~;_])(?:(?!\1)[^\\\n\[]|\\.|{_PLAIN_BRACKETS}|{_OTHERWISE})*\1(?:(?!\1)[^\\\n]|\\.|\\\n)*\1[gpiIm0-9]*"
     + r"|[pdDhHgGxnNPlFz=q]\d*|y(.)(?:(?!\2).)*\2(?:(?!\2).)*\2"
     + r"|[aic]\\?\s?[^\n]*|[bt]\s*\w*|:\w+|\{|\}|)\s*(?:#[^\n]*)?"
 )
@@ -165,16 +173,44 @@ def harmless_sed(script: str) -> bool:
     return True
 
 
-_AWK_QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"|/(?:[^/\\\n]|\\.)*/')
+_AWK_TOKEN = re.compile(
+    r"""(?P<blank>(?:[ \t\r]|\\\n|\#[^\n]*)+)|(?P<text>"(?:[^"\\\n]|\\.|\\\n)*")|(?P<word>[A-Za-z_]\w*)"""
+    r"""|(?P<number>\.?\d[\w.]*)|(?P<step>\+\+|--|\))|(?P<closed>\])|(?P<slash>/)|(?P<other>[^"/])""",
+    re.DOTALL,
+)
+_AWK_REGEX = re.compile(_IN_SLASHES)
+_AWK_BEFORE_REGEX = frozenset(("print", "printf", "return", "in", "else", "do", "case", "exit", "delete"))
+"""Words of the language behind which an expression begins; behind any other a slash divides."""
+_AWK_FOREIGN = re.compile(
+    r"\b(?:ENVIRON|SYMTAB|PROCINFO|ARGV|ARGC|system|getline|close)\b|\|(?!\|)(?<!\|\|)|@\s*(?:load|include|namespace|\w+\s*\()"
+)
 
 
 def harmless_awk(program: str) -> bool:
-    """True when an awk program neither runs commands nor writes files nor loads code."""
-    if len(program) > 4000:
-        return False
-    bare = _AWK_QUOTED.sub("@", program)
-    if re.search(
-        r"\bENVIRON\b|\bSYMTAB\b|\bsystem\b|\bgetline\b|\|(?!\|)(?<!\|\|)|\bclose\b|@(?:load|include)|@\w+\s*\(", bare
-    ):
-        return False
-    return not re.search(r"\bprintf?\b[^;}\n]*>", bare)
+    """True when an awk program neither runs commands nor reads or writes files of its own choice nor loads code."""
+    bare = None if len(program) > 4000 else _without_texts(program)
+    return bare is not None and not _AWK_FOREIGN.search(bare) and not re.search(r"\bprintf?\b[^;}\n]*>", bare)
+
+
+def _without_texts(program: str) -> str | None:
+    """The program with `""` for its strings and regular expressions; None where it is not clear what a slash is."""
+    out, before, at = list[str](), "", 0
+    while at < len(program):
+        match = _AWK_TOKEN.match(program, at)
+        if match is None:
+            return None  # a string without an end
+        kind, text = match.lastgroup, match[0]
+        if kind == "slash" and before in ("step", "text"):
+            return None
+        if kind == "slash" and before not in ("name", "number", "closed"):
+            match = _AWK_REGEX.match(program, at)
+            if match is None:
+                return None
+            kind = "text"
+        at = match.end()
+        out.append('""' if kind == "text" else " " if kind == "blank" else text)
+        if kind == "word":
+            before = "" if text in _AWK_BEFORE_REGEX else "name"
+        elif kind != "blank":
+            before = str(kind)
+    return "".join(out)

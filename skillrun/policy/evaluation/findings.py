@@ -111,7 +111,7 @@ class Findings:
             self.add(EffectKind.UNKNOWN, path, "reads a path that is not known")
         else:
             self.add(EffectKind.READ, path, detail)
-        if not self._lead(path) and paths.is_kind(path, "disk", home):
+        if not self._lead(path) and (paths.is_kind(path, "disk", home) or paths.LISTENS.match(path)):
             self.add(EffectKind.DEVICE, path, "read")
 
     def _lead(self, path: str) -> str:

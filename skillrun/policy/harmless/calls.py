@@ -216,12 +216,18 @@ class _Reader:
         self.value(name, meaning, self.rest[self.at])
         self.at += 1
 
+    def file(self, value: str) -> None:
+        """A value or an operand that names a file it reads."""
+        self.result.reads.append(value)
+        if _ADDRESS.match(value):
+            self.no(f"{value}: an address and no file")
+
     def value(self, name: str, meaning: str, value: str) -> None:
         """What an option's value means."""
         result = self.result
         result.options.append((name, value))
         if meaning == "READ":
-            result.reads.append(value)
+            self.file(value)
         elif meaning == "DIR":
             result.directory = value
             if not certain(value):
@@ -229,6 +235,9 @@ class _Reader:
         elif (pattern := _VALUES.get(meaning)) is not None and value and not pattern.fullmatch(value):
             self.no(f"{name} {value}")
 
+
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:")
+"""RFC 3986: openssl(1) fetches `-in http://...`, libxml2 and rpm the same."""
 
 _VALUES = {
     "NUM": re.compile(r"[-+]?[\d.:,]+[a-zA-Z%]*"),
@@ -255,7 +264,7 @@ def _operands(found: Form, result: Vouched) -> None:
         if not kind:
             result.why = f"{found.name} {operand}"
         elif kind == "READ":
-            result.reads.append(operand)
+            _Reader(found, [], result).file(operand)
         elif kind == "NAMES":
             result.names.append(operand)
         elif (pattern := _VALUES.get(kind)) is not None and not pattern.fullmatch(operand):

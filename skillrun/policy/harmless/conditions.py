@@ -219,7 +219,9 @@ CONDITIONS: dict[str, Callable[[Vouched], str]] = {
     "LISTING": _needs("-l", "-t", "--list", "--test"),
     "GITLIST": lambda call: _needs("-l", "--list", "--contains", "--merged", "--no-merged")(call) if call.operands else "",
     "IPTABLES": _needs("-L", "-S", "--list", "--list-rules"),
-    "RPM": _needs("-q", "-V", "-K", "--query", "--verify", "--checksig"),
+    "RPM": lambda call: (
+        _needs("-q", "-K", "--query", "--checksig")(call) or _each(r"(?!\w+:).*", "it is fetched from there")(call)
+    ),
     "PACMAN": _needs("-Q", "--query"),
     "SSHKEYGEN": _needs("-l", "-F"),
     "UNZIP": _needs("-l", "-v", "-t", "-Z"),
@@ -235,6 +237,9 @@ CONDITIONS: dict[str, Callable[[Vouched], str]] = {
     "SYSCTL": _each(r"[^=]+", "it would be set"),
     "GOENV": _each(r"[A-Z0-9_]+", "not the name of a setting"),
     "GITCONFIG": _each(r"[\w-]+\.[\w.-]+", "not the name of a setting"),
+    "NUMERIC": lambda call: _needs("-n", "--numeric", "-S", "--list-rules")(call) and "names of addresses may be looked up",
+    "TEMPORARY": lambda call: "" if ("-t", "") in call.options else _each(r"/.*", "it is made where the command stands")(call),
+    "TPUT": _each(r"(?!init|reset|[ir][sf]\d?\Z|iprog).*", "it runs or writes what the terminal's description says"),
     "STATUS": lambda call: "" if len(call.operands) == 2 and call.operands[1] == "status" else "only `status` looks",
     "SED": _sed,
     "AWK": _awk,
