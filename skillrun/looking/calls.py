@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping, Sequence
 
 from skillrun.overlay.kernel.call_filter import ABIS
 from skillrun.overlay.kernel.call_filter import CALLS as REFUSED_CALLS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 def _numbers(text: str) -> dict[str, dict[str, int]]:

@@ -6,21 +6,18 @@ tell what was tried. Every call that is held (`calls.py`) arrives here before it
 
 from __future__ import annotations
 
-import contextlib
+import _socket as socket
 import errno
 import fcntl
-import json
 import os
-import platform
 import select
-import socket
 import struct
 import termios
-from typing import Any
 
-from skillrun.looking import calls, notify, processes
+from skillrun.looking import calls, notify, passing, processes
 from skillrun.looking.addresses import address, name_asked
 from skillrun.looking.file_calls import DELETES, METADATA, path_of, writes
+from skillrun.looking.program import Shell, Wish
 from skillrun.looking.ruleset import restrict
 from skillrun.overlay.kernel import syscalls as ns
 
@@ -44,29 +41,19 @@ _LOOKUPS = (
 """Sockets the C library asks for names; that they are closed changes no answer that matters."""
 
 
-class Shell:
-    """One program behind the wall: its session, where it may write, what it tried."""
-
-    def __init__(self, pid: int, listener: int, private: str, begins: str) -> None:
-        self.pid, self.listener, self.private = pid, listener, private.rstrip("/")
-        self.begins = begins
-        """A path that is opened once a person's own start-up files are through: what they tried is not the command's."""
-        self.tries: dict[tuple[str, str, str], None] = {}
-        self.questions: set[int] = set()
-
-
 class Keeper:
     """Requests on one socket, held calls on the others."""
 
-    def __init__(self, requests: socket.socket) -> None:
-        self.requests = requests
+    def __init__(self, requests: socket.socket, bell: int) -> None:
+        """`bell`: an eventfd(2) that is rung, before the call is answered, whenever there is something to tell."""
+        self.requests, self.bell = requests, bell
         self.shells: dict[int, Shell] = {}
         self.past: list[Shell] = []
         """Programs that ended, until somebody asks what they tried."""
         self.loopback = False
         self.poll = select.poll()
         self.poll.register(requests, select.POLLIN)
-        self.names = calls.held(platform.machine())
+        self.names = calls.held(ns.machine())
 
     def run(self) -> None:
         """Until the other side of the socket is closed; then everything that was started here ends."""
@@ -74,8 +61,10 @@ class Keeper:
             self.serve()
         finally:
             for pid in processes.descendants(os.getpid()):
-                with contextlib.suppress(OSError):
+                try:
                     os.kill(pid, 9)
+                except OSError:
+                    continue
 
     def serve(self) -> None:
         """Answer until nobody asks any more."""
@@ -94,20 +83,20 @@ class Keeper:
     def request(self) -> bool:
         """One request; False when nobody will ask any more."""
         try:
-            data, files, _, _ = socket.recv_fds(self.requests, 1 << 20, 16)
+            data, files = passing.receive(self.requests)
         except ConnectionError:  # closed before it had read the last answer
             return False
         if not data:
             return False
-        wish = json.loads(data)
-        if wish["do"] == "start":
-            self.requests.send(json.dumps(self.start(wish, files)).encode())
-        elif wish["do"] == "begin":  # answered by nobody: it is read before anything the next look does
+        wish, *more = passing.unpacked(data)
+        if wish[0] == "start":
+            self.requests.send(passing.packed(self.start(Wish(*more), files)))
+        elif wish[0] == "begin":  # answered by nobody: it is read before anything the next look does
             self.taken()
-            self.loopback = wish["loopback"]
+            self.loopback = wish[1] == "loopback"
         else:
             self.loopback = False
-            self.requests.send(json.dumps({"tries": self.taken()}).encode())
+            self.requests.send(passing.packed(["tries"], *self.taken()))
         for file in files:
             os.close(file)
         return True
@@ -121,65 +110,70 @@ class Keeper:
             tries.update(shell.tries)
             shell.tries.clear()
         self.past.clear()
-        with contextlib.suppress(ChildProcessError):
+        try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass  # whoever a look left behind was handed to this process
+        except ChildProcessError:
+            pass  # nobody is left
+        if any(shell.questions for shell in self.shells.values()):
+            os.eventfd_write(self.bell, 1)  # what is sent to a stand-in is told by nobody else
         return list(tries)[:MOST]
 
-    def start(self, wish: dict[str, Any], files: list[int]) -> dict[str, Any]:
-        """Start a program behind the wall; its process id, or why not."""
+    def start(self, wish: Wish, files: list[int]) -> tuple[str, str]:
+        """Start a program behind the wall: `pid` and its number, or `error` and why not."""
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
             ours.close()
             self.child(wish, files, theirs)
         theirs.close()
-        with ours:
-            said, listeners, _, _ = socket.recv_fds(ours, 1000, 1)
+        said, listeners = passing.receive(ours, 1000)
+        ours.close()
         if not listeners:
             os.waitpid(pid, 0)
-            return {"error": said.decode() or "it ended before it began"}
-        shell = Shell(pid, listeners[0], wish["private"], wish["begins"])
+            return "error", said.decode("utf-8", "replace") or "it ended before it began"
+        shell = Shell(pid, listeners[0], *wish.places[1:])
         self.shells[shell.listener] = shell
         self.poll.register(shell.listener, select.POLLIN)
-        return {"pid": pid}
+        return "pid", str(pid)
 
-    def child(self, wish: dict[str, Any], files: list[int], told: socket.socket) -> None:
+    def child(self, wish: Wish, files: list[int], told: socket.socket) -> None:
         """In the child: terminal, descriptors, wall, program. Never returns."""
         try:
             os.setsid()
             terminal = files[0]
             fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
             targets = {0: terminal, 1: terminal, 2: terminal}
-            targets.update({int(number): files[place + 1] for place, number in enumerate(wish["fds"])})
+            targets.update({int(number): files[place + 1] for place, number in enumerate(wish.fds)})
             copies = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 400) for number, fd in targets.items()}
             channel = fcntl.fcntl(told.fileno(), fcntl.F_DUPFD_CLOEXEC, 400)
             for number, copy in copies.items():
                 os.dup2(copy, number)
             for number in range(3, 64):
                 if number not in targets:
-                    with contextlib.suppress(OSError):
+                    try:
                         os.close(number)
+                    except OSError:
+                        continue  # nothing is open there
             name = os.ttyname(0)
             # Where that is not to be had (an account without a home), login(1) begins in `/`.
             try:
-                os.chdir(wish["cwd"])
+                os.chdir(wish.places[0])
             except OSError:
                 os.chdir("/")
             ns.call("prctl", notify.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
             if os.geteuid() == 0:
                 ns.keep_capabilities(KEPT_CAPABILITIES)
             ns.leave_session_keyring()
-            restrict(wish["trees"], wish["private"], name)
+            restrict(wish.trees, wish.places[1], name)
             listener = notify.install()
             out = socket.socket(fileno=channel)
-            socket.send_fds(out, [b"+"], [listener])
+            passing.send(out, b"+", [listener])
             os.close(listener)
             out.close()
-            os.execvpe(wish["argv"][0], wish["argv"], wish["env"])
+            os.execvpe(wish.argv[0], wish.argv, dict(each.split("=", 1) for each in wish.env))
         except OSError as error:
-            with contextlib.suppress(OSError):
-                told.send(str(error).encode())
+            told.send(str(error).encode())
         finally:
             os._exit(127)
 
@@ -206,8 +200,10 @@ class Keeper:
         if answer == ANSWERED:
             return
         flags = notify.GO_ON if answer is None else 0
-        with contextlib.suppress(OSError):
+        try:
             fcntl.ioctl(shell.listener, notify.SEND, struct.pack("=QqiI", number, 0, answer or 0, flags))
+        except OSError:
+            return  # whoever waited for it is gone
 
     def answer(self, shell: Shell, number: int, thread: int, name: str, arguments: list[int]) -> int | None:
         """A negative errno, 0 for "done", or None: let the kernel decide."""
@@ -221,7 +217,7 @@ class Keeper:
         if name in ("connect", "bind"):
             return self.connect(shell, thread, name, arguments)
         if name == "setsockopt":
-            with socket.socket(fileno=processes.descriptor(thread, arguments[0])) as theirs:
+            with passing.Socket(fileno=processes.descriptor(thread, arguments[0])) as theirs:
                 return 0 if theirs.family == socket.AF_UNIX else None
         if name in ("listen", "sendto"):
             where = "" if name == "listen" else address(thread, arguments[4])
@@ -234,6 +230,7 @@ class Keeper:
         """Remember a try."""
         if len(shell.tries) < MOST:
             shell.tries[kind, subject, processes.comm(thread)] = None
+        os.eventfd_write(self.bell, 1)
 
     def file(self, shell: Shell, thread: int, name: str, arguments: list[int]) -> int | None:
         """A call about a file: Landlock decides where it can, and what only concerns owner, mode and times is refused here."""
@@ -264,12 +261,15 @@ class Keeper:
         """A program that would get other rights is started without them; that it was started is worth knowing."""
         if name == "execveat":
             return
-        with contextlib.suppress(OSError):
+        try:
             path = os.fsdecode(notify.read_text(thread, arguments[0]))
             if not path.startswith("/"):
                 path = os.path.join(os.readlink(f"/proc/{thread}/cwd"), path)
-            if os.stat(path).st_mode & 0o6000 and os.path.basename(path) not in ("mount", "umount", "ping"):
-                self.tried(shell, thread, "root", os.path.basename(path))
+            sets_id = os.stat(path).st_mode & 0o6000
+        except OSError:
+            return  # it is not there, so it does not start
+        if sets_id and os.path.basename(path) not in ("mount", "umount", "ping"):
+            self.tried(shell, thread, "root", os.path.basename(path))
 
     def signals(self, shell: Shell, thread: int, name: str, arguments: list[int]) -> int | None:
         """Only its own processes may be signalled; the number is in the call itself and cannot change any more."""
@@ -323,6 +323,7 @@ class Keeper:
             theirs.close()
         descriptor = ours.detach()
         shell.questions.add(descriptor)
+        os.eventfd_write(self.bell, 1)
         self.poll.register(descriptor, select.POLLIN)
         return ANSWERED
 
@@ -347,7 +348,7 @@ class Keeper:
         where = address(thread, arguments[1], processes.as_int(arguments[2]))
         if where == "?":
             return -errno.EACCES
-        with socket.socket(fileno=processes.descriptor(thread, arguments[0])) as theirs:
+        with passing.Socket(fileno=processes.descriptor(thread, arguments[0])) as theirs:
             if theirs.family == socket.AF_NETLINK:
                 data = notify.read_memory(thread, arguments[1], 12)
                 (theirs.bind if name == "bind" else theirs.connect)(struct.unpack("=II", data[4:12]))
@@ -379,9 +380,10 @@ class Keeper:
         return 0
 
 
-def main() -> None:
+def main(bell: int) -> None:
     """Serve the socket on standard input until it is closed."""
+    os.set_inheritable(bell, False)
     ns.set_name("skillrun-looks")
     ns.call("prctl", 36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: what a look leaves behind ends with this
-    with socket.socket(fileno=os.dup(0)) as requests:
-        Keeper(requests).run()
+    with passing.Socket(fileno=os.dup(0)) as requests:
+        Keeper(requests, bell).run()

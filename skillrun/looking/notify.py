@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import _socket as sockets
 import ctypes
 import fcntl
 import os
-import platform
 import select
-import socket
 import struct
 
-from skillrun.looking import calls
+from skillrun.looking import calls, passing
 from skillrun.overlay.kernel import syscalls as ns
 
 _NEW_LISTENER, _WAIT_KILLABLE = 8, 32
@@ -27,9 +26,9 @@ def install() -> int:
     Needs "no new privileges" to be set, or CAP_SYS_ADMIN.
     """
     try:
-        code = calls.program(platform.machine())
+        code = calls.program(ns.machine())
     except KeyError:
-        raise ns.Unsupported(f"the system calls of {platform.machine()} processors are not known here") from None
+        raise ns.Unsupported(f"the system calls of {ns.machine()} processors are not known here") from None
     buffer = ctypes.create_string_buffer(code)
     header = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))
     try:
@@ -73,7 +72,7 @@ def why_not() -> str:
 
     A program, since a mere copy of this process may have closed its memory to others, as a run does for its secrets.
     """
-    ours, theirs = socket.socketpair()
+    ours, theirs = sockets.socketpair()
 
     def child() -> None:
         try:
@@ -82,7 +81,7 @@ def why_not() -> str:
         except OSError as error:
             theirs.send((os.strerror(error.errno or 38)).encode())
             return
-        socket.send_fds(theirs, [b"+"], [listener])
+        passing.send(theirs, b"+", [listener])
         os.close(listener)
         os.execv("/bin/sh", ["sh", "-c", ": > /dev/null"])
 
@@ -90,8 +89,8 @@ def why_not() -> str:
     if pid == 0:
         ns.in_child(child)
     theirs.close()
-    with ours:
-        said, files, _, _ = socket.recv_fds(ours, 100, 1)
+    said, files = passing.receive(ours, 100)
+    ours.close()
     told = _heard(files[0]) if files else said.decode()
     for file in files:
         os.close(file)
@@ -109,7 +108,7 @@ def _heard(listener: int) -> str:
         except OSError:
             return told
         number, thread, _, call, _, _, *arguments = REQUEST.unpack(request)
-        name, heard = calls.held(platform.machine()).get(call), False
+        name, heard = calls.held(ns.machine()).get(call), False
         try:
             heard = name in ("open", "openat") and read_text(thread, arguments[name == "openat"]) == b"/dev/null"
         except OSError as error:  # the kernel lets nobody read another process here

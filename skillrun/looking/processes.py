@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-from skillrun.overlay.kernel import landlock
+from skillrun.overlay.kernel import syscalls as ns
 
 
 def descriptor(thread: int, number: int) -> int:
     """A copy of a caller's descriptor (pidfd_getfd(2)). Raises OSError."""
     process = os.pidfd_open(leader(thread))
     try:
-        return landlock._raw(438, process, as_int(number), 0)
+        return ns.numbered(438, process, as_int(number), 0)
     finally:
         os.close(process)
 

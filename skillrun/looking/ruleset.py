@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterable
 
 from skillrun.overlay.kernel import landlock
+from skillrun.overlay.kernel import syscalls as ns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _WRITE_RIGHTS = {
     "write": 1 << 1, "remove dir": 1 << 4, "remove file": 1 << 5, "make char": 1 << 6, "make dir": 1 << 7, "make reg": 1 << 8,
@@ -29,7 +32,7 @@ def restrict(trees: Iterable[str], private: str, terminal: str) -> None:
     net = 3 if version >= 4 else 0
     scoped = landlock.SCOPE_ABSTRACT_UNIX | landlock.SCOPE_SIGNAL if version >= 6 else 0
     attributes = struct.pack("=QQQ", handled, net, scoped)[: 24 if version >= 6 else 16 if version >= 4 else 8]
-    ruleset = landlock._raw(landlock.LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
+    ruleset = ns.numbered(landlock.LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
     devices = _READ_FILE | (1 << 1) | (_TRUNCATE if version >= 3 else 0) | (_IOCTL if version >= 5 else 0)
     try:
         for path in trees:
@@ -37,7 +40,7 @@ def restrict(trees: Iterable[str], private: str, terminal: str) -> None:
         for path in ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", terminal):
             _allow(ruleset, path, handled & devices)
         _allow(ruleset, private, handled)
-        landlock._raw(landlock.LANDLOCK_RESTRICT_SELF, ruleset, 0)
+        ns.numbered(landlock.LANDLOCK_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
 
@@ -48,9 +51,10 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
     except OSError:
         return  # gone since it was listed
     try:
-        if not os.path.isdir(f"/proc/self/fd/{handle}"):
+        if os.fstat(handle).st_mode & 0o170000 != 0o040000:  # no directory
             rights &= _ON_FILES
-        with contextlib.suppress(OSError):
-            landlock._raw(445, ruleset, 1, struct.pack("=Qi", rights, handle), 0)
+        ns.numbered(445, ruleset, 1, struct.pack("=Qi", rights, handle), 0)
+    except OSError:
+        pass  # a file system that knows no such rule: it stays closed
     finally:
         os.close(handle)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import secrets
@@ -16,11 +15,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from skillrun.looking import passing
 from skillrun.looking.readable import Readable, readable
 from skillrun.looking.tries import Try
 from skillrun.pty.launch import Launched, set_size
 
-_KEEPER = "import sys; sys.path.insert(0, sys.argv[1]); from skillrun.looking.keeper import main; main()"
+_KEEPER = "import sys; sys.path.insert(0, sys.argv[1]); from skillrun.looking.keeper import main; main(int(sys.argv[2]))"
 _ROOT = str(Path(__file__).parents[2])
 _LONGEST = 10.0
 """Seconds the keeper may take for an answer before the wall counts as broken."""
@@ -62,6 +62,9 @@ class Wall:
         """A command behind a login shell's start-up files opens this for writing first: what they tried is then forgotten."""
         self._keeper: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
+        self._bell = -1
+        """Rung by the keeper when there is something to tell: so a look that tried nothing costs no word with it."""
+        self._loopback = False
         self._turn = threading.Lock()
         self._readable: Readable | None = None
 
@@ -91,59 +94,63 @@ class Wall:
         master, slave = os.openpty()
         try:
             set_size(master, size)
-            wish = {
-                "do": "start",
-                "argv": list(argv),
-                "env": {**env, **self.environment()},
-                "cwd": cwd,
-                "fds": list(fds),
-                "trees": self._readable.trees,
-                "private": os.path.realpath(self.private),
-                "begins": self.begins,
-            }
-            answer = self._ask(wish, [slave, *fds.values()])
+            variables = [f"{name}={value}" for name, value in {**env, **self.environment()}.items()]
+            places = (cwd, os.path.realpath(self.private), self.begins)
+            wish = (["start"], argv, variables, places, [str(number) for number in fds], self._readable.trees)
+            ((what, said),) = self._ask(wish, [slave, *fds.values()])
         except BaseException:
             os.close(master)
             raise
         finally:
             os.close(slave)
-        if "error" in answer:
+        if what == "error":
             os.close(master)
-            raise OSError(f"the shell that only looks did not start: {answer['error']}")
-        return Launched(int(str(answer["pid"])), master)
+            raise OSError(f"the shell that only looks did not start: {said}")
+        return Launched(int(said), master)
 
     def begin(self, loopback: bool) -> None:
         """A look begins: what was tried before it is forgotten. `loopback`: it may connect to this machine itself."""
-        self._ask({"do": "begin", "loopback": loopback}, [], answered=False)
+        if self._rung() or loopback != self._loopback:
+            self._ask([("begin", "loopback" if loopback else "")], [], answered=False)
+        self._loopback = loopback
 
     def tried(self) -> list[Try]:
         """What was tried since the look began."""
-        answer = self._ask({"do": "take"}, [])
-        listed = answer["tries"]
-        assert isinstance(listed, list)  # the keeper says so
-        return [Try(*each) for each in listed]
+        keeper = self._keeper
+        if not self._rung() and not self._loopback and keeper is not None and keeper.poll() is None:
+            return []
+        self._loopback = False
+        _, *tries = self._ask([("take",)], [])
+        return [Try(*each) for each in tries]
 
-    def _ask(self, wish: Mapping[str, object], files: Sequence[int], answered: bool = True) -> dict[str, object]:
+    def _rung(self) -> bool:
+        try:
+            return self._bell >= 0 and os.eventfd_read(self._bell) > 0
+        except BlockingIOError:
+            return False
+
+    def _ask(self, wish: Sequence[Sequence[str]], files: Sequence[int], answered: bool = True) -> list[list[str]]:
         with self._turn:
             requests = self._requests or self._start()
             try:
-                socket.send_fds(requests, [json.dumps(wish).encode("utf-8", "surrogateescape")], list(files))
-                data = requests.recv(1 << 20) if answered else b"{}"
+                passing.send(requests, passing.packed(*wish), files)
+                data = requests.recv(passing.MOST) if answered else passing.packed([])
             except OSError as error:
                 raise WallBroken(error.errno or 5, f"the keeper of the looking shell: {error.strerror}") from None
             if not data:
                 raise WallBroken(5, "the keeper of the looking shell has ended")
-            found: dict[str, object] = json.loads(data)
-            return found
+            return passing.unpacked(data)
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 21)
         ours.settimeout(_LONGEST)
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         with theirs:
             self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-B", "-c", _KEEPER, _ROOT],
+                [sys.executable, "-I", "-S", "-c", _KEEPER, _ROOT, str(self._bell)],
+                pass_fds=[self._bell],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env={"PATH": os.defpath, "LANG": "C.UTF-8"},
@@ -162,4 +169,7 @@ class Wall:
             if self._keeper.poll() is None:
                 self._keeper.kill()
                 self._keeper.wait()
+        if self._bell >= 0:
+            os.close(self._bell)
+            self._bell = -1
         shutil.rmtree(self.private, ignore_errors=True)

@@ -7,11 +7,13 @@ A processor's other instruction set has its own numbers, so it has its own row: 
 from __future__ import annotations
 
 import ctypes
-import platform
 import struct
-from collections.abc import Iterable, Mapping
 
 from skillrun.overlay.kernel import syscalls as ns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 ABIS = ("x86_64", "i386", "aarch64", "arm")
 CALLS: Mapping[str, tuple[int, int, int, int]] = {
@@ -45,7 +47,7 @@ Row = tuple[int, int, int, int]
 
 def refuse_calls() -> None:
     """Answer EPERM to the calls in CALLS from here on, children included. Raises OSError."""
-    machine = platform.machine()
+    machine = ns.machine()
     if machine not in _OF:
         raise ns.Unsupported(f"no list of system calls for {machine} processors yet")
     program = filter_program(_OF[machine])

@@ -32,7 +32,7 @@ def confine() -> list[str]:
 def landlock_version() -> int:
     """The kernel's Landlock version, 0 without Landlock."""
     try:
-        return _raw(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
+        return ns.numbered(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
     except OSError:
         return 0
 
@@ -42,14 +42,8 @@ def restrict_scopes() -> None:
     if landlock_version() < 6:
         raise OSError(38, "this kernel's Landlock knows no scopes")
     attributes = struct.pack("=QQQ", 0, 0, SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL)
-    ruleset = _raw(LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
+    ruleset = ns.numbered(LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
     try:
-        _raw(LANDLOCK_RESTRICT_SELF, ruleset, 0)
+        ns.numbered(LANDLOCK_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
-
-
-def _raw(number: int, *arguments: object) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    return ns.check(libc.syscall(number, *arguments), f"system call {number}")

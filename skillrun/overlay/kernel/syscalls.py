@@ -6,16 +6,14 @@ Constants and structures are those of the Linux user API headers (`linux/sched.h
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
-import platform
-import signal
-import socket
 import struct
-from collections.abc import Callable, Collection, Mapping
-from functools import cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
 
 CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
@@ -47,18 +45,32 @@ class Unsupported(OSError):
     """This machine's processor is none of those whose system call numbers are known here."""
 
 
-@cache
+_LOADED: list[ctypes.CDLL] = []
+"""The C library, once it was asked for. Programs that wait for this module's import wait for no `functools`."""
+
+
 def _libc() -> ctypes.CDLL:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    return libc
+    if not _LOADED:
+        _LOADED.append(ctypes.CDLL(None, use_errno=True))
+        _LOADED[0].syscall.restype = ctypes.c_long
+    return _LOADED[0]
+
+
+def machine() -> str:
+    """The processor as the kernel names it."""
+    return os.uname().machine
+
+
+def numbered(number: int, *arguments: object) -> int:
+    """Make a system call that has the same number on every processor. Raises OSError."""
+    return check(_libc().syscall(number, *arguments), f"system call {number}")
 
 
 def syscall(name: str, *arguments: object) -> int:
     """Make a system call that the C library has no function for. Raises Unsupported on an unknown processor."""
-    numbers = _NUMBERS.get(platform.machine())
+    numbers = _NUMBERS.get(machine())
     if numbers is None:
-        raise Unsupported(f"copy-on-write views are not available on {platform.machine()} processors yet")
+        raise Unsupported(f"copy-on-write views are not available on {machine()} processors yet")
     return check(_libc().syscall(numbers[name], *arguments), name)
 
 
@@ -128,7 +140,7 @@ def pivot_root(new_root: str) -> None:
 
 def die_with_parent() -> None:
     """Ask for SIGKILL when the parent thread ends; the caller checks whether it is gone already."""
-    call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    call("prctl", PR_SET_PDEATHSIG, 9, 0, 0, 0)
 
 
 def hide_memory() -> None:
@@ -159,8 +171,10 @@ def set_command_line(text: str) -> None:
     shown = text.encode()[: end - start - 1]
     ctypes.memset(start, 0, end - start)
     ctypes.memmove(start, shown, len(shown))
-    with contextlib.suppress(OSError):  # only root may shorten it; the rest is zeros anyway
+    try:  # only root may shorten it; the rest is zeros anyway
         call("prctl", PR_SET_MM, PR_SET_MM_ARG_END, ctypes.c_ulong(start + len(shown) + 1), 0, 0)
+    except OSError:
+        return
 
 
 def leave_session_keyring() -> None:
@@ -211,6 +225,8 @@ class IdentityMapping:
     """
 
     def __init__(self) -> None:
+        import socket
+
         self._maps = {kind: identity_map(kind) for kind in ("uid", "gid")}
         self._proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._parent, self._child = socket.socketpair()
@@ -233,10 +249,12 @@ class IdentityMapping:
         """In the parent: wait until the child is in its namespace, write the maps, tell it. No error when it never comes."""
         self._child.close()
         if self._parent.recv(1):
-            with contextlib.suppress(OSError):
+            try:
                 for kind, text in self._maps.items():
                     write_once(f"{child}/{kind}_map", text, self._proc)
                 self._parent.sendall(b"x")
+            except OSError:
+                pass  # it is told by the closed socket
         self.close()
 
 
