@@ -3,7 +3,9 @@
 import os
 import pwd
 import shutil
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,6 +165,57 @@ def test_this_machine_is_asked_only_where_that_was_agreed(shell: LookingShell) -
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_what_is_sent_over_a_descriptor_of_an_earlier_look_is_told(shell: LookingShell) -> None:
+    """Also where this look itself opened nothing."""
+    assert looked(shell, "exec 7<> /dev/udp/192.0.2.1/53")[0].exit_code == 0
+    shell.tries = []
+    for _ in range(2):
+        assert looked(shell, "printf hello >&7")[1] == [Try("connect", "a host (datagrams)", "bash")]
+        assert looked(shell, "exec 7>&-; exec 7<> /dev/udp/192.0.2.1/53")[0].exit_code == 0
+    assert looked(shell, "exec 7>&-; echo done")[0].output.strip() == "done"
+
+
+def test_this_machine_is_out_of_reach_again_after_the_look(shell: LookingShell) -> None:
+    """What a look left running does not go on with what was agreed for that look."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reach = f"true > /dev/tcp/127.0.0.1/{server.getsockname()[1]}"
+        assert looked(shell, reach, loopback=True)[0].exit_code == 0
+        assert looked(shell, f"{{ sleep 0.5; {reach} && echo re''ached; }} 2>&1 & sleep 0.01", loopback=True)[0].exit_code == 0
+        result, tries = looked(shell, "sleep 0.7; wait")
+        assert "reached" not in result.output
+        assert [each.kind for each in tries] == ["connect"]
+
+
+def _turns(shell: LookingShell) -> int:
+    """How often the keeper has waited: once for each word with it."""
+    keeper = shell.wall._keeper
+    assert keeper is not None
+    status = Path(f"/proc/{keeper.pid}/status").read_text()
+    return int(status.partition("nonvoluntary")[0].rpartition("voluntary_ctxt_switches:")[2])
+
+
+def test_a_look_that_tries_nothing_is_no_word_with_the_keeper(shell: LookingShell) -> None:
+    """What it costs is what a command costs; one that opens a file for writing is held, so that costs a word."""
+    looked(shell, "echo before")
+    before = _turns(shell)
+    for _ in range(5):
+        assert looked(shell, "echo hello; [ -e /etc/hosts ]; cat < /etc/hostname")[0].exit_code == 0
+    execs = _turns(shell) - before
+    assert execs <= 10, "only that a program is started is held: it may be one with other rights"
+    before = _turns(shell)
+    for _ in range(5):
+        assert looked(shell, "echo hello")[0].exit_code == 0
+    assert _turns(shell) == before
+
+
+def test_the_keeper_imports_little() -> None:
+    """Its start is part of every run's: half of what it took was `json`, `socket`, `re` and what they bring along."""
+    root = Path(__file__).parents[1]
+    code = f"import sys; sys.path.insert(0, {str(root)!r}); import skillrun.looking.keeper; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"json", "socket", "re", "typing", "contextlib", "functools", "platform", "subprocess", "enum"} & set(loaded)
 
 
 def test_rights_of_root_are_gone_and_asking_for_them_is_told(shell: LookingShell) -> None:
