@@ -176,7 +176,8 @@ class Body:
         places = classes(self.root, self.title)
         used = [draft for draft in drafts if places.get(id(draft.part), "") not in _NO_PROOF]
         names = [name for name in (normal(self.title), name) if not class_of(name)]
-        return self._conditions() or stated(drafts) or derived(used, names)
+        own = [draft for draft in used if places.get(id(draft.part), "") != "prerequisites"]
+        return self._conditions() or stated(drafts) or derived(own, names) or derived(used, names)
 
     def _conditions(self) -> tuple[Check, ...]:
         """What a part that says when it is done names as an address that must answer, with what else is stated there."""

@@ -15,6 +15,7 @@ _OPTIONAL = re.compile(
 )
 _COMPANIED = ("apt", "dnf", "yum", "brew", "zypper", "apk", "snap")
 """Managers whose way may begin with a package source of the vendor's, or with new lists."""
+_LANGUAGES = ("pip", "pipx", "uv tool", "uv", "npm", "pnpm", "yarn", "bun", "cargo", "go", "gem")
 _UNUSUAL = re.compile(
     r"\b(?:pre-?releases?|beta|alpha|nightly|nightlies|development version|dev(?:elopment)? builds?|bleeding|unstable|canary"
     r"|release candidate|specific version|(?:a|the|any) (?:given|particular|certain|different|older|previous) "
@@ -186,6 +187,7 @@ def others_of(document: Document, main: str, ways: Iterable[Way]) -> list[Wanted
         for said in document.said
         if said.place in ("install", "top") and said.draft.snippet.line in lines and said.all("install")
     }
+    of_a_language = any(way.manager in _LANGUAGES for way in ways)
     found: dict[str, list[tuple[Way, bool]]] = {}
     for number, said in enumerate(document.said):
         if id(said.draft.part) not in home or said.draft.role or len({label.words for label in said.draft.labels}) > 1:
@@ -194,6 +196,8 @@ def others_of(document: Document, main: str, ways: Iterable[Way]) -> list[Wanted
             named = [(p, names.base(p, act.manager)) for p in act.packages]
             if any(names.same(name, main) or name in names.TOOLS or "$" in name for _, name in named) or not named:
                 continue
+            if of_a_language and act.manager in _COMPANIED and said.draft.snippet.line > min(lines):
+                continue  # the program is there by then: what the system would add is for one of its parts
             if any(package.startswith(("git+", "http:", "https:")) for package, _ in named):
                 continue  # most likely the program itself, as it is being developed
             key = names.bare(named[0][1])

@@ -23,7 +23,7 @@ _INSTALL_TITLE = re.compile(
 _BLANK = re.compile(r"<[\w -]+>")
 _ASKS = re.compile(r"(?:^|\s)(?:-{0,2}(?:version|help)|-[vVh]|doctor|info|status|ping)\s*$|^(?:command|which|type|test|\[)\s")
 """How a program is asked who and how it is, which it can tell without an account, a file or a network."""
-_JUDGES = re.compile(r"\|\s*grep\b|\s(?:test|cmp|diff|\[\[?)\s")
+_JUDGES = re.compile(r"\|\s*grep\b|(?:^|[;&|]\s*)(?:test|cmp|diff|\[\[?)\s")
 """What says itself whether an answer is the right one."""
 _FOR_AGENTS = ("done when", "todo", "execute now", "success criteria", "objective", "mission")
 """Words in capitals that documents for agents divide themselves by."""
@@ -147,12 +147,15 @@ def _speaks_of_program(document: Document) -> bool:
 
 
 def _beside_the_point(check: Check, programs: Sequence[Program]) -> bool:
-    """Whether what is installed well may fail a check: a login, a container, a build, or a use that shows nothing certain."""
-    kinds = {act.kind for act in acts(check.command)}
-    if kinds & {"login", "publish", "container", "once", "source"}:
+    """Whether what is installed well may fail a check, or something else pass it: one that does more than use and look, that
+    speaks of none of the document's programs, or a use that shows nothing certain.
+    """
+    if {act.kind for act in acts(check.command)} - {"use", "look"} or not acts(check.command):
+        return True
+    if not any(re.search(rf"(?<![\w.-]){re.escape(program.name)}(?![\w.-])", check.command) for program in programs):
         return True
     used = check.command.split()[0] in {program.name for program in programs}
-    return used and kinds == {"use"} and not check.expect and not (_ASKS.search(check.command) or _JUDGES.search(check.command))
+    return used and not check.expect and not (_ASKS.search(check.command) or _JUDGES.search(check.command))
 
 
 def _about(stated: Sequence[Check], programs: Sequence[Program]) -> bool:
