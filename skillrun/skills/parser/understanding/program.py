@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from skillrun.skills.parser.labels import vocabulary
 from skillrun.skills.parser.understanding import names
@@ -16,64 +16,93 @@ from skillrun.skills.skill import Program, Wanted
 
 def main_of(document: Document) -> str:
     """The package (or project) the document is about; empty when nothing says."""
-    titles = [name for name in names.spoken([document.title]) if not class_of(name)] if document.names_itself() else []
-    repository, badges, used = names.repository(document.text), names.badges(document.text), document.used_words()
-    score: Counter[str] = Counter()
-    managers: dict[str, set[str]] = {}
-    spelled: dict[str, str] = {}
-    early: set[str] = set()
+    signs = _Signs(document)
+    packages = _packages(document)
+    agreeing = {key: signs.agree(key, package) for key, package in packages.items()}
+    score = {key: package.weight(agreeing[key]) for key, package in packages.items()}
+    best = max(score, key=lambda key: (score[key], -list(score).index(key))) if score else ""
+    sure = bool(best) and score[best] >= 4
+    if sure and (agreeing[best] or (packages[best].early and len(score) == 1)):
+        return packages[best].spelled
+    if named := _project(document, signs):
+        return named
+    return packages[best].spelled if sure and packages[best].early else ""
+
+
+@dataclass(slots=True)
+class _Package:
+    """A package that the document has installed."""
+
+    spelled: str
+    managers: set[str] = field(default_factory=set)
+    stage: int = 6
+    """How far from the beginning the first command that installs it stands."""
+
+    @property
+    def early(self) -> bool:
+        return self.stage <= 1
+
+    def weight(self, agreeing: int) -> int:
+        return 6 - self.stage + agreeing + min(len(self.managers), 3) - 6 * (self.spelled in names.TOOLS)
+
+
+def _packages(document: Document) -> dict[str, _Package]:
+    """What the document has installed, each under its bare name."""
+    found: dict[str, _Package] = {}
     for said in document.said:
-        stage = said.stage
-        for act in said.all("install"):
+        for act in said.all("install") if said.stage <= 5 else ():
             for package in act.packages:
                 name = names.base(package, act.manager)
                 key = names.bare(name)
-                if not key or "$" in name or stage > 5:
-                    continue
-                spelled.setdefault(key, name)
-                managers.setdefault(key, set()).add(act.manager)
-                score[key] = max(score[key], 6 - stage)
-                early |= {key} if stage <= 1 else set()
-    agreeing: Counter[str] = Counter()
-    named = titles[0] if titles and repository and names.same(titles[0], repository) else ""
-    for key in score:
-        agreeing[key] += 5 * any(names.same(key, title) for title in titles[:2])
-        agreeing[key] += 2 * any(names.bare(title) == key for title in titles[2:]) + 2 * any(
-            key == names.bare(title) for title in titles[:1]
-        )
-        agreeing[key] += 4 * bool(repository and names.same(key, repository))
-        if not named or names.same(key, named):
-            agreeing[key] += 2 * any(names.same(key, badge) for badge in badges)
-        agreeing[key] += 2 * any(names.same(key, word) or names.program_of(spelled[key]) == word for word in used)
-        score[key] += agreeing[key] + min(len(managers[key]), 3) - 6 * (spelled[key] in names.TOOLS)
-    if score:
-        best = max(score, key=lambda key: (score[key], -list(score).index(key)))
-        if score[best] >= 4 and (agreeing[best] or (best in early and len(score) == 1)):
-            return spelled[best]
-    source = [
-        said
-        for said in document.said
-        if said.place in GETTING and (said.all("source") or said.all("script") or said.all("fetch") or said.all("container"))
+                if key and "$" not in name:
+                    one = found.setdefault(key, _Package(name))
+                    one.managers.add(act.manager)
+                    one.stage = min(one.stage, said.stage)
+    return found
+
+
+class _Signs:
+    """What else names the program: title, repository, badges, and the words typed afterwards."""
+
+    def __init__(self, document: Document) -> None:
+        spoken = names.spoken([document.title]) if document.names_itself() else []
+        self.titles = [name for name in spoken if not class_of(name)]
+        self.repository, self.badges = names.repository(document.text), names.badges(document.text)
+        self.used = document.used_words()
+        agreed = self.titles and self.repository and names.same(self.titles[0], self.repository)
+        self._named = self.titles[0] if agreed else ""
+
+    def agree(self, key: str, package: _Package) -> int:
+        """How much speaks for a package as the document's own."""
+        found = 5 * any(names.same(key, title) for title in self.titles[:2])
+        found += 2 * any(names.bare(title) == key for title in self.titles[2:])
+        found += 2 * any(names.bare(title) == key for title in self.titles[:1])
+        found += 4 * bool(self.repository and names.same(key, self.repository))
+        if not self._named or names.same(key, self._named):
+            found += 2 * any(names.same(key, badge) for badge in self.badges)
+        program = names.program_of(package.spelled)
+        return found + 2 * any(names.same(key, word) or program == word for word in self.used)
+
+
+def _project(document: Document, signs: _Signs) -> str:
+    """The name of a project that is got as source, by a script or as a container; empty where nothing is."""
+    kinds = ("source", "script", "fetch", "container")
+    source = [said for said in document.said if said.place in GETTING and any(said.all(kind) for kind in kinds)]
+    hosts = [names.host_name(address) for said in source for act in said.all("script") for address in act.packages]
+    cloned = names.cloned(said.text for said in source)
+    title, repository = next(iter(signs.titles), ""), signs.repository
+    known = [
+        title if any(names.same(title, host) for host in hosts) else "",
+        *(host for host in hosts if repository and names.same(host, repository)),
+        title if any(names.same(title, name) for name in (*cloned, repository)) else "",
+        *(cloned if len(cloned) == 1 else ()),
+        title,
+        repository,
+        *signs.badges[:1],
+        *(word for word, _ in signs.used.most_common(1)),
+        *hosts,
     ]
-    if source or score:
-        addresses = [address for said in source for act in said.all("script") for address in act.packages]
-        cloned = names.cloned(said.text for said in source)
-        known: list[str] = [
-            *(title for title in titles[:1] if any(names.same(title, host) for host in map(names.host_name, addresses))),
-            *(name for name in map(names.host_name, addresses) if repository and names.same(name, repository)),
-            *(title for title in titles[:1] if any(names.same(title, name) for name in (*cloned, repository))),
-            *(cloned if len(cloned) == 1 else ()),
-            *titles[:1],
-            repository,
-            *badges[:1],
-            *(word for word, _ in used.most_common(1)),
-            *map(names.host_name, addresses),
-        ]
-        if known and any(known) and source:
-            return next(name for name in known if name)
-    if score and score[best] >= 4 and (agreeing[best] or best in early):
-        return spelled[best]
-    return ""
+    return next(filter(None, known), "") if source else ""
 
 
 def candidates_of(document: Document, main: str) -> list[str]:
