@@ -14,20 +14,8 @@ from skillrun.policy.unknown import ANY, STAR, Unknown, certain, globbed, known,
 
 _XARGS_TAKES = frozenset(
     [
-        "-I",
-        "-n",
-        "-P",
-        "-L",
-        "-d",
-        "-E",
-        "-s",
-        "-a",
-        "--max-args",
-        "--max-procs",
-        "--replace",
-        "--delimiter",
-        "--max-lines",
-        "--arg-file",
+        *("-I", "-n", "-P", "-L", "-d", "-E", "-s", "-a"),
+        *("--max-args", "--max-procs", "--replace", "--delimiter", "--max-lines", "--arg-file"),
     ]
 )
 
