@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skillrun.overlay.kernel import call_filter
+from skillrun.overlay.mount.mounts import DEVICES
 from skillrun.overlay.mount.spec import Account, Spec
 from skillrun.overlay.process.supervisor import View, new_id
 
@@ -63,6 +64,7 @@ def _attack(view: View, outside: dict[str, Any], folder: Path, as_root: bool) ->
         "unshare": call_filter.UNSHARE,
         "clone": call_filter.CLONE,
         "clone3": call_filter.CLONE3,
+        "families": call_filter.FAMILIES,
         "outside": outside,
     }
     for name, text in (
@@ -145,6 +147,7 @@ def _state(pid: int, folder: Path) -> dict[str, Any]:
         "modules": Path("/proc/modules").read_text() if os.path.exists("/proc/modules") else "",
         "swaps": Path("/proc/swaps").read_text().split()[::5],
         "links": sorted(os.listdir("/sys/class/net")),
+        "devices": {name: os.lstat(f"/dev/{name}")[:6] for name in DEVICES},
         "new groups": [str(path) for path in Path("/sys/fs/cgroup").rglob("x") if path.is_dir()],
     }
     for knob in ("kernel", "vm", "fs", "user", "dev"):

@@ -253,17 +253,7 @@ def sockets(outside: dict[str, Any]) -> Iterator[Way]:
                     one.connect(address)
 
             yield f"socket:{name}:{kind}", lambda attempt=attempt: _refused(attempt)
-    for family, kind, number in (
-        (17, 3, 768),
-        (2, 3, 1),
-        (2, 3, 255),
-        (16, 3, 0),
-        (16, 3, 9),
-        (16, 3, 12),
-        (16, 3, 16),
-        (40, 1, 0),
-        (38, 5, 0),
-    ):
+    for family, kind, number in ((17, 3, 768), (2, 3, 1), (2, 3, 255), (16, 3, 0), (16, 3, 9), (16, 3, 12), (16, 3, 16)):
         yield f"family:{family}:{number}", lambda f=family, k=kind, n=number: _netlink(f, k, n)
     yield "shared-memory", lambda: _refused(lambda: LIBC.shmget(outside["shm"], 1, 0))
     yield "semaphores", lambda: _refused(lambda: LIBC.semget(outside["shm"], 1, 0))
@@ -278,7 +268,7 @@ def _netlink(family: int, kind: int, number: int) -> str:
     try:
         with socket.socket(family, kind, number) as one:
             if family != 16:
-                return "" if family in (38, 40) else "it opens"
+                return "it opens"
             one.bind((0, 0))
             # RTM_NEWLINK for a dummy device, to the kernel
             body = struct.pack("=BBHiII", 0, 0, 0, 0, 0, 0)
@@ -288,6 +278,41 @@ def _netlink(family: int, kind: int, number: int) -> str:
             return "" if struct.unpack_from("=i", answer, 16)[0] != 0 else "the kernel did it"
     except OSError:
         return ""
+
+
+def families(known: list[int]) -> Iterator[Way]:
+    """Sockets that no network namespace divides, AF_VSOCK among them, and those whose name alone loads a module."""
+
+    def attempt(family: int, kind: int, pair: bool) -> str:
+        try:
+            for one in socket.socketpair(family, kind) if pair else (socket.socket(family, kind),):
+                one.close()
+        except OSError as error:
+            return "" if error.errno == errno.EAFNOSUPPORT else f"it is asked for: {error}"
+        return "it opens"
+
+    for family in set(range(1, 46)) - {*known}:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET):
+            yield f"family:{family}:{kind.name}", lambda f=family, k=kind: attempt(f, k, False)
+        yield f"family:{family}:pair", lambda f=family: attempt(f, socket.SOCK_STREAM, True)
+    if platform.machine() == "x86_64":
+        yield "int80:socketcall", lambda: closed(old_call(102, 1, 0), {errno.ENOSYS})
+        yield "int80:socket:vsock", lambda: closed(old_call(359, 40, 1, 0), {errno.EAFNOSUPPORT})
+
+
+def nodes() -> Iterator[Way]:
+    """What is kept of a device that the machine has too: who may use it, whose it is, when it was changed."""
+    for path in ("null", "zero", "full", "random", "urandom", "tty"):
+        for name, attempt in (
+            ("mode", lambda path: os.chmod(path, 0o600)),
+            ("owner", lambda path: os.chown(path, os.getuid(), os.getgid())),
+            ("time", lambda path: os.utime(path, (1, 1))),
+            ("attribute", lambda path: os.setxattr(path, "user.x", b"y")),
+            ("list", lambda path: os.setxattr(path, "system.posix_acl_access", struct.pack("=IHHIHHI", 2, 1, 6, 0, 4, 0, 0))),
+            ("renamed", lambda path: os.rename(path, f"{path}-moved")),
+            ("removed", os.unlink),
+        ):
+            yield f"device:{path}:{name}", lambda path=path, attempt=attempt: _refused(lambda: attempt(f"/dev/{path}"))
 
 
 def shell(commands: list[str]) -> Iterator[Way]:
@@ -354,7 +379,14 @@ def main() -> None:
     given = json.loads(Path(sys.argv[2]).read_text())
     outside = given["outside"]
     ways = [*processes(outside), *calls(given), *writes(**table["write"]), *mounts(table["mount"])]
-    ways += [*remounts(table["remount"]["paths"]), *sockets(outside), *handles(), *shell(table["shell"]["commands"])]
+    ways += [
+        *remounts(table["remount"]["paths"]),
+        *sockets(outside),
+        *families(given["families"]),
+        *nodes(),
+        *handles(),
+        *shell(table["shell"]["commands"]),
+    ]
     print(json.dumps({name: apart(work) for name, work in ways}))
 
 

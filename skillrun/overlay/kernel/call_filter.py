@@ -35,10 +35,16 @@ UNSHARE, CLONE, CLONE3 = (272, 310, 97, 337), (56, 120, 220, 120), (435, 435, 43
 whole machine, which root's number is enough to write to. clone3's flags lie in memory, where no filter looks, so it is
 not there: programs know to take clone then (clone(2))."""
 
+SOCKET, SOCKETPAIR, SOCKETCALL = (41, 359, 198, 281), (53, 360, 199, 288), (-1, 102, -1, -1)
+FAMILIES = (1, 2, 10, 16, 17)
+"""The families of sockets there are inside (`linux/socket.h`): UNIX, IPv4, IPv6, netlink and packet, which network
+namespaces divide. AF_VSOCK leads past them to whatever the machine runs on, and the mere name of a family that is not
+loaded has the kernel load its module. socketcall's arguments lie in memory, where no filter looks: it is not there."""
+
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "i386": 0x40000003, "aarch64": 0xC00000B7, "arm": 0x40000028}
 _OF: Mapping[str, tuple[str, ...]] = {"x86_64": ("x86_64", "i386"), "aarch64": ("aarch64", "arm")}
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_ALLOW, _REFUSE, _NO_SUCH_CALL = 0x7FFF0000, 0x00050000 | 1, 0x00050000 | 38
+_ALLOW, _REFUSE, _NO_SUCH_CALL, _NO_SUCH_FAMILY = 0x7FFF0000, 0x00050000 | 1, 0x00050000 | 38, 0x00050000 | 97
 _NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16
 _X32 = 0x40000000
 
@@ -72,16 +78,22 @@ def _block(abi: str) -> list[Row]:
     refused = [(_EQUAL, number) for number in sorted({row[at] for row in CALLS.values()} - {-1})]
     if abi == "x86_64":
         refused.append((_AT_LEAST, _X32))
-    flagged = [(_EQUAL, UNSHARE[at]), (_EQUAL, CLONE[at])]
-    end: list[Row] = [
-        (_EQUAL, 0, 1, CLONE3[at]),
-        (_RETURN, 0, 0, _NO_SUCH_CALL),
-        (_RETURN, 0, 0, _ALLOW),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT),  # where `flagged` jumps to
-        (_ANY_BIT, 0, 1, ns.CLONE_NEWCGROUP),
-        (_RETURN, 0, 0, _REFUSE),  # where `refused` jumps to
-        (_RETURN, 0, 0, _ALLOW),
-    ]
-    tests = [*((test, 3) for test in flagged), *((test, 5) for test in refused)]
-    jumps = [(kind, len(tests) - place - 1 + goal, 0, number) for place, ((kind, number), goal) in enumerate(tests)]
-    return [(_LOAD, 0, 0, _NUMBER), *jumps, *end]
+    absent = [(_EQUAL, number) for number in (CLONE3[at], SOCKETCALL[at]) if number >= 0]
+    allow, refuse, none = (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE), (_RETURN, 0, 0, _NO_SUCH_CALL)
+    first = (_LOAD, 0, 0, _FIRST_ARGUMENT)
+    families = [(_EQUAL, len(FAMILIES) - place, 0, family) for place, family in enumerate(FAMILIES)]
+    ends = {
+        "refused": [refuse],
+        "absent": [none],
+        "flagged": [first, (_ANY_BIT, 0, 1, ns.CLONE_NEWCGROUP), refuse, allow],
+        "family": [first, *families, (_RETURN, 0, 0, _NO_SUCH_FAMILY), allow],
+    }
+    tests = [*((test, "flagged") for test in ((_EQUAL, UNSHARE[at]), (_EQUAL, CLONE[at])))]
+    tests += [((_EQUAL, call[at]), "family") for call in (SOCKET, SOCKETPAIR)]
+    tests += [*((test, "absent") for test in absent), *((test, "refused") for test in refused)]
+    goals, rows = {}, [allow]
+    for name, end in ends.items():
+        goals[name] = len(rows)
+        rows += end
+    jumps = [(kind, len(tests) - place - 1 + goals[goal], 0, number) for place, ((kind, number), goal) in enumerate(tests)]
+    return [(_LOAD, 0, 0, _NUMBER), *jumps, *rows]

@@ -191,7 +191,8 @@ def make_devices(at: str, group: int | None, real: Sequence[str] | None = None) 
     ns.mount("tmpfs", at, "tmpfs", ns.MS_NOSUID, "mode=755,size=1m,nr_inodes=8192")
     for name in DEVICES:
         _touch(f"{at}/{name}")
-        ns.bind(f"/dev/{name}", f"{at}/{name}")
+        # Read-only, which lets a device be written to all the same: whoever is root inside owns the machine's own nodes.
+        ns.bind(f"/dev/{name}", f"{at}/{name}", read_only=True)
     for name, destination in LINKS:
         os.symlink(destination, f"{at}/{name}")
     for name in ("pts", "shm", "mqueue"):
