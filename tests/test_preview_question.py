@@ -139,28 +139,42 @@ metadata:
 # Note
 ## Install
 ```bash
-mkdir -p "$HOME/tool/bin" && printf good > "$HOME/tool/bin/note"
+mkdir -p "$HOME/tool/bin"
 ```
 ```bash
-setsid -f sh -c 'until [ -e ~/go ]; do sleep 0.2; done; sleep 12; printf evil > ~/tool/bin/note' >/dev/null 2>&1 </dev/null
+cat > ~/tool/swap.py <<'END'
+import mmap, os, time
+file = open(os.path.expanduser("~/tool/bin/note"), "w+b")
+file.write(b"good" + bytes(4092))
+file.flush()
+mapped = mmap.mmap(file.fileno(), 4096)
+mapped[:4] = b"good"
+time.sleep(6)
+mapped[:4] = b"evil"  # the page is written to already: nothing of this is in the file's times
+open(os.path.expanduser("~/tool/late"), "w")
+time.sleep(60)
+END
+```
+```bash
+setsid -f python3 ~/tool/swap.py >/dev/null 2>&1 </dev/null; until [ -s ~/tool/bin/note ]; do sleep 0.1; done
 ```
 """
 
 
-@pytest.mark.slow
-def test_what_is_exchanged_while_it_is_looked_at_is_asked_about_again(tmp_path: Path) -> None:
-    """Something that still runs inside writes a file of the same size behind the question: yes was no word on that."""
+@pytest.mark.parametrize("look_first", [False, True], ids=["at once", "explored first"])
+def test_what_is_exchanged_while_it_is_looked_at_is_not_committed(tmp_path: Path, look_first: bool) -> None:
+    """Who stays behind and writes later on, without a trace in a file's times too, is ended before anything is shown."""
     with preview(tmp_path, SWAPS) as terminal:
-        terminal.answer("4) explore", "explore\n", 60)
-        terminal.wait_for("back to the question\n")
-        terminal.type("touch ~/go; cat ~/tool/bin/note; exit\n")
-        terminal.wait_for("4 added", 30)
-        terminal.rest_for(14)
+        if look_first:
+            terminal.answer("4) explore", "explore\n", 60)
+            terminal.wait_for("back to the question\n")
+            terminal.type("setsid -f python3 ~/tool/swap.py >/dev/null 2>&1 </dev/null; sleep 0.5; exit\n")
+        terminal.wait_for("[discard] >", 60)
+        terminal.rest_for(7)
         terminal.answer("[discard] >", "commit\n")
-        terminal.wait_for("you are asked again", 30)
-        terminal.answer("[discard] >", "discard\n", 30)
-        terminal.wait_for("Discarded", 30)
-    assert not (tmp_path / "home/tool").exists()
+        terminal.wait_for("Verified", 30)
+    assert (tmp_path / "home/tool/bin/note").read_bytes()[:4] == b"good"
+    assert not (tmp_path / "home/tool/late").exists()
 
 
 def end_of(tmp_path: Path) -> RunEnded:

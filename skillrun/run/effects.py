@@ -256,12 +256,20 @@ class Destination:
 
     def _explored(
         self, target: PreviewTarget, work: Work, person: Explorer, waiting: bool
-    ) -> Generator[Event, None, tuple[bool, dict[str, object]]]:
-        """The question while the view is still there to be looked at; the answer, and the changes it was about."""
+    ) -> Generator[Event, None, tuple[bool | None, dict[str, object] | None]]:
+        """The question while the view is still there to be looked at; the answer, and the changes it was about.
+
+        Nothing runs inside meanwhile; where that cannot be had, nothing is asked.
+        """
         from skillrun.targets.preview import ViewError
 
         seen: dict[str, object] | None = None
         while True:
+            try:
+                target.still()
+            except ViewError as error:
+                yield Noted(f"the view cannot be looked at: {error}", "warning")
+                return None, None
             target.record()
             changes = work.scan()
             if changes != seen:

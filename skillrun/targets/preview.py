@@ -227,6 +227,10 @@ class PreviewTarget(Session):
         """Bait that was opened inside."""
         return self.view.touched()
 
+    def still(self) -> None:
+        """End everything that runs inside, so that what is shown stays what it is. Raises ViewError."""
+        self.view.still()
+
     def record(self) -> None:
         """Write what is to be done after a commit into the run folder, durably. Raises OSError."""
         write_deferred(Path(self.view.spec.changes), self._all_asked())

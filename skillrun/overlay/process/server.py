@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import select
@@ -10,6 +12,7 @@ import signal
 import socket
 import struct
 import termios
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +24,9 @@ from skillrun.overlay.mount.spec import Spec
 from skillrun.overlay.process.exec import execute, take_files
 
 _SIGNALFD_FLAGS = 0o2000000 | 0o4000  # SFD_CLOEXEC | SFD_NONBLOCK
+
+LONGEST_END_S = 10.0
+"""How long it may take until everybody who was killed is gone: their memory is given back first."""
 
 
 class Server:
@@ -52,18 +58,32 @@ class Server:
         except Gone:
             return
 
-    def _reap(self) -> None:
-        """Collect everyone who ended, orphans of the view included, remembering those the supervisor knows."""
+    def _reap(self) -> bool:
+        """Collect everyone who ended, orphans of the view included, remembering those the supervisor knows; is nobody left?"""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return True
             if pid == 0:
-                return
+                return False
             if pid in self._running:
                 self._running.discard(pid)
                 self._ended[pid] = os.waitstatus_to_exitcode(status)
+
+    def _end_everybody(self) -> None:
+        """End whatever runs inside but this process. Raises OSError where it is not the view's first, or somebody stays."""
+        if os.getpid() != 1:
+            raise OSError(errno.EPERM, "not the first process")
+        end = time.monotonic() + LONGEST_END_S
+        while True:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)
+            if self._reap():
+                return
+            if time.monotonic() > end:
+                raise OSError(errno.EBUSY, "something inside cannot be ended")
+            time.sleep(0.002)
 
     def _answer(self, request: Mapping[str, Any], files: list[int]) -> None:
         attached: list[int] = []
@@ -85,6 +105,9 @@ class Server:
             case "asked":
                 found = read_asked(self._asked, self._spec.account.uid) if self._asked >= 0 else ()
                 return {"asked": [item.to_json() for item in found]}, []
+            case "still":
+                self._end_everybody()
+                return {}, []
             case "read":
                 return {}, self._as_person(lambda: [os.open(request["path"], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)])
             case "write":

@@ -149,6 +149,13 @@ class View:
         """What stand-ins were asked for so far, to be done on the real machine after a commit, or never. Raises ViewError."""
         return tuple(from_json(item) for item in self._ask({"op": "asked"})[0]["asked"])
 
+    def still(self) -> None:
+        """End everything that runs inside; the view stays, and commands can be started again. Raises ViewError.
+
+        Only then is what was read of its files what is in them: who has mapped a file writes it without a trace in its times.
+        """
+        self._ask({"op": "still"})
+
     @property
     def builder(self) -> int:
         """The process that holds the view's network namespace, 0 when it was built through sudo."""
