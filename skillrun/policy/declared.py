@@ -56,8 +56,13 @@ AT_BOOT = frozenset({"units started at boot", "what starts at boot"})
 _UNREAD = frozenset({EffectKind.RUN_CODE, EffectKind.RUN_FETCHED, EffectKind.UNKNOWN, EffectKind.UNPROVEN})
 
 
-def coverable(effect: Effect, effects: Sequence[Effect]) -> bool:
-    """May a declaration cover this effect of a command with these effects at all?
+def is_unread(effect: Effect) -> bool:
+    """Does it run code that nobody has read, other than what a package manager runs by itself?"""
+    return effect.kind in _UNREAD and ", by " not in f", {effect.detail}"
+
+
+def coverable(effect: Effect, effects: Sequence[Effect], as_root: bool = False) -> bool:
+    """May a declaration cover this effect of a command with these effects at all? `as_root`: whoever runs it is root.
 
     Ending programs is, ending the machine is not. Root's rights are covered for package managers and for what is bounded by
     other declarations, never for code that nobody has read: it could do anything with them.
@@ -67,7 +72,9 @@ def coverable(effect: Effect, effects: Sequence[Effect]) -> bool:
     if effect.kind is EffectKind.KILL:
         return effect.subject not in ("the whole machine", "every process")
     if effect.kind is EffectKind.PRIVILEGE:
-        return not any(other.kind in _UNREAD and ", by " not in f", {other.detail}" for other in effects)
+        return not any(is_unread(other) for other in effects)
+    if as_root and is_unread(effect):
+        return False
     return effect.kind not in NEVER_DECLARED
 
 

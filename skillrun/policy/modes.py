@@ -70,7 +70,7 @@ def undeclared(effects: tuple[Effect, ...], skill: Skill | None, place: Place, r
         ruling = rules.of(effect, place, (), kinds)
         if ruling.verdict is Verdict.ALLOW:
             continue
-        if coverable(effect, effects):
+        if coverable(effect, effects, as_root=place.user == "root" and not place.contained):
             difference = _difference(effect, skill, place, installs)
         else:
             difference = f"{in_words(effect)}, which no declaration covers"

@@ -10,10 +10,10 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from skillrun.errors import Problem
-from skillrun.events import Answered, Asked, Changed, CheckResult, Event, Noted, Outcome, Verdict
+from skillrun.events import Answered, Asked, Changed, CheckResult, Event, Noted, Outcome
 from skillrun.ports import Person, Place, Target
-from skillrun.record.journal import RunFolder, all_runs
-from skillrun.run.calls.judged_requests import judge_requests
+from skillrun.record.journal import RunFolder, all_runs, read_events
+from skillrun.run.calls.judged_requests import judge_requests, undecided
 from skillrun.run.options import Options
 from skillrun.run.session import Conclude, Session
 from skillrun.run.this_terminal import said_of_this_terminal
@@ -216,7 +216,7 @@ class Destination:
                 yield Noted("something in the view changed files after they were shown: you are asked again", "warning")
             yield Changed(changes, "pending")
         if keepable and wanted is None:
-            wanted = yield from self._wanted(session, waiting)
+            wanted = yield from self._wanted(session, waiting, changes)
         if keepable and wanted:
             return (yield from self._commit(work, changes, session))
         work.drop()
@@ -257,10 +257,7 @@ class Destination:
     def _explored(
         self, target: PreviewTarget, work: Work, person: Explorer, waiting: bool
     ) -> Generator[Event, None, tuple[bool | None, dict[str, object] | None]]:
-        """The question while the view is still there to be looked at; the answer, and the changes it was about.
-
-        Nothing runs inside meanwhile; where that cannot be had, nothing is asked.
-        """
+        """The question while the view is there to be looked at and nothing runs in it; the answer, and what it was about."""
         from skillrun.targets.preview import ViewError
 
         seen: dict[str, object] | None = None
@@ -296,13 +293,15 @@ class Destination:
         yield Answered(answer or DISCARD, by="person" if answer else "nobody")
         return answer or DISCARD
 
-    def _wanted(self, session: Session, waiting: bool) -> Generator[Event, None, bool]:
+    def _wanted(self, session: Session, waiting: bool, changes: Mapping[str, object]) -> Generator[Event, None, bool]:
         """The one question of a preview; the approval mode answers it where it may."""
         if self.options.approve == "all":
             return True
         if self.options.approve == "declared":
-            asked = [call for call, decision in session.executor.denied if decision.verdict is Verdict.ASK]
-            return not asked
+            asked = undecided(read_events(self.folder.journal), changes, session.executor)
+            if not asked:
+                return True
+            yield Noted(f"what the skill declares does not cover this commit: {'; '.join(map(shown, asked))}", "warning")
         return (yield from self._question(waiting, (COMMIT, DISCARD))) == COMMIT
 
     def _commit(

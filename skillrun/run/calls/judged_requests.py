@@ -1,12 +1,15 @@
-"""What a preview asks of services after its commit is decided on like any other command on the machine itself."""
+"""What a preview puts off until its commit is decided on then, like any other command on the machine itself."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from skillrun.events import ToolCall, Verdict
+from skillrun.events import Decided, Event, Started, ToolCall, Verdict
+from skillrun.policy.declared import is_unread
+from skillrun.policy.modes import without_wall
+from skillrun.run.calls.judged import describe
 
 if TYPE_CHECKING:
     from skillrun.run.calls.executor import Executor
@@ -36,6 +39,33 @@ def judge_requests(changes: Mapping[str, object], executor: Executor, approve: s
         if decision.verdict is Verdict.DENY:
             refused[words] = decision.reason
     return refused
+
+
+def undecided(events: Iterable[Event], changes: Mapping[str, object], executor: Executor) -> list[str]:
+    """What a run did in its view that no declaration covers on the machine itself, in sentences: `stays in view` was no yes.
+
+    Commands that were or would there have been asked about; and, where code ran that nobody has read, what it left behind that
+    starts by itself, decides who is believed, or gives somebody's rights away.
+    """
+    found = [decision.reason for _, decision in executor.denied if decision.verdict is Verdict.ASK]
+    unread = False
+    place = dataclasses.replace(executor.place, contained=False)
+    asked: set[str] = set()
+    for event in events:
+        if isinstance(event, Decided) and event.decision.verdict is Verdict.ALLOW and event.decision.by != "person":
+            asked.add(event.call.id)
+        elif isinstance(event, Started) and event.call.id in asked and event.call.name in ("shell", "write_file"):
+            here = dataclasses.replace(place, cwd=event.cwd or place.cwd)
+            decision = executor.policy(event.call, here)
+            runs_unread = any(is_unread(effect) for effect in decision.effects)
+            unread = unread or runs_unread
+            decision = executor.settle(without_wall(decision) if runs_unread else decision, here)
+            if decision.verdict in (Verdict.ASK, Verdict.DENY):
+                found.append(f"{describe(event.call)}: {decision.reason}")
+    if unread:
+        alerts = (row for row in _rows(changes, "alerts") if row.get("level") != "info")
+        found += [f"{row.get('path')}: {row.get('text')}, by code that nobody has read" for row in alerts]
+    return found
 
 
 def _texts(changes: Mapping[str, object], key: str) -> list[str]:
