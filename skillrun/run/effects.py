@@ -264,8 +264,7 @@ class Destination:
         while True:
             try:
                 target.still()
-            except ViewError as error:
-                yield Noted(f"the view cannot be looked at: {error}", "warning")
+            except ViewError:
                 return None, None
             target.record()
             changes = work.scan()
