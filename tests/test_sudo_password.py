@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from skillrun.pty.agreed_sudo import says
 from tests.throwaway import run_in_view
 
 pytestmark = [
@@ -90,7 +91,73 @@ said.append(dict(asked=asked))
 """
     *commands, last = run_in_view(tmp_path, program, setup=SETUP, user="asker")
     assert [command["output"].split()[-1] for command in commands] == ["root", "root", "asker"]
-    assert last["asked"] == ["to run: -p 'Your bank PIN:' id -un", "to run: id -un", "to run: touch /root/evil"]
+    hidden = "to run: touch /root/evil (the command that runs does not say this: something it started asks)"
+    assert last["asked"] == ["to run: -p 'Your bank PIN:' id -un", "to run: id -un", hidden]
+
+
+BEHIND = {
+    "read": "sudo touch /root/read",
+    "script": "sudo touch /root/script",
+    "renamed": 'command() { builtin command sudo -k -A touch /root/renamed; builtin command "$@"; }',
+    "named": 'eval "$(declare -f sudo | sed s/sudo/own/)"; id() { own touch /root/named; }',
+    "trap": "trap 'sudo touch /root/trap' DEBUG RETURN ERR EXIT",
+    "late": "{ sleep 0.3; sudo touch /root/late; } & disown",
+}
+"""What comes with a command and asks behind it: each touches the file it is called by, as root."""
+
+
+def test_a_password_is_good_for_what_the_command_says_alone(tmp_path: Path) -> None:
+    """Typed once, it is given to no sudo that a script, a file read into the shell, a function or a trap comes with."""
+    program = f"""
+asked = []
+def password(wish):
+    asked.append(wish)
+    return {PASSWORD!r} if len(asked) == 1 else None
+target = LocalTarget(outputs, password=password)
+for name, text in {BEHIND!r}.items():
+    Path(f"{{name}}.sh").write_text(f"{{text}}\\n")
+for command in ("sudo id -un", ". ./read.sh", "sh script.sh; true", ". ./renamed.sh", "sudo id -un", "unset -f command",
+                ". ./named.sh", "id", ". ./trap.sh", "ls", "sudo id -un", ". ./late.sh; sleep 1", "sleep 0.5; sudo id -un"):
+    play(target.run(Command(command)))
+    if said[-1]["state"] == "waiting":
+        play(target.interrupt())
+play(target.run(Command("sudo ls -A /root")))
+said.append(dict(asked=asked))
+"""
+    *commands, last = run_in_view(tmp_path, program, setup=SETUP, user="asker")
+    made = set(commands[-1]["output"].split()) & {"read", "script", "renamed", "named", "trap", "late"}
+    assert made == set(), commands
+    assert commands[0]["output"] == "root"
+    first, *others = last["asked"]
+    assert first == "to run: id -un"
+    assert others, commands
+    assert all("does not say this" in wish for wish in others), others
+
+
+@pytest.mark.parametrize(
+    ("command", "sudo", "said"),
+    [
+        ("sudo apt-get update && sudo apt-get install -y jq", "apt-get install -y jq", True),
+        ('for p in a b; do sudo apt-get install -y "$p"; done', "apt-get install -y b", True),
+        ("if true; then time sudo -u me id; fi", "-u me id", True),
+        ("sh -c 'sudo touch /x'", "touch /x", True),
+        ("gpg --dearmor <k | sudo tee /etc/x.gpg >/dev/null", "tee /etc/x.gpg", True),
+        ("sudo install -m 755 ~/x /usr/bin/", "install -m 755 /home/me/x /usr/bin/", True),
+        ("sudo env KEY={{secret:X}} ./app", "env KEY=abc ./app", True),
+        (". ./env.sh", "touch /x", False),
+        ("./sudo touch /x", "touch /x", False),
+        ("echo sudo touch /x", "touch /x", False),
+        ("echo 'sudo touch /x'", "touch /x", False),
+        ("sudo $what", "touch /x", False),
+        ("sudo -E $what", "-E touch", False),
+        ("sudo apt-get install jq", "apt-get install jq -o APT::Update::Pre-Invoke::=x", False),
+        ("sudo tee /etc/x <<E\nsudo touch /x\nE", "touch /x", False),
+        ("sudo touch '", "touch /x", False),
+    ],
+)
+def test_which_sudo_a_command_says(command: str, sudo: str, said: bool) -> None:
+    """Word by word; what only the shell knows may be anything, but not what is run."""
+    assert says(command, sudo.split()) is said
 
 
 def test_a_program_that_imitates_sudo_is_told_apart(tmp_path: Path) -> None:

@@ -213,10 +213,10 @@ class RemoteTarget:
         """A sudo there asks with echo off: True when it was answered."""
         if self._password is None or (sudo := processes.sudo_among(self._control, look.pids)) is None:
             return False
-        if (value := self._password.again(sudo)) is None:
+        if (value := self._password.again(sudo, alive.command.text)) is None:
             wish = self.vault.mask(f"{sudo.wish} (on {self.name})")
             yield Asked(wish, about="secret")
-            value = self._password.ask(wish, sudo)
+            value = self._password.ask(wish, sudo, alive.command.text)
             if value:
                 self.vault.hide(value)
             yield Answered("", by="person" if value else "nobody")

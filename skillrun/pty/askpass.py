@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from skillrun.pty.agreed_sudo import says
 from skillrun.pty.sudo import Sudo, asked_by_shell
 
 _HELPER = """#!{python} -IS
@@ -42,26 +43,41 @@ DROP_TICKET = "command sudo -k 2>/dev/null\n"
 """What a person did on this terminal before, or a sudo deep in a script left there, is good for nobody else."""
 
 
+UNSAID = "(the command that runs does not say this: something it started asks)"
+
+
 class Remembered:
-    """A person's sudo password, asked for once a run and kept in memory alone; each sudo is given it once without asking."""
+    """A person's sudo password, asked for once a run and kept in memory alone.
+
+    A sudo is given it once without asking where the command that runs says it itself; a person has agreed to that one.
+    """
 
     def __init__(self, ask: Callable[[str], str | None]) -> None:
         self._ask = ask
         self._value: str | None = None
         self._given: Counter[Sudo] = Counter()
 
-    def again(self, sudo: Sudo) -> str | None:
-        """The password that was typed before; None when there is none, or when this sudo has seen it and asks once more."""
-        if self._value is None or sudo in self._given:
+    def again(self, sudo: Sudo, command: str) -> str | None:
+        """The password that was typed before; None when there is none, or when this sudo has seen it and asks once more.
+
+        None too where `command`, the text that was agreed to, does not say this sudo.
+        """
+        if self._value is None or sudo in self._given or not says(command, sudo.command):
             return None
         self._given[sudo] += 1
         return self._value
 
-    def ask(self, wish: str, sudo: Sudo) -> str | None:
-        """Ask the person. What is typed at a last try is not kept: nobody hears whether it was right."""
+    def ask(self, wish: str, sudo: Sudo, command: str) -> str | None:
+        """Ask the person, and say so where `command` does not say this sudo itself.
+
+        What is typed at a last try is not kept: nobody hears whether it was right.
+        """
         self._given[sudo] += 1
+        said = says(command, sudo.command)
+        wish = wish if said else f"{wish} {UNSAID}"
         typed = self._ask(f"the last one was not taken; {wish}" if self._given[sudo] > 1 else wish) or None
-        self._value = typed if self._given[sudo] < TRIES else None
+        if said or typed:  # no is the word on what was not said, not on the password
+            self._value = typed if self._given[sudo] < TRIES else None
         return typed
 
 

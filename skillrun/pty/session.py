@@ -308,10 +308,10 @@ class Session:
         return True
 
     def _persons_password(self, running: Running, sudo: Sudo) -> Generator[Event, None, str | None]:
-        if self._password is None or (value := self._password.again(sudo)) is None:
+        if self._password is None or (value := self._password.again(sudo, running.command.text)) is None:
             wish = self.vault.mask(sudo.wish)
             yield Asked(f"the password for sudo, {wish}", about="secret")
-            value = self._password.ask(wish, sudo) if self._password is not None else None
+            value = self._password.ask(wish, sudo, running.command.text) if self._password is not None else None
             if value:
                 self.vault.hide(value)
             yield Answered("", by="person" if value else "nobody")

@@ -28,11 +28,15 @@ class Sudo:
     words: tuple[str, ...]
 
     @property
+    def command(self) -> tuple[str, ...]:
+        """Its words as they were written, without what our own function puts before them (`skillrun.pty.askpass`)."""
+        command = tuple(word for word in self.words[1:] if word not in ("-A", "--askpass"))
+        return command[command[:1] == ("-k",) :]
+
+    @property
     def wish(self) -> str:
         """What it wants the password for, as a person reads it: never its own prompt, which a script can choose."""
-        command = [word for word in self.words[1:] if word not in ("-A", "--askpass")]
-        command = command[command[:1] == ["-k"] :]  # how every command gets its own leave (`skillrun.pty.askpass`)
-        text = shown(shlex.join(command))
+        text = shown(shlex.join(self.command))
         return f"to run: {text}" if len(text) <= _LONGEST else f"to run: {text[:_LONGEST]}... (and {len(text) - _LONGEST} more)"
 
 

@@ -1,0 +1,84 @@
+"""Does a command say itself, word by word, the sudo that asks for a password while it runs?
+
+A person who typed their password for one command has agreed to that one. What a script, a function or a file that was read
+into the shell calls sudo for while another command runs, nobody has read: it is a question of its own, whoever started it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+
+from skillrun.bash.nodes import Lit, Simple, Word
+from skillrun.bash.syntax import parse
+
+_DEEPEST = 4
+_WRAPPERS = frozenset({"command", "exec", "time", "env", "nohup", "nice", "ionice", "timeout", "stdbuf", "setsid", "xargs"})
+_HANDLE = re.compile(r"\{\{secret:[^}]*\}\}")
+_SPECIAL = re.compile(r"[*?\[\]{}~]")
+_ANYTHING = r"[\s\S]*"
+
+
+def says(command: str, words: Sequence[str]) -> bool:
+    """Is `sudo` with these words (its own name left out) called by the text of a command?
+
+    What only the shell knows (a variable, a pattern) may stand for anything, behind a word that says what runs.
+    """
+    asked = "".join(f"{word}\0" for word in words)
+    return any(pattern.fullmatch(asked) for pattern in _patterns(_HANDLE.sub("$secret", command), _DEEPEST))
+
+
+def _patterns(text: str, depth: int) -> Iterator[re.Pattern[str]]:
+    if "sudo" not in text or depth == 0:
+        return
+    for simple in _commands(parse(text).body):
+        literals = [_literal(word) for word in simple.words]
+        for place, literal in enumerate(literals):
+            behind = simple.words[place + 1 :]
+            if literal == "sudo" and (place == 0 or literals[0] in _WRAPPERS) and _is_plain(behind):
+                yield re.compile("".join(f"{_pattern(each)}\0" for each in behind))
+            elif literal is not None and place > 0 and (literals[place - 1] == "-c" or literals[0] == "eval"):
+                yield from _patterns(literal, depth - 1)  # read as the shell it is given to reads it
+
+
+def _commands(node: object) -> Iterator[Simple]:
+    if isinstance(node, Simple):
+        yield node
+    if dataclasses.is_dataclass(node):
+        for field in dataclasses.fields(node):
+            yield from _commands(getattr(node, field.name))
+    elif isinstance(node, list | tuple):
+        for item in node:
+            yield from _commands(item)
+
+
+def _is_plain(words: Sequence[Word]) -> bool:
+    """Is the first word that is no option said in so many letters?"""
+    for word in words:
+        literal = _literal(word)
+        if literal is None or _SPECIAL.search(_unquoted(word)):
+            return False
+        if not literal.startswith("-"):
+            return True
+    return False
+
+
+def _literal(word: Word) -> str | None:
+    return "".join(part.text for part in word if isinstance(part, Lit)) if all(isinstance(p, Lit) for p in word) else None
+
+
+def _unquoted(word: Word) -> str:
+    return "".join(part.text for part in word if isinstance(part, Lit) and not part.quoted)
+
+
+def _pattern(word: Word) -> str:
+    found = ""
+    for part in word:
+        if not isinstance(part, Lit):
+            found += _ANYTHING
+        elif part.quoted:
+            found += re.escape(part.text)
+        else:
+            found += _ANYTHING.join(map(re.escape, _SPECIAL.split(part.text)))
+    return found
