@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skillrun.pty.agreed_sudo import says
+from skillrun.bash.called import says
 from tests.throwaway import run_in_view
 
 pytestmark = [
@@ -157,7 +157,7 @@ said.append(dict(asked=asked))
 )
 def test_which_sudo_a_command_says(command: str, sudo: str, said: bool) -> None:
     """Word by word; what only the shell knows may be anything, but not what is run."""
-    assert says(command, sudo.split()) is said
+    assert says(command, "sudo", sudo.split()) is said
 
 
 def test_a_program_that_imitates_sudo_is_told_apart(tmp_path: Path) -> None:

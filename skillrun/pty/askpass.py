@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from skillrun.pty.agreed_sudo import says
+from skillrun.bash.called import says
 from skillrun.pty.sudo import Sudo, asked_by_shell
 
 _HELPER = """#!{python} -IS
@@ -62,7 +62,7 @@ class Remembered:
 
         None too where `command`, the text that was agreed to, does not say this sudo.
         """
-        if self._value is None or sudo in self._given or not says(command, sudo.command):
+        if self._value is None or sudo in self._given or not says(command, "sudo", sudo.command):
             return None
         self._given[sudo] += 1
         return self._value
@@ -73,7 +73,7 @@ class Remembered:
         What is typed at a last try is not kept: nobody hears whether it was right.
         """
         self._given[sudo] += 1
-        said = says(command, sudo.command)
+        said = says(command, "sudo", sudo.command)
         wish = wish if said else f"{wish} {UNSAID}"
         typed = self._ask(f"the last one was not taken; {wish}" if self._given[sudo] > 1 else wish) or None
         if said or typed:  # no is the word on what was not said, not on the password

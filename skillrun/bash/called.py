@@ -1,8 +1,4 @@
-"""Does a command say itself, word by word, the sudo that asks for a password while it runs?
-
-A person who typed their password for one command has agreed to that one. What a script, a function or a file that was read
-into the shell calls sudo for while another command runs, nobody has read: it is a question of its own, whoever started it.
-"""
+"""Does a command say itself, word by word, that a program is called with these words?"""
 
 from __future__ import annotations
 
@@ -15,31 +11,30 @@ from skillrun.bash.syntax import parse
 
 _DEEPEST = 4
 _WRAPPERS = frozenset({"command", "exec", "time", "env", "nohup", "nice", "ionice", "timeout", "stdbuf", "setsid", "xargs"})
-_HANDLE = re.compile(r"\{\{secret:[^}]*\}\}")
-_SPECIAL = re.compile(r"[*?\[\]{}~]")
+_SPECIAL = re.compile(r"\{.*\}|[*?\[\]{}~]")
 _ANYTHING = r"[\s\S]*"
 
 
-def says(command: str, words: Sequence[str]) -> bool:
-    """Is `sudo` with these words (its own name left out) called by the text of a command?
+def says(command: str, program: str, words: Sequence[str]) -> bool:
+    """Is `program` called with these words by the text of a command itself, and not by something that it starts?
 
-    What only the shell knows (a variable, a pattern) may stand for anything, behind a word that says what runs.
+    What only the shell knows (a variable, a pattern) may stand for anything, behind a word that says what is meant.
     """
     asked = "".join(f"{word}\0" for word in words)
-    return any(pattern.fullmatch(asked) for pattern in _patterns(_HANDLE.sub("$secret", command), _DEEPEST))
+    return any(pattern.fullmatch(asked) for pattern in _patterns(command, program, _DEEPEST))
 
 
-def _patterns(text: str, depth: int) -> Iterator[re.Pattern[str]]:
-    if "sudo" not in text or depth == 0:
+def _patterns(text: str, program: str, depth: int) -> Iterator[re.Pattern[str]]:
+    if program not in text or depth == 0:
         return
     for simple in _commands(parse(text).body):
         literals = [_literal(word) for word in simple.words]
         for place, literal in enumerate(literals):
             behind = simple.words[place + 1 :]
-            if literal == "sudo" and (place == 0 or literals[0] in _WRAPPERS) and _is_plain(behind):
+            if literal == program and (place == 0 or literals[0] in _WRAPPERS) and _is_plain(behind):
                 yield re.compile("".join(f"{_pattern(each)}\0" for each in behind))
             elif literal is not None and place > 0 and (literals[place - 1] == "-c" or literals[0] == "eval"):
-                yield from _patterns(literal, depth - 1)  # read as the shell it is given to reads it
+                yield from _patterns(literal, program, depth - 1)  # read as the shell it is given to reads it
 
 
 def _commands(node: object) -> Iterator[Simple]:
