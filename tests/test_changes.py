@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from skillrun.overlay.diff.both_sides import Both
 from skillrun.overlay.diff.changes import Changes, scan
 from skillrun.overlay.diff.deferred import read_deferred
 from skillrun.overlay.diff.entries import Entry
-from skillrun.overlay.diff.highlights import FOLDED, PERSISTENCE, PRIVATE, TRUST, gains_privilege, meaning
+from skillrun.overlay.diff.highlights import FOLDED, PERSISTENCE, PRIVATE, TRUST, gains_privilege, meaning, weighty
 from skillrun.overlay.diff.packages import apk_versions, dpkg_versions, explain_packages
 from skillrun.overlay.diff.summary import summary
 from skillrun.overlay.kernel.inode import Inode
@@ -85,6 +86,9 @@ def test_private_files_are_known(path: str) -> None:
     assert PRIVATE.fullmatch(path)
 
 
+LIST = "a list of its own lets others write it"
+
+
 def inode(mode: int, uid: int = 0) -> Inode:
     """An inode with these rights."""
     return Inode(1, mode, uid, 0, 1, 0, 0, 1, 0, 8)
@@ -106,6 +110,17 @@ def test_gained_privileges_are_named(old: int | None, new: int, what: str) -> No
     """New rights and new content with old rights count; what may do nothing special does not."""
     entry = Entry("/x", "changed" if old else "added", None if old is None else inode(old), inode(new), ("content",))
     assert gains_privilege(entry) == what
+
+
+def test_every_place_that_starts_something_or_is_believed_is_named() -> None:
+    """In a change of whatever size: none of the known ways to stay, to be believed or to be root is only counted."""
+    lines = (Path(__file__).parent / "cases/view/telling.txt").read_text("utf-8").splitlines()
+    paths = [line for line in lines if line.startswith("/")]
+    entries = [Entry(path, "added", None, inode(stat.S_IFREG | 0o644), ()) for path in paths]
+    assert len(paths) > 200
+    assert {entry.path for entry in weighty(entries)} == set(paths)
+    others = ("/usr/share/doc/x/README", "/home/me/.cache/x", "/usr/lib/x/y.so", "/home/me/src/etc/rc", "/opt/x/bin/.hidden")
+    assert weighty([Entry(path, "added", None, inode(stat.S_IFREG | 0o644), ()) for path in others]) == []
 
 
 @pytest.mark.parametrize(
@@ -341,6 +356,28 @@ class TestOfAView:
         assert "\007" not in text
         assert "a⟨U+001B⟩[2Jb" in text
         text.encode()
+
+    def test_rights_that_a_commit_would_give_away_are_shown(self, lab: Lab) -> None:
+        """Set-user-ID under a new name, capabilities, an access list, rights for all, wherever the files lie."""
+        lab.bash("cp /bin/true bin/suid && chmod 4755 bin/suid; cp /bin/true bin/other; echo x > etc/plain")
+        give = "import os, struct, sys; os.setxattr(sys.argv[2], sys.argv[1], bytes.fromhex(sys.argv[3]))"
+        named = [(1, 6, 2**32 - 1), (2, 6, 65534), (4, 0, 2**32 - 1), (16, 6, 2**32 - 1), (32, 0, 2**32 - 1)]
+        listed = (struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *each) for each in named)).hex()
+        able = struct.pack("<5I", 0x2000001, 0x80, 0, 0, 0).hex()
+        lab.view(f"""
+mkdir -p new/deep; ln bin/suid new/kept; cp /bin/true new/deep/able; touch new/list etc/list
+mkdir -m 777 new/open; chmod 646 etc/plain
+able=security.capability
+for path in new/deep/able bin/other; do python3 -c '{give}' $able $path {able}; done
+list=system.posix_acl_access
+for path in new/list etc/list new/deep; do python3 -c '{give}' $list $path {listed}; done
+""")
+        alerts = {row["path"].removeprefix(f"{lab.real}/"): row["text"] for row in summary(scan(lab.layers))["alerts"]}
+        assert {path: text for path, text in alerts.items() if not path.startswith("proj")} == {
+            "new/kept": "runs as root", "new/deep/able": "has capabilities", "bin/other": "has capabilities",
+            "new/list": LIST, "etc/list": LIST, "new/deep": LIST, "new/open": "anybody may write it",
+            "etc/plain": "anybody may write it",
+        }  # fmt: skip
 
     def test_a_service_is_told_once(self, lab: Lab) -> None:
         """A unit that is added and enabled, with its init script beside it, is one enabled service."""

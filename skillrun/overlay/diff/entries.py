@@ -10,7 +10,7 @@ from typing import NamedTuple
 from skillrun.overlay.diff.compare import Xattrs, attributes_of
 from skillrun.overlay.diff.operations import Folder, Kind, Op
 from skillrun.overlay.kernel.dirfd import ASTRAY, Tree
-from skillrun.overlay.kernel.inode import Inode, overlay_xattr, read_xattrs
+from skillrun.overlay.kernel.inode import Inode, is_shared, overlay_xattr, read_xattrs
 from skillrun.overlay.kernel.walk import walk_tree
 
 
@@ -28,6 +28,8 @@ class Entry(NamedTuple):
     """Index of the operation that carries it; -1 for none."""
     capability: bool = False
     """File capabilities are set on the new one."""
+    shared: bool = False
+    """An access list that is new lets others than owner and group write it."""
 
     @property
     def inode(self) -> Inode:
@@ -153,7 +155,9 @@ class Findings:
         if capability is None:
             program = new is not None and new.mode & 0o111 and stat.S_ISREG(new.mode)
             capability = bool(program) and "security.capability" in read_xattrs(self.upper.proc_path(path))
-        self.scan.entries.append(Entry(f"{self.base}/{path}", change, old, new, aspects, self.next, capability))
+        listed = new is not None and new.mode & stat.S_IWGRP and not stat.S_ISLNK(new.mode)
+        shared = bool(listed and (old is None or "acl" in aspects)) and is_shared(read_xattrs(self.upper.proc_path(path)))
+        self.scan.entries.append(Entry(f"{self.base}/{path}", change, old, new, aspects, self.next, capability, shared))
 
     def clash(self, path: str, old: Inode) -> None:
         """Note it where the machine changed what the next operation takes away."""

@@ -11,8 +11,19 @@ from importlib import resources
 
 from skillrun.overlay.diff.entries import Entry
 from skillrun.overlay.kernel.inode import Inode
+from skillrun.policy.paths import is_kind
 
 PERSISTENCE, TRUST, FOLDED = "persistence", "trust", "folded"
+PROTECTS = "what protects this machine"
+_BY_POLICY = {
+    PERSISTENCE: (("persistence", "read or run by itself"),),
+    TRUST: (("agent", "what agents may do"), ("sudoers", "who may become root"), ("defence", PROTECTS)),
+}
+"""What the policy asks about in a command deserves a look in what a command left behind, too: table -> its kinds."""
+_MAY_BE_OF_POLICY = re.compile(
+    r"^/(?:etc|run|var/spool)/|/\.(?!bin/)|/(?:systemd|[a-z-]+\.d|dbus-1|polkit-1|security)/|[A-Z]\.md$|mcp|\.pth$|customize|libnss"
+)
+"""In every path that is of one of those kinds, and in few others."""
 _HOMES = ("/root", "/home/[^/]+")
 _LITERAL = re.compile(r"(?:[A-Za-z0-9_/-]|\\\.)+")
 
@@ -33,7 +44,9 @@ def meaning(table: str, path: str) -> str:
     for what, literal, pattern in _anywhere(table):
         if literal in path and pattern.fullmatch(path):
             return what
-    return ""
+    if not _MAY_BE_OF_POLICY.search(path):
+        return ""
+    return next((what for kind, what in _BY_POLICY.get(table, ()) if is_kind(path, kind, "")), "")
 
 
 def weighty(entries: Iterable[Entry]) -> list[Entry]:
@@ -49,7 +62,7 @@ def _quick() -> re.Pattern[str]:
     tables = (PERSISTENCE, TRUST)
     tops = {re.escape(top) for table in tables for top in _rules(table)}
     literals = {re.escape(literal) for table in tables for _, literal, _ in _anywhere(table)}
-    return re.compile(rf"^/(?:{'|'.join(sorted(tops))})(?:/|$)|{'|'.join(sorted(literals))}")
+    return re.compile(rf"^/(?:{'|'.join(sorted(tops))})(?:/|$)|{'|'.join(sorted(literals))}|{_MAY_BE_OF_POLICY.pattern}")
 
 
 @lru_cache
@@ -98,14 +111,16 @@ _TELLING = stat.S_ISUID | stat.S_ISGID | stat.S_IWOTH
 
 
 def gains_privilege(entry: Entry) -> str:
-    """What makes a file dangerous that was not so before: set-user-ID, set-group-ID, capabilities, writable by all."""
+    """What makes a file dangerous that was not so before: set-user-ID, set-group-ID, capabilities, writable by others."""
     new, old = entry.new, entry.old
-    if new is None or not (new.mode & _TELLING or entry.capability or new.rdev) or stat.S_ISLNK(new.mode):
+    if new is None or not (new.mode & _TELLING or entry.capability or entry.shared or new.rdev) or stat.S_ISLNK(new.mode):
         return ""
     before = old.mode if old is not None else 0
     found = _gained_by_program(entry, new, before) if stat.S_ISREG(new.mode) else []
     if new.mode & stat.S_IWOTH and not before & stat.S_IWOTH and not new.mode & stat.S_ISVTX and not stat.S_ISSOCK(new.mode):
         found.append("anybody may write it")
+    if entry.shared:
+        found.append("a list of its own lets others write it")
     if stat.S_ISCHR(new.mode) or stat.S_ISBLK(new.mode):
         found.append("is a device")
     return ", ".join(found)

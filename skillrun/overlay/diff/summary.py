@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from skillrun.overlay.diff.entries import Entry
-from skillrun.overlay.diff.highlights import FOLDED, meaning
+from skillrun.overlay.diff.highlights import FOLDED, PROTECTS, meaning
 from skillrun.text.escape import shown
 
 if TYPE_CHECKING:
@@ -177,7 +177,8 @@ def _alerts(changes: Changes) -> Iterator[dict[str, str]]:
         level = "info" if item.path in changes.owners else "warning"
         yield {"level": level, "text": f"runs by itself ({item.what}), {item.change}", "path": shown(item.path)}
     for item in changes.trust:
-        yield {"level": "warning", "text": f"decides {item.what}, {item.change}", "path": shown(item.path)}
+        level = "info" if item.what == PROTECTS and item.path in changes.owners else "warning"
+        yield {"level": level, "text": f"decides {item.what}, {item.change}", "path": shown(item.path)}
     for refused in changes.refused[:_REFUSED]:
         yield {
             "level": "warning",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -19,6 +20,9 @@ _NOT_OURS = (*OVERLAY, "trusted.SGI_ACL_")
 
 _ORIGIN_ALONE = ["trusted.overlay.origin"]
 """What most files that were copied up have."""
+
+_NAMED = (0x02, 0x08)
+"""ACL_USER and ACL_GROUP: entries for somebody by number."""
 
 _NO_ATTRIBUTES = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.ENOENT, errno.EACCES)
 
@@ -109,6 +113,16 @@ def read_xattrs(path: str) -> dict[str, bytes]:
         if error.errno in _NO_ATTRIBUTES:
             return {}
         raise
+
+
+def is_shared(xattrs: Mapping[str, bytes]) -> bool:
+    """Does an access list let a user or a group that it names write (acl(5); `linux/posix_acl_xattr.h`)?
+
+    What it grants is bounded by its mask, which the mode shows as the rights of the group.
+    """
+    lists = (xattrs.get(f"system.posix_acl_{kind}", b"")[4:] for kind in ("access", "default"))
+    entries = (entry for rows in lists for entry in struct.iter_unpack("<HHI", rows[: len(rows) // 8 * 8]))
+    return any(tag in _NAMED and rights & 2 for tag, rights, _ in entries)
 
 
 def overlay_xattr(path: str, name: str) -> bytes | None:
