@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
+from skillrun.overlay.diff.accounts import AccountChange
 from skillrun.overlay.diff.both_sides import Both
-from skillrun.overlay.diff.changes import Changes, scan
+from skillrun.overlay.diff.changes import Changes, Notable, scan
 from skillrun.overlay.diff.deferred import read_deferred
 from skillrun.overlay.diff.entries import Entry
 from skillrun.overlay.diff.highlights import FOLDED, PERSISTENCE, PRIVATE, TRUST, gains_privilege, meaning, weighty
-from skillrun.overlay.diff.packages import apk_versions, dpkg_versions, explain_packages
+from skillrun.overlay.diff.packages import Package, apk_versions, dpkg_versions, explain_packages
 from skillrun.overlay.diff.summary import summary
 from skillrun.overlay.kernel.inode import Inode
 from skillrun.overlay.mount.layers import Layer, Layers
-from skillrun.overlay.mount.service_request import ServiceRequest
+from skillrun.overlay.mount.service_request import Refused, ServiceRequest
 from skillrun.overlay.transaction.deferred_services import carry_out, inverse_of, settle, take_back
 from skillrun.overlay.transaction.package_locks import Guard, Locked, guarded
 from skillrun.overlay.transaction.privileged import Work
@@ -119,8 +120,35 @@ def test_every_place_that_starts_something_or_is_believed_is_named() -> None:
     entries = [Entry(path, "added", None, inode(stat.S_IFREG | 0o644), ()) for path in paths]
     assert len(paths) > 200
     assert {entry.path for entry in weighty(entries)} == set(paths)
+    odd = [
+        "/etc/sudoers.d/a\nb",
+        "/home/me/.config/autostart/\n.desktop",
+        "/srv/x/.git/hooks/\nx",
+    ]  # a name may hold a line break
+    assert [bool(meaning(TRUST, path) or meaning(PERSISTENCE, path)) for path in odd] == [True] * 3
+    assert PRIVATE.fullmatch("/root/.ssh/a\nb")
     others = ("/usr/share/doc/x/README", "/home/me/.cache/x", "/usr/lib/x/y.so", "/home/me/src/etc/rc", "/opt/x/bin/.hidden")
     assert weighty([Entry(path, "added", None, inode(stat.S_IFREG | 0o644), ()) for path in others]) == []
+
+
+def test_what_strangers_called_something_is_shown_as_what_it_is() -> None:
+    """Packages, services, accounts, commands, requests to services: none writes to the terminal or turns a line around."""
+    odd = "a\033]0;owned\007\033[2J\r\u202e\u2028\x9b31m\U000e0041b"
+    paths = [f"/usr/local/bin/{odd}", f"/etc/systemd/system/{odd}.service", f"/etc/cron.d/{odd}", f"/home/{odd}/x"]
+    entries = tuple(Entry(path, "added", None, inode(stat.S_IFREG | 0o4755), ()) for path in paths)
+    data = summary(
+        Changes(
+            entries,
+            packages=(Package("dpkg", odd, odd, f"{odd}2", odd),),
+            accounts=(AccountChange("user", odd, odd, "added", odd),),
+            refused=(Refused(odd, "no"),),
+            privileged=tuple(Notable(path, "runs as root", "added") for path in paths),
+            owners={paths[3]: odd},
+        )
+    )
+    text = render(data) + changes_line(data) + json.dumps(data, ensure_ascii=False)
+    assert not set(text) & set("\033\007\r\u202e\u2028\x9b\U000e0041")
+    assert text.count("U+001B") > 10
 
 
 @pytest.mark.parametrize(

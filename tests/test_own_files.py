@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import skillrun
 from skillrun.events import Verdict
 from skillrun.host.config import ConfigError, load_config
 from skillrun.host.ownership import not_ours
@@ -107,10 +108,28 @@ def test_the_floor_holds_wherever_the_files_lie(
         f"chmod 666 elsewhere/{path}",
         f"ln -sf /tmp/evil {target}",
         f"strange-tool --out={target}",
+        f"cp /tmp/evil $'{os.path.dirname(target)}/a\\nb'",
     ):
         decision = Judge().command(command, place).decision
         assert (decision.verdict, decision.rule) == (Verdict.DENY, "floor:protection"), command
     assert Judge().command(f"cat {tmp_path}/elsewhere/else", place).decision.verdict is Verdict.ALLOW
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "echo x >> {code}/ports.py",
+        "cp /tmp/evil {code}/cli/__init__.py",
+        "sed -i s/ask/allow/ ~/.local/lib/python3.13/site-packages/skillrun/policy/modes.py",
+        "rm -rf ~/.local/share/pipx/venvs/skillrun/lib/python3.13/site-packages/skillrun",
+    ],
+)
+def test_nor_does_one_change_skillruns_own_code(command: str) -> None:
+    """What judges, and what sudo is asked to run as root, is no file a command may write."""
+    code = Path(skillrun.__file__).parent
+    place = Place("/home/me", "/home/me", "me", protected=own_places())
+    decision = Judge().command(command.format(code=code), place).decision
+    assert (decision.verdict, decision.rule) == (Verdict.DENY, "floor:protection"), decision
 
 
 def test_a_named_settings_file_is_protected_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

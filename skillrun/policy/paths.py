@@ -109,7 +109,7 @@ def _union(patterns: list[str]) -> re.Pattern[str]:
     below = [pattern(text[1:]) for text in patterns if text == "~" or text.startswith("~/")]
     others = [pattern(text) for text in patterns if not (text == "~" or text.startswith("~/"))]
     each = [f"{homes}(?:{'|'.join(below)})", *others] if below else others  # homes once: compiled anew in every process
-    return re.compile("(?:" + "|".join(each) + r")\Z")
+    return re.compile("(?s:" + "|".join(each) + r")\Z")  # a name may hold a line break
 
 
 def in_home(path: str, home: str) -> str:
@@ -168,7 +168,7 @@ def holds_secrets(directory: str, home: str) -> bool:
 def _loosely(path: str) -> re.Pattern[str]:
     """What a glob or a half-known path may become."""
     path = _SET.sub(QUESTION, path)
-    return re.compile("".join(_loose(mark) for mark in path) + r"\Z")
+    return re.compile("".join(_loose(mark) for mark in path) + r"\Z", re.DOTALL)
 
 
 def _loose(mark: str) -> str:

@@ -71,7 +71,7 @@ def glob(text: str, home: str) -> re.Pattern[str]:
     """A glob over subjects as an expression; `~/` is this home."""
     if text.startswith("~/") and home:
         text = home + text[1:]
-    return re.compile(pattern(text) + r"\Z")
+    return re.compile(pattern(text) + r"\Z", re.DOTALL)
 
 
 def owned(effect: Effect, place: Place) -> bool:

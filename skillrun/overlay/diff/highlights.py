@@ -28,7 +28,7 @@ _HOMES = ("/root", "/home/[^/]+")
 _LITERAL = re.compile(r"(?:[A-Za-z0-9_/-]|\\\.)+")
 
 PRIVATE = re.compile(
-    r"/etc/(?:g?shadow-?|security/opasswd|ssh/ssh_host_.*_key|sudoers.*)"
+    r"(?s)/etc/(?:g?shadow-?|security/opasswd|ssh/ssh_host_.*_key|sudoers.*)"
     r"|.*/(?:\.netrc|\.pgpass|\.npmrc|\.pypirc|\.env(?:\..*)?|credentials(?:\.json|\.toml)?|id_[a-z0-9]+"
     r"|[^/]*(?:secret|password|token)[^/]*)"
     r"|.*\.(?:pem|key|p12|pfx|kdbx|jks|ovpn)|.*/\.(?:ssh|gnupg|aws|azure|kube|docker)/.*"
@@ -91,7 +91,7 @@ def _rules(table: str) -> dict[str, tuple[re.Pattern[str], list[str]]]:
         for top in tops:
             found.setdefault(top, []).append((what, pattern))
     return {
-        top: (re.compile("|".join(f"({pattern})" for _, pattern in rules)), [what for what, _ in rules])
+        top: (re.compile("|".join(f"({pattern})" for _, pattern in rules), re.DOTALL), [what for what, _ in rules])
         for top, rules in found.items()
     }
 
@@ -103,7 +103,7 @@ def _anywhere(table: str) -> list[tuple[str, str, re.Pattern[str]]]:
     for what, pattern in _groups(table):
         if pattern.startswith(".*"):
             literal = max(_LITERAL.findall(pattern[2:]), key=len).replace("\\.", ".")
-            found.append((what, literal, re.compile(pattern)))
+            found.append((what, literal, re.compile(pattern, re.DOTALL)))
     return found
 
 

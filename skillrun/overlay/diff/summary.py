@@ -22,7 +22,7 @@ _REFUSED = 20
 _LARGE = 40
 """A directory that comes or goes with more paths than this is listed as one."""
 _UNIT = re.compile(
-    r".*/systemd/(?:system|user)/(?:(?P<link>[^/]+\.(?:wants|requires))/)?(?P<unit>[^/]+\.(?:service|socket|timer))"
+    r"(?s).*/systemd/(?:system|user)/(?:(?P<link>[^/]+\.(?:wants|requires))/)?(?P<unit>[^/]+\.(?:service|socket|timer))"
 )
 _INIT = re.compile(r"/etc/init\.d/(?P<unit>[^/]+)")
 
@@ -60,7 +60,7 @@ def summary(changes: Changes) -> dict[str, Any]:
         ],
         "services": _services(changes.entries),
         "accounts": [
-            {"kind": a.kind, "name": shown(a.name), "change": a.change, "number": a.number, "detail": shown(a.detail)}
+            {"kind": a.kind, "name": shown(a.name), "change": a.change, "number": shown(a.number), "detail": shown(a.detail)}
             for a in changes.accounts
         ],
         "groups": _groups(changes),
