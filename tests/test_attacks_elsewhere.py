@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.box import Box, box_or_skip
-from tests.lab import real_installs
+from tests.lab import on_a_machine
 from tests.places import clone
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,9 +32,9 @@ CARRY_OUT = f"""
 cd {CODE}
 exec .venv/bin/python -m pytest -q -rsfE -p no:cacheprovider -m 'not slow' {" ".join(ATTACKS)}
 """
-LONGEST_S = 1500
+LONGEST_S = 1900
 
-pytestmark = [*real_installs, pytest.mark.timeout(4000)]
+pytestmark = [*on_a_machine, pytest.mark.slow, pytest.mark.timeout(4000)]
 
 
 @pytest.fixture(scope="module", params=["debian-12", "debian-13"])
@@ -53,7 +53,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Box]:
 @pytest.mark.parametrize("user", ["root", "dev"])
 def test_every_attack_that_is_named_holds(machine: Box, user: str, record_property: Any) -> None:
     """None fails. As root none is left out either, the attackers being root and others; as a user what needs no root runs."""
-    environment = {"PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis"}
+    environment = {"PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_STORAGE_DIRECTORY": f"/tmp/hypothesis-{user}"}
     done = machine.run(["sh", "-c", CARRY_OUT], user=user, env=environment, timeout_s=LONGEST_S)
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", done.stdout[-300:])}
     print(done.stdout[-6000:])

@@ -10,10 +10,10 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from skillrun.errors import Problem
-from skillrun.events import Answered, Asked, Changed, CheckResult, Event, Noted, Outcome
+from skillrun.events import Answered, Asked, Changed, Event, Noted, Outcome
 from skillrun.ports import Person, Place, Target
 from skillrun.record.journal import RunFolder, all_runs, read_events
-from skillrun.run.calls.judged_requests import judge_requests, undecided
+from skillrun.run.calls.judged_requests import judge_requests, undecided, waiting_for_services
 from skillrun.run.options import Options
 from skillrun.run.session import Conclude, Session
 from skillrun.run.this_terminal import said_of_this_terminal
@@ -230,7 +230,7 @@ class Destination:
         if self._dry and outcome in FINE:
             return Outcome.DRY_RUN_OK, f"{summary} (in a copy-on-write view; nothing of it was kept)"
         starts = list(dict.fromkeys(target.deferred())) if outcome is Outcome.CHECKS_FAILED else []
-        if self._dry and starts and (pending := _wait_for_services(session.results)):
+        if self._dry and starts and (pending := waiting_for_services(session.results)):
             said = ", ".join(f"`{request}`" for request in starts)
             told = f"not checked, since only a commit leads to {said}: {', '.join(pending)}"
             return Outcome.DRY_RUN_PENDING, f"{told}; nothing was changed on the machine"
@@ -349,13 +349,6 @@ class Destination:
         tops = [path for path in left if os.path.dirname(path) not in known]
         later = "the machine has a later version of its own"
         return [{"path": shown(path), "reason": later if chosen(path) else "not chosen"} for path in tops]
-
-
-def _wait_for_services(results: Sequence[CheckResult]) -> list[str]:
-    """The checks that failed, where a service that is not started yet may be why: none is a program that is not there."""
-    failed = [check for check in results if not check.ok]
-    missing = any(check.exit_code in (126, 127) or check.exit_code is None for check in failed)
-    return [] if missing else [f"`{shown(check.command)}`" for check in failed]
 
 
 def drop_view(run: RunFolder) -> None:

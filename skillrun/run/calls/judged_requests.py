@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from skillrun.events import Decided, Event, Started, ToolCall, Verdict
+from skillrun.events import CheckResult, Decided, Event, Started, ToolCall, Verdict
 from skillrun.policy.declared import is_unread
 from skillrun.policy.modes import without_wall
 from skillrun.run.calls.judged import describe
+from skillrun.text.escape import shown
 
 if TYPE_CHECKING:
     from skillrun.run.calls.executor import Executor
@@ -66,6 +67,13 @@ def undecided(events: Iterable[Event], changes: Mapping[str, object], executor: 
         alerts = (row for row in _rows(changes, "alerts") if row.get("level") != "info")
         found += [f"{row.get('path')}: {row.get('text')}, by code that nobody has read" for row in alerts]
     return found
+
+
+def waiting_for_services(results: Sequence[CheckResult]) -> list[str]:
+    """The checks that failed, where a service that is not started yet may be why: none is a program that is not there."""
+    failed = [check for check in results if not check.ok]
+    missing = any(check.exit_code in (126, 127) or check.exit_code is None for check in failed)
+    return [] if missing else [f"`{shown(check.command)}`" for check in failed]
 
 
 def _texts(changes: Mapping[str, object], key: str) -> list[str]:
