@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from skillrun.overlay.kernel import syscalls as ns
 from skillrun.overlay.kernel.mountinfo import read_mounts
 from skillrun.overlay.process.probe import probe
 from skillrun.overlay.transaction.retention import drop
@@ -150,3 +151,33 @@ def test_a_view_inside_a_view_is_a_view_of_it(tmp_path: Path) -> None:
         assert os.listdir("/kept") == ["file"]
 
     in_own_root(tmp_path, work)
+
+
+def test_nobody_owns_what_a_view_keeps_where_everybody_may_write(tmp_path: Path) -> None:
+    """Another user who was there first with the name that could be guessed can neither move nor add to what is committed."""
+
+    def attacked() -> None:
+        ns.mount("tmpfs", "/mnt", "tmpfs", 0, "mode=1777")
+        for name in (f".skillrun-{os.geteuid()}", ".skillrun-1000"):
+            os.mkdir(f"/mnt/{name}")
+            os.chown(f"/mnt/{name}", 65534, 65534)
+        with root_view(tmp_path / "changes") as view:
+            assert run_in(view, "echo mine >/mnt/file")[0] == 0
+            (upper,) = (Path(layer.upper) for layer in view.layers.items if layer.target == "/mnt")
+            mine = [folder for folder in upper.parents if Path("/mnt") in folder.parents]
+            assert [os.lstat(folder).st_uid for folder in mine] == [0] * 3
+            for folder in mine:
+                move = [
+                    "setpriv",
+                    "--reuid",
+                    "65534",
+                    "--regid",
+                    "65534",
+                    "--clear-groups",
+                    "mv",
+                    str(folder),
+                    f"{folder}-moved",
+                ]
+                assert subprocess.run(move, capture_output=True, check=False).returncode != 0, folder
+
+    assert apart(attacked) == 0

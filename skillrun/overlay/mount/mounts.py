@@ -80,7 +80,10 @@ def upper_home(spec: Spec, mounted: Mounted, mounts: Sequence[Mounted], number: 
         return changes / "layers" / str(number)
     if target == "/" and mount_of("/var/lib", mounts).target == "/" and os.geteuid() == 0:
         return Path("/var/lib/skillrun/views") / spec.id / str(number)
-    return Path(target) / f".skillrun-{os.geteuid()}" / spec.id / str(number)
+    # Where everybody may write (/tmp), whoever is there first would own a directory whose name they can guess, and move
+    # what lies in it.
+    shared = f"-{spec.id}" if os.stat(target).st_mode & stat.S_IWOTH else ""
+    return Path(target) / f".skillrun-{os.geteuid()}{shared}" / spec.id / str(number)
 
 
 def spare_homes(spec: Spec, mounted: Mounted, mounts: Sequence[Mounted], number: int) -> list[Path]:

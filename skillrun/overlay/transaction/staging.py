@@ -6,6 +6,7 @@ root is an overlay itself, an upper in memory). The copies are the store from th
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -42,7 +43,10 @@ def stage(layer: Layer, number: int, name: str, ops: Sequence[Op]) -> tuple[Stor
 
     `name` is the run's own. Raises OSError (no room: the store is removed by whoever drops the run).
     """
-    folder = store_place(layer.target) / f"{name}-{number}"
+    place = store_place(layer.target)
+    if os.path.lexists(place) and (os.path.islink(place) or os.lstat(place).st_uid != os.geteuid()):
+        raise PermissionError(errno.EPERM, "it was there already and belongs to somebody else", str(place))
+    folder = place / f"{name}-{number}"
     if folder.exists():
         shutil.rmtree(folder)  # of a commit of this very run that was cut before it had a plan
     folder.mkdir(mode=0o700, parents=True)
