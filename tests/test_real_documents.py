@@ -8,10 +8,12 @@ document's usage was run, and no process is left.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Callable
 from email.parser import Parser
@@ -70,6 +72,12 @@ NPM = [
     "wscat",
 ]
 """Packages, with the program that an attentive person has afterwards where that is called otherwise."""
+
+
+CORPUS = tomllib.loads((Path(__file__).parent / "cases/understanding/corpus.toml").read_text("utf-8"))["document"]
+ROWS = [row for row in CORPUS if row["program"] and row["way"].partition(":")[0] in ("apt", "npm", "pip")]
+"""What an attentive person installs on a Debian 12 that reaches nothing but the registries."""
+DOCUMENTS = os.environ.get("REAL_DOCUMENTS", "")
 
 
 def _pair(word: str) -> tuple[str, str]:
@@ -132,3 +140,21 @@ class TestInstalled:
             record_property(name, getattr(outcome, name))
         assert (outcome.exit_code, outcome.passed, outcome.reason) == (0, True, "")
         assert outcome.commands <= 8
+
+    @pytest.mark.skipif(not DOCUMENTS, reason="needs the documents of the corpus, in the folder REAL_DOCUMENTS names")
+    @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['half']}-{row['repository']}")
+    def test_a_document_of_the_corpus_installs(
+        self, row: dict[str, str], record_property: Callable[[str, object], None]
+    ) -> None:
+        """As its repository has it at the listed commit: what an attentive person gets is there, and nothing is left."""
+        found = sorted(Path(DOCUMENTS).glob(row["repository"].replace("/", "+") + ".*"))
+        if not found:
+            pytest.skip("the text is not in the folder")
+        skill = read_skill(found[0])
+        there = f"as_user 'command -v {row['program']}' || fail 'no {row['program']}'"
+        verify = f"{there}\npgrep -u dev . && fail 'something is left'; true"
+        scenario = Scenario("document", row["repository"], "skill", "debian-12", "dev", (), skill.text, "", verify)
+        outcome, _ = attempt(scenario, "builtin")
+        for name in ("exit_code", "passed", "seconds", "commands", "questions", "output"):
+            record_property(name, getattr(outcome, name))
+        assert (outcome.exit_code, outcome.passed, outcome.reason) == (0, True, "")

@@ -76,6 +76,8 @@ def test_a_document_is_understood_as_its_case_says(case: dict[str, Any]) -> None
         ("pm2 start npm --name demo", ["use"]),
         ("pkg install sl", ["install pkg sl"]),
         ("tool login --key x", ["login"]),
+        ("tool auth status", ["login"]),
+        ("tool note 'see auth/tokens.py'", ["use"]),
         ("tool release --now", ["publish"]),
         ("find lib/release-it -name x", ["look"]),
         ("release-it --version", ["use"]),

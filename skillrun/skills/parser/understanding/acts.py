@@ -65,7 +65,7 @@ _SHELL = frozenset(("export", "eval", "source", ".", "alias", "set", "unset", "e
 _WRAPPERS = frozenset(("sudo", "doas", "env", "command", "time", "nice", "nohup", "exec", "builtin", "su"))
 _TOOLS = frozenset(("pip", "setuptools", "wheel", "virtualenv", "npm", "npm@latest", "build"))
 _OPTION_VALUES = frozenset(("-u", "--user", "-g", "-E", "-n"))
-_LOGIN = re.compile(r"\b(?:log-?in|auth|signin|sign-in|adduser|whoami|register)\b")
+_LOGIN = re.compile(r"(?<![\w/])(?:log-?in|auth|signin|sign-in|adduser|whoami|register)(?![\w/-])")
 _PUBLISH = re.compile(r"(?<![\w/])(?:publish|deploy|push|upload|release|tunnel)(?![\w-])")
 
 
