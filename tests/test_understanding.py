@@ -309,3 +309,12 @@ def test_a_proof_fails_without_its_program_and_passes_for_one_that_only_starts(t
     assert passes("starts")
     assert not passes("breaks")
     assert not passes("absent-program")
+
+
+def test_what_is_for_another_system_only_is_not_spoken_of(world: World) -> None:
+    """A second name that another system's manager has for the program is neither tried nor told as a failure."""
+    others = "```\nwinget install Shore.TidelampMSVC\n```\n"
+    text = f"# tidelamp\n\n## Install\n\n```\npip install tidelamp==1.0\n```\n\n{others}"
+    assert len(read_skill(text).understood.wanted) == 2  # type: ignore[union-attr]
+    assert world.install(text) == "verified"
+    assert "msvc" not in world.ended["summary"].lower()

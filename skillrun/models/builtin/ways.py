@@ -45,6 +45,8 @@ def get_all(bench: Bench, do: Doing) -> Work[None]:
             refused = [stop.account]  # what is got beside the program is not what decides
         if refused is None:
             continue
+        if number and all(reason.startswith("(not tried)") for reason in refused):
+            continue  # another system's name for something of its own
         if wanted.optional or number:
             bench.story.append(f"{wanted.name} could not be installed: {'; '.join(refused)}.")
             continue
