@@ -230,6 +230,17 @@ def test_local_bin_is_asked_of_the_shells_themselves(
     assert not (tmp_path / ".bash_history").exists()
 
 
+@pytest.mark.parametrize("line", ["set -e; false", "exit 1", "exec /bin/no-such-shell -l"])
+def test_a_shell_that_does_not_come_up_is_told(tmp_path: Path, line: str) -> None:
+    """A start-up file that ends the login shell is told of that shell alone; the interactive one reads another file."""
+    if not _account_has_bash():
+        pytest.skip("the account's shell is not bash")
+    told = _at_home(tmp_path, {".bash_profile": line, ".bashrc": "true"})["terminal"]
+    assert told["login"] == {"comes_up": False}
+    assert told["interactive"]["path"]
+    assert "comes_up" not in _at_home(tmp_path, {".bash_profile": "false"})["terminal"]["login"]
+
+
 def test_variables_of_start_up_files_are_told(tmp_path: Path) -> None:
     """What changes tools in a new terminal and is not here: named with its value, passwords and tokens left out."""
     if not _account_has_bash():

@@ -45,6 +45,7 @@ def test_facts_cannot_break_out_of_their_line() -> None:
         ("x", {"os": {"name": "Debian (bookworm)", "codename": "bookworm", "id": "debian"}}, ["os: name=Debian (bookworm)"]),
         ("x", {"packages": {"lists": "present", "held": ["jq"], "unfetched": ["x.invalid/debian"], "interrupted": True}},
          ["packages: lists=present, held=jq, unfetched=x.invalid/debian, interrupted=yes"]),
+        ("x", {"names": {"pypi.org": "0.0.0.0"}}, ["sent elsewhere by /etc/hosts: pypi.org=0.0.0.0"]),
     ],
 )  # fmt: skip
 def test_facts_are_those_that_matter_for_the_skill(text: str, facts: dict[str, Any], lines: list[str]) -> None:
@@ -70,6 +71,12 @@ def test_a_new_terminal_is_told_apart_from_the_runs_shell() -> None:
         "PATH of your shell: /bin",
     ]
     assert "NODE_OPTIONS" in "".join(fact_lines({"terminal": TERMINAL}, "npm install -g x"))
+    dead = {**same, "login": {"comes_up": False}}
+    assert fact_lines({"terminal": dead, "path": ["/bin"]}, "x")[:2] == [
+        "~/.local/bin on PATH, interactive shell: yes",
+        "PATH, interactive shell: as in this shell",
+    ]
+    assert "a new login shell: did not come up in 3 s" in "\n".join(fact_lines({"terminal": dead}, "x"))
 
 
 @pytest.mark.parametrize(

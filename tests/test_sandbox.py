@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 import pytest
 
 from skillrun.events import State, ToolCall
+from skillrun.host.facts import gather
 from skillrun.overlay.mount.machine import CAPABILITIES
 from skillrun.overlay.process import supervisor
 from skillrun.overlay.process.probe import probe
@@ -110,7 +111,10 @@ def test_faults_are_sound(name: str) -> None:
     assert all(re.fullmatch(r"\w+=.*", pair) for pair in fault.env)
 
 
-@pytest.mark.parametrize("name", recipes.names("scenarios"))
+YARDSTICK = [f"yardstick/{name}" for name in recipes.names("scenarios/yardstick")]
+
+
+@pytest.mark.parametrize("name", [*recipes.names("scenarios"), *YARDSTICK])
 def test_scenarios_are_sound(name: str) -> None:
     """A scenario has its parts, what it names is there, and its verifier does not look at the skill."""
     scenario = recipes.scenario(name)
@@ -205,6 +209,38 @@ def test_root_inside_can_do_what_installing_needs(machine: Machine) -> None:
     """Own files, change owners, become another user: a refusal of everything would prove nothing."""
     done = machine.run("touch /opt/x && chown dev /opt/x && chmod 4755 /opt/x && runuser -u dev -- id -un", root=True)
     assert (done.returncode, done.stdout.strip()) == (0, "dev")
+
+
+SOURCES = """
+deb [arch=amd64] http://deb.debian.org/debian wheezy main
+deb http://deb.debian.org/debian bookworm-updates main
+deb https://packages.example.org/tool nodistro main
+"""
+
+
+@root_tests
+def test_facts_tell_registries_that_are_sent_elsewhere_and_sources_of_another_release(machine: Machine) -> None:
+    """What would make the first command fail is told before it: names in /etc/hosts, suites of the distribution's own mirrors.
+
+    A stranger's repository names its suites as it likes, other hosts are nobody's registry, and a comment is none.
+    """
+    with machine_session(machine) as target:
+        before = gather(target)
+        assert "names" not in before
+        assert "of_another_release" not in before["packages"]
+        hosts = "0.0.0.0 ads.example.org pypi.org\n# 10.0.0.1 registry.npmjs.org\n"
+        machine.run(f"printf '{hosts}' >> /etc/hosts; printf '{SOURCES}' > /etc/apt/sources.list", root=True)
+        facts = gather(target)
+    assert facts["names"] == {"pypi.org": "0.0.0.0"}
+    assert facts["packages"]["of_another_release"] == ["wheezy"]
+
+
+@root_tests
+def test_a_verifier_finds_its_tools_where_a_profile_took_them_from_path(machine: Machine) -> None:
+    """A machine whose profile leaves PATH without the system's directories is verified as any other."""
+    machine.run("echo 'export PATH=/usr/bin:/bin' > /etc/profile.d/path.sh", root=True)
+    done = machine.run(f"{recipes.VERIFY_FUNCTIONS}\nas_user true || fail no", root=True, env={"VERIFY_USER": "dev"})
+    assert done.returncode == 0, done.stdout
 
 
 @root_tests

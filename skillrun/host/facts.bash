@@ -62,7 +62,27 @@ p_packages() {
     # nothing was ever fetched from it, or nothing came any more
     compgen -G "/var/lib/apt/lists/${name//\//_}_*" >/dev/null || echo "unfetched=$uri"
   done
+  other_releases "${files[@]:-/dev/null}"
   grep -hsoiE '^[^#/]*Acquire::[^;]*proxy[^;]*' /etc/apt/apt.conf /etc/apt/apt.conf.d/* | sed -E 's#^[^"]*"?([^"]*)"?.*#\1#; s#//[^/@]*@#//***@#; s/^/apt_proxy=/'
+}
+other_releases() { # suites that the sources name of the distribution's own mirrors and that are not of this release
+  local VERSION_CODENAME=
+  [ -r /etc/os-release ] && . /etc/os-release
+  [ -n "$VERSION_CODENAME" ] || return
+  awk '
+    /^[ \t]*#/ { next }
+    /^[ \t]*$/ || FNR == 1 { uris = "" }
+    /^[ \t]*deb[ \t]/ { sub(/\[[^]]*\]/, ""); print $2, $3 }
+    tolower($1) == "uris:" { uris = $2 }
+    tolower($1) == "suites:" { for (i = 2; i <= NF; i++) print uris, $i }' "$@" |
+    awk -v mine="$VERSION_CODENAME" '$1 ~ /\/(debian|debian-security|ubuntu)\/?$/ && $2 !~ "^" mine "(-|/|$)" && $2 !~ /^(old)*stable|^testing|^unstable/ { print "of_another_release=" $2 }' | sort -u | head -6
+}
+p_names() { # registries that this machine's own list of names sends somewhere
+  awk '{
+    sub(/#.*/, "")
+    for (i = 2; i <= NF; i++)
+      if (tolower($i) ~ /^(deb|security)\.debian\.org$|^(archive|security)\.ubuntu\.com$|^pypi\.org$|^files\.pythonhosted\.org$|^registry\.npmjs\.org$/ && !seen[$i]++) print $i "=" $1
+  }' /etc/hosts 2>/dev/null
 }
 p_python() { # is the system's Python closed to pip, and can it make a virtual environment?
   command -v python3 >/dev/null || return
@@ -113,7 +133,8 @@ p_terminal() { # PATH and what changes tools in a new terminal, asked of the use
         if (toupper(key) ~ /AUTH|TOKEN|PASS|SECRET|KEY/) value = "***"
         gsub(/\/\/[^\/@]*@/, "//***@", value)
         print kind "." key "=" (key == "PATH" ? value : substr(value, 1, 120))
-      }'
+      }
+      END { if (!on) print kind ".dead=yes" }'
   }
   if [ -e "$HOME/.${name}rc" ] && command -v setsid >/dev/null; then # in a session of its own: it would stop until it owns the terminal
     new_shell interactive setsid "$shell" -ic &
@@ -196,7 +217,7 @@ login_shell=${login_shell:-$SHELL}
 # the slow ones start together, each on a descriptor of its own, and are read at the end
 next=20
 start() { eval "exec $next< <(\"\$@\")"; next=$((next + 1)); }
-probes="sudo mounts ports foreign packages python services terminal npm pip proxy_check"
+probes="sudo mounts ports foreign packages python services terminal npm pip proxy_check names"
 [ -z "$QUICK" ] || probes="mounts"
 for name in $probes; do start "p_$name"; done
 for name in $ASK; do start p_version "$name"; done

@@ -258,11 +258,14 @@ def _ports(lines: Sequence[str]) -> list[Facts]:
     return [rows[port] for port in sorted(rows)]
 
 
+_SEVERAL = ("held", "half_configured", "pins", "lock_holders", "sources", "unfetched", "of_another_release", "apt_proxy")
+
+
 def _packages(lines: Sequence[str]) -> Facts:
     value: Facts = {}
     for line in dict.fromkeys(lines):
         key, _, text = line.partition("=")
-        if key in ("held", "half_configured", "pins", "lock_holders", "sources", "unfetched", "apt_proxy"):
+        if key in _SEVERAL:
             value.setdefault(key, []).append(text)
         elif key == "lists":
             value[key] = text
@@ -333,6 +336,7 @@ _READERS: dict[str, Callable[[Sequence[str]], Any]] = {
     "npm": _npm,
     "pip": _pairs,
     "private_ca": _words,
+    "names": _pairs,
     "clock": lambda lines: {"utc": lines[0].strip()},
     "reachable": lambda lines: {name: value == "yes" for name, value in _pairs(lines).items()},
 }

@@ -33,7 +33,12 @@ _ORDER = (
     "services",
 )
 
-_LABELS = {"path": "PATH of your shell", "pip": "pip settings", "proxy_check": "that proxy"}
+_LABELS = {
+    "path": "PATH of your shell",
+    "pip": "pip settings",
+    "proxy_check": "that proxy",
+    "names": "sent elsewhere by /etc/hosts",
+}
 
 _PYTHON = r"\b(python\d?|pip\d?|pipx|venv|virtualenv|uv)\b"
 _NODE = r"\b(node(js)?|node\.js|npm|npx|yarn|pnpm)\b"
@@ -122,6 +127,8 @@ def _of_terminals(kinds: Mapping[str, Any], path: Sequence[str], text: str) -> I
         for kind, said in told.items():
             yield f"{label}, {kind}", said
     for kind, row in rows.items():
+        if row.get("comes_up") is False:
+            yield f"a new {kind}", "did not come up in 3 s: a start-up file ends it or waits"
         variables = row.get("variables")
         if isinstance(variables, Mapping):
             kept = {name: value for name, value in variables.items() if _counts(name, text)}

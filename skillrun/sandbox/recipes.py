@@ -99,6 +99,7 @@ class Scenario:
 
 
 VERIFY_FUNCTIONS = r"""
+PATH=$PATH:/usr/sbin:/sbin  # a machine may have been given a PATH without them
 as_user() { timeout 60 runuser -l "$VERIFY_USER" -c "$1"; }
 as_root() { env -i HOME=/root USER=root TERM=dumb bash -lc "$1"; }
 fail() { echo "VERIFY FAILED: $*"; exit 1; }
