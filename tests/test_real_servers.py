@@ -6,6 +6,7 @@ run fetches some hundred packages.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -14,12 +15,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from skillrun.events import Noted, Reply
+from skillrun.events import Noted, Reply, Said
 from skillrun.llm.credentials import Credentials
 from skillrun.models.anthropic import AnthropicModel
 from skillrun.ports import Brief, ModelUnavailable
@@ -49,29 +50,55 @@ exec "$0/bin/litellm" --config "$1/config.yaml" --host 127.0.0.1 --port "$3"
 """Arguments: where it is installed, a folder for its settings, the backend's URL, the port to listen on."""
 
 
-@contextmanager
-def litellm(folder: Path, backend: OpenAIBackend) -> Iterator[str]:
+LLAMA = f"""
+set -e
+[ -e "$0/ready" ] || {{ {sys.executable} -m venv "$0"; "$0/bin/pip" install -q xllamacpp gguf; touch "$0/ready"; }}
+"$0/bin/python" {Path(__file__).with_name("tiny_llama.py")} "$1/tiny.gguf" < "$1/lines.json"
+exec "$0/bin/python" -c '
+import sys, time, xllamacpp
+asked = xllamacpp.CommonParams()
+asked.model.path, asked.port, asked.n_ctx, asked.model_alias = sys.argv[1], int(sys.argv[2]), int(sys.argv[4]), {{"tiny"}}
+asked.api_keys, asked.sampling.temp, asked.cpuparams.n_threads = [sys.argv[3]], 0.0, 2
+server = xllamacpp.Server(asked)
+time.sleep(1e6)' "$1/tiny.gguf" "$3" {KEY} "$2"
+"""
+"""llama.cpp's own server (as a library), with a model of fixed lines. Arguments as above; the third: tokens of context."""
+
+
+def litellm(folder: Path, backend: OpenAIBackend) -> AbstractContextManager[str]:
     """LiteLLM's proxy in front of the backend; its base URL."""
+    return _serving(LITELLM, "litellm", folder, backend.url, "/health/liveliness")
+
+
+def llama(folder: Path, turns: list[list[str]], context: int = 32768) -> AbstractContextManager[str]:
+    """llama.cpp's server with a model that answers turn N with line N; its base URL."""
+    (folder / "lines.json").write_text(json.dumps(turns))
+    return _serving(LLAMA, "llama", folder, str(context), "/health")
+
+
+@contextmanager
+def _serving(script: str, name: str, folder: Path, third: str, alive: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     KEPT.mkdir(parents=True, exist_ok=True)
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            ["bash", "-c", LITELLM, str(KEPT / "litellm"), str(folder), backend.url, str(port)],
+            ["bash", "-c", script, str(KEPT / name), str(folder), third, str(port)],
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
     try:
         until = time.monotonic() + 900
-        while not _answers(f"http://127.0.0.1:{port}/health/liveliness"):
+        while not _answers(f"http://127.0.0.1:{port}{alive}"):
             assert server.poll() is None, (folder / "server.log").read_text()[-2000:]
             assert time.monotonic() < until, "the server did not come up"
             time.sleep(0.5)
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 
 
@@ -92,14 +119,7 @@ def test_a_whole_install_through_litellm(tmp_path: Path) -> None:
     """Tool calls, several in one reply, an overload, a full context, text alone, a bad key."""
     script = [TWO, fails(429, "slow down"), WORK, fails(400, "maximum context length is 10 tokens"), DONE]
     with OpenAIBackend([*script, says("just text")]) as backend, litellm(tmp_path, backend) as url:
-        (tmp_path / "made.skill").mkdir()
-        (tmp_path / "made.skill/SKILL.md").write_text(SKILL)
-        env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PYTHONPATH": os.getcwd()}
-        command = [sys.executable, "-m", "skillrun", "install", "./made.skill", "--approve", "all", "--no-input"]
-        env |= {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": KEY}
-        done = subprocess.run(
-            [*command, "--model", "small"], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=180
-        )
+        done = _install(tmp_path, url)
         assert done.returncode == 0, done.stdout + done.stderr
         assert KEY not in done.stdout + done.stderr
         assert "asking again" in done.stdout + done.stderr
@@ -113,6 +133,58 @@ def test_a_whole_install_through_litellm(tmp_path: Path) -> None:
             _reply(AnthropicModel("small", Credentials("t", "sk-wrong-0123456789abcdef"), url))
         with pytest.raises(ModelUnavailable, match="nobody"):
             _reply(AnthropicModel("nobody", Credentials("t", KEY), url))
+
+
+def calls(name: str, **given: str) -> list[str]:
+    """A call as a model of llama.cpp writes it, in two pieces."""
+    body = json.dumps({"name": name, "arguments": given})
+    return [f"<tool_call>\n{body[:30]}", f"{body[30:]}\n</tool_call>"]
+
+
+def test_a_whole_install_through_llama_cpp(tmp_path: Path) -> None:
+    """Text and a call streamed, results read back, the second turn, a wrong key; the model's name is not looked at."""
+    work = calls("shell", command="echo yes > $HOME/made", why="what the skill asks for")
+    with llama(tmp_path, [["Writing", " it.", *work], calls("finish", outcome="done", summary="it is there")]) as url:
+        done = _install(tmp_path, url)
+        assert done.returncode == 0, done.stdout + done.stderr + (tmp_path / "server.log").read_text()[-2000:]
+        assert KEY not in done.stdout + done.stderr
+        assert "Writing it." in done.stdout + done.stderr
+        with pytest.raises(ModelUnavailable, match=r"(?i)api key"):
+            _reply(AnthropicModel("tiny", Credentials("t", "sk-wrong-0123456789abcdef"), url))
+        reply = _reply(AnthropicModel("nobody", Credentials("t", KEY), url))
+        assert [call.name for call in reply.calls] == ["shell"]
+        assert reply.usage.input_tokens > 1_000
+
+
+def test_a_context_that_is_full_is_recognised_in_llama_cpps_words(tmp_path: Path) -> None:
+    """What does not fit is recognised, made shorter, and ends the run where that cannot help."""
+    noted: list[object] = []
+    with llama(tmp_path, [["never said"]], context=2048) as url:
+        stream = AnthropicModel("tiny", Credentials("t", KEY), url).reply(Brief(Skill("x", "x", "", "skill", "Install x.")), [])
+        with pytest.raises(ModelUnavailable, match="do not fit"):
+            noted.extend(stream)
+    assert "the conversation is too long" in str(noted[0])
+
+
+def test_a_reply_of_llama_cpp_that_is_given_up_stops(tmp_path: Path) -> None:
+    """Closing a reply in its middle is no error here, and the server goes on to the next request."""
+    with llama(tmp_path, [[f"word{number} " for number in range(400)]]) as url:
+        model = AnthropicModel("tiny", Credentials("t", KEY), url)
+        stream = model.reply(Brief(Skill("x", "x", "", "skill", "Install x.")), [])
+        first = next(stream)
+        assert isinstance(first, Said)
+        stream.close()
+        assert _reply(model).text.startswith("word0 word1 ")
+
+
+def _install(home: Path, url: str) -> subprocess.CompletedProcess[str]:
+    """The skill, installed by the command line with the server's model."""
+    (home / "made.skill").mkdir()
+    (home / "made.skill/SKILL.md").write_text(SKILL)
+    env = {"HOME": str(home), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PYTHONPATH": os.getcwd()}
+    env |= {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": KEY}
+    command = [sys.executable, "-m", "skillrun", "install", "./made.skill", "--approve", "all", "--no-input"]
+    return subprocess.run([*command, "--model", "small"], env=env, cwd=home, capture_output=True, text=True, timeout=500)
 
 
 def _reply(model: AnthropicModel) -> Reply:

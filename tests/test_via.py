@@ -108,6 +108,15 @@ def test_an_agent_without_a_report_is_judged_by_the_checks_alone(tmp_path: Path)
     assert "without a report" in str(turns[-1].reply.calls[0].input["summary"])
 
 
+def test_the_block_of_the_task_is_no_report(tmp_path: Path) -> None:
+    """Codex prints its task before its answer: the block that was to be filled in says nothing of what was done."""
+    for body, said in (("echo done", "without a report"), (REPORT % ("stuck", '"a licence"'), "stuck; left to do: a licence")):
+        place = tmp_path / said[:5]
+        place.mkdir()
+        turns = walk(place, "codex", f"cat ~/task\n{body}")
+        assert said in str(turns[-1].reply.calls[0].input["summary"])
+
+
 def test_an_honest_agent_is_believed_when_it_gave_up(tmp_path: Path) -> None:
     """needs_person and the rest are passed on as they are."""
     turns = walk(tmp_path, "claude", REPORT % ("needs_person", '"accept the licence"'))

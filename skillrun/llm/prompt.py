@@ -131,6 +131,9 @@ def _checks(brief: Brief) -> str:
 REPORT_MARK = "skillrun-report"
 """The language of the fenced block an agent reports in, so that `skillrun verify --report` finds it."""
 
+_UNFILLED = "one of: " + ", ".join(OUTCOMES)
+"""The outcome in the block that is to be filled in: some agents print their task before their answer."""
+
 _RULES = """\
 - Look before you act: if the checks below already pass, change nothing and report that.
 - Show me each command that changes something and why, and wait for my yes, unless I have told you to go on without asking.
@@ -152,7 +155,7 @@ def paste_text(brief: Brief, agent: str = "generic") -> str:
     report = {
         "skill": brief.skill.name,
         "digest": brief.skill.digest,
-        "outcome": "one of: " + ", ".join(OUTCOMES),
+        "outcome": _UNFILLED,
         "checks": [{"command": command, "exit_code": "the number you saw"} for command in brief.checks],
         "changed": ["packages, files, services, PATH lines you added or changed"],
         "left_to_do": ["what only I can do"],
@@ -185,9 +188,10 @@ class BadReport(ValueError):
 def read_report(text: str) -> dict[str, Any]:
     """The report an agent ended with: keys skill, digest, outcome, checks (list of command, exit_code).
 
-    The last block with the right mark counts. Raises BadReport. What it says is a claim, never a proof.
+    The last block with the right mark counts, but not the one of the task itself. Raises BadReport. What it says is a claim,
+    never a proof.
     """
-    blocks = text.split(f"```{REPORT_MARK}")[1:]
+    blocks = [block for block in text.split(f"```{REPORT_MARK}")[1:] if _UNFILLED not in block.split("```", 1)[0]]
     if not blocks:
         raise BadReport(f"no ```{REPORT_MARK} block in this text")
     try:
