@@ -190,6 +190,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     return go
 
 
+def test_a_context_too_small_for_anything_ends_the_run_honestly(run: Any) -> None:
+    """Where nothing is left to put away the person is told so: exit code 6, after a few requests, and no internal error."""
+    done = run([status(400, {"error": {"message": "the request exceeds the available context size"}})] * 20)
+    assert done.code == 6, done.said
+    assert "do not fit the model's context" in done.said
+    assert len(done.requests) <= 10
+
+
 @pytest.mark.parametrize("name", PASSING)
 def test_what_passes_or_can_be_mended_ends_verified(name: str, run: Any) -> None:
     """The run goes on, and every call it sends back has its one result."""

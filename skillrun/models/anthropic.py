@@ -260,8 +260,8 @@ class _Asking:
         if failure.mend == "shorter":
             self.model._budget //= 2
             if self.model._budget < 4_000:
-                raise Failure(
-                    "the skill and this run do not fit the model's context", "use a model with a longer context", False
+                return Failure(
+                    "the skill and this run do not fit the model's context", "use a model with a longer context", again=False
                 )
         elif failure.mend == "brief" and self.max_tokens > LEAST_TOKENS:
             self.most = self.model._max_tokens = self.max_tokens = max(LEAST_TOKENS, self.max_tokens // 4)
