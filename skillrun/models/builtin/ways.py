@@ -83,7 +83,7 @@ def say(bench: Bench, understood: Understood) -> Work[None]:
     if left:
         bench.said.append(f"Other ways: {', '.join(left[:6])}{' ...' if len(left) > 6 else ''}.")
     if usage := understood.kind("usage", "after"):
-        bench.said.append(f"Left out: {len(usage)} commands that use it or come after.")
+        bench.said.append(f"Left out, since it uses it or comes after: {len(usage)} command{'s' if len(usage) > 1 else ''}.")
     bench.said.extend(f"Not sure: {sentence}" for sentence in understood.unsure)
 
 
