@@ -72,6 +72,7 @@ def test_without_a_network_a_preview_says_so_too(machine: Box, name: str) -> Non
     done = machine.run(["sh", "-c", words], user="root", env=CODE)
     assert done.returncode == 4, done.stdout
     assert "The network cannot be reached: nothing is reached through the proxy" in done.stdout.split("Needs a person")[-1]
+    assert " Nothing was changed on the machine." in " ".join(done.stdout.split()), done.stdout
     assert done.stdout.count("apt-get update\n") == 1, done.stdout
 
 

@@ -234,7 +234,8 @@ class Destination:
             said = ", ".join(f"`{request}`" for request in starts)
             told = f"not checked, since only a commit leads to {said}: {', '.join(pending)}"
             return Outcome.DRY_RUN_PENDING, f"{told}; nothing was changed on the machine"
-        return outcome, f"{summary}; nothing was changed on the machine"
+        nothing = " Nothing was changed on the machine." if summary.endswith(".") else "; nothing was changed on the machine"
+        return outcome, f"{summary}{nothing}"
 
     def _seen_inside(self, target: PreviewTarget) -> Generator[Event, None, None]:
         """What only the view itself has seen: bait that was touched, hosts that were asked for."""
