@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.skipif(bool(oracle_machine.unusable()), reason=oracle_machine.unusable() or "-"),
 ]
 
-LINES = 1200
+LINES = 2000
 
 
 def seed() -> int:

@@ -89,6 +89,17 @@ def _jq(call: Vouched) -> str:
     )
 
 
+def _yq(call: Vouched) -> str:
+    if call.operands[:1] and call.operands[0] in ("eval", "e", "eval-all", "ea"):
+        call.operands = call.operands[1:]
+    if len(call.operands) == 1 and not re.match(r"\.(?!env)[^/]*\Z", call.operands[0]):
+        call.reads += call.operands  # a file that is there is read, whatever else it could mean
+    read = r"\b(?:eval|load\w*|system)\b"  # `eval` takes what it evaluates from the file
+    if any(re.search(read, plain(script)) for script in call.operands[:1]):
+        return "a filter that reads elsewhere"
+    return _jq(call)
+
+
 _FIND_ALONE = frozenset(
     [
         "-H",
@@ -244,7 +255,7 @@ CONDITIONS: dict[str, Callable[[Vouched], str]] = {
     "SED": _sed,
     "AWK": _awk,
     "JQ": _jq,
-    "YQ": _jq,
+    "YQ": _yq,
     "PS": _ps,
 }
 """Marks of `calls.txt` -> why a call does not keep to them; empty when it does."""
