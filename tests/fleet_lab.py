@@ -12,6 +12,7 @@ import queue
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -117,6 +118,57 @@ class Relay:
         self.mend()
 
 
+BARE = """set -e
+mount -t tmpfs -o mode=755 tmpfs "$AT"; mkdir "$AT/up" "$AT/wk" "$AT/m"; m=$AT/m
+mount -t overlay overlay -o "lowerdir=$LOWERS,upperdir=$AT/up,workdir=$AT/wk" "$m"
+mount -t proc proc "$m/proc"; mount -t sysfs sysfs "$m/sys"; mount -t tmpfs tmpfs "$m/run"
+for each in $ROOMS; do mount -t tmpfs -o mode=1777 tmpfs "$m$each"; done
+mount -t tmpfs -o mode=755 tmpfs "$m/dev"; mkdir "$m/dev/pts" "$m/dev/shm" "$m/dev/old"
+for each in null zero full random urandom tty; do : > "$m/dev/$each"; mount --bind "/dev/$each" "$m/dev/$each"; done
+ln -s pts/ptmx "$m/dev/ptmx"; ln -s /proc/self/fd "$m/dev/fd"
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts "$m/dev/pts"
+cd "$m"; pivot_root . dev/old; cd /; umount -l /dev/old; ip link set lo up
+eval "$SETUP"; cat /etc/ssh/ssh_host_ed25519_key.pub; exec sh -c "while :; do sleep 1; done"
+"""
+"""A machine whose root has all rights, as on a real one: it can make views of its own."""
+
+
+class Bare:
+    """A machine made of namespaces alone, without the walls that a throw-away machine has."""
+
+    def __init__(self, base: str, setup: str, rooms: str = "/var/tmp /dev/shm") -> None:
+        """`setup`: what root does there first. `rooms`: places for files that are no overlay."""
+        lowers = ":".join(map(str, ground(base)))
+        self._at = tempfile.mkdtemp(prefix="bare-")
+        env = {**os.environ, "AT": self._at, "LOWERS": lowers, "SETUP": setup, "ROOMS": rooms}
+        argv = ["unshare", "-m", "-n", "-p", "-f", "-i", "-u", "--propagation", "private", "--kill-child", "sh", "-c", BARE]
+        self._process = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.key = ""
+        for line in self._process.stdout:
+            if line.startswith("ssh-ed25519 "):
+                self.key = line
+                break
+        assert self.key, self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """A process in its network namespace."""
+        return self._process.pid
+
+    def run(self, text: str) -> str:
+        """What shell text prints there, as root."""
+        (inner,) = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        enter = ["nsenter", "-t", inner, "-m", "-n", "-p", "-i", "-u", "sh", "-c", text]
+        return subprocess.run(enter, capture_output=True, text=True, check=False).stdout
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
+        os.rmdir(self._at)
+
+
 class Lab:
     """Machines by name, and a home directory whose SSH knows the way to each."""
 
@@ -160,12 +212,31 @@ class Lab:
         options += f"\n ProxyJump {behind}" if behind else ""
         self._stack.callback(relay.close)
         self.machines[name], self.relays[name] = machine, relay
-        words = made.stdout.strip().splitlines()[-1].split()
+        self._know(name, relay, made.stdout.strip().splitlines()[-1], user, options)
+        return machine
+
+    def add_bare(self, name: str, base: str = "debian-12", user: str = "root", setup: str = "") -> Bare:
+        """The same with a machine whose root has all rights."""
+        home = "/root" if user == "root" else f"/home/{user}"
+        machine = Bare(
+            base,
+            f"{START}\nid {user} > /dev/null 2>&1 || useradd -m -s /bin/bash {user}\n{setup}\n"
+            f"mkdir -p {home}/.ssh; echo '{self.key}' > {home}/.ssh/authorized_keys\n"
+            f"chown -R {user}: {home}/.ssh; chmod -R go= {home}/.ssh",
+        )
+        self._stack.callback(machine.close)
+        relay = Relay(f"127.1.1.{len(self.relays) + 1}", machine.pid)
+        self._stack.callback(relay.close)
+        self.relays[name] = relay
+        self._know(name, relay, machine.key, user, "")
+        return machine
+
+    def _know(self, name: str, relay: Relay, key: str, user: str, options: str) -> None:
+        words = key.split()
         with open(self.home / ".ssh/known_hosts", "a") as known:
             known.write(f"[{relay.address}]:{relay.port} {words[0]} {words[1]}\n")
         with open(self.home / ".ssh/config", "a") as config:
             config.write(f"Host {name}\n HostName {relay.address}\n Port {relay.port}\n User {user}\n {options}\n")
-        return machine
 
     def close(self) -> None:
         """End every machine."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from skillrun.cli.carry import Reporting, show
 from skillrun.cli.terminal import find_person
 from skillrun.run.options import Options
+
+if TYPE_CHECKING:
+    from skillrun.record.journal import RunFolder
+    from skillrun.rollback.as_run import Consent, Undone
 
 
 def carry_out_on(machines: Sequence[str], spec: str, options: Options, reporting: Reporting, no_input: bool) -> int:
@@ -39,3 +44,43 @@ def carry_out_on(machines: Sequence[str], spec: str, options: Options, reporting
         finally:
             host.close()
     return max(codes, default=0)
+
+
+def machine_of(word: str) -> str:
+    """The other machine that the run `word` names was carried out on; empty for one on this, or for none."""
+    from skillrun.record.journal import JournalError, find_run
+
+    try:
+        return find_run(word).elsewhere
+    except JournalError:
+        return ""
+
+
+def resume_on_machine(machine: str, word: str, options: Options, reporting: Reporting, no_input: bool) -> int:
+    """Go on with an unfinished run on its machine; the exit code."""
+    from skillrun.fleet.reach import Host
+    from skillrun.fleet.single import close_target, resume_on
+
+    person = find_person(no_input)
+    host = Host(machine)
+    try:
+        execution = resume_on(host, word, options, person)
+        try:
+            return show(execution, person, reporting)
+        finally:
+            close_target(execution)
+    finally:
+        host.close()
+
+
+def undo_on(folder: RunFolder, edited: str | None, ask: Consent, no_input: bool) -> tuple[str, Undone]:
+    """Take back a run on its machine: the id of the run that did it, and what came of it."""
+    from skillrun.fleet.reach import Host
+    from skillrun.fleet.taking_back import undo_there
+
+    person = find_person(no_input)
+    host = Host(folder.elsewhere)
+    try:
+        return undo_there(folder, host, edited, ask, lambda: person.secret("sudo", f"to take it back on {host.name}"))
+    finally:
+        host.close()

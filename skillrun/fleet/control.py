@@ -10,8 +10,8 @@ import select
 import time
 from secrets import token_hex
 
-from skillrun.fleet.reach import Host
 from skillrun.fleet.unreachable import Unreachable, lost
+from skillrun.fleet.wires import Reached
 from skillrun.pty.protocol import quote
 
 _LOOP = (
@@ -35,7 +35,7 @@ def one_line(text: str) -> str:
 class Control:
     """Asked for what a machine does meanwhile. Raises Unreachable, and OSError when nothing can be written there."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Reached) -> None:
         self._name = host.name
         self._wire = host.start(_LOOP)
         self._received = b""

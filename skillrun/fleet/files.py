@@ -7,7 +7,7 @@ import os
 import re
 from secrets import token_hex
 
-from skillrun.fleet.reach import Host
+from skillrun.fleet.wires import Reached
 from skillrun.pty.protocol import quote
 
 _WRITE = """f=$1; [ -e "$f" ] || echo new; if [ -L "$f" ]; then f=$(readlink -f "$f"); fi; t="${f%/*}/.skillrun-$2"
@@ -15,7 +15,7 @@ cat > "$t" && if [ -n "$3" ]; then chmod "$3" "$t"; elif [ -e "$f" ]; then chmod
 && { sync "$t" 2> /dev/null || :; } && mv -f "$t" "$f" || { s=$?; rm -f "$t"; exit $s; }"""
 
 
-def read(host: Host, path: str, limit: int | None = None) -> bytes:
+def read(host: Reached, path: str, limit: int | None = None) -> bytes:
     """A file's bytes, the first `limit` of them. Raises OSError as `open` would, Unreachable."""
     take = f"head -c {limit}" if limit is not None else "cat"
     done = host.run(f"{take} < {quote(path)}")
@@ -24,7 +24,7 @@ def read(host: Host, path: str, limit: int | None = None) -> bytes:
     return done.output
 
 
-def write(host: Host, path: str, data: bytes, mode: int | None = None, umask: str = "") -> bool:
+def write(host: Reached, path: str, data: bytes, mode: int | None = None, umask: str = "") -> bool:
     """Write a file whole or not at all; an existing one keeps its mode unless one is given. True: it was not there before.
 
     Raises OSError, Unreachable.

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from secrets import token_hex
 
 from skillrun.fleet.control import Control
-from skillrun.fleet.reach import Host
 from skillrun.fleet.unreachable import Unreachable
-from skillrun.fleet.wires import Wire
+from skillrun.fleet.wires import Reached, Wire
 from skillrun.pty.protocol import Report, ShellState, quote, read_exports
 
 _DRAIN_S, _DRAINED = 0.1, 65_536
@@ -52,7 +51,7 @@ done"""
 class RemoteShell:
     """One shell that lives through many commands. Raises Unreachable."""
 
-    def __init__(self, host: Host, control: Control, env: Mapping[str, str]) -> None:
+    def __init__(self, host: Reached, control: Control, env: Mapping[str, str]) -> None:
         self._control = control
         self._exit = token_hex(8)
         self._token = self._exit

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from skillrun.errors import Problem
+from skillrun.events import Event
 from skillrun.fleet.reach import Host
 from skillrun.fleet.target import RemoteTarget
+from skillrun.fleet.there import There
 from skillrun.ports import Person
 from skillrun.record.journal import RunFolder
-from skillrun.run.api import Execution, begin
+from skillrun.run.api import Execution, begin, new_folder
 from skillrun.run.options import Options
+from skillrun.run.resume import find_unfinished
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
 
@@ -26,6 +30,14 @@ def open_target(host: Host, folder: RunFolder, person: Person, vault: Vault | No
         raise Problem(str(error), "make room there, or see that the account may log in with a shell", code=7) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A run that is gone on with: its folder, and what happened."""
+
+    folder: RunFolder
+    events: Sequence[Event]
+
+
 def begin_on(
     host: Host,
     verb: str,
@@ -34,14 +46,32 @@ def begin_on(
     person: Person,
     folder: RunFolder,
     secrets: Mapping[str, str] | None = None,
+    vault: Vault | None = None,
+    earlier: Earlier | None = None,
 ) -> Execution:
-    """A run on a connected machine, whose shell is ended by `close_target` when it is over. Raises Unreachable, Problem."""
-    if options.effects.mode != "live":
-        raise Problem(
-            f"{host.name} is another machine, and views are made of this one",
-            "leave --preview and --dry-run out, or try it first in a machine of its own: skillrun test",
-        )
-    return begin(verb, skill, options, person, open_target(host, folder, person), secrets, folder)
+    """A run on a connected machine, live or in a view there. What it opened is ended by `close_target` when it is over.
+
+    Raises Unreachable, Problem.
+    """
+    there = There(options, folder, skill, vault if vault is not None else Vault(), person, verb, host=host)
+    target, conclude = there.open(going_on=earlier is not None)
+    execution = begin(verb, skill, options, person, target, secrets, folder, conclude)
+    execution.run.notes = (*execution.run.notes, *there.notes)
+    if earlier is not None:
+        execution.run.earlier = earlier.events
+    return execution
+
+
+def resume_on(host: Host, word: str, options: Options, person: Person) -> Execution:
+    """Go on with an unfinished run on its machine; one that was in a view begins anew, its view being gone.
+
+    Raises Unreachable, Problem.
+    """
+    found = find_unfinished(word, options)
+    if found.begins_anew:
+        return begin_on(host, found.verb, found.skill, found.options, person, new_folder(found.skill))
+    earlier = Earlier(found.folder, found.events)
+    return begin_on(host, found.verb, found.skill, found.options, person, found.folder, earlier=earlier)
 
 
 def close_target(execution: Execution) -> None:

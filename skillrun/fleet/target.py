@@ -18,10 +18,9 @@ from skillrun.fleet import files, processes
 from skillrun.fleet.alive import Alive
 from skillrun.fleet.control import Control
 from skillrun.fleet.jobs import Job
-from skillrun.fleet.reach import Host
 from skillrun.fleet.shell import OnceShell, RemoteShell, login_shell, restoring
 from skillrun.fleet.unreachable import Unreachable
-from skillrun.fleet.wires import SIZE
+from skillrun.fleet.wires import SIZE, Reached
 from skillrun.ports import Command, Stream
 from skillrun.pty import protocol
 from skillrun.pty.askpass import Remembered
@@ -51,7 +50,7 @@ class RemoteTarget:
 
     def __init__(
         self,
-        host: Host,
+        host: Reached,
         outputs: Path,
         *,
         vault: Vault | None = None,

@@ -58,6 +58,25 @@ class Ran:
     errors: str = ""
 
 
+class Reached(Protocol):
+    """A machine, or a view of one, that programs can be started on."""
+
+    name: str
+
+    @property
+    def alive(self) -> bool:
+        """Is it there, as far as is known here?"""
+        ...
+
+    def start(self, text: str, *, terminal: bool = False) -> Wire:
+        """Start shell text on pipes or a terminal. Raises Unreachable."""
+        ...
+
+    def run(self, text: str, stdin: bytes = b"", *, limit: int | None = None, seconds: float | None = None) -> Ran:
+        """Run shell text to its end. Raises Unreachable."""
+        ...
+
+
 class Channel:
     """A program behind a channel of an SSH connection."""
 

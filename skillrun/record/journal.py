@@ -206,6 +206,10 @@ def shell_left(events: Sequence[Event]) -> tuple[str, dict[str, str | None]]:
     return cwd, exports
 
 
+ELSEWHERE = "there.json"
+"""In a run's `changes/`: it was carried out on another machine, which, and where its way back lies."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunFolder:
     """A run's folder and the paths in it."""
@@ -241,6 +245,14 @@ class RunFolder:
     def changes(self) -> Path:
         """Pre-images and layers: what undo needs."""
         return self.path / "changes"
+
+    @property
+    def elsewhere(self) -> str:
+        """The other machine it was carried out on, by the name it is reached with; empty: on this one."""
+        try:
+            return str(json.loads((self.changes / ELSEWHERE).read_bytes())["machine"])
+        except (OSError, ValueError, KeyError):
+            return ""
 
     def summary(self) -> dict[str, Any]:
         """`id`, `skill`, `started`, `outcome`, `exit_code` of the run; the last two None while it is unfinished."""

@@ -75,6 +75,8 @@ def place(run: RunStarted) -> str:
         return "dry run, only simulated"
     what = "dry run" if run.mode == "dry-run" else "preview"
     of = {"R": " of the whole machine", "U": " of your home directory"}.get(run.tier, "")
+    if run.target not in ("", "preview"):
+        of = f" of {shown(run.target)}"
     return f"{what} in a copy-on-write view{of}"
 
 

@@ -64,6 +64,7 @@ def as_run(
     work: Callable[[], Undone],
     undo_of: Path | None = None,
     live: Callable[[Callable[[Event], None], Path], Undone] | None = None,
+    target: str = "this machine",
 ) -> tuple[str, Undone]:
     """Do the work as a run of its own, with a journal, so that it shows in the history and can be undone."""
     from skillrun import __version__
@@ -73,7 +74,7 @@ def as_run(
     run = new_run(f"undo-{skill}")
     journal = Journal(run)
     begun = time.monotonic()
-    journal(RunStarted(run.id, "undo", skill, of.id, "", "none", "this machine", skillrun=__version__))
+    journal(RunStarted(run.id, "undo", skill, of.id, "", "none", target, skillrun=__version__))
     outcome, exit_code, summary = Undone(), 1, "undo failed; the machine is as it was"
     try:
         outcome = live(journal, run.path) if live else work()

@@ -51,7 +51,7 @@ def installed() -> list[Installed]:
     found: dict[str, Installed] = {}
     gone: set[str] = set()
     for run in all_runs():  # newest first
-        if not run.began or (run.path / UNDONE_BY).exists():
+        if not run.began or run.elsewhere or (run.path / UNDONE_BY).exists():
             continue
         stamped = read_stamped(run.journal)
         started = next(((at, event) for at, event in stamped if isinstance(event, RunStarted)), None)

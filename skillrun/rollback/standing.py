@@ -10,8 +10,9 @@ from skillrun.rollback.as_run import UNDO_OF, UNDONE_BY
 
 
 def standing() -> Iterator[RunFolder]:
-    """Runs, undos among them, that changed something and were not undone since, newest first."""
-    return (run for run in all_runs() if run.began and not (run.path / UNDONE_BY).exists() and changed_something(run))
+    """Runs, undos among them, that changed something here and were not undone since, newest first."""
+    here = (run for run in all_runs() if run.began and not run.elsewhere)
+    return (run for run in here if not (run.path / UNDONE_BY).exists() and changed_something(run))
 
 
 def changed_something(run: RunFolder) -> bool:

@@ -27,6 +27,7 @@ from skillrun.run.assemble import NEEDS_JOURNAL, Run, carry, prepared
 from skillrun.run.budget import Budget
 from skillrun.run.options import EffectOptions, Mode, Options
 from skillrun.run.resume import find_unfinished
+from skillrun.run.session import Conclude
 from skillrun.run.unattended import Nobody
 from skillrun.skills.lock import hold_to_lock
 from skillrun.skills.skill import Skill
@@ -189,8 +190,12 @@ def begin(
     target: Target | None = None,
     secrets: Mapping[str, str] | None = None,
     folder: RunFolder | None = None,
+    conclude: Conclude | None = None,
 ) -> Execution:
-    """A run from what is in place already. `folder`: a new run's, made by the caller. Raises Problem, SkillError."""
+    """A run from what is in place already. Raises Problem, SkillError.
+
+    `folder`: a new run's, made by the caller. `conclude`: how it ends on a target of the caller's own.
+    """
     if not isinstance(skill, Skill):
         from skillrun.skills.sources import find_skill
 
@@ -198,7 +203,7 @@ def begin(
     hold_to_lock(skill, options.frozen)
     skill = prepared(verb, skill)
     folder = folder or new_folder(skill)
-    run = Run(verb, skill, options, folder, person, target)
+    run = Run(verb, skill, options, folder, person, target, conclude=conclude)
     if target is not None:
         run.vault = target.vault
     if in_memory(run.folder.path):
@@ -226,6 +231,9 @@ def new_folder(skill: Skill) -> RunFolder:
 def resumed(word: str, options: Options, person: Person) -> Execution:
     """Go on with the unfinished run that `word` names (its id, a part of it, or `last`). Raises Problem, SkillError."""
     found = find_unfinished(word, options)
+    if found.folder.elsewhere:
+        told = f"{found.folder.id} was carried out on {found.folder.elsewhere}"
+        raise Problem(told, "`skillrun resume` goes on with it there")
     if found.begins_anew:
         execution = begin(found.verb, found.skill, found.options, person)
         told = f"{found.folder.id} was a {found.mode} and its view is gone: it begins anew"

@@ -51,6 +51,8 @@ class Run:
     """What happened already, when an unfinished run is gone on with."""
     notes: tuple[Noted, ...] = ()
     """What the person must know before anything is done."""
+    conclude: Conclude | None = None
+    """Ends the run on a target of the caller's own; None: there is nothing to conclude."""
     alarmed: bool = False
     """The time limit also ends what is going on (by SIGALRM, so in the main thread alone), not only the next turn."""
     vault: Vault = field(default_factory=Vault)
@@ -84,7 +86,7 @@ def carry(run: Run) -> Generator[Event, None, RunEnded]:
             notes = [*run.notes, *(Noted(text, "warning") for text in (finish_what_was_cut() if run.target is None else ()))]
             _fill(run.vault, run)
             if run.target is not None:
-                return (yield from _drive(run, run.target, None, notes))
+                return (yield from _drive(run, run.target, run.conclude, notes))
             destination = Destination(run.options, run.folder, run.skill, run.vault, run.person, run.verb)
             target, conclude = destination.open()
             try:
@@ -310,7 +312,7 @@ def _executor(run: Run, target: Target, place: Place, model: Model) -> Executor:
         place=place,
         settle=lambda decision, where: held(settle(decision, run.options.approve, run.skill, where, judge.rules), where),
         before_write=lambda path, data: _keep_file(run, target, path, data),
-        proven=lambda: proven_checks(run.skill),
+        proven=lambda: proven_checks(run.skill, elsewhere=run.folder.elsewhere),
         outputs=str(run.folder.outputs),
         foreseen=Foreseen(model.upcoming if isinstance(model, Foreseeing) else tuple),
         consents=Consents(lambda call, where: general_rules(judge, call, where), lambda rules: keep_rules(judge, rules)),
@@ -321,7 +323,7 @@ def _keep_file(run: Run, target: Target, path: str, data: bytes) -> None:
     """Keep what a file was before a tool writes it, for `undo`; a view keeps its own."""
     from skillrun.rollback.inventory import keep_before, note_after
 
-    if target.here:
+    if target.here or (run.folder.elsewhere and not target.contained):
         keep_before(target, path, run.folder.changes)
         note_after(path, data, run.folder.changes)
 

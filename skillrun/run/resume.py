@@ -7,7 +7,6 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from skillrun.errors import Problem
 from skillrun.events import Event, Finished, Noted, Result, RunEnded, RunStarted, State, Turn
@@ -99,7 +98,7 @@ class PickedUp:
         return [*before, replace(last, results=(*last.results[:-1], (call, replace(result, note=note))))]
 
 
-def pick_up(target: Target, events: Sequence[Event], last_seen: str = "", uptime: Path = Path("/proc/uptime")) -> PickedUp:
+def pick_up(target: Target, events: Sequence[Event], last_seen: str = "", uptime: str = "/proc/uptime") -> PickedUp:
     """Put a resumed run's shell back where it stood, without what is secret or gone by now.
 
     `last_seen`: when the last event was written, as the journal has it. Nothing for a run that is not resumed.
@@ -107,7 +106,8 @@ def pick_up(target: Target, events: Sequence[Event], last_seen: str = "", uptime
     if not events:
         return PickedUp()
     cwd, exports = shell_left(events)
-    differs = ["the machine was restarted since then: what ran is gone, /tmp may be empty"] * _restarted(last_seen, uptime)
+    gone = "the machine was restarted since then: what ran is gone, /tmp may be empty"
+    differs = [gone] * _restarted(target, last_seen, uptime)
     again: dict[str, str | None] = {}
     for name, value in exports.items():
         if "[secret" in (value or ""):
@@ -143,10 +143,10 @@ def _jobs(events: Sequence[Event]) -> list[str]:
     return list(dict.fromkeys(result.job for result in found if result.state is State.BACKGROUND and result.job))
 
 
-def _restarted(last_seen: str, uptime: Path) -> bool:
+def _restarted(target: Target, last_seen: str, uptime: str) -> bool:
     """Did the machine start after this moment? No where that cannot be told."""
     try:
-        started = time.time() - float(uptime.read_text().split()[0])
+        started = time.time() - float(target.get(uptime).split()[0])
         return started > datetime.datetime.fromisoformat(last_seen).timestamp() + 60
     except (OSError, ValueError, IndexError):
         return False

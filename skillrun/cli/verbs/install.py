@@ -187,5 +187,8 @@ def uninstall_command(skill: str, **values: Any) -> int:
 def resume_command(run: str, **values: Any) -> int:
     """Go on with RUN (its id, a part of it, or `last`) where it stopped."""
     from skillrun.cli.carry import resume
+    from skillrun.cli.elsewhere import machine_of, resume_on_machine
 
+    if machine := machine_of(run):
+        return resume_on_machine(machine, run, options_of(values, resumed=True), reporting_of(values), values["no_input"])
     return resume(run, options_of(values, resumed=True), reporting_of(values), values["no_input"])

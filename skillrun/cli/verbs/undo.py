@@ -45,9 +45,25 @@ def undo_command(run: str | None, edited: str | None, approve: str | None, no_in
     from skillrun.rollback.undo import undo
 
     ask = Ask(approve, no_input, as_json)
-    folder, name, outcome = undo(run or _chosen(ask), edited, ask)
+    word = run or _chosen(ask)
+    folder, name, outcome = _elsewhere(word, edited, ask) or undo(word, edited, ask)
     tell(folder, name, outcome, as_json)
     return 0 if outcome.ok else 3
+
+
+def _elsewhere(word: str, edited: str | None, ask: Ask) -> tuple[RunFolder, str, Undone] | None:
+    """The same for a run on another machine; None for one on this. `last` is the last that changed this machine."""
+    from skillrun.record.journal import JournalError, find_run
+
+    try:
+        folder = find_run(word) if word != "last" else None
+    except JournalError:
+        return None  # told of by the undo
+    if folder is None or not folder.elsewhere:
+        return None
+    from skillrun.cli.elsewhere import undo_on
+
+    return folder, *undo_on(folder, edited, ask, ask.no_input)
 
 
 def _chosen(ask: Ask) -> str:

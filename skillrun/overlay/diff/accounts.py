@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
-from skillrun.overlay.diff.both_sides import Both
+from skillrun.overlay.diff.both_sides import Sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class AccountChange:
     detail: str = ""
 
 
-def explain_accounts(paths: Container[str], both: Both) -> tuple[AccountChange, ...]:
+def explain_accounts(paths: Container[str], both: Sides) -> tuple[AccountChange, ...]:
     """Accounts that differ between the two sides. Password hashes are never looked at."""
     found: list[AccountChange] = []
     for kind, path in (("user", "/etc/passwd"), ("group", "/etc/group")):

@@ -6,6 +6,7 @@ import os
 import stat
 from contextlib import suppress
 from types import TracebackType
+from typing import Protocol
 
 from skillrun.overlay.kernel.dirfd import Tree
 from skillrun.overlay.kernel.inode import is_whiteout
@@ -13,6 +14,22 @@ from skillrun.overlay.mount.layers import Layer, Layers
 
 LIMIT = 32 << 20
 """No file is read beyond this many bytes for an explanation."""
+
+
+class Sides(Protocol):
+    """Whatever can read both versions of a path; None where there is no such regular file, or it is too large."""
+
+    def old(self, path: str, limit: int = LIMIT) -> bytes | None:
+        """The machine's version."""
+        ...
+
+    def new(self, path: str, limit: int = LIMIT) -> bytes | None:
+        """The view's version."""
+        ...
+
+    def link(self, path: str, new: bool) -> str:
+        """Where a symbolic link of a side points, "" when it is none."""
+        ...
 
 
 class Both:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from skillrun.overlay.diff.accounts import AccountChange, explain_accounts
-from skillrun.overlay.diff.both_sides import Both
+from skillrun.overlay.diff.both_sides import Both, Sides
 from skillrun.overlay.diff.deferred import read_deferred
 from skillrun.overlay.diff.entries import Clash, Entry
 from skillrun.overlay.diff.highlights import PERSISTENCE, TRUST, gains_privilege, meaning, weighty
@@ -88,21 +88,31 @@ def _scan(layers: Layers, changes_folder: Path | None) -> Changes:
         clashes += found.clashes
         unchanged += found.unchanged
         touched += found.touched
-    paths = {entry.path for entry in entries}
     asked = read_deferred(changes_folder) if changes_folder else ()
     with Both(layers) as both:
-        packages, owners = explain_packages(entries, both)
-        accounts = explain_accounts(paths, both)
-        heavy = weighty(entries)
-        diffs = explain_text(entries, {entry.path for entry in heavy}, owners, both)
+        whole = explained(entries, both, asked, layers.tier)
+    return replace(whole, ops=tuple(ops), folders=tuple(folders), clashes=tuple(clashes), unchanged=unchanged, touched=touched)
+
+
+def explained(entries: Sequence[Entry], both: Sides, asked: Iterable[ServiceRequest | Refused], tier: str) -> Changes:
+    """What these changed paths mean: packages, accounts, what starts something, what a person would want to read."""
+    paths = {entry.path for entry in entries}
+    packages, owners = explain_packages(entries, both)
+    heavy = weighty(entries)
+    asked = tuple(asked)
     return Changes(
-        tuple(entries), tuple(ops), tuple(folders), tuple(clashes), unchanged, touched, layers.tier,
-        packages, accounts,
-        tuple(item for item in asked if isinstance(item, ServiceRequest)),
-        tuple(item for item in asked if isinstance(item, Refused)),
-        tuple(Notable(e.path, what, e.change) for e in entries if (what := gains_privilege(e))),
-        _notable(heavy, PERSISTENCE), _notable(heavy, TRUST), diffs, owners,
-    )  # fmt: skip
+        entries=tuple(entries),
+        tier=tier,
+        packages=packages,
+        accounts=explain_accounts(paths, both),
+        deferred=tuple(item for item in asked if isinstance(item, ServiceRequest)),
+        refused=tuple(item for item in asked if isinstance(item, Refused)),
+        privileged=tuple(Notable(e.path, what, e.change) for e in entries if (what := gains_privilege(e))),
+        persistence=_notable(heavy, PERSISTENCE),
+        trust=_notable(heavy, TRUST),
+        diffs=explain_text(entries, {entry.path for entry in heavy}, owners, both),
+        owners=owners,
+    )
 
 
 @contextmanager

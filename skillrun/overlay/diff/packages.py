@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from skillrun.overlay.diff.both_sides import Both
+    from skillrun.overlay.diff.both_sides import Sides
     from skillrun.overlay.diff.entries import Entry
 
 DPKG_STATUS, DPKG_INFO = "/var/lib/dpkg/status", "/var/lib/dpkg/info/"
@@ -35,11 +35,16 @@ class Package:
         return "installed" if not self.old else "removed" if not self.new else "upgraded"
 
 
+def is_record(path: str) -> bool:
+    """Is this a file whose content says which packages there are?"""
+    return path in (DPKG_STATUS, APK_INSTALLED) or path.endswith("/package.json")
+
+
 Versions = dict[tuple[str, str], str]
 """(name, place) -> version."""
 
 
-def explain_packages(entries: Sequence[Entry], both: Both) -> tuple[tuple[Package, ...], dict[str, str]]:
+def explain_packages(entries: Sequence[Entry], both: Sides) -> tuple[tuple[Package, ...], dict[str, str]]:
     """All packages that change, and the package each changed path belongs to (path -> name)."""
     paths = {entry.path: entry for entry in entries}
     owners: dict[str, str] = {}
@@ -95,7 +100,7 @@ def apk_versions(installed: bytes | None) -> Versions:
     return found
 
 
-def _dpkg_owners(paths: dict[str, Entry], both: Both) -> dict[str, str]:
+def _dpkg_owners(paths: dict[str, Entry], both: Sides) -> dict[str, str]:
     owners: dict[str, str] = {}
     for path in paths:
         if path.startswith(DPKG_INFO):
@@ -147,7 +152,7 @@ _ENDS = ("METADATA", "PKG-INFO", "package.json", ".gemspec", "INSTALL_RECEIPT.js
 """How the paths of these rules end: told apart from all others before any rule is tried."""
 
 
-def _by_paths(rule: Rule, entries: Iterable[Entry], both: Both) -> tuple[Versions, Versions]:
+def _by_paths(rule: Rule, entries: Iterable[Entry], both: Sides) -> tuple[Versions, Versions]:
     old: Versions = {}
     new: Versions = {}
     pattern = re.compile(rule.pattern)

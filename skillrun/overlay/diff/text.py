@@ -7,7 +7,7 @@ import stat
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
-from skillrun.overlay.diff.both_sides import Both
+from skillrun.overlay.diff.both_sides import Sides
 from skillrun.overlay.diff.entries import Entry
 from skillrun.overlay.diff.highlights import FOLDED, PRIVATE, meaning
 from skillrun.text.escape import shown
@@ -24,7 +24,7 @@ class Diff:
     note: str = ""
 
 
-def explain_text(entries: Iterable[Entry], weighty: Container[str], owned: Iterable[str], both: Both) -> tuple[Diff, ...]:
+def explain_text(entries: Iterable[Entry], weighty: Container[str], owned: Iterable[str], both: Sides) -> tuple[Diff, ...]:
     """Differences of the text files a person would want to read: configuration and start-up files that changed,
     and new ones outside packages where they start something or decide what is trusted (`weighty`: the paths that do)."""
     packaged = set(owned)
@@ -42,7 +42,7 @@ def explain_text(entries: Iterable[Entry], weighty: Container[str], owned: Itera
     return tuple(found)
 
 
-def _difference(entry: Entry, both: Both) -> Diff | None:
+def _difference(entry: Entry, both: Sides) -> Diff | None:
     if PRIVATE.fullmatch(entry.path) or not entry.inode.mode & 0o044:
         return Diff(entry.path, note="private: its content is not shown")
     if max((entry.old or entry.inode).size, entry.inode.size) > _FILE:

@@ -13,12 +13,16 @@ _LOOKED_AT = 20
 """Runs of a skill that are read at most, newest first: a journal can be large."""
 
 
-def proven_checks(skill: Skill, runs: list[RunFolder] | None = None) -> Mapping[str, str]:
-    """The checks that passed in the newest verified run of exactly this text on the machine itself, each with that run's id.
+def proven_checks(skill: Skill, runs: list[RunFolder] | None = None, elsewhere: str = "") -> Mapping[str, str]:
+    """The checks that passed in the newest verified run of exactly this text on the same machine, each with that run's id.
+
+    `elsewhere`: the other machine, as `RunFolder.elsewhere` has it; empty: this one.
 
     Empty where there is none, and where the text was changed since.
     """
-    kept = [run for run in (all_runs() if runs is None else runs) if run.began and f"-{skill.name[:40]}-" in run.id]
+    known = all_runs() if runs is None else runs
+    same = [run for run in known if run.began and f"-{skill.name[:40]}-" in run.id]
+    kept = [run for run in same if run.elsewhere == elsewhere]
     for run in kept[:_LOOKED_AT]:
         try:
             events = read_events(run.journal)
