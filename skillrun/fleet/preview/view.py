@@ -114,9 +114,10 @@ class View:
         given |= {"PATH": account.path, "LANG": "C.UTF-8", "TERM": "xterm-256color", "SSH_CONNECTION": account.connection}
         env = " ".join(f"{name}={quote(value)}" for name, value in given.items() if value)
         become = f"setpriv --reuid {account.uid} --regid {account.gid} --init-groups -- " if account.uid else ""
-        if self.own:
+        if self.own:  # joins as root of the namespace, and goes on as the account in one below
             become = f"unshare -U --map-user={account.uid} --map-group={account.gid} -- "
-        return f"nsenter -t {self.pid} -U -m -p -i -u -- {become}env -i {env} sh -c {quote(text)}"
+        joined = " --preserve-credentials" if self.own else ""
+        return f"nsenter -t {self.pid} -U -m -p -i -u{joined} -- {become}env -i {env} sh -c {quote(text)}"
 
     @property
     def alive(self) -> bool:

@@ -53,6 +53,7 @@ if [ -n "$own" ]; then # without root only the home can be covered; all else is 
     while read -r _ _ _ _ at opts _; do
         unescaped "$at"
         case $at in "$m" | "$m"/*) ;; *) continue ;; esac
+        case ${at#"$m"}/ in /dev/* | /proc/* | /sys/* | /run/*) continue ;; esac # covered below
         case ",$opts," in *,rw,*) mount -o "remount,bind,ro,${opts#rw,}" "$at" ;; esac
     done < /proc/self/mountinfo
     lay "$home"
