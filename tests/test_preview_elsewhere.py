@@ -217,3 +217,22 @@ def test_a_killed_run_is_gone_on_with_there(made: Lab) -> None:
     skillrun(made, "resume", "last", "--model", "builtin")
     assert [(row["outcome"], row["mode"]) for row in runs(made)] == [("verified", "live")]
     assert made.machines["web1"].run("hola").stdout.strip() == "hello"
+
+
+def test_a_canary_works_in_a_view_and_is_put_back_whole(made: Lab) -> None:
+    """What a canary's view would change is told, committed, and its plan replayed; undo puts the canary back as it was."""
+    machines = {name: made.add_bare(name, setup=DEB) for name in ("one", "two")}
+    spec = skill(made)
+    words = ("fleet", spec, "-i", "one,two", "--approve", "all", "--no-prove", "--json", "--model", "builtin")
+    told = skillrun(made, *words)
+    assert "one, in a view: " in told
+    assert "hola installed" in told
+    rows = [json.loads(line) for line in told.splitlines() if '"Machine"' in line]
+    last = {row["host"]: row for row in rows}
+    assert {name: (row["state"], row["changed"]) for name, row in last.items()} == dict.fromkeys(machines, ("verified", True))
+    assert last["two"]["steps"], "the second has the canary's plan"
+    assert all(shown(machine) == [THERE[0], "/root/.config/hola", THERE[1]] for machine in machines.values())
+    told = skillrun(made, "fleet", "undo", "--approve", "all", "--json")
+    assert "put back as it was before" in told
+    assert shown(machines["one"]) == []
+    assert machines["two"].run("hola") == "", "its package went; what else changed there is said to stay"

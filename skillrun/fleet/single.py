@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skillrun.errors import Problem
 from skillrun.events import Event
 from skillrun.fleet.reach import Host
-from skillrun.fleet.target import RemoteTarget
 from skillrun.fleet.there import There
 from skillrun.ports import Person
 from skillrun.record.journal import RunFolder
@@ -18,16 +16,6 @@ from skillrun.run.options import Options
 from skillrun.run.resume import find_unfinished
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
-
-
-def open_target(host: Host, folder: RunFolder, person: Person, vault: Vault | None = None) -> RemoteTarget:
-    """A shell on a connected machine for a run of this folder. Raises Unreachable, Problem."""
-    try:
-        return RemoteTarget(
-            host, folder.outputs, vault=vault, password=lambda why: person.secret("sudo", why) if person.attended else None
-        )
-    except OSError as error:
-        raise Problem(str(error), "make room there, or see that the account may log in with a shell", code=7) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +67,9 @@ def close_target(execution: Execution) -> None:
     target: Any = execution.run.target
     if target is not None:
         target.close()
+
+
+def made_by(execution: Execution) -> tuple[str, ...]:
+    """Files that tools wrote and that were not there before."""
+    target: Any = execution.run.target
+    return tuple(target.made) if target is not None else ()

@@ -11,7 +11,7 @@ from pathlib import Path
 from skillrun.errors import Problem
 from skillrun.events import Event
 from skillrun.fleet import files
-from skillrun.fleet.preview.record import COMMITTED, PREPARED, UNDOING, UNDONE, NotCommitted, Record
+from skillrun.fleet.preview.record import COMMITTED, PREPARED, UNDOING, UNDONE, NotCommitted, Record, name_of
 from skillrun.fleet.preview.rights import Rights
 from skillrun.fleet.reach import Host
 from skillrun.fleet.removal import Came, remove
@@ -122,7 +122,7 @@ def _undo_live(folder: RunFolder, host: Host, rights: Rights, edited: str | None
 
     def carry(write: Callable[[Event], None], run: Path) -> Undone:
         outcome = Undone(cannot=[*_stays(changed), *NEVER], left=sorted(stay))
-        Record(host.name, folder.id).save(run / "changes")
+        Record(host.name, name_of(folder)).save(run / "changes")
         done = remove(host, Came(tuple(came), tuple(path for path in made if path not in stay)), rights.run)
         outcome.packages, outcome.paths = len(done.packages), len(done.paths)
         outcome.failed += done.failed

@@ -10,7 +10,7 @@ from typing import Any
 from skillrun.errors import Problem
 from skillrun.events import Changed, Event, Noted, Outcome
 from skillrun.fleet.preview.changes import Unreadable, read_changes
-from skillrun.fleet.preview.record import NotCommitted, Record
+from skillrun.fleet.preview.record import NotCommitted, Record, name_of
 from skillrun.fleet.preview.rights import Rights
 from skillrun.fleet.preview.view import View
 from skillrun.fleet.reach import Host
@@ -52,7 +52,7 @@ class There(Destination):
 
     def open(self, going_on: bool = False) -> tuple[Target, Conclude]:
         """The target, and what concludes its run. `going_on`: with a run whose beginning is on record."""
-        Record(self._host.name, self.folder.id).save(self.folder.changes)
+        Record(self._host.name, name_of(self.folder)).save(self.folder.changes)
         if self.options.effects.in_view:
             return self._view()
         target = self._on(self._host)
@@ -68,7 +68,7 @@ class There(Destination):
             raise Problem(str(error), "make room there, or see that the account may log in with a shell", code=7) from None
 
     def _typed(self, why: str) -> str | None:
-        return self.person.secret("sudo", why) if self.person.attended else None
+        return self.person.secret("sudo", why)
 
     def _conclude_live(self, session: Session, outcome: Outcome, summary: str) -> Generator[Event, None, tuple[Outcome, str]]:
         """Record what the machine has now, so that what the run added can be taken back."""
@@ -158,7 +158,7 @@ class There(Destination):
         for words, reason in refused.items():
             yield Noted(f"`{words}` is not done after the commit: {reason}", "warning")
         chosen = Choice(self.options.effects.only, self.options.effects.excluded)
-        record, rights = Record(self._host.name, self.folder.id, view.own), view.rights
+        record, rights = Record(self._host.name, name_of(self.folder), view.own), view.rights
         try:
             record.prepare(view, [entry for entry in changes.entries if chosen(entry.path)])
         except NotCommitted as error:

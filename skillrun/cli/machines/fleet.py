@@ -38,6 +38,7 @@ AFTER = ("status", "verify", "undo", "resume")
 )
 @click.option("--max-cost-all", type=float, metavar="USD", hidden=True, help="For all machines; --max-cost is for each.")
 @click.option("--no-prove", is_flag=True, hidden=True, help="Do not prove a canary's plan in throw-away machines.")
+@click.option("--live", is_flag=True, hidden=True, help="Let canaries work at once, and not in a view of their machine.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when all is verified and something changed.")
 @common
 @click.option("--html", metavar="FILE", help="One page: machines and steps, a report behind each.")
@@ -82,7 +83,7 @@ def _terms(values: dict[str, Any]) -> Terms:
     except ValueError as error:
         raise Problem(f"{error} is no number of machines", "for example --serial 1,5,20% --max-fail 10%") from None
     names = ("serial", "max_fail", "parallel", "agents", "max_cost_all")
-    return Terms(**{name: values[name] for name in names}, prove=not values["no_prove"])
+    return Terms(**{name: values[name] for name in names}, prove=not values["no_prove"], preview=not values["live"])
 
 
 def _carry_out(
@@ -171,7 +172,14 @@ def _after(word: str, which: str, values: dict[str, Any]) -> int:
         from skillrun.cli.machines.afterwards import verify
 
         return verify(ledger, skill, options, machines, values)
-    terms = Terms(**{**asked["terms"], "max_cost_all": values["max_cost_all"], "prove": not values["no_prove"]})
+    terms = Terms(
+        **{
+            **asked["terms"],
+            "max_cost_all": values["max_cost_all"],
+            "prove": not values["no_prove"],
+            "preview": not values["live"],
+        }
+    )
     return _carry_out(ledger, skill, options, terms, machines, values, again=True)
 
 

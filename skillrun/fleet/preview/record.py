@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,15 @@ from skillrun.fleet.preview.view import View, script
 from skillrun.overlay.diff.entries import Entry, is_passing
 from skillrun.overlay.transaction.deferred_services import Carried
 from skillrun.pty.protocol import quote
-from skillrun.record.journal import ELSEWHERE
+from skillrun.record.journal import ELSEWHERE, RunFolder
 
 PREPARED, COMMITTED, UNDOING, UNDONE = "prepared", "committed", "undoing", "undone"
 LONGEST_S = 1800.0
+
+
+def name_of(folder: RunFolder) -> str:
+    """What a run's record is called on its machine: two runs never share one, whatever their folders are called."""
+    return f"{folder.id}-{sha256(str(folder.path).encode()).hexdigest()[:8]}"
 
 
 class NotCommitted(Exception):

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from skillrun.events import Decision, Event, Outcome, Replied, Result, RunEnded, ToolCall
+from skillrun.events import Changed, Decision, Event, Noted, Outcome, Replied, Result, RunEnded, ToolCall
+from skillrun.fleet.preview.view import NoView
+from skillrun.fleet.reach import Host
 from skillrun.fleet.rollout.machine import Machine, Stand
-from skillrun.fleet.single import open_target
+from skillrun.fleet.single import begin_on, close_target, made_by
 from skillrun.fleet.unreachable import Unreachable
 from skillrun.models.choose import choose_model
 from skillrun.plans.distill import distilled, failed_steps
@@ -17,8 +19,8 @@ from skillrun.plans.plan import Plan, PlanError
 from skillrun.plans.store import identity_of
 from skillrun.ports import Approval, Person, Place, Target
 from skillrun.record.journal import RunFolder, keep_skill, read_events
-from skillrun.run.api import begin
-from skillrun.run.options import Options
+from skillrun.run.api import Execution
+from skillrun.run.options import EffectOptions, Options
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
 
@@ -68,20 +70,23 @@ def attend(
     folder: RunFolder,
     vault: Vault,
     on_event: Callable[[Event], None],
+    in_view: bool = False,
 ) -> Plan | None:
-    """Let the model carry the skill out on a connected machine; how it stands is in `machine`. What was learnt, as a plan."""
+    """Let the model carry the skill out on a connected machine; how it stands is in `machine`. What was learnt, as a plan.
+
+    `in_view`: in a view there, where the machine can show one; what it did is carried over when that was agreed to.
+    """
     host = machine.host
     assert host is not None
     keep_skill(folder, skill.text, skill.path)
     try:
         before = host.run(_PACKAGES).output.decode("utf-8", "replace").splitlines()
-        target = open_target(host, folder, person, vault)
+        model = choose_model(options.model, hide=vault.hide) if isinstance(options.model, str) else options.model
+        execution = _begun(host, skill, replace(options, model=model), person, folder, vault, in_view)
     except Unreachable as gone:
         machine.stand, machine.reason = Stand.UNREACHABLE, str(gone)
         return None
-    model = choose_model(options.model, hide=vault.hide) if isinstance(options.model, str) else options.model
     try:
-        execution = begin("install", skill, replace(options, model=model), person, target, None, folder)
         for event in execution:
             if isinstance(event, Replied) and event.reply.usage is not None:
                 machine.requests += 1
@@ -89,9 +94,9 @@ def attend(
         events = read_events(folder.journal)
     finally:
         with suppress(Unreachable, OSError):
-            target.close()
+            close_target(execution)
     end = next((event for event in reversed(events) if isinstance(event, RunEnded)), None)
-    machine.made = tuple(dict.fromkeys((*machine.made, *target.made)))
+    machine.made = tuple(dict.fromkeys((*machine.made, *made_by(execution))))
     _stand_of(machine, end, host.alive)
     with suppress(Unreachable):
         after = host.run(_PACKAGES).output.decode("utf-8", "replace").splitlines()
@@ -103,6 +108,35 @@ def attend(
     with suppress(PlanError):
         return distilled(events, identity_of(skill), failures=False)
     return None
+
+
+def _begun(
+    host: Host, skill: Skill, options: Options, person: OneAtATime, folder: RunFolder, vault: Vault, in_view: bool
+) -> Execution:
+    """The run, in a view where one was asked for and the machine can show it. Raises Unreachable, Problem."""
+    if in_view:
+        try:
+            return begin_on(
+                host, "install", skill, replace(options, effects=EffectOptions("preview")), person, folder, vault=vault
+            )
+        except NoView as no:
+            told = Noted(f"{no}; so this canary is live", "warning")
+    execution = begin_on(host, "install", skill, options, person, folder, vault=vault)
+    if in_view:
+        execution.run.notes = (*execution.run.notes, told)
+    return execution
+
+
+def in_words(event: Changed) -> str:
+    """What a view would change, in a line for whoever decides on it."""
+    changes = event.changes
+    counts = changes.get("counts", {})
+    words = [f"{counts.get(kind, 0)} paths {kind}" for kind in ("added", "changed", "removed") if counts.get(kind)]
+    packages = [f"{row['name']} {row['change']}" for row in changes.get("packages", ())]
+    services = [f"{row['name']} {row['change']}" for row in changes.get("services", ())]
+    accounts = [f"{row['kind']} {row['name']} {row['change']}" for row in changes.get("accounts", ())]
+    alerts = [f"{row['path']} {row['text']}" for row in changes.get("alerts", ()) if row["level"] != "info"]
+    return "; ".join([*words, *packages[:20], *services[:10], *accounts[:10], *alerts[:10]]) or "nothing"
 
 
 def candidates(folder: RunFolder, skill: Skill) -> list[Plan]:

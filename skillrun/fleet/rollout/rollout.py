@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from skillrun.errors import Problem
-from skillrun.events import Event, Started
+from skillrun.events import Changed, Event, Started
 from skillrun.fleet.reach import Host
 from skillrun.fleet.rollout import program
-from skillrun.fleet.rollout.attend import OneAtATime, attend, candidates
+from skillrun.fleet.rollout.attend import OneAtATime, attend, candidates, in_words
 from skillrun.fleet.rollout.consent import Consent, Denied, names
 from skillrun.fleet.rollout.groups import grouped, too_many, waves
 from skillrun.fleet.rollout.handles import Handles
@@ -31,6 +31,7 @@ from skillrun.plans.file import read_plan, to_toml
 from skillrun.plans.plan import Plan, PlanError, fingerprint
 from skillrun.plans.store import keep, known_plan
 from skillrun.ports import Person
+from skillrun.record.journal import RunFolder
 from skillrun.run.assemble import checks_of
 from skillrun.run.options import Options
 from skillrun.skills.skill import Skill
@@ -54,6 +55,8 @@ class Terms:
     max_cost_all: float | None = None
     """US dollars for the models of all machines together."""
     prove: bool = True
+    preview: bool = True
+    """A canary works in a view where its machine can show one."""
 
 
 @dataclass(slots=True)
@@ -108,7 +111,8 @@ class Rollout:
             if machine.host is None or machine.stand is Stand.UNREACHABLE:
                 told[machine.name] = (False, machine.reason)
                 return
-            good, words = take_back(machine, machine.host, self._secrets.sudo(machine))
+            runs = [RunFolder(self.ledger.machine_folder(machine.name) / name) for name in reversed(machine.runs)]
+            good, words = take_back(machine, machine.host, self._secrets.sudo(machine), runs)
             told[machine.name] = (good, words)
             machine.stand, machine.reason = Stand.NOT_BEGUN, f"taken back: {words}"
             if good:
@@ -227,11 +231,9 @@ class Rollout:
         return None, left
 
     def _learn(self, learnt: dict[str, Plan | None], machine: Machine) -> None:
-        learnt[machine.name] = self._attended(machine)
+        learnt[machine.name] = self._attended(machine, in_view=self.terms.preview)
 
     def _proven(self, group: str, canary: Machine) -> Plan | None:
-        from skillrun.record.journal import RunFolder
-
         folder = RunFolder(self.ledger.machine_folder(canary.name) / canary.runs[-1])
         try:
             found = candidates(folder, self.skill)
@@ -304,7 +306,7 @@ class Rollout:
 
         self._each(aside, work, self.terms.agents)
 
-    def _attended(self, machine: Machine) -> Plan | None:
+    def _attended(self, machine: Machine, in_view: bool = False) -> Plan | None:
         spent = sum(each.cost_usd for each in self.machines)
         if self.terms.max_cost_all is not None and spent >= self.terms.max_cost_all:
             machine.stand = Stand.FAILED
@@ -317,12 +319,14 @@ class Rollout:
         self._tell(machine)
 
         def on_event(event: Event) -> None:
+            if isinstance(event, Changed) and event.state == "pending":
+                self._note(f"{machine.name}, in a view: {in_words(event)}")
             if isinstance(event, Started):
                 machine.step = " ".join(event.call.command.split())[:60]
                 self._tell(machine, keep=False)
 
         person = OneAtATime(self.person, self._asking, machine.name, self._secrets.sudo(machine))
-        plan = attend(machine, self.skill, self.options, person, folder, self._secrets.vault(machine), on_event)
+        plan = attend(machine, self.skill, self.options, person, folder, self._secrets.vault(machine), on_event, in_view)
         machine.step = ""
         if machine.stand is not Stand.VERIFIED and before:
             machine.reason = f"{before}; then: {machine.reason}"
