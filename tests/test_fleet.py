@@ -340,6 +340,35 @@ def test_a_bad_inventory_is_told_where_it_is_bad(tmp_path: Path, name: str, text
 @pytest.mark.slow
 @pytest.mark.root
 @pytest.mark.overlay
+def test_a_partition_under_a_living_controller(made: Lab) -> None:
+    """The network of one machine is cut in the middle of a wave and comes back: unknown until its checks say, then verified."""
+    quick = "ServerAliveInterval 1\n ServerAliveCountMax 2"
+    for name in ("canary", "cut", "fits"):
+        made.add(name, options=quick)
+    happened: list[str] = []
+
+    def watch(pid: int, row: Row) -> None:
+        if row.get("host") != "cut":
+            return
+        if row["state"] == "working" and not happened:
+            happened.append("cut")
+            time.sleep(1.0)
+            made.relays["cut"].cut()
+        if row["state"] == "unknown" and happened == ["cut"]:
+            happened.append("mended")
+            made.relays["cut"].mend()
+
+    words = ("fleet", skill(made, "2.5"), "-i", "canary,cut,fits", "--approve", "all", "--no-prove", "--json")
+    done = Controller(made, *words, watch=watch)
+    assert happened == ["cut", "mended"], "what was lost in the middle is unknown, and neither failed nor verified"
+    assert done.code == 0, (done.errors, done.last)
+    assert {row["state"] for row in done.last.values()} == {"verified"}
+    assert made.machines["cut"].run("greet").stdout.strip() == "hello from greet 1.0"
+
+
+@pytest.mark.slow
+@pytest.mark.root
+@pytest.mark.overlay
 @pytest.mark.network
 @pytest.mark.timeout(900)
 def test_sixteen_machines_and_all_that_happens_to_them(made: Lab) -> None:

@@ -145,7 +145,7 @@ class There(Destination):
 
     def _answered(self, data: dict[str, Any], session: Session, waiting: bool) -> Generator[Event, None, bool]:
         if self.options.approve in ("all", "declared") or not isinstance(self.person, Explorer):
-            return (yield from self._wanted(session, waiting))
+            return (yield from self._wanted(session, waiting, data))
         while (answer := (yield from self._question(waiting, (COMMIT, DISCARD, DETAILS)))) == DETAILS:
             self.person.read_changes(data)
         return answer == COMMIT
