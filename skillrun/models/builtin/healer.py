@@ -9,6 +9,7 @@ from typing import Any
 from skillrun.events import Result, State
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.moves import (
+    compilers,
     network,
     node,
     package_database,
@@ -36,6 +37,7 @@ Procedure = Callable[[Bench, Failure, Mapping[str, str]], Work[Any]]
 PROCEDURES: dict[str, Procedure] = {
     **packages.PROCEDURES,
     **package_database.PROCEDURES,
+    **compilers.PROCEDURES,
     **python.PROCEDURES,
     **node.PROCEDURES,
     **paths.PROCEDURES,
