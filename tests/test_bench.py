@@ -13,6 +13,7 @@ from skillrun.host.causes import question
 from skillrun.models.builtin.bench import LOGIN_S, NPM_S, QUIET_S, Bench, Work
 from skillrun.models.builtin.moves.paths import on_path
 from skillrun.models.builtin.user_install import foreseen
+from skillrun.models.builtin.work import _ready
 from skillrun.ports import Brief
 from skillrun.skills.skill import Skill, Way
 
@@ -107,3 +108,25 @@ def test_a_trace_is_not_what_it_failed_at() -> None:
         "OSError: [Errno 30] Read-only file system: '/home/dev/.local'\nFile /etc/demo.conf is missing\n"
     )
     assert question(said, "demo", 1)["paths"] == "/home/dev/.local /etc/demo.conf"
+
+
+@pytest.mark.parametrize("is_root", [True, False])
+def test_sudo_in_a_document_is_given_what_remedies_set_whoever_runs_it(is_root: bool) -> None:
+    """Root's own sudo drops variables as well."""
+    bench = bench_with()
+    bench.brief.facts["user"]["root"] = is_root
+    bench.exports["APT_CONFIG"] = "$HOME/sources.conf"
+    ready: list[str] = []
+
+    def to_its_end() -> Work[None]:
+        ready.append((yield from _ready(bench, "sudo apt-get install -y tree && apt-get check")))
+
+    calls_of(to_its_end(), lambda call: DONE)
+    assert ready[0].startswith('sudo env APT_CONFIG="$APT_CONFIG" DEBIAN_FRONTEND=noninteractive apt-get install')
+
+
+def test_a_lock_that_is_waited_for_is_all_that_is_looked_into() -> None:
+    """What says itself what it waits for is not searched for other causes; what says nothing is."""
+    said = "Waiting for cache lock: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 10 (python3)... 44s"
+    assert question(said, "sudo apt install -y tree", 130, stuck=True)["looks"] == "room lock packages settings"
+    assert "network" in question("", "sudo apt install -y tree", 130, stuck=True)["looks"]

@@ -27,6 +27,7 @@ HOST = re.compile(
 )
 TRACE = re.compile(r"""^\s*(?:File "[^"\n]+", line \d+|at .*:\d+:\d+\)?$).*""", re.MULTILINE)
 """Lines of a trace: where a program was when it failed, which is not what it failed at."""
+HELD = re.compile(r"waiting for \w* ?lock|held by process|could not get lock", re.IGNORECASE)
 SHOWN = 6
 """How many causes an account names."""
 
@@ -67,6 +68,8 @@ def question(said: str, command: str, exit_code: int | None, check: bool = False
     code = exit_code or 0
     heard = f"{said}\nkilled by signal {code - 128}" if code > 130 and code != 143 else said
     looks = [look for pattern, look in kinds() if stuck or pattern.search(heard)]
+    if stuck and HELD.search(said):  # it says itself what it waits for
+        looks = ["lock"]
     looks += ["packages"] if re.search(r"\b(?:apt|apt-get|dpkg)\b", command) else []
     text = f"{TRACE.sub('', said)}\n{command}"
     numbers = re.findall(r"(?<![\d.])([1-9]\d{1,4})(?![\d.])", text)

@@ -70,14 +70,20 @@ def heal(bench: Bench, failure: Failure) -> Work[Cure | None]:
         if remedy.undone and any(remedy.undone.search(command) for command in bench.done):
             continue
         key = f"{remedy.id} {_fill(remedy.per, found, bench, failure) if remedy.per else failure.cause}"
-        if bench.tried[key] >= remedy.limit:
+        nothing = f"{remedy.id} has nothing for {failure.sameness}"
+        if bench.tried[key] >= remedy.limit or bench.tried[nothing] >= remedy.limit:
             continue
         if remedy.look and not (yield from _look(bench, remedy, failure, found)):
             continue
         bench.tried[key] += 1
         bench.tried[spent] += 1
         bench.tried["remedies"] += 1
+        before = len(bench.moves), len(bench.failed)
         cure = yield from _carry_out(bench, remedy, failure, found)
+        if cure is None and before == (len(bench.moves), len(bench.failed)):
+            # it only looked: that another failure of the same command's is none of its business is not said by that
+            bench.tried[key] -= 1
+            bench.tried[nothing] += 1
         if cure and not (cure.then == "retry" and bench.ran(cure.command, cure.retry)):
             bench.tried[f"#{remedy.id}"] += 1
             return cure
@@ -140,7 +146,7 @@ def _carry_out(bench: Bench, remedy: Remedy, failure: Failure, found: Mapping[st
         command = re.sub(pattern, _fill(text, found, bench, failure), command)
     for name, value in remedy.env.items():
         yield from bench.export(name, _fill(value, found, bench, failure), sentence)
-    if remedy.env and not bench.is_root:
+    if remedy.env:
         command = with_words(command, bench.kept_words())
     return Cure(remedy.then, command, remedy.retry)
 

@@ -230,7 +230,7 @@ def _ready(bench: Bench, text: str) -> Work[str]:
             bench.tried["sudo-dropped"] += 1
             bench.explain("There is no sudo here and none is needed: the commands run as root already.")
         text = script.without_sudo(text)
-    elif not bench.is_root and (words := bench.kept_words()):
+    elif words := bench.kept_words():  # sudo drops them for root too
         text = script.with_words(text, words)
     for name, path in bench.instead.items():
         if name != "mirror":

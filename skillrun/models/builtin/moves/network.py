@@ -65,7 +65,7 @@ def way_out(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[st
         if (yield from _without(bench, path)):
             names.append(path)
     if "bundle" in words and (yield from _authorities(bench)):
-        return with_words(command, bench.kept_words()) if not bench.is_root else command
+        return with_words(command, bench.kept_words())
     if command != failure.command or names:
         return command
     ends = [cause.sentence for cause in known if cause.word in ENDS]
