@@ -150,3 +150,17 @@ def test_packages_are_named_with_versions_and_where_from() -> None:
     assert proven.steps[0].leaves == ()
     assert proven.steps[0].complete
     assert proven.steps[1].leaves == (Postcondition("package", "apt:bc", package.version),)
+
+
+@needs_base
+@pytest.mark.network
+def test_what_only_root_may_look_at_is_not_promised_to_a_user() -> None:
+    """A proof ends with the looks of a replay, as the account the plan is for: what they do not find, no replay waits for."""
+    step = "sudo sh -c 'mkdir -m 700 /srv/closed && touch /srv/closed/x /srv/open' && mkdir ~/made && touch ~/made/x"
+    lab = machine_lab("debian-12")
+    proven = Prover(lab, "there").prove([plan(step)])
+    left = {each.subject for each in proven.steps[0].leaves}
+    assert {"/srv/open", "{{home}}/made/x"} <= left
+    assert "/srv/closed/x" not in left
+    assert not proven.steps[0].complete, "so no replay takes it for done"
+    assert Prover(lab, "there").confirm(proven) == ""
