@@ -1,8 +1,6 @@
 """`python -m skillrun` is the `skillrun` command."""
 
-import sys
-
-from skillrun.cli import main
+from skillrun.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -8,9 +8,11 @@ JSON lines, the reports, the plan and the undo are all readers of this page.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
+
+from skillrun.values import dataclass
 
 SCHEMA = 1
 """Version of the events as they are written to disk and to `--json`; raised on a breaking change."""

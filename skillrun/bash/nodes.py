@@ -6,7 +6,9 @@ Nothing here is expanded; `skillrun.bash.syntax.parse` builds it from text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from skillrun.values import dataclass
 
 
 @dataclass(slots=True)

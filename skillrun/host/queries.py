@@ -10,11 +10,11 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import count
 
 from skillrun.events import State
 from skillrun.ports import Command, Target, asked, result_of
+from skillrun.values import dataclass
 
 MAX_PATHS = 16
 """Paths in one question; more are not asked about."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from skillrun.host.config import Config
+from skillrun.values import dataclass
 
 KEYRING_SERVICE = "skillrun"
 KEYRING_USER = "anthropic-api-key"

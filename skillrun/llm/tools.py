@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from skillrun.values import dataclass
 
 OUTCOMES = ("done", "stuck", "needs_person", "refused", "unsupported")
 """What `finish` may claim. The checks decide; the claim only says why the model stopped."""

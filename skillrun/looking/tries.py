@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from skillrun.events import Effect, EffectKind
 from skillrun.policy.evaluation.findings import Findings
 from skillrun.ports import Place
+from skillrun.values import dataclass
 
 CACHES = re.compile(
     r"(?:.*/)?(?:__pycache__(?:/.*)?|.*\.pyc(?:\.\d+)?|\.cache(?:/.*)?|node_modules/\.cache/.*|\.npm/_\w+(?:/.*)?|\.git/index\.lock|\.config(?:/procps)?)\Z"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from skillrun.events import Event, Noted, Reply, Result, State, ToolCall, Turn
@@ -16,6 +16,7 @@ from skillrun.plans.store import identity_of
 from skillrun.policy.fetched import unpack
 from skillrun.ports import Brief, ModelUnavailable
 from skillrun.record.guarded import guarded
+from skillrun.values import dataclass
 
 _PATIENCE = 3
 """How often a step that makes no progress is waited for."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from skillrun.events import EffectKind
 from skillrun.policy import paths
 from skillrun.policy.evaluation.findings import Findings
 from skillrun.policy.knowledge import Program
+from skillrun.values import dataclass
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from skillrun.events import Decision, Effect, EffectKind, Verdict
 from skillrun.policy.declared import coverable
@@ -12,6 +12,7 @@ from skillrun.policy.judge import in_words
 from skillrun.policy.rules import Rules, builtin_rules, glob
 from skillrun.ports import Place
 from skillrun.skills.skill import Declared, Skill
+from skillrun.values import dataclass
 
 _OWN_PIP = re.compile(r"/bin/pip[0-9.]*\Z")
 """pip of a virtual environment; where it lies under what the skill declares to write, it installs what the skill declares."""

@@ -17,13 +17,13 @@ import stat
 import struct
 import termios
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
 from skillrun.pty import process_tree
 from skillrun.pty.sudo import sudo_among
 from skillrun.pty.terminal import Terminal
+from skillrun.values import dataclass
 
 
 class Sight(Enum):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from skillrun.events import EffectKind
 from skillrun.policy.declared import declares
@@ -11,6 +10,7 @@ from skillrun.policy.wording import EFFECTS, RISK
 from skillrun.record.report import Report
 from skillrun.skills.skill import Declared
 from skillrun.text.escape import shown
+from skillrun.values import dataclass
 
 HARMLESS = frozenset({EffectKind.READ})
 """Kinds that are never drift: looking is not doing."""

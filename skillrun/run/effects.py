@@ -20,6 +20,7 @@ from skillrun.run.this_terminal import said_of_this_terminal
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
 from skillrun.text.escape import shown, size
+from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.overlay.transaction.privileged import Work
@@ -42,7 +43,7 @@ class Explorer(Protocol):
         ...
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class Destination:
     """Opens the target that an install's options ask for, and ends its run as they say."""
 

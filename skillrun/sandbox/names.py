@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
+
+from skillrun.values import dataclass
 
 _A, _AAAA, _INTERNET = 1, 28, 1
 _HEADER = struct.Struct(">6H")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.fleet.reach import Host

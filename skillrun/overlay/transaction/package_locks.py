@@ -9,7 +9,8 @@ import struct
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from skillrun.values import dataclass
 
 
 class Locked(Exception):

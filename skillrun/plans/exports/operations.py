@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from skillrun.plans.exports.rights import elevated, words_of
 from skillrun.plans.plan import Plan, Step
+from skillrun.values import dataclass
 
 _APT = r"apt(?:-get)?(?: (?:-y|--yes|--assume-yes|-q|-qq|--quiet|--no-install-recommends))*"
 _PLACE = r"(?:/|~/|\{\{)\S*"

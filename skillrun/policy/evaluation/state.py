@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from skillrun.bash.nodes import Node
 from skillrun.ports import Place
+from skillrun.values import dataclass
 
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|API_?KEY|PRIVATE_KEY|CREDENTIAL|ACCESS_KEY")
 """Variables whose value is never looked at and counts as a secret."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from skillrun.events import Decision, EffectKind, ToolCall, Verdict
+from skillrun.values import dataclass
 
 Touched = frozenset[tuple[EffectKind, str]]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from skillrun.events import Decision, ToolCall
 from skillrun.run.calls.supervisor import CHECK
+from skillrun.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

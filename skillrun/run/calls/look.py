@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from skillrun.events import Decision, Effect, EffectKind, Event, Output, Result, State, ToolCall, Verdict
 from skillrun.looking.tries import Try, effects_of, telling
 from skillrun.ports import Command, Place
 from skillrun.run.calls.supervisor import CHECK
+from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.looking.shell import LookingShell

@@ -8,7 +8,8 @@ every block still knows which tab or step it stands in. The number of lines neve
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from skillrun.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

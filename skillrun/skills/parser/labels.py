@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from skillrun.skills.skill import When
+from skillrun.values import dataclass
 
 _VERSION = re.compile(r"(?<![\w])v?\d+(?:\.\d+|\.x)*\+?(?![\w])|>=?|≥|\+|'s\b")
 _NUMBERING = re.compile(
