@@ -2,12 +2,18 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from skillrun.host.facts import here
+from skillrun.plans.conditions import wider
+from skillrun.plans.file import read_plan
 from skillrun.plans.lab import Lab, machine_lab, view_lab
-from skillrun.plans.plan import Condition, Plan, PlanError, Postcondition, Step
+from skillrun.plans.plan import Condition, Plan, PlanError, Postcondition, Step, fingerprint
 from skillrun.plans.proof import Prover
 from skillrun.sandbox.recipes import machine
 
@@ -133,6 +139,42 @@ def test_content_that_differs_each_time_is_no_postcondition(lab: Lab) -> None:
     """A file with the time in it is there or not; its digest would never fit again."""
     proven = Prover(lab, "here").prove([plan("mkdir ~/made", "date +%s%N > ~/made/x")])
     assert proven.steps[1].leaves == (Postcondition("file", "{{home}}/made/x", ""),)
+
+
+def test_what_holds_outside_its_conditions_is_offered_with_wider_ones(lab: Lab) -> None:
+    """Another release is added, and what the place meets is not named; of another distribution no plan is widened to."""
+    system = here(quick=True)["os"]
+    conditions = (
+        Condition("distribution", system["id"], "its packages"),
+        Condition("release", "0.1|0.2", "proven on"),
+        Condition("runtime", "python3 >=3.0", "step 1 runs it"),
+        Condition("manager", "no-such-manager", "step 1 installs with it"),
+    )
+    made = replace(plan("mkdir ~/made && touch ~/made/x"), conditions=conditions)
+    prover = Prover(lab, "here")
+    assert prover.confirm(made) == ""
+    assert prover.outside == [(conditions[1], system["version"]), (conditions[3], "")]
+    widened = wider(made, prover.outside)
+    assert widened is not None
+    assert widened.needs("release") == f"0.1|0.2|{system['version']}"
+    assert widened.conditions[0::3] == conditions[0::3]
+    assert wider(made, [(conditions[0], "other")]) is None
+
+
+@needs_base
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.parametrize(("made_on", "tried_on"), [("debian-12", "debian-13"), ("debian-13", "debian-12")])
+def test_a_shipped_plan_is_widened_by_a_check_on_the_other_release(made_on: str, tried_on: str, tmp_path: Path) -> None:
+    """`plan check FILE --on OTHER -o WIDER`, and the wider plan is a valid one that names both."""
+    file = Path(__file__).parents[1] / f"skills/tmux/plans/{made_on}.toml"
+    command = [sys.executable, "-m", "skillrun", "plan", "check", str(file), "--on", tried_on]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "outside its conditions: release is" in told
+    subprocess.run([*command, "-o", str(tmp_path / "wider.toml")], capture_output=True, check=True)
+    widened, given = read_plan(tmp_path / "wider.toml")
+    assert widened.needs("release") == "|".join(name.removeprefix("debian-") for name in (made_on, tried_on))
+    assert given == fingerprint(widened)
 
 
 @needs_base

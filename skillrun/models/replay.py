@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from skillrun.events import Event, Noted, Reply, Result, State, ToolCall, Turn
-from skillrun.plans.conditions import SOFT, in_words, met, probe, unmet_facts, widened
+from skillrun.plans.conditions import SOFT, in_words, met, probe, unmet_facts, wider
 from skillrun.plans.looking import guard, read_survey, survey, to_do
 from skillrun.plans.plan import Condition, Plan, PlanError, Step, filled, typed, values_for
 from skillrun.plans.rendering import standing
@@ -135,10 +135,7 @@ class PlanModel:
 
     def widened(self) -> Plan | None:
         """The plan with what it was just tried on among its conditions; None where that is nothing new."""
-        releases = {condition: widened(condition, there) for condition, there in self.outside if condition.about == "release"}
-        if not releases:
-            return None
-        return replace(self.plan, conditions=tuple(releases.get(each, each) for each in self.plan.conditions))
+        return wider(self.plan, self.outside)
 
     @property
     def inputs(self) -> tuple[str, ...]:

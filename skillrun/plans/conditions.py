@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from skillrun.plans.plan import Condition, Plan, Step
@@ -135,3 +136,17 @@ def in_words(condition: Condition, there: str) -> str:
 def widened(condition: Condition, there: str) -> Condition:
     """The condition with one more value that has been shown to work."""
     return Condition(condition.about, f"{condition.needs}|{there}", condition.why)
+
+
+def outside(plan: Plan, facts: Mapping[str, Any], ask: Callable[[str], str]) -> list[tuple[Condition, str]]:
+    """All the conditions that a machine does not meet, and what there is instead. `ask` runs text there for its output."""
+    probed = [(condition, ask(probe(condition))) for condition in plan.conditions if probe(condition)]
+    return unmet_facts(plan, facts) + [pair for pair in probed if not met(*pair)]
+
+
+def wider(plan: Plan, beyond: Sequence[tuple[Condition, str]]) -> Plan | None:
+    """The plan with another release on which it was shown to hold among its conditions; None where that is nothing new."""
+    releases = {condition: widened(condition, there) for condition, there in beyond if condition.about in SOFT and there}
+    if not releases:
+        return None
+    return dataclasses.replace(plan, conditions=tuple(releases.get(each, each) for each in plan.conditions))

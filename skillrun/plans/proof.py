@@ -17,10 +17,12 @@ from dataclasses import field
 from skillrun.bash.nodes import AndOr
 from skillrun.bash.syntax import parse
 from skillrun.events import Result
+from skillrun.host.facts import essentials, split, understand
+from skillrun.plans.conditions import outside
 from skillrun.plans.lab import Lab, Room
 from skillrun.plans.looking import look
 from skillrun.plans.observed import Seen, described, look_at
-from skillrun.plans.plan import Plan, PlanError, Proof, Step, typed, values_for
+from skillrun.plans.plan import Condition, Plan, PlanError, Proof, Step, typed, values_for
 from skillrun.plans.rendering import shell_of
 from skillrun.values import dataclass
 
@@ -55,6 +57,8 @@ class Prover:
     tell: Tell = lambda text: None
     inputs: Mapping[str, str] = field(default_factory=dict)
     runs: int = 0
+    outside: list[tuple[Condition, str]] = field(default_factory=list)
+    """Conditions that the place a plan was confirmed in does not meet, and what there is instead."""
     _begun: float = field(default_factory=time.monotonic)
 
     def prove(self, candidates: Sequence[Plan]) -> Plan:
@@ -192,6 +196,8 @@ class Prover:
                 raise PlanError("the checks pass there before anything is done, so they prove nothing")
             try:
                 values = values_for(plan, self.inputs, room.home, room.user, room.home)
+                if whole:
+                    self.outside = _outside(room, plan)
                 trial, before = _Trial(ok=False), look_at(room) if observe else None
                 for number, step in enumerate(plan.steps, 1):
                     trial.reason = self._step(room, step, values, plan.steps[number - 2] if number > 1 else None, number)
@@ -230,6 +236,13 @@ class Prover:
 
     def _fails(self, room: Room, check: str) -> bool:
         return not room.check(check).ok
+
+
+def _outside(room: Room, plan: Plan) -> list[tuple[Condition, str]]:
+    def ask(text: str) -> str:
+        return room.run(f"{{ {text}\n}} 2> /dev/null").output
+
+    return outside(plan, understand(split(ask(essentials()))), ask)
 
 
 def alternatives(text: str) -> tuple[str, str] | None:

@@ -163,6 +163,7 @@ def _check(path: Path, machines: Sequence[str], output: str | None) -> int:
     """Validate a plan file and run it once in a fresh place; 0 when it holds, 3 when it does not."""
     from dataclasses import replace
 
+    from skillrun.plans.conditions import in_words, wider
     from skillrun.plans.plan import PlanError, Proof, fingerprint
     from skillrun.plans.proof import Prover
     from skillrun.plans.store import EDITED
@@ -177,16 +178,22 @@ def _check(path: Path, machines: Sequence[str], output: str | None) -> int:
             reason = prover.confirm(plan)
     except PlanError as error:
         raise Problem(str(error), _elsewhere(machines), code=3) from error
+    beyond = [in_words(*pair) for pair in prover.outside]
     if reason:
-        print(f"it does not hold: {reason}")
+        print("\n".join([f"it does not hold: {reason}", *(f"outside its conditions: {words}" for words in beyond)]))
         return 3
     print(f"it holds: every step ended as it should and left what it should, every check passes ({where})")
+    offered = wider(plan, prover.outside)
+    for words in beyond:
+        print(f"outside its conditions: {words}")
+    if offered is not None and output is None:
+        print("it is proven there now: `-o FILE` writes it with the wider condition")
     if output is not None:
         import datetime
 
         today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
         proof = replace(plan.proof, when=today, where=where) if plan.proof else Proof(today, where, prover.runs)
-        _write(_rendered(replace(plan, proof=proof), "toml"), output)
+        _write(_rendered(replace(offered or plan, proof=proof), "toml"), output)
     return 0
 
 
