@@ -1,14 +1,16 @@
 """What plans come to: commands of a real run, steps distilled, steps left, and what a person would write, side by side.
 
-    sudo python benchmarks/plans.py [--skills [NAME ...]] [--scenarios [NAME ...]]
+    sudo python benchmarks/plans.py [--docs] [--skills [NAME[/MACHINE] ...]] [--scenarios [NAME ...]]
 
 For each bundled skill and each Debian it is made for, on fresh machines without package lists: the built-in engine installs it
-once (commands, without checks and skillrun's own looks), its journal is distilled, and the plan that is shipped is carried out
-once more from the same start, and once on the other Debian. `text`: how many of the run's commands are the skill's own.
+once (`run`: its commands, without checks and skillrun's own looks), its journal is distilled, and of the plan that is shipped
+(`left`) each step is left out by itself once (`each needed`). Then the plan is carried out with all looks once more from the
+same start, and once on the other Debian. `by hand`: the commands of the skill's own text that the run took.
 
-For each broken machine (sandbox/scenarios): the run, the distilled steps, and the proof, which takes every single step away and
-sees a check fail or a path missing; then the same plan from the same start once more, and with the same fault on the other
-Debian. `fix`: the commands of the reference fix, which a person wrote.
+For each broken machine (sandbox/scenarios): the run, the distilled steps, the plan that the proof came to, and the same for it;
+the other Debian gets the same fault. `by hand`: the commands of the reference fix, which a person wrote.
+
+`--docs` writes each row into the tables of docs/plans.md as soon as it is there.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,50 +71,64 @@ def holds(lab: Lab, plan: Plan) -> str:
         return str(error)[:110]
 
 
-def of_skill(name: str) -> Iterator[str]:
-    """Rows of a bundled skill."""
+SKILLS = ["skill", "made on", "run", "distilled", "left", "by hand", "each needed", "same start", "other Debian"]
+SCENARIOS = ["scenario", "machine", *SKILLS[2:]]
+
+
+def needed(lab: Lab, plan: Plan) -> str:
+    """`yes`, or the numbers of the steps that can be left out by themselves."""
+    try:
+        return ", ".join(f"not {number + 1}" for number in Prover(lab, "").needless(plan)) or "yes"
+    except PlanError as error:
+        return str(error)[:110]
+
+
+def of_skill(name: str, machine: str) -> list[object]:
+    """The row of a bundled skill's plan for one machine."""
     skill = read_skill(ROOT / "skills" / name / "SKILL.md")
-    for machine, other in (("debian-12", "debian-13"), ("debian-13", "debian-12")):
-        file = ROOT / "skills" / name / "plans" / f"{machine}.toml"
-        if not file.exists():
-            continue
-        begun = time.monotonic()
-        with Machine(ground(machine), user=recipe(machine).user) as made:
-            events, why = run_of(made, skill)
-        if why:
-            yield f"| {name} | {machine} | it was not installed: {why} |"
-            continue
-        plan = read_plan(file)[0]
-        done = commands(events)
-        text = len({event.call.step for event in done if event.call.step is not None})
-        row = [name, machine, len(done), len(distilled(events, identity_of(skill)).steps), len(plan.steps), text]
-        took = time.monotonic() - begun
-        yield _row([*row, holds(machine_lab(machine), plan), holds(machine_lab(other), plan), f"{took:.0f} s"])
+    plan = read_plan(ROOT / "skills" / name / "plans" / f"{machine}.toml")[0]
+    with Machine(ground(machine), user=recipe(machine).user) as made:
+        events, why = run_of(made, skill)
+    if why:
+        return [name, machine, f"not installed: {why[:110]}"]
+    done = commands(events)
+    text = len({(event.call.step, event.call.command) for event in done if event.call.step is not None})
+    lab, other = machine_lab(machine), machine_lab({"debian-12": "debian-13"}.get(machine, "debian-12"))
+    counts = [len(done), len(distilled(events, identity_of(skill)).steps), len(plan.steps), text]
+    return [name, machine, *counts, needed(lab, plan), holds(lab, plan), holds(other, plan)]
 
 
-def of_scenario(name: str) -> str:
+def of_scenario(name: str) -> list[object]:
     """The row of a broken machine."""
     chosen = scenario(name)
     skill = read_skill(chosen.skill, f"scenario {name}")
-    begun = time.monotonic()
     with trial.prepared(chosen) as made:
         events, why = run_of(made, skill)
     if why:
-        return f"| {name} | it was not installed: {why[:110]} |"
+        return [name, chosen.machine, f"not installed: {why[:110]}"]
     candidates = [distilled(events, identity_of(skill))]
     if failed_steps(events):
         candidates.append(distilled(events, identity_of(skill), failures=True))
+    lab = _lab(chosen)
+    other = _lab(replace(chosen, machine=chosen.machine.replace("debian-12", "debian-13").removesuffix("-node")))
+    fix = len([item for item in parse(chosen.fix).body.items if item != parse("set -e").body.items[0]])
+    counts = [len(commands(events)), len(candidates[0].steps)]
     try:
-        proven = Prover(_lab(chosen), recipe(chosen.machine).title).prove(candidates)
+        plan = Prover(lab, recipe(chosen.machine).title).prove(candidates)
     except PlanError as error:
-        return f"| {name} | {len(commands(events))} / {len(candidates[0].steps)} | not proven: {str(error)[:110]} |"
-    assert proven.proof is not None
-    commands_of = [item for item in parse(chosen.fix).body.items if item != parse("set -e").body.items[0]]
-    fix = len(commands_of)
-    other = replace(chosen, machine=chosen.machine.replace("debian-12", "debian-13").removesuffix("-node"))
-    row = [name, chosen.machine, len(commands(events)), len(candidates[0].steps), len(proven.steps), fix, proven.proof.runs]
-    took = time.monotonic() - begun
-    return _row([*row, holds(_lab(chosen), proven), holds(_lab(other), proven), f"{took:.0f} s"])
+        return [name, chosen.machine, *counts, "not proven", fix, str(error)[:110]]
+    return [name, chosen.machine, *counts, len(plan.steps), fix, needed(lab, plan), holds(lab, plan), holds(other, plan)]
+
+
+def written(head: Sequence[object], row: Sequence[object]) -> None:
+    """Put a row into its table in docs/plans.md, in the place of the one with the same first two cells."""
+    file = ROOT / "docs/plans.md"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    begin = lines.index(_row(head)) + 2
+    end = next((i for i in range(begin, len(lines)) if not lines[i].startswith("|")), len(lines))
+    others = [line for line in lines[begin:end] if not line.startswith(_row(row[:2]))]
+    lines[begin:end] = sorted([*others, _row(row)])
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _lab(chosen: Scenario) -> Lab:
@@ -129,20 +146,25 @@ def _row(cells: Sequence[object]) -> str:
 
 def main() -> None:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader.add_argument("--docs", action="store_true")
     reader.add_argument("--skills", nargs="*")
     reader.add_argument("--scenarios", nargs="*")
     given = reader.parse_args()
     both = given.skills is None and given.scenarios is None
     print(__doc__)
-    if both or given.skills is not None:
-        print(_row(["skill", "machine", "run", "distilled", "plan", "text", "same start", "other Debian", "run and wait"]))
-        for name in given.skills or sorted({path.parent.parent.name for path in (ROOT / "skills").glob("*/plans/*.toml")}):
-            for row in of_skill(name):
-                print(row, flush=True)
-    if both or given.scenarios is not None:
-        print(_row(["scenario", "machine", "run", "distilled", "plan", "fix", "runs", "same start", "other Debian", "took"]))
-        for name in given.scenarios or BROKEN:
-            print(of_scenario(name), flush=True)
+    shipped = sorted(f"{path.parent.parent.name}/{path.stem}" for path in (ROOT / "skills").glob("*/plans/*.toml"))
+    names = [each for each in shipped if not given.skills or {each, each.partition("/")[0]} & {*given.skills}]
+    tables = [
+        (SKILLS, [partial(of_skill, *name.split("/")) for name in names] if both or given.skills is not None else []),
+        (SCENARIOS, [partial(of_scenario, name) for name in given.scenarios or (() if given.skills is not None else BROKEN)]),
+    ]
+    for head, rows in tables:
+        print(_row(head) if rows else "")
+        for make in rows:
+            begun, row = time.monotonic(), make()
+            print(_row(row), f"{time.monotonic() - begun:.0f} s", flush=True)
+            if given.docs:
+                written(head, row)
 
 
 if __name__ == "__main__":

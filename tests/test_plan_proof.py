@@ -73,6 +73,19 @@ def test_what_nothing_needs_is_taken_away_and_each_step_left_is_needed(lab: Lab)
         assert again.confirm(fewer) or number == 2, "without any one of them a check fails, or (the link) a path is missing"
 
 
+def test_what_can_be_left_out_of_a_plan_is_found_again(lab: Lab) -> None:
+    """A plan that somebody made longer is told from a minimal one; one that does not hold is no question of that."""
+    minimal = plan("mkdir -p ~/made", "touch ~/made/x", "ln -s x ~/made/y")
+    assert Prover(lab, "here").needless(minimal) == []
+    assert Prover(lab, "here").needless(plan("mkdir -p ~/made", "ls -d ~/made", "touch ~/made/x", "touch ~/made/x")) == [
+        1,
+        2,
+        3,
+    ]
+    with pytest.raises(PlanError, match="step 1"):
+        Prover(lab, "here").needless(plan("touch ~/made/x"))
+
+
 def test_a_failure_that_did_what_was_needed_stays(lab: Lab) -> None:
     """The candidate without failures does not work, so the one with them is proven, its expected end kept."""
     made = Step(run="mkdir ~/made && touch ~/made/x && false", ends=1, directory="{{home}}")

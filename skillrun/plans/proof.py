@@ -84,6 +84,23 @@ class Prover:
         words = f"{left.kind} {left.subject}"
         return f"step {number + 1}, `{plan.steps[number].words}`, did not leave what it should ({words})"
 
+    def needless(self, plan: Plan) -> list[int]:
+        """The numbers (from 0) of steps that can be left out by themselves: without one of them every other ends as it should,
+        the checks pass, and the same paths are changed. None in a minimal plan. Raises PlanError where the plan does not hold.
+        """
+        first, second = self._try(plan), self._try(plan)
+        if reason := first.reason or second.reason:
+            raise PlanError(reason)
+        unsteady = first.paths ^ second.paths
+        found = []
+        for number, step in enumerate(plan.steps):
+            self.tell(f"without {step.words}")
+            trial = self._try(dataclasses.replace(plan, steps=(*plan.steps[:number], *plan.steps[number + 1 :])))
+            undecided = self._is_service(step) and not self._services
+            if trial.ok and not undecided and trial.paths - unsteady == second.paths - unsteady:
+                found.append(number)
+        return found
+
     def _seen_again(self, plan: Plan) -> Plan:
         """The plan carried out once more with the looks that a replay makes, by whom it is for: what these do not find (it lies
         where only root may look) is not promised, and its step is then never taken for done. Raises PlanError where it fails.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.argument("file", required=False)
 @click.option("--prove", is_flag=True, help="Run it again in fresh views, and take away what nothing needs.")
 @click.option("--on", "machines", multiple=True, metavar="MACHINE", help="On fresh machines (debian-12) instead of views.")
+@click.option("--minimal", is_flag=True, help="With check: leave out each step by itself too, and see what is missed.")
 @click.option("--budget", type=float, metavar="S", help="Seconds of searching for a smaller plan.")
 @click.option("--model", default="builtin", metavar="M", help="With a skill: who installs it first.")
 @click.option("--export", type=click.Choice(["toml", "json", *FORMATS]), default="toml", show_default=True, help="As what.")
@@ -44,6 +45,7 @@ def plan_command(
     file: str | None,
     prove: bool,
     machines: tuple[str, ...],
+    minimal: bool,
     budget: float | None,
     model: str,
     export: str,
@@ -58,7 +60,7 @@ def plan_command(
     if what == "check":
         if file is None:
             raise Problem("`plan check` needs a plan file", "for example skillrun plan check plans/debian-12.toml")
-        return _check(Path(file), machines, output)
+        return _check(Path(file), machines, minimal, output)
     if file is not None:
         raise Problem(f"one argument is enough, {file!r} is a second", "a run, a skill or a plan file; or `check FILE`")
     if what.endswith(".toml"):
@@ -159,7 +161,7 @@ class _Explained(AbstractContextManager[object]):
             raise Problem(f"this machine cannot make {what}: {error}", "`skillrun doctor` says why", code=7) from error
 
 
-def _check(path: Path, machines: Sequence[str], output: str | None) -> int:
+def _check(path: Path, machines: Sequence[str], minimal: bool, output: str | None) -> int:
     """Validate a plan file and run it once in a fresh place; 0 when it holds, 3 when it does not."""
     from dataclasses import replace
 
@@ -176,6 +178,7 @@ def _check(path: Path, machines: Sequence[str], output: str | None) -> int:
     try:
         with _awake(machines):
             reason = prover.confirm(plan)
+            needless = prover.needless(plan) if minimal and not reason else []
     except PlanError as error:
         raise Problem(str(error), _elsewhere(machines), code=3) from error
     beyond = [in_words(*pair) for pair in prover.outside]
@@ -183,6 +186,9 @@ def _check(path: Path, machines: Sequence[str], output: str | None) -> int:
         print("\n".join([f"it does not hold: {reason}", *(f"outside its conditions: {words}" for words in beyond)]))
         return 3
     print(f"it holds: every step ended as it should and left what it should, every check passes ({where})")
+    if minimal:
+        left = [f"not needed: step {number + 1}, `{plan.steps[number].words}`" for number in needless]
+        print("\n".join(left) or "each step is needed: without any one of them a step or a check fails, or a path is missing")
     offered = wider(plan, prover.outside)
     for words in beyond:
         print(f"outside its conditions: {words}")
@@ -194,7 +200,7 @@ def _check(path: Path, machines: Sequence[str], output: str | None) -> int:
         today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
         proof = replace(plan.proof, when=today, where=where) if plan.proof else Proof(today, where, prover.runs)
         _write(_rendered(replace(offered or plan, proof=proof), "toml"), output)
-    return 0
+    return 3 if needless else 0
 
 
 def _produce(spec: str, machines: Sequence[str], model: str, budget: float | None, output: str | None) -> int:
