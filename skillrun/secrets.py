@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 
 from skillrun.text.disguise import exact_forms, places, plain, plain_forms, raw_length
+from skillrun.text.patterns import later
 
-HANDLE = re.compile(r"\{\{secret:([A-Za-z_][A-Za-z0-9_]*)\}\}")
+HANDLE = later(r"\{\{secret:([A-Za-z_][A-Za-z0-9_]*)\}\}")
 """How a command names a secret."""
 
 SHORTEST = 4
@@ -24,12 +25,12 @@ GUESSED = 4 * 1024 * 1024
 LEAST_OF_AN_ENVIRONMENT = 8
 """Values of variables that nobody named as secrets are masked from so many characters on."""
 
-_OPEN = re.compile(r"(?:[~./]?/|https?://[^@]*\Z|\d+\Z|true\Z|false\Z)", re.IGNORECASE)
+_OPEN = later(r"(?:[~./]?/|https?://[^@]*\Z|\d+\Z|true\Z|false\Z)", re.IGNORECASE)
 
 OWN_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 """Variables that hold the key of skillrun's own model: never shown, whatever it looks like."""
 
-_PLACEHOLDER = re.compile(r"[A-Za-z_-]{1,12}")
+_PLACEHOLDER = later(r"[A-Za-z_-]{1,12}")
 
 KEYRING_SERVICE = "skillrun"
 """Under which service name `stored` looks in the keyring."""
@@ -67,7 +68,7 @@ _WINDOW = 4096
 _BEGINNING = 32
 """Beginnings of values up to so many bytes are looked up by their last byte; what is longer is searched for."""
 
-_SECRET_NAME = re.compile(
+_SECRET_NAME = later(
     r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|PAT|AUTH)(?:$|_(?!SOCK|FILE|PATH|DIR|URL|ID$))",
     re.IGNORECASE,
 )

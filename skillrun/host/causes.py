@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 TOOL = "diagnose"
 """The name of the call that looks: skillrun's own fixed, read-only script, so it needs nobody's approval."""
 
-PATH = re.compile(r"(?<![\w.~:/-])(?:~|\$HOME)?/[\w.@+-]+(?:/[\w.@+-]+)*")
-HOST = re.compile(
+PATH = later(r"(?<![\w.~:/-])(?:~|\$HOME)?/[\w.@+-]+(?:/[\w.@+-]+)*")
+HOST = later(
     r"(?:https?://|resolve (?:host:? ?)?'?|connect to |host ?: |to address |lookup )([a-z0-9][\w.-]*\.[a-z]{2,})", re.IGNORECASE
 )
 TRACE = re.compile(r"""^\s*(?:File "[^"\n]+", line \d+|at .*:\d+:\d+\)?$).*""", re.MULTILINE)
@@ -83,7 +84,7 @@ def question(said: str, command: str, exit_code: int | None, check: bool = False
     }
 
 
-_PLAIN = re.compile(r"[^\w@%+=:,./~$ -]")
+_PLAIN = later(r"[^\w@%+=:,./~$ -]")
 
 
 @cache

@@ -7,13 +7,13 @@ question that is not answered in time has no answer.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Iterable, Sequence
 from itertools import count
 
 from skillrun.events import State
 from skillrun.ports import Command, Target, asked, result_of
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 MAX_PATHS = 16
@@ -23,9 +23,9 @@ MAX_FILES = 20_000
 SECONDS = 2
 """How long files are counted, for each path."""
 _NUMBERS = count(1)
-_PROGRAM = re.compile(r"[A-Za-z0-9_./+-]+\Z")
-_UNCERTAIN = re.compile(r"[$`{<>…\[\]\\]")
-_GLOB = re.compile(r"([*?])")
+_PROGRAM = later(r"[A-Za-z0-9_./+-]+\Z")
+_UNCERTAIN = later(r"[$`{<>…\[\]\\]")
+_GLOB = later(r"([*?])")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ than Anthropic's reject anything more, and because the whole table is sent with 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 OUTCOMES = ("done", "stuck", "needs_person", "refused", "unsupported")
@@ -117,8 +117,8 @@ DIAGNOSE = Tool(
 
 BY_NAME: Mapping[str, Tool] = {tool.name: tool for tool in (*TOOLS, DIAGNOSE)}
 
-_SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
-_MODE = re.compile(r"0?[0-7]{3,4}")
+_SECRET_NAME = later(r"[A-Z][A-Z0-9_]{0,63}")
+_MODE = later(r"0?[0-7]{3,4}")
 
 
 def definitions() -> list[dict[str, Any]]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from skillrun.events import Effect, EffectKind
 from skillrun.policy.evaluation.findings import Findings
 from skillrun.ports import Place
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
-CACHES = re.compile(
+CACHES = later(
     r"(?:.*/)?(?:__pycache__(?:/.*)?|.*\.pyc(?:\.\d+)?|\.cache(?:/.*)?|node_modules/\.cache/.*|\.npm/_\w+(?:/.*)?|\.git/index\.lock|\.config(?:/procps)?)\Z"
     r"|/var/(?:cache|lib/apt/lists)/.*|/var/log/apt/eipp\.log\.xz|/run/blkid/.*|/dev/(?:shm|null|tty|ptmx|pts/.*|console)(?:/.*)?|/proc/(?:self|\d+|thread-self)/.*"
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from skillrun.plans.store import identity_of
 from skillrun.policy.fetched import unpack
 from skillrun.ports import Brief, ModelUnavailable
 from skillrun.record.guarded import guarded
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 _PATIENCE = 3
@@ -24,7 +24,7 @@ _PATIENCE = 3
 STRETCH = 25
 """Where a replay has more steps than this, up to so many are one call: a record on disk for each costs more than they do."""
 
-_STOPPED = re.compile(r"plan: stopped at step (\d+)")
+_STOPPED = later(r"plan: stopped at step (\d+)")
 
 Flow = Generator[Reply | Noted, Result | None, None]
 Asking = Generator[Reply | Noted, Result | None, Result | None]

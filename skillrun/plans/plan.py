@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, field, replace
 from typing import Any
 
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 SCHEMA = 2
-PLACEHOLDER = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}")
-PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./:@%+=,~-]*")
+PLACEHOLDER = later(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}")
+PLAIN_VALUE = later(r"[A-Za-z0-9_./:@%+=,~-]*")
 """Values that mean themselves wherever a command puts them, quoted or not."""
-ONE_LINE = re.compile(r"[^\x00-\x1f\x7f]*")
+ONE_LINE = later(r"[^\x00-\x1f\x7f]*")
 
 
 class PlanError(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 
 from skillrun.events import EffectKind
@@ -10,9 +9,10 @@ from skillrun.policy.invocation import Invocation
 from skillrun.policy.knowledge import Program
 from skillrun.policy.roles import ROLES
 from skillrun.policy.unknown import ANY
+from skillrun.text.patterns import later
 
 _KINDS = {str(kind): kind for kind in EffectKind}
-_SEPARATOR = re.compile(r"(?<=^[a-z-]):|(?<=[a-z]):")
+_SEPARATOR = later(r"(?<=^[a-z-]):|(?<=[a-z]):")
 _TAKE_SUBJECT = frozenset(("read", "write", "create", "delete", "delete-tree", "install", "remove"))
 
 

@@ -14,11 +14,12 @@ from skillrun.policy.unknown import FOREIGN, TooMuch
 from skillrun.ports import Place
 from skillrun.skills.skill import Skill
 from skillrun.text.invisible import Hidden, hidden_in
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 SCRIPT_LIMITS = (60_000, 200_000)
 """Budget and parts for a script file: an installer of a few thousand lines."""
-_ANSWER = re.compile(r"(?:[A-Za-z]|yes|no|Yes|No|YES|NO|\d{1,3}|)\n?\Z")
+_ANSWER = later(r"(?:[A-Za-z]|yes|no|Yes|No|YES|NO|\d{1,3}|)\n?\Z")
 _WORDS = {
     EffectKind.READ: "reads {s}",
     EffectKind.WRITE: "writes {s}",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-_TERMS = re.compile(r"\blicen[cs]e\b|\bEULA\b|\bterms\b", re.IGNORECASE)
-_ACCEPTS = re.compile(r"\W*(?:i\W+)?(?:y|yes|ok|okay|accept(?:ed)?|agree[d]?)\W*", re.IGNORECASE)
-_BY_ENTER = re.compile(
+from skillrun.text.patterns import later
+
+_TERMS = later(r"\blicen[cs]e\b|\bEULA\b|\bterms\b", re.IGNORECASE)
+_ACCEPTS = later(r"\W*(?:i\W+)?(?:y|yes|ok|okay|accept(?:ed)?|agree[d]?)\W*", re.IGNORECASE)
+_BY_ENTER = later(
     r"\[Y/n\]|\[yes\]|<(?:ok|yes|accept|i agree)>|(?:press|hit)\s+(?:enter|return)[^.\n]*(?:accept|agree)", re.IGNORECASE
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -12,11 +11,12 @@ from skillrun.policy.judge import in_words
 from skillrun.policy.rules import Rules, builtin_rules, glob
 from skillrun.ports import Place
 from skillrun.skills.skill import Declared, Skill
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
-_OWN_PIP = re.compile(r"/bin/pip[0-9.]*\Z")
+_OWN_PIP = later(r"/bin/pip[0-9.]*\Z")
 """pip of a virtual environment; where it lies under what the skill declares to write, it installs what the skill declares."""
-_BY_MANAGER = re.compile(r"(?:^|, )by [a-z]")
+_BY_MANAGER = later(r"(?:^|, )by [a-z]")
 MODES = ("ask", "safe", "declared", "all")
 
 

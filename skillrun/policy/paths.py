@@ -10,15 +10,16 @@ from pathlib import Path
 
 from skillrun.policy.unknown import ANY, BRACKET, GLOBS, QUESTION, STAR
 from skillrun.ports import Place
+from skillrun.text.patterns import later
 
 _HERE = Path(__file__).parent
-HARMLESS = re.compile(r"/dev/(?:null|zero|full|u?random|tty|stdin|stdout|stderr|fd/.*|ptmx)\Z|/proc/self/fd/.*\Z")
-_VAGUE = re.compile(f"[{GLOBS}]|{ANY.pattern}")
-_SET = re.compile(BRACKET + r"[!^]?\]?[^\]/]*\]")
-_RUNS = re.compile(f"[{STAR}{QUESTION}]*{STAR}[{STAR}{QUESTION}]*")
-_THROUGH_PROC = re.compile(r"\A//?proc/(?:self|thread-self|\d+)(?:/task/\d+)?/(root|cwd)(?=/|\Z)")
+HARMLESS = later(r"/dev/(?:null|zero|full|u?random|tty|stdin|stdout|stderr|fd/.*|ptmx)\Z|/proc/self/fd/.*\Z")
+_VAGUE = later(f"[{GLOBS}]|{ANY.pattern}")
+_SET = later(BRACKET + r"[!^]?\]?[^\]/]*\]")
+_RUNS = later(f"[{STAR}{QUESTION}]*{STAR}[{STAR}{QUESTION}]*")
+_THROUGH_PROC = later(r"\A//?proc/(?:self|thread-self|\d+)(?:/task/\d+)?/(root|cwd)(?=/|\Z)")
 """Another way to say `/`, or the directory a program stands in (proc_pid_root(5))."""
-_SLOW = re.compile(r"//|/\.|\A[^/]")
+_SLOW = later(r"//|/\.|\A[^/]")
 
 
 def absolute(path: str, cwd: str, place: Place) -> str:

@@ -28,6 +28,7 @@ from skillrun.policy.invocation import Invocation
 from skillrun.policy.knowledge import Program, lookup
 from skillrun.policy.unknown import Unknown, certain, known, plain
 from skillrun.ports import Place
+from skillrun.text.patterns import later
 
 _BIN = frozenset(f"{root}/{name}" for root in ("", "/usr", "/usr/local", "/opt/homebrew", "/snap") for name in ("bin", "sbin"))
 _HOME_BIN = ("/.local/bin", "/.cargo/bin", "/go/bin", "/.npm-global/bin", "/bin", "/.bun/bin", "/.deno/bin")
@@ -64,7 +65,7 @@ _NAMING = frozenset(
 )
 _LOOKED_AT = frozenset((EffectKind.READ, EffectKind.SECRET_READ, EffectKind.UNPROVEN))
 _SECRET = frozenset((EffectKind.SECRET_READ, EffectKind.UNPROVEN))
-_HISTORY = re.compile(r"!(?:[!$*^-]|\d)")
+_HISTORY = later(r"!(?:[!$*^-]|\d)")
 
 Special = Callable[["Reading", list[str], Shell], str]
 """Reads one program's argument list; its output, as far as it is known."""

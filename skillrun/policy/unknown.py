@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 STAR, QUESTION, BRACKET, SPLIT = "\ue000", "\ue001", "\ue002", "\ue003"
 GLOBS = STAR + QUESTION + BRACKET
 _FIRST = 0xF0000
 _LAST = 0xFFFFD
-ANY = re.compile("[\U000f0000-\U000ffffd]")
-FOREIGN = re.compile("[\ue000-\ue00f\U000f0000-\U000ffffd]")
+ANY = later("[\U000f0000-\U000ffffd]")
+FOREIGN = later("[\ue000-\ue00f\U000f0000-\U000ffffd]")
 _SHOWN = {ord(STAR): "*", ord(QUESTION): "?", ord(BRACKET): "[", ord(SPLIT): " "}
 _GLOB = str.maketrans({"*": STAR, "?": QUESTION, "[": BRACKET})
 _GLOB_NO_SET = str.maketrans({"*": STAR, "?": QUESTION})

@@ -6,6 +6,7 @@ import re
 from collections import OrderedDict
 
 from skillrun.pty.output.lines import strip
+from skillrun.text.patterns import later
 
 LOOKED_AT = 2_048
 """Bytes at the end of an output that are looked at: what stands before them was drawn over or scrolled away."""
@@ -13,12 +14,12 @@ LOOKED_AT = 2_048
 REMEMBERED = 2_000
 """Pieces of lines that are remembered as seen."""
 
-_CUT = re.compile(r"[\r\n\b\f\v]+")
-_CLOCKS = re.compile(
+_CUT = later(r"[\r\n\b\f\v]+")
+_CLOCKS = later(
     r"\d+:\d\d(?::\d\d)?(?:[.,]\d+)?|\b\d+(?:[.,]\d+)?\s*(?:ms|s|sec|secs|seconds?|m|min|mins|minutes?|h|hours?)\b",
     re.IGNORECASE,
 )
-_SPINNING = re.compile(r"[\u2800-\u28ff\u25a0-\u25ff|/\\\-.\s]+")
+_SPINNING = later(r"[\u2800-\u28ff\u25a0-\u25ff|/\\\-.\s]+")
 
 
 class Novelty:

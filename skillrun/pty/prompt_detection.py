@@ -23,6 +23,7 @@ from functools import cache
 from skillrun.pty import process_tree
 from skillrun.pty.sudo import sudo_among
 from skillrun.pty.terminal import Terminal
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 
@@ -52,7 +53,7 @@ class Look:
 _X86 = {0: "read", 19: "read", 7: "poll", 271: "poll", 23: "select", 270: "select", 232: "epoll", 281: "epoll", 441: "epoll"}
 _ARM = {63: "read", 65: "read", 73: "poll", 72: "select", 22: "epoll", 441: "epoll"}
 _CALLS = {"x86_64": _X86, "aarch64": _ARM}
-_PASSWORD = re.compile(r"pass(word|phrase|code)?\b|\bpin\b|secret|token", re.IGNORECASE)
+_PASSWORD = later(r"pass(word|phrase|code)?\b|\bpin\b|secret|token", re.IGNORECASE)
 _TERMINAL_MAJORS = frozenset({4, *range(136, 144)})  # Linux, admin-guide/devices.txt: consoles, pseudo-terminals
 _HARMLESS = ("anon_inode:[eventfd]", "anon_inode:[signalfd]", "anon_inode:[timerfd]", "anon_inode:inotify")
 

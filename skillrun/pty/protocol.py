@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from functools import lru_cache
 
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 TTY_FD, GO_FD, TEXT_FD, REPORT_FD, STDIN_FD = 195, 196, 197, 198, 199
@@ -82,13 +83,13 @@ class Report:
     state: ShellState
 
 
-_EXPORT = re.compile(
+_EXPORT = later(
     r"""declare\ -\w*x\w*\ (?P<name>[A-Za-z_]\w*)
         (?: =(?: "(?P<double>(?:[^"\\]|\\.)*)" | \$'(?P<ansi>(?:[^'\\]|\\.)*)' | (?P<bare>[^\n]*) ) )? (?:\n|\Z)""",
     re.VERBOSE | re.DOTALL,
 )
 _ANSI = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "E": "\33", "e": "\33"}
-_ANSI_ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.))", re.DOTALL)
+_ANSI_ESCAPE = later(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.))", re.DOTALL)
 
 
 def quote(text: str) -> str:
@@ -119,7 +120,7 @@ def read_exports(text: str) -> Mapping[str, str]:
     return exports
 
 
-_STATE = re.compile(r"(.*?)\n([0-7]{3,4})\n((?:declare |export |\Z).*)", re.DOTALL)
+_STATE = later(r"(.*?)\n([0-7]{3,4})\n((?:declare |export |\Z).*)", re.DOTALL)
 
 
 def read_state(text: bytes) -> ShellState | None:

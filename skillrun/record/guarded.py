@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from skillrun.text.patterns import later
+
 MISSED = "echo 'plan: this did not leave what it should' >&2; false"
 """What a step says whose looks do not find what it was to leave."""
 
@@ -17,7 +19,7 @@ _TEST = (
     rf'|\[ "\$\(sha256sum < {_WORD} 2> /dev/null\)" = {_WORD} \]'
     rf"""|\[ "\$\(dpkg-query -W -f '\$\{{(?:Version|db:Status-Status)\}}' {_WORD} 2> /dev/null\)" = {_WORD} \])"""
 )
-_GUARDED = re.compile(rf"\{{ (.*?)\n\}} && \{{ ({_TEST}(?: && {_TEST})*) \|\| \{{ {re.escape(MISSED)}; \}}; \}}", re.DOTALL)
+_GUARDED = later(rf"\{{ (.*?)\n\}} && \{{ ({_TEST}(?: && {_TEST})*) \|\| \{{ {re.escape(MISSED)}; \}}; \}}", re.DOTALL)
 
 
 def guarded(command: str, test: str) -> str:

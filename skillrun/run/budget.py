@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from skillrun.events import Result, State, ToolCall, Turn, Usage
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 
@@ -101,7 +102,7 @@ _NOISE = (
     (re.compile(r"\d+"), "#"),
     (re.compile(r"[ \t]+"), " "),
 )
-_QUIETENERS = re.compile(r"^(?:sudo(?: -[EnS]+)* |env |[A-Z_]+=\S+ )+")
+_QUIETENERS = later(r"^(?:sudo(?: -[EnS]+)* |env |[A-Z_]+=\S+ )+")
 
 
 @lru_cache(maxsize=64)  # the last calls are looked at again after every call

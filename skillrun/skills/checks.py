@@ -6,21 +6,21 @@ Checks run in a fresh login shell, as the person would type them in a new termin
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from skillrun.events import CheckResult, Result, State
 from skillrun.skills.skill import Check
+from skillrun.text.patterns import later
 
 RAN_S = 8.0
 """Seconds after which a program that was asked who it is has shown by running that it is there."""
-_ASKS_VERSION = re.compile(r"^\S+(?: version|\s--version|\s-V)\s*$|^timeout \d+ \S+ --version </dev/null \|\|")
+_ASKS_VERSION = later(r"^\S+(?: version|\s--version|\s-V)\s*$|^timeout \d+ \S+ --version </dev/null \|\|")
 """A check that has to be answered: an empty file that may be executed ends with 0 as well."""
-_ALWAYS_TRUE = re.compile(r"(?:^|&&|;|\|\||\||\n)\s*(?:true|:|exit(?:\s+0)?|echo\b[^|&;<>]*|printf\b[^|&;<>]*)\s*$")
+_ALWAYS_TRUE = later(r"(?:^|&&|;|\|\||\||\n)\s*(?:true|:|exit(?:\s+0)?|echo\b[^|&;<>]*|printf\b[^|&;<>]*)\s*$")
 
 
-_PROGRAM = re.compile(r"~?[A-Za-z0-9_.+/-]+")
+_PROGRAM = later(r"~?[A-Za-z0-9_.+/-]+")
 _OF_THE_SHELL = frozenset(
     [
         "[",

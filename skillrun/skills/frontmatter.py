@@ -15,6 +15,7 @@ from typing import Any
 
 from skillrun.skills.index import plain_fields
 from skillrun.skills.skill import SkillError
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 Value = str | list["Value"] | dict[str, "Value"]
@@ -25,9 +26,9 @@ MAX_DEPTH = 12
 
 _REPAIRED = "an unquoted colon in the front matter was repaired: put the value in quotes"
 
-_FENCE = re.compile(r"---[ \t]*$")
-_KEY = re.compile(r"""["']?[A-Za-z_][\w.-]*["']?[ \t]*:(?=\s|$)""")
-_PLAIN = re.compile(r"(?P<head>[ \t]*[A-Za-z_][\w.-]*[ \t]*:[ \t]+)(?P<value>[^\s\"'|>\[{&*!#%@`].*)$")
+_FENCE = later(r"---[ \t]*$")
+_KEY = later(r"""["']?[A-Za-z_][\w.-]*["']?[ \t]*:(?=\s|$)""")
+_PLAIN = later(r"(?P<head>[ \t]*[A-Za-z_][\w.-]*[ \t]*:[ \t]+)(?P<value>[^\s\"'|>\[{&*!#%@`].*)$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from skillrun.skills.folder import read_path
 from skillrun.skills.frontmatter import split
 from skillrun.skills.index import MAX_BYTES, Entry, entries, named, search_path, skills_in
 from skillrun.skills.skill import Skill, SkillError
+from skillrun.text.patterns import later
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-_REPOSITORY = re.compile(r"(?![./~])[A-Za-z0-9][\w.-]*/[\w.-]+(?:/[\w./-]+)?(?:@[a-z0-9-]+)?(?:#[\w./-]+)?$")
-_GIT = re.compile(r"(?:git\+|git://|ssh://|git@[\w.-]+:)|\.git(?:#|$)")
+_NAME = later(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+_REPOSITORY = later(r"(?![./~])[A-Za-z0-9][\w.-]*/[\w.-]+(?:/[\w./-]+)?(?:@[a-z0-9-]+)?(?:#[\w./-]+)?$")
+_GIT = later(r"(?:git\+|git://|ssh://|git@[\w.-]+:)|\.git(?:#|$)")
 
 
 def list_skills() -> list[Entry]:

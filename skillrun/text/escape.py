@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections import deque
 
-ESCAPES = re.compile(
+from skillrun.text.patterns import later
+
+ESCAPES = later(
     r"\x1b\[[0-?]*[ -/]*[@-~]?|\x9b[0-?]*[ -/]*[@-~]?"  # CSI
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS, SOS, PM, APC
     r"|\x1b[ -/]+[0-~]?|\x1b[0-~]?"  # charset and two-byte sequences
@@ -19,12 +21,12 @@ ESCAPES = re.compile(
 
 CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
 INVISIBLE = CONTROLS + r"\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-HIDDEN = re.compile(f"[{INVISIBLE}]")
-TREACHEROUS = re.compile(f"[{INVISIBLE}\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u2800\\u3000\\ufe00-\\ufe0f]")
+HIDDEN = later(f"[{INVISIBLE}]")
+TREACHEROUS = later(f"[{INVISIBLE}\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u2800\\u3000\\ufe00-\\ufe0f]")
 
 OVERWRITES = 64
 """How many carriage-return overwrites of one line are followed; progress bars need a few, an attack has millions."""
-ERASE = re.compile(r"\x1b\[[02]?[JK]")
+ERASE = later(r"\x1b\[[02]?[JK]")
 
 
 def _code(match: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 _REGIONS = ("gbeng", "gbsct", "gbwls")
@@ -22,7 +23,7 @@ _CLASSES = {
     "filler": r"\u115f\u1160\u3164\uffa0\u2800\ufff9-\ufffb",
     "control": r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff",
 }
-_HIDDEN = re.compile(
+_HIDDEN = later(
     f"(?P<flag>{_FLAG})|" + "|".join(f"(?P<{name.replace('-', '_')}>[{chars}])" for name, chars in _CLASSES.items())
 )
 

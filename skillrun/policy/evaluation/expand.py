@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from skillrun.bash.nodes import Arith, Lit, Part, Sub, Var, Word
 from skillrun.policy.evaluation.state import SECRET_NAME, Shell
 from skillrun.policy.unknown import SPLIT, Unknown, Unknowns, certain, globbed, known, plain
+from skillrun.text.patterns import later
 
 MAX_CHOICES = 12
 MAX_TEXT = 100_000
-_NAME = re.compile(r"\b[A-Za-z_]\w*\b")
-_BRACE = re.compile(r"\{[^{}]*(?:,|\.\.)[^{}]*\}")
-_RANGE = re.compile(r"(-?\d{1,4})\.\.(-?\d{1,4})\Z|([A-Za-z])\.\.([A-Za-z])\Z")
-_SUM = re.compile(r"[\d\s()+*-]{1,40}\Z")
+_NAME = later(r"\b[A-Za-z_]\w*\b")
+_BRACE = later(r"\{[^{}]*(?:,|\.\.)[^{}]*\}")
+_RANGE = later(r"(-?\d{1,4})\.\.(-?\d{1,4})\Z|([A-Za-z])\.\.([A-Za-z])\Z")
+_SUM = later(r"[\d\s()+*-]{1,40}\Z")
 
 
 class Expander:

@@ -9,9 +9,10 @@ import zlib
 
 from skillrun.bash.quoting import unescape
 from skillrun.policy.unknown import ANY, plain
+from skillrun.text.patterns import later
 
 MAX_DECODED = 262_144
-_FORMAT = re.compile(r"%(?:%|[-+ #0]*\d*(?:\.\d+)?([sbqdioxXcuf]))")
+_FORMAT = later(r"%(?:%|[-+ #0]*\d*(?:\.\d+)?([sbqdioxXcuf]))")
 
 
 def printf(form: str, arguments: list[str]) -> str | None:

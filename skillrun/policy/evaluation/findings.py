@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from skillrun.events import Effect, EffectKind
 from skillrun.policy import paths
 from skillrun.policy.unknown import ANY, BRACKET, QUESTION, STAR, Unknowns
 from skillrun.ports import Place
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 BUDGET = 3000
@@ -17,8 +16,8 @@ MAX_SHOWN = 400
 """Longer subjects are cut where they are shown; the command itself is always shown whole."""
 MAX_PATH = 4096
 TEMPORARY = "temporary, made by this command"
-_LAST_GLOBS = re.compile(f"(?:/[.{STAR}{QUESTION}{BRACKET}]*[{STAR}{QUESTION}{BRACKET}][.{STAR}{QUESTION}{BRACKET}]*)+\\Z")
-_SYSTEM = re.compile(
+_LAST_GLOBS = later(f"(?:/[.{STAR}{QUESTION}{BRACKET}]*[{STAR}{QUESTION}{BRACKET}][.{STAR}{QUESTION}{BRACKET}]*)+\\Z")
+_SYSTEM = later(
     r"/(?:bin|boot|dev|etc|home|lib|lib32|lib64|libx32|proc|root|run|sbin|sys|usr|var|Users|System|Library|Applications|nix|gnu)?\Z"
     r"|/usr/(?:s?bin|lib\w*|share|include|src)\Z|/var/lib(?:/(?:dpkg|rpm|apt|pacman|docker))?\Z|/etc/(?:ssh|systemd|apt|pam\.d|ssl|sudoers\.d)\Z"
 )

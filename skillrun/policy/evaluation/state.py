@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import field
 
 from skillrun.bash.nodes import Node
 from skillrun.ports import Place
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
-SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|API_?KEY|PRIVATE_KEY|CREDENTIAL|ACCESS_KEY")
+SECRET_NAME = later(r"TOKEN|SECRET|PASSW|API_?KEY|PRIVATE_KEY|CREDENTIAL|ACCESS_KEY")
 """Variables whose value is never looked at and counts as a secret."""
 MAX_VALUES = 6
 """A variable may have this many possible values (from branches); beyond, it counts as unknown."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from skillrun.events import EffectKind
 from skillrun.policy.evaluation.findings import Findings
 from skillrun.policy.unknown import known
+from skillrun.text.patterns import later
 
-_LOADS = re.compile(
+_LOADS = later(
     r"LD_(?:PRELOAD|LIBRARY_PATH|AUDIT)|DYLD_\w+|BASH_ENV|ENV|PROMPT_COMMAND|PS[0-4]|SHELLOPTS|BASHOPTS|BASH_FUNC_\w+.*"
     r"|GLOBIGNORE|CDPATH|PERL5(?:LIB|OPT|DB)|PYTHON(?:PATH|STARTUP|HOME|INSPECT|BREAKPOINT)|RUBY(?:OPT|LIB)"
     r"|NODE_(?:OPTIONS|PATH)|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|GIT_(?:SSH|SSH_COMMAND|EXTERNAL_DIFF|PAGER|EDITOR|ASKPASS"
@@ -16,26 +15,26 @@ _LOADS = re.compile(
     r"|PAGER|MANPAGER|LESSOPEN|LESSCLOSE|EDITOR|VISUAL|BROWSER|SUDO_EDITOR|SUDO_ASKPASS|SSH_ASKPASS|SYSTEMD_(?:PAGER"
     r"|EDITOR)|RUSTC_WRAPPER|CC|CXX|MAKEFLAGS|GCONV_PATH|INPUTRC|TERMINFO|SHELL"
 )
-_INDEX = re.compile(
+_INDEX = later(
     r"(?:PIP|UV)_(?:EXTRA_)?(?:DEFAULT_)?INDEX(?:_URL)?|PIP_FIND_LINKS|PIP_CONFIG_FILE|NPM_CONFIG_REGISTRY"
     r"|npm_config_registry|YARN_REGISTRY|GOPROXY|CARGO_REGISTRIES_\w+|HOMEBREW_(?:BOTTLE|API)_DOMAIN|(?:https?|HTTPS?"
     r"|ALL|all|ftp)_(?:PROXY|proxy)"
 )
-_DEFENCE = re.compile(
+_DEFENCE = later(
     r"NODE_TLS_REJECT_UNAUTHORIZED|PYTHONHTTPSVERIFY|GIT_SSL_NO_VERIFY|GONOSUMCHECK|GONOSUMDB|GOSUMDB|GOINSECURE|GOFLAGS|PIP_TRUSTED_HOST"
     r"|NPM_CONFIG_STRICT_SSL|npm_config_strict_ssl|HOMEBREW_NO_INSECURE_REDIRECT|ANSIBLE_HOST_KEY_CHECKING|HISTFILE"
     r"|HISTSIZE|HISTFILESIZE|HISTCONTROL|HISTIGNORE|AUDIT\w*"
 )
-_TRUST = re.compile(
+_TRUST = later(
     r"(?:CURL|REQUESTS|AWS)_CA_BUNDLE|SSL_CERT_(?:FILE|DIR)|NODE_EXTRA_CA_CERTS|GIT_SSL_(?:CAINFO|CAPATH)|CARGO_HTTP_CAINFO"
     r"|PIP_CERT|(?:NPM_CONFIG|npm_config)_cafile|NPM_CONFIG_CAFILE|DENO_CERT|NIX_SSL_CERT_FILE|GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 )
-_SYSTEM_TRUST = re.compile(
+_SYSTEM_TRUST = later(
     r"/(?:etc/(?:ssl|pki|ca-certificates)|usr/(?:local/)?share/ca-certificates|usr/lib/ssl|usr/share/pki|etc/openssl)(?:/[\w.+-]+)*"
 )
 """Where a system keeps the certificates it trusts: root's own directories, and writing there counts by itself."""
-_AGENT = re.compile(r"ANTHROPIC_\w+|CLAUDE_\w+|OPENAI_\w+|SKILLRUN_\w+|OPENCLAW_\w+|GEMINI_\w+|MCP_\w+")
-_USUAL_PATH = re.compile(
+_AGENT = later(r"ANTHROPIC_\w+|CLAUDE_\w+|OPENAI_\w+|SKILLRUN_\w+|OPENCLAW_\w+|GEMINI_\w+|MCP_\w+")
+_USUAL_PATH = later(
     r"(?:/usr(?:/local)?)?/s?bin|/opt/[\w.+-]+(?:/[\w.+-]+)*/s?bin|/opt/homebrew/s?bin|/usr/local/[\w.+-]+/bin"
     r"|/usr/local/lib/[\w./+-]+/bin|/snap/bin|/home/linuxbrew/\.linuxbrew/s?bin|/usr/games|/usr/local/games"
     r"|/usr/lib/[\w./+-]+/bin"
@@ -44,7 +43,7 @@ _USUAL_PATH = re.compile(
 )
 
 
-_NAMES_TOOL = re.compile(r"SHELL|(?:MAN|GIT_|SYSTEMD_)?PAGER|EDITOR|VISUAL|CC|CXX")
+_NAMES_TOOL = later(r"SHELL|(?:MAN|GIT_|SYSTEMD_)?PAGER|EDITOR|VISUAL|CC|CXX")
 _PLAIN_TOOLS = frozenset(
     (
         "",
@@ -70,7 +69,7 @@ _PLAIN_TOOLS = frozenset(
 )
 
 
-HARMLESS_VARIABLE = re.compile(
+HARMLESS_VARIABLE = later(
     r"LANG|LANGUAGE|LC_\w+|TZ|COLUMNS|LINES|NO_COLOR|CLICOLOR\w*|FORCE_COLOR|TERM|DEBIAN_FRONTEND|(?:GIT_|SYSTEMD_|MAN)?PAGER|PATH|IFS"
     r"|PYTHONUNBUFFERED|PYTHONDONTWRITEBYTECODE|CI|SYSTEMD_COLORS|APT_LISTCHANGES_FRONTEND|GIT_OPTIONAL_LOCKS|GIT_TERMINAL_PROMPT"
 )

@@ -39,12 +39,13 @@ from skillrun.policy.evaluation.state import SECRET_NAME, Shell
 from skillrun.policy.evaluation.variables import judge_variable
 from skillrun.policy.unknown import TooMuch, Unknown, known, plain
 from skillrun.ports import Place
+from skillrun.text.patterns import later
 
 MAX_TEXT_DEPTH = 12
 """Programs inside programs: `sh -c "bash -c '...'"`."""
 MAX_ITEMS = 8
 MAX_OUTPUT = 65_536
-_NAMES = re.compile(r"\b[A-Za-z_]\w*\b")
+_NAMES = later(r"\b[A-Za-z_]\w*\b")
 _NUMERIC = frozenset(("-eq", "-ne", "-lt", "-le", "-gt", "-ge"))
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import field
 
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 _LONG = {"extract": "x", "get": "x", "create": "c", "list": "t", "append": "r", "update": "u", "absolute-names": "P"}
 _VALUES = frozenset(("file", "directory", "use-compress-program", "to-command", "checkpoint-action", "exclude", "rsh-command"))
 _PROGRAMS = frozenset(("to-command", "use-compress-program", "rsh-command", "info-script", "new-volume-script", "I", "F"))
-_COMPRESSORS = re.compile(r"(?:zstd|xz|gzip|bzip2|lz4|pigz|pbzip2)(?: -[\w=-]+)*")
+_COMPRESSORS = later(r"(?:zstd|xz|gzip|bzip2|lz4|pigz|pbzip2)(?: -[\w=-]+)*")
 
 
 @dataclass(slots=True)

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 from skillrun.events import EffectKind
 from skillrun.policy.invocation import Invocation
 from skillrun.policy.unknown import ANY, plain
+from skillrun.text.patterns import later
 
-URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
-SCP = re.compile(r"(?:[^/@:\s]+@)?([A-Za-z0-9_.-]+):(?!//)")
+URL = later(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+SCP = later(r"(?:[^/@:\s]+@)?([A-Za-z0-9_.-]+):(?!//)")
 """`host:path`, as scp and rsync take it."""
 
 

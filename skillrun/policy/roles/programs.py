@@ -8,8 +8,9 @@ from fnmatch import fnmatchcase
 from skillrun.events import EffectKind
 from skillrun.policy.invocation import Invocation, Role
 from skillrun.policy.unknown import ANY, plain
+from skillrun.text.patterns import later
 
-_FOLLOWED = re.compile(
+_FOLLOWED = later(
     r"hookspath|command|pager|editor|proxy|helper|textconv|fsmonitor|external|difftool|mergetool|program|alias\.|askpass|filter\."
     r"|attributesfile|insteadof|include"
 )

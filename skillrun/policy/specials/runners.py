@@ -12,7 +12,7 @@ from skillrun.policy.harmless.calls import form
 from skillrun.policy.reading import Reading, Special
 from skillrun.policy.unknown import Unknown, certain, known, plain
 
-_ENV_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_ENV_VARIABLE = later(r"\$\{(\w+)\}")
 _RELEASE = [
     "ID",
     "ID_LIKE",
@@ -169,7 +169,7 @@ def _sudo(reading: Reading, argv: list[str], shell: Shell) -> str:
     return reading.by_table(argv, shell)
 
 
-_BWRAP_PAIRS = re.compile(r"--(?:ro-|dev-)?bind(?:-try|-data)?|--symlink|--setenv|--file|--chmod|--perms|--size|--overlay")
+_BWRAP_PAIRS = later(r"--(?:ro-|dev-)?bind(?:-try|-data)?|--symlink|--setenv|--file|--chmod|--perms|--size|--overlay")
 
 
 def _bwrap(reading: Reading, argv: list[str], shell: Shell) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections import deque
 
+from skillrun.text.patterns import later
+
 KEPT_ROWS = 48
 """Lines that cursor movement can still reach; what is above has scrolled away."""
 
@@ -20,12 +22,12 @@ STRING = r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"
 _LONGEST_STRING = 65_536
 _LOOKED_AT = 1_024
 _CONTROL = r"\x1b\[([0-?]*)[ -/]*([@-~])"
-_TOKEN = re.compile(rf"{STRING}|{_CONTROL}|\x1b[ -/]*[0-~]|[\x00-\x1f\x7f-\x9f]|[^\x00-\x1f\x7f-\x9f]+")
-_ESCAPES = re.compile(rf"{STRING}|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?)\Z")
-_FULL_SCREEN = re.compile(r"\x1b\[\?(?:1049|1047|47)([hl])")
+_TOKEN = later(rf"{STRING}|{_CONTROL}|\x1b[ -/]*[0-~]|[\x00-\x1f\x7f-\x9f]|[^\x00-\x1f\x7f-\x9f]+")
+_ESCAPES = later(rf"{STRING}|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_UNFINISHED = later(r"\x1b(?:\[[0-?]*[ -/]*|[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?)\Z")
+_FULL_SCREEN = later(r"\x1b\[\?(?:1049|1047|47)([hl])")
 _NOT_PLAIN = bytes({*range(32), 127} - set(b"\n\t\r"))
-_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
+_COLOURS = later(r"\x1b\[[0-9;:]*m")
 
 
 def strip(text: str) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import Any
 
 from skillrun.pty.output.lines import STRING, Shortened
+from skillrun.text.patterns import later
 
-_ENTER = re.compile(r"\x1b\[\?(?:1049|1047|47)h")
-_LEAVE = re.compile(r"\x1b\[\?(?:1049|1047|47)l")
-_NOT_FOR_PYTE = re.compile(STRING + r"|\x1b\[[<=>?][0-9;]*[a-gi-km-z]|\x1b\[[>!][0-9;]*[a-zA-Z]")
-_PLACED = re.compile(r"\x1b\[\d+;\d+[Hf]")
+_ENTER = later(r"\x1b\[\?(?:1049|1047|47)h")
+_LEAVE = later(r"\x1b\[\?(?:1049|1047|47)l")
+_NOT_FOR_PYTE = later(STRING + r"|\x1b\[[<=>?][0-9;]*[a-gi-km-z]|\x1b\[[>!][0-9;]*[a-zA-Z]")
+_PLACED = later(r"\x1b\[\d+;\d+[Hf]")
 _KEPT, _LATELY = 65_536, 4_096
 
 

@@ -11,6 +11,7 @@ from skillrun.events import Decision, Effect, EffectKind, Event, Output, Result,
 from skillrun.looking.tries import Try, effects_of, telling
 from skillrun.ports import Command, Place
 from skillrun.run.calls.supervisor import CHECK
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ RULE = "look-stopped"
 """The rule under which a person is asked what a look was kept from."""
 ONLY_LOOKED = "it ran where it can only look: it can write, connect and signal nowhere, and has no rights of root"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
-_REFUSED = re.compile(
+_REFUSED = later(
     r"permission denied|operation not permitted|read-only file system|must be root|are you root|superuser", re.IGNORECASE
 )
 _WORDS = {

@@ -14,15 +14,16 @@ from functools import cache
 from pathlib import Path
 
 from skillrun.skills.skill import When
+from skillrun.text.patterns import later
 from skillrun.values import dataclass
 
-_VERSION = re.compile(r"(?<![\w])v?\d+(?:\.\d+|\.x)*\+?(?![\w])|>=?|≥|\+|'s\b")
-_NUMBERING = re.compile(
+_VERSION = later(r"(?<![\w])v?\d+(?:\.\d+|\.x)*\+?(?![\w])|>=?|≥|\+|'s\b")
+_NUMBERING = later(
     r"^\W*(?:(?:step|option|method|way|variant|alternative)\s*(?:\d+|[a-h]\b)|\d+(?:\.\d+)*[.):]|[a-h]\))[\s:.)–—-]*",
     re.IGNORECASE,
 )
-_JOIN = re.compile(r"\b(?:on|for|with|via|using|from|in|through|under|by)\b[\s\W]*(?:the\s+|a\s+)?$")
-_MARKUP = re.compile(r"(?P<mark>[`*])|\[([^\]\n]{0,200})\]\([^)\n]{0,500}\)|\[x?\s?\]|<[^>\n]{0,200}>|:[a-z_]+:")
+_JOIN = later(r"\b(?:on|for|with|via|using|from|in|through|under|by)\b[\s\W]*(?:the\s+|a\s+)?$")
+_MARKUP = later(r"(?P<mark>[`*])|\[([^\]\n]{0,200})\]\([^)\n]{0,500}\)|\[x?\s?\]|<[^>\n]{0,200}>|:[a-z_]+:")
 MAX_LABEL = 120
 """A longer text (characters) is not a label."""
 
@@ -151,7 +152,7 @@ def both(outer: When, inner: When) -> When:
     )
 
 
-_PREFIX = re.compile(r"^(?:(?:sudo|doas|env|command|exec|time|nice)\s+(?:-\w+\s+)*|\w+=\S*\s+)*")
+_PREFIX = later(r"^(?:(?:sudo|doas|env|command|exec|time|nice)\s+(?:-\w+\s+)*|\w+=\S*\s+)*")
 
 
 def manager_of(command: str, languages: bool = False) -> str:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 
-_RULE = re.compile(r"^(?P<mark>[=\-~^\"'`*+#.:_])(?P=mark){2,}\s*$")
-_DIRECTIVE = re.compile(r"^(?P<indent>\s*)\.\.\s+(?P<name>[\w-]+)::\s*(?P<rest>.*)$")
+from skillrun.text.patterns import later
+
+_RULE = later(r"^(?P<mark>[=\-~^\"'`*+#.:_])(?P=mark){2,}\s*$")
+_DIRECTIVE = later(r"^(?P<indent>\s*)\.\.\s+(?P<name>[\w-]+)::\s*(?P<rest>.*)$")
 _CODE = frozenset(("code-block", "code", "sourcecode", "parsed-literal", "prompt", "highlight"))
-_SIGNS = re.compile(r"^\.\. (?:_[^:]+:|image::|\|[^|]+\||contents::|code(?:-block)?::|toctree::|note::)", re.MULTILINE)
+_SIGNS = later(r"^\.\. (?:_[^:]+:|image::|\|[^|]+\||contents::|code(?:-block)?::|toctree::|note::)", re.MULTILINE)
 
 
 def is_rst(text: str, name: str = "") -> bool:
