@@ -36,6 +36,7 @@ from skillrun.plans.plan import Plan, PlanError  # noqa: E402
 from skillrun.plans.proof import Prover  # noqa: E402
 from skillrun.plans.store import identity_of  # noqa: E402
 from skillrun.record.journal import TRIALS, keep_skill, new_run, read_events  # noqa: E402
+from skillrun.sandbox.base import BuildError  # noqa: E402
 from skillrun.sandbox.machine import Machine  # noqa: E402
 from skillrun.sandbox.recipes import Scenario, scenario  # noqa: E402
 from skillrun.sandbox.recipes import machine as recipe  # noqa: E402
@@ -69,6 +70,8 @@ def holds(lab: Lab, plan: Plan) -> str:
         return Prover(lab, "").confirm(plan)[:110] or "yes"
     except PlanError as error:
         return str(error)[:110]
+    except BuildError as error:
+        return f"such a machine cannot be made: {str(error).splitlines()[-1]}"[:110]
 
 
 SKILLS = ["skill", "made on", "run", "distilled", "left", "by hand", "each needed", "same start", "other Debian"]
@@ -92,7 +95,8 @@ def of_skill(name: str, machine: str) -> list[object]:
     if why:
         return [name, machine, f"not installed: {why[:110]}"]
     done = commands(events)
-    text = len({(event.call.step, event.call.command) for event in done if event.call.step is not None})
+    spoken = {event.call.command.replace("DEBIAN_FRONTEND=noninteractive ", "") for event in done}
+    text = len([command for command in spoken if command in skill.text])
     lab, other = machine_lab(machine), machine_lab({"debian-12": "debian-13"}.get(machine, "debian-12"))
     counts = [len(done), len(distilled(events, identity_of(skill)).steps), len(plan.steps), text]
     return [name, machine, *counts, needed(lab, plan), holds(lab, plan), holds(other, plan)]
