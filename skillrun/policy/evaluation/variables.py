@@ -75,7 +75,7 @@ HARMLESS_VARIABLE = later(
 )
 """Variables that change words, colours, widths and waiting, and nothing else; paths and programs in them are judged above."""
 _OF_THE_SHELL = frozenset({"IFS", "PROMPT_COMMAND", "BASH_ENV", "ENV", "GLOBIGNORE", "CDPATH"})
-_ZONE = re.compile(r"[A-Za-z0-9_+/-]*")
+_ZONE = later(r"[A-Za-z0-9_+/-]*")
 
 
 def judge_variable(findings: Findings, name: str, values: tuple[str, ...], exported: bool) -> None:
