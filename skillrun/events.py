@@ -1,8 +1,6 @@
 """The vocabulary of a run: what a model asks for, what is decided, what happens.
 
-Everything here is a frozen value without clock or random identity; the journal stamps the time.
-A run is the sequence of its events, and its durable events alone rebuild it: the screen, the
-JSON lines, the reports, the plan and the undo are all readers of this page.
+Frozen values without clock or random identity (the journal stamps the time); screens, reports, plans and undo read these alone.
 """
 
 from __future__ import annotations

@@ -170,8 +170,16 @@ def test_what_holds_outside_its_conditions_is_offered_with_wider_ones(lab: Lab) 
     widened = wider(made, prover.outside)
     assert widened is not None
     assert widened.needs("release") == f"0.1|0.2|{system['version']}"
-    assert widened.conditions[0::3] == conditions[0::3]
+    assert (widened.conditions[0], widened.conditions[2:]) == (conditions[0], conditions[2:3]), "it did without the manager"
     assert wider(made, [(conditions[0], "other")]) is None
+
+
+def test_a_program_that_its_own_steps_bring_is_no_condition(lab: Lab) -> None:
+    """Where it was proven there was none before, so nobody else needs one either."""
+    brought = Condition("manager", "no-such-npm", "step 2 installs with it")
+    steps = plan("mkdir -p ~/made && printf 'touch ~/made/x' > ~/made/no-such-npm", "sh ~/made/no-such-npm")
+    proven = Prover(lab, "here").prove([replace(steps, conditions=(*steps.conditions, brought))])
+    assert not proven.needs("manager")
 
 
 @needs_base

@@ -145,8 +145,12 @@ def outside(plan: Plan, facts: Mapping[str, Any], ask: Callable[[str], str]) -> 
 
 
 def wider(plan: Plan, beyond: Sequence[tuple[Condition, str]]) -> Plan | None:
-    """The plan with another release on which it was shown to hold among its conditions; None where that is nothing new."""
+    """The plan with conditions that are true of a place too in which it was shown to hold: another release is added, and a
+    program that was not there is none it depends on (its own steps bring it). None where that is nothing new.
+    """
     releases = {condition: widened(condition, there) for condition, there in beyond if condition.about in SOFT and there}
-    if not releases:
+    brought = {condition for condition, _ in beyond if condition.about in ("manager", "runtime")}
+    if not releases and not brought:
         return None
-    return dataclasses.replace(plan, conditions=tuple(releases.get(each, each) for each in plan.conditions))
+    kept = tuple(releases.get(each, each) for each in plan.conditions if each not in brought)
+    return dataclasses.replace(plan, conditions=kept)

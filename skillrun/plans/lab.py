@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,16 +95,17 @@ def _walk(upper: Path, base: str, found: dict[str, tuple[int, int, int]], home: 
     pending = [str(upper)]
     start = len(str(upper))
     while pending:
-        with os.scandir(pending.pop()) as entries:
+        with suppress(FileNotFoundError), os.scandir(pending.pop()) as entries:  # what still runs there may remove its own
             for entry in entries:
                 path = f"{base}{entry.path[start:]}"
-                status = entry.stat(follow_symlinks=False)
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                kind = meaning(FOLDED, path)
-                passing = kind in NOISE and not (kind == "temporary files" and path.startswith(home))
-                if not passing and not path.endswith(("/__pycache__", "/.cache")):
-                    found[path] = (status.st_mode, status.st_size, status.st_mtime_ns)
+                with suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    kind = meaning(FOLDED, path)
+                    passing = kind in NOISE and not (kind == "temporary files" and path.startswith(home))
+                    if not passing and not path.endswith(("/__pycache__", "/.cache")):
+                        found[path] = (status.st_mode, status.st_size, status.st_mtime_ns)
 
 
 def is_gone(path: Path) -> bool:
@@ -183,7 +184,10 @@ def view_lab(
 
         with tempfile.TemporaryDirectory(prefix=f"skillrun-plan-{os.getpid()}-", dir="/var/tmp") as folder:
             os.mkdir(f"{folder}/outputs")
-            target = PreviewTarget.open(Path(folder), env=env, cwd=cwd, hosts=network[0], named=network[1], ask=False)
+            tier = "" if os.geteuid() == 0 else "U"  # what sudo's view changed only root can read
+            target = PreviewTarget.open(
+                Path(folder), env=env, cwd=cwd, tier=tier, hosts=network[0], named=network[1], ask=False
+            )
             try:
                 uppers = [(layer.target, Path(layer.upper)) for layer in target.layers.items]
                 account = target.view.spec.account

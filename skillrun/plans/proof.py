@@ -18,7 +18,7 @@ from skillrun.bash.nodes import AndOr
 from skillrun.bash.syntax import parse
 from skillrun.events import Result
 from skillrun.host.facts import essentials, split, understand
-from skillrun.plans.conditions import outside
+from skillrun.plans.conditions import outside, wider
 from skillrun.plans.lab import Lab, Room
 from skillrun.plans.looking import look
 from skillrun.plans.observed import Seen, described, look_at
@@ -113,7 +113,8 @@ class Prover:
         for number, step in enumerate(plan.steps):
             kept = tuple(left for index, left in enumerate(step.leaves) if (number, index) not in trial.missed)
             steps.append(dataclasses.replace(step, leaves=kept, complete=step.complete and len(kept) == len(step.leaves)))
-        return dataclasses.replace(plan, steps=tuple(steps))
+        plan = dataclasses.replace(plan, steps=tuple(steps))
+        return wider(plan, self.outside) or plan
 
     def _proven(self, plan: Plan, first: _Trial) -> Plan:
         second = self._try(plan, observe=True, last=True)

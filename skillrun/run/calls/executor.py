@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import field
 
 from skillrun.events import (
     Answered,
@@ -76,8 +75,8 @@ class Executor:
     settle: Settle = _settle_nothing
     before_write: Callable[[str, bytes], None] | None = None
     """Called with a path and what `write_file` is about to write there, so that its pre-image can be kept."""
-    consents: Consents = field(default_factory=Consents)
-    reader: Judge = field(default_factory=Judge)
+    consents: Consents = dataclasses.field(default_factory=Consents)
+    reader: Judge = dataclasses.field(default_factory=Judge)
     """Reads commands and scripts for what they name and do; the policy decides."""
     outputs: str = ""
     """The run's own folder of outputs. Scripts that are looked at before they run are kept there, where the target sees it."""
@@ -88,11 +87,11 @@ class Executor:
     looks: Looks | None = None  # for what changes nothing; None: there is no wall, and judging alone decides
     hears: Callable[[], bool] = bool  # whether whoever decides now reads a person's words
     said: str = ""  # what the person said when they interrupted; whoever passes it on empties it
-    foreseen: Foreseen = field(default_factory=Foreseen)
-    denied: list[tuple[ToolCall, Decision]] = field(default_factory=list)
+    foreseen: Foreseen = dataclasses.field(default_factory=Foreseen)
+    denied: list[tuple[ToolCall, Decision]] = dataclasses.field(default_factory=list)
     commands: int = 0
     """Commands that were asked for and started; neither checks nor what skillrun looks up itself."""
-    _hands: Supervisor = field(init=False)
+    _hands: Supervisor = dataclasses.field(init=False)
     _fetched: Fetched | None = None
     """The script the call at hand was unpacked into."""
     _saved: int = 0
