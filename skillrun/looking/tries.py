@@ -17,7 +17,7 @@ CACHES = later(
 """Where programs keep what they can do without: that they were kept from it says nothing about what they are for."""
 
 
-_NAMES_OF_ADDRESSES = re.compile(r".*\.(?:in-addr|ip6)\.arpa\.?\Z")
+_NAMES_OF_ADDRESSES = later(r".*\.(?:in-addr|ip6)\.arpa\.?\Z")
 """What is looked up only to show a name beside an address (netstat, route, lsof): without it the number is shown."""
 _UNTOLD = (CACHES, _NAMES_OF_ADDRESSES)
 

@@ -11,6 +11,7 @@ from skillrun.policy.evaluation.variables import judge_variable
 from skillrun.policy.harmless.calls import form
 from skillrun.policy.reading import Reading, Special
 from skillrun.policy.unknown import Unknown, certain, known, plain
+from skillrun.text.patterns import later
 
 _ENV_VARIABLE = later(r"\$\{(\w+)\}")
 _RELEASE = [
