@@ -11,7 +11,8 @@ start to its end:
     B  `skillrun install SKILL --approve all --model plan:FILE`, and once more where all is there ("again")
 
 `wall` and `processor` are medians of the pairs' ratios; `quietest` is the ratio of the shortest times of each, which a busy
-machine changes least. Processor time is that of the process with all its children, also those that it left behind and that have ended.
+machine changes least. Processor time is that of the process with all its children, also of those that it left behind and that
+have ended.
 """
 
 from __future__ import annotations
