@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from skillrun.events import Decided, Result, Verdict
+from skillrun.looking.bound import MOST, Bound
 from skillrun.looking.readable import readable, secret_places
 from skillrun.looking.shell import LookingShell
 from skillrun.looking.tries import Try, effects_of, telling
@@ -235,6 +236,40 @@ def test_directory_exports_and_functions_are_the_acting_shells(shell: LookingShe
     assert looked(shell, 'greet "$COLOUR $plain"')[0].output.strip() == "hello red a b"
 
 
+FORKS = """python3 -c '
+import os, time  # forks-of-a-look
+n = 0
+try:
+    while n < 2000:
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+        n += 1
+except OSError:
+    pass
+print(n)'"""
+
+
+def test_a_look_takes_a_bounded_number_of_processes(shell: LookingShell) -> None:
+    """What starts itself without end is stopped by the kernel while the machine still has room, and nothing of it stays."""
+    trial = Bound()
+    trial.close()
+    if os.getuid() == 0 and not trial.group:
+        pytest.skip("no control group for processes can be made here, and the kernel holds root to no other bound")
+    own = LookingShell(shell.acting, str(home_of(shell)))
+    result, _ = looked(own, FORKS)
+    keeper = own.wall._keeper
+    assert keeper is not None
+    group = trial.group.replace(str(os.getpid()), str(keeper.pid))
+    assert os.path.isdir(group) or os.getuid()
+    own.close()
+    assert 0 < int(result.output) <= MOST
+    assert not os.path.exists(f"/proc/{keeper.pid}")
+    assert not os.path.isdir(group)
+    told = subprocess.run(["pgrep", "-f", "forks-of-a-look"], capture_output=True, text=True, check=False)
+    assert told.stdout == ""
+
+
 def test_a_look_that_waits_is_ended(shell: LookingShell) -> None:
     """Nobody is asked what to type at a program that was only looked at."""
     result, _ = looked(shell, "read -p 'go on? ' answer; echo $answer")
@@ -345,7 +380,7 @@ assert means()[0], means()
 home = {str(folder)!r}
 acting = LocalTarget(Path(home) / "outputs", env={{"HOME": home, "PATH": "/usr/bin:/bin"}}, cwd=home)
 looking = LookingShell(acting, home)
-for command in ("echo x > new", "echo seen", "kill -9 {os.getpid()}"):
+for command in ("echo x > new", "echo seen", "kill -9 {os.getpid()}", {FORKS!r}):
     result = result_of(looking.run(Command(command)))
     print(result.exit_code, result.output.strip(), [each.kind for each in looking.tries])
 looking.close()
@@ -362,6 +397,7 @@ acting.close()
     assert lines[1:2] == ["0 seen []"], done.stderr
     assert lines[0].endswith("['write']")
     assert lines[2].endswith("['signal']")
+    assert 0 < int(lines[3].split()[1]) <= MOST
     assert made == []
 
 

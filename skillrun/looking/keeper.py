@@ -16,6 +16,7 @@ import termios
 
 from skillrun.looking import calls, notify, passing, processes
 from skillrun.looking.addresses import address, name_asked
+from skillrun.looking.bound import Bound
 from skillrun.looking.file_calls import DELETES, METADATA, path_of, writes
 from skillrun.looking.program import Shell, Wish
 from skillrun.looking.ruleset import restrict
@@ -54,17 +55,15 @@ class Keeper:
         self.poll = select.poll()
         self.poll.register(requests, select.POLLIN)
         self.names = calls.held(ns.machine())
+        self.bound = Bound()
 
     def run(self) -> None:
         """Until the other side of the socket is closed; then everything that was started here ends."""
         try:
             self.serve()
         finally:
-            for pid in processes.descendants(os.getpid()):
-                try:
-                    os.kill(pid, 9)
-                except OSError:
-                    continue
+            processes.end_all_below(os.getpid())
+            self.bound.close()
 
     def serve(self) -> None:
         """Answer until nobody asks any more."""
@@ -110,11 +109,7 @@ class Keeper:
             tries.update(shell.tries)
             shell.tries.clear()
         self.past.clear()
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass  # whoever a look left behind was handed to this process
-        except ChildProcessError:
-            pass  # nobody is left
+        processes.reap()  # whoever a look left behind was handed to this process
         if any(shell.questions for shell in self.shells.values()):
             os.eventfd_write(self.bell, 1)  # what is sent to a stand-in is told by nobody else
         return list(tries)[:MOST]
@@ -161,6 +156,7 @@ class Keeper:
                 os.chdir(wish.places[0])
             except OSError:
                 os.chdir("/")
+            self.bound.join()
             ns.call("prctl", notify.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
             if os.geteuid() == 0:
                 ns.keep_capabilities(KEPT_CAPABILITIES)

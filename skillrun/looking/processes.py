@@ -60,6 +60,29 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def end_all_below(pid: int) -> None:
+    """Kill everything below a process that new ones are handed to, also what goes on starting itself meanwhile."""
+    for _ in range(100):
+        left = descendants(pid)
+        if not left:
+            return
+        for each in left:
+            try:
+                os.kill(each, 9)
+            except OSError:
+                continue  # it has ended, or is another's by now
+        reap()
+
+
+def reap() -> None:
+    """Let go of the children that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
 def group(group: int) -> list[int]:
     """Who is in a process group."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and (f := stat(int(name))) and int(f[2]) == group]
