@@ -114,3 +114,30 @@ def test_a_skill_with_other_words_is_still_whole() -> None:
     other = replace(skill, source="elsewhere")
     assert (other.source, other.steps, other.checks) == ("elsewhere", skill.steps, skill.checks)
     assert not hasattr(skill, "nothing")
+
+
+PROSE = {
+    "a page about colours": "colr will run the command with the options given and\nhand its output to the filter.",
+    "a history": "awk-ng was written to follow a draft.\nIt has gone on since, and that is in this version.",
+    "a list of changes": "stat_file was changed to take a number (2.1)\n\nis_part: an offset into the string can be given",
+}
+COMMANDS = {
+    "a build": "./configure --with-lua\nmake\nsudo make install",
+    "sentences in comments and quotes": '# this is where it will be kept\nmkdir -p ~/of/the\necho "this is the end of it"',
+    "a loop": 'for file in *.conf; do\n  cp "$file" /etc/all/\ndone',
+    "one that reads like a sentence": "git clone https://example.org/all-of-it and-this\ncd and-this\nmake all",
+}
+
+
+@pytest.mark.parametrize("name", PROSE)
+def test_indented_prose_is_no_code(name: str) -> None:
+    """What Markdown calls code is not run when it is sentences."""
+    text = "# thing\n\n" + "\n".join(f"    {line}" for line in PROSE[name].split("\n")) + "\n"
+    assert not [command for step in read_skill(text).steps for command in step.commands]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_indented_commands_are_code(name: str) -> None:
+    """Words of sentences in names, comments and quotes make no sentence of a command."""
+    text = "# thing\n\n## Install\n\n" + "\n".join(f"    {line}" for line in COMMANDS[name].split("\n")) + "\n"
+    assert [command for step in read_skill(text).steps for command in step.commands]

@@ -80,8 +80,21 @@ def is_shell(lang: str, text: str) -> bool:
         return True
     if lang in ("output", "text", "txt", "plaintext", "plain", "ansi"):
         return all(is_command(line.strip()) for line in lines[:50])
-    first = next((line.strip() for line in lines if not line.strip().startswith("#")), "")
-    return bool(first) and may_be_command(first)
+    typed = [line.strip() for line in lines if not line.strip().startswith("#")]
+    return bool(typed) and may_be_command(typed[0]) and not _is_prose(typed)
+
+
+_FUNCTION_WORDS = re.compile(
+    r"(?<![\w/.-])(?:the|is|are|of|can|be|will|by|you|your|with|that|this|which|has|have|if|it|an|and|or|to|from|as|any|all|not"
+    r"|into|on)(?![\w/.=-])"
+)
+
+
+def _is_prose(lines: list[str]) -> bool:
+    """Whether at least half of the lines are a sentence's: plain-text pages (READMEs of mawk, systemd, grc) indent their prose,
+    and Markdown calls what is indented code."""
+    bare = [re.sub(r"\"[^\"]*\"|'[^']*'|#.*", "", line) for line in lines]
+    return 2 * sum(len(set(_FUNCTION_WORDS.findall(line))) >= 2 for line in bare) >= len(bare)
 
 
 def _all_output(text: str) -> bool:
