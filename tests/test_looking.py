@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import select
 import shutil
 import socket
 import subprocess
@@ -12,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from skillrun.events import Decided, Result, Verdict
+from skillrun.looking import passing
 from skillrun.looking.bound import MOST, Bound
+from skillrun.looking.keeper import Keeper
+from skillrun.looking.program import Shell
 from skillrun.looking.readable import readable, secret_places
 from skillrun.looking.shell import LookingShell
 from skillrun.looking.tries import Try, effects_of, telling
@@ -176,6 +180,29 @@ def test_what_is_sent_over_a_descriptor_of_an_earlier_look_is_told(shell: Lookin
         assert looked(shell, "printf hello >&7")[1] == [Try("connect", "a host (datagrams)", "bash")]
         assert looked(shell, "exec 7>&-; exec 7<> /dev/udp/192.0.2.1/53")[0].exit_code == 0
     assert looked(shell, "exec 7>&-; echo done")[0].output.strip() == "done"
+
+
+def test_a_stand_in_that_ends_while_it_is_asked_about_ends_nothing_else() -> None:
+    """What was told and closed on a request may have been ready in the same round: the keeper goes on."""
+    run, requests = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    bell = os.eventfd(0, os.EFD_NONBLOCK)
+    with run, requests, theirs:
+        keeper = Keeper(requests, bell)
+        program = Shell(os.getpid(), -1, "/nonexistent", "")
+        descriptor = ours.detach()
+        keeper.shells[program.listener] = program
+        program.questions.add(descriptor)
+        keeper.asking.add(descriptor)
+        keeper.poll.register(descriptor, select.POLLIN)
+        theirs.close()
+        passing.send(run, passing.packed(("take",)))
+        passing.send(run, passing.packed(("begin", "")))
+        run.shutdown(socket.SHUT_WR)
+        keeper.serve()
+        keeper.bound.close()
+        assert (program.questions, keeper.asking) == (set(), set())
+    os.close(bell)
 
 
 def test_this_machine_is_out_of_reach_again_after_the_look(shell: LookingShell) -> None:

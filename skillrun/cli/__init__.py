@@ -13,14 +13,11 @@ import sys
 def program() -> None:
     """The whole process of the command. Raises SystemExit.
 
-    Most of what a run makes lives until its end: looking for garbage is put off while modules are loaded, and nothing of it is
-    taken apart piece by piece when the process goes anyway (together a sixth of a short replay).
+    Most of what a run makes lives until its end, so looking for garbage is put off while modules are loaded. It is not put off
+    for good (`gc.freeze`): what is suspended in the middle must end while the modules it needs are still there.
     """
     gc.set_threshold(50_000, 20, 20)
-    try:
-        sys.exit(main())
-    finally:
-        gc.freeze()
+    sys.exit(main())
 
 
 def main(argv: list[str] | None = None) -> int:

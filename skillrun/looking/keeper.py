@@ -51,6 +51,8 @@ class Keeper:
         self.shells: dict[int, Shell] = {}
         self.past: list[Shell] = []
         """Programs that ended, until somebody asks what they tried."""
+        self.asking: set[int] = set()
+        """Our ends of the stand-ins for datagram sockets, whosever they are."""
         self.loopback = False
         self.poll = select.poll()
         self.poll.register(requests, select.POLLIN)
@@ -74,7 +76,7 @@ class Keeper:
                         return
                 elif descriptor in self.shells:
                     self.notice(self.shells[descriptor], what)
-                else:
+                elif descriptor in self.asking:  # not closed by what came before it in the same round
                     self.question(descriptor)
 
     # --- requests ------------------------------------------------------------------------------
@@ -319,6 +321,7 @@ class Keeper:
             theirs.close()
         descriptor = ours.detach()
         shell.questions.add(descriptor)
+        self.asking.add(descriptor)
         os.eventfd_write(self.bell, 1)
         self.poll.register(descriptor, select.POLLIN)
         return ANSWERED
@@ -336,6 +339,7 @@ class Keeper:
             self.tried(shell, shell.pid, "connect", name_asked(data) or "a host (datagrams)")
         self.poll.unregister(descriptor)
         os.close(descriptor)
+        self.asking.discard(descriptor)
         if shell is not None:
             shell.questions.discard(descriptor)
 
