@@ -186,6 +186,22 @@ def test_several_skills_in_one_command(machine: Box) -> None:
 
 @pytest.mark.root
 @pytest.mark.overlay
+def test_a_second_run_waits_where_it_is_told_to(machine: Box) -> None:
+    """That another run is going on has an exit code of its own; `--wait` is carried out when that one has ended."""
+    skill(machine, "long", "touch ~/begun; until test -e ~/go; do sleep 0.1; done; echo x > ~/long", "test -e ~/long")
+    skill(machine, "short", "test -e ~/long && echo x > ~/short", "test -e ~/short")
+    install = "python3 -m skillrun install --approve all"
+    text = (
+        f"cd; {install} long.md &>log & until test -e ~/begun; do sleep 0.1; done\n{install} short.md; echo at once $?\n"
+        f"{install} --wait short.md & sleep 1; touch ~/go; wait $!; echo then $?"
+    )
+    done = machine.run(["bash", "-c", text], env=CODE, user="dev")
+    assert "at once 8" in done.stdout, done.stdout
+    assert "then 0" in done.stdout, done.stdout
+
+
+@pytest.mark.root
+@pytest.mark.overlay
 @pytest.mark.parametrize("columns", [40, 80])
 def test_lists_fit_the_terminal(machine: Box, columns: int) -> None:
     """What verbs print breaks no word at 80 columns, nor at 40; in a pipe each line is whole."""
