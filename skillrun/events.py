@@ -6,11 +6,9 @@ Frozen values without clock or random identity (the journal stamps the time); sc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-
-from skillrun.values import dataclass
 
 SCHEMA = 1
 """Version of the events as they are written to disk and to `--json`; raised on a breaking change."""

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from skillrun.errors import SkillrunError
 from skillrun.events import CheckResult, Decision, Event, Reply, Result, ToolCall, Turn
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
-from skillrun.values import dataclass
 
 Stream = Generator[Event, None, Result]
 """A command at work: events while it runs, its Result in the end."""

@@ -6,9 +6,7 @@ Nothing here is expanded; `skillrun.bash.syntax.parse` builds it from text.
 
 from __future__ import annotations
 
-from dataclasses import field
-
-from skillrun.values import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)

@@ -9,11 +9,11 @@ the part read until then is still returned, as bash would already have run it.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from skillrun.bash.compounds import COMPOUNDS, CompoundReader
 from skillrun.bash.cursor import MAX_PARTS, PLAIN, TooLarge, Unfinished, Unreadable
 from skillrun.bash.nodes import AndOr, Assign, Group, Lit, Node, Pipe, Redirect, Redirected, Seq, Simple, Test, Word
-from skillrun.values import dataclass
 
 MAX_CHARS = 4_000_000
 

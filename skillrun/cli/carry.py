@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skillrun.cli.screen import open_screen
@@ -19,7 +20,6 @@ from skillrun.run.options import Options
 from skillrun.run.session import ended_by_signals
 from skillrun.run.stream import pull
 from skillrun.run.unattended import Nobody
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.cli.person import TerminalPerson

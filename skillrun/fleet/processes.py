@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from skillrun.fleet.control import Control
 from skillrun.pty.prompt_detection import Look, Sight
 from skillrun.pty.sudo import Sudo
-from skillrun.values import dataclass
 
 _READS = {"x86_64": (0, 19), "aarch64": (63, 65)}
 """read and readv by system call number; elsewhere elimination has to do."""

@@ -13,13 +13,13 @@ import shlex
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from secrets import token_hex
 
 from skillrun.fleet.control import Control
 from skillrun.fleet.unreachable import Unreachable
 from skillrun.fleet.wires import Reached, Wire
 from skillrun.pty.protocol import Report, ShellState, quote, read_exports
-from skillrun.values import dataclass
 
 _DRAIN_S, _DRAINED = 0.1, 65_536
 """How often an idle shell's terminal is emptied, and how many of the latest bytes are kept."""

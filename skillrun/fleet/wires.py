@@ -8,11 +8,11 @@ import select
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from skillrun.fleet.unreachable import Unreachable, lost
 from skillrun.pty.launch import launch_local
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     import paramiko

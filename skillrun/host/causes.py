@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.events import Result

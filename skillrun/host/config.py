@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from skillrun.host.ownership import not_ours
-from skillrun.values import dataclass
 
 
 class ConfigError(Exception):

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import count
 
 from skillrun.events import State
 from skillrun.ports import Command, Target, asked, result_of
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 MAX_PATHS = 16
 """Paths in one question; more are not asked about."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.lint.finding import Finding, catalogue
 from skillrun.lint.trust import PLACE
 from skillrun.skills.skill import Skill
-from skillrun.values import dataclass
 
 _SHELL = re.compile(rb"#!\s*\S*/(?:env\s+)?(?:ba|da|z|k)?sh\b")
 

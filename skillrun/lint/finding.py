@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from skillrun.skills.frontmatter import FrontMatter
 from skillrun.skills.skill import Skill
-from skillrun.values import dataclass
 
 LEVELS = ("note", "warning", "error")
 """From harmless to grave; the names are those of SARIF."""

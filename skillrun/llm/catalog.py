@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from skillrun.events import Usage
-from skillrun.values import dataclass
 
 MILLION = 1_000_000
 LEAST_CONTEXT, LEAST_OUTPUT = 32_768, 8_192

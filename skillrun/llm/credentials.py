@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from skillrun.host.config import Config
-from skillrun.values import dataclass
 
 KEYRING_SERVICE = "skillrun"
 KEYRING_USER = "anthropic-api-key"

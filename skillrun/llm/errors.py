@@ -12,10 +12,10 @@ import math
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from skillrun.llm.stream import ServerSaid
-from skillrun.values import dataclass
 
 LATER = "nothing is lost: `skillrun resume` goes on where this stopped"
 _SPEND = "the account's spending limit is reached: raise it, use another key, or go on with --model builtin"

@@ -8,9 +8,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from skillrun.llm.credentials import api_root, is_local
-from skillrun.values import dataclass
 
 USUAL: tuple[tuple[int, str], ...] = (
     (11434, "Ollama"),

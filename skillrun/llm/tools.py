@@ -7,10 +7,10 @@ than Anthropic's reject anything more, and because the whole table is sent with 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 OUTCOMES = ("done", "stuck", "needs_person", "refused", "unsupported")
 """What `finish` may claim. The checks decide; the claim only says why the model stopped."""

@@ -10,10 +10,9 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-from skillrun.values import dataclass
 
 _PLACES = Path(__file__).parents[1] / "policy" / "places.toml"
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "fd", "shm")

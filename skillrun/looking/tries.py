@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from skillrun.events import Effect, EffectKind
 from skillrun.policy.evaluation.findings import Findings
 from skillrun.ports import Place
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 CACHES = later(
     r"(?:.*/)?(?:__pycache__(?:/.*)?|.*\.pyc(?:\.\d+)?|\.cache(?:/.*)?|node_modules/\.cache/.*|\.npm/_\w+(?:/.*)?|\.git/index\.lock|\.config(?:/procps)?)\Z"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,6 @@ from skillrun.host.config import Config, ConfigError, load_config
 from skillrun.llm.credentials import NO_KEY_WANTED, Credentials, NoCredentials, find_credentials, is_anthropic, is_local
 from skillrun.ports import Model, ModelUnavailable
 from skillrun.secrets import is_placeholder
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.llm.catalog import ModelFacts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skillrun.events import Event, Noted, Reply, Result, State, ToolCall, Turn
@@ -16,7 +16,6 @@ from skillrun.policy.fetched import unpack
 from skillrun.ports import Brief, ModelUnavailable
 from skillrun.record.guarded import guarded
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 _PATIENCE = 3
 """How often a step that makes no progress is waited for."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from skillrun.events import CheckResult, Event, Noted, Reply, Result, State, ToolCall, Turn
 from skillrun.llm.prompt import BadReport, paste_text, read_report
 from skillrun.ports import Brief, ModelUnavailable
-from skillrun.values import dataclass
 
 ROUNDS = 2
 """How often the agent is started: once, and once more when a check fails after it said it was done."""

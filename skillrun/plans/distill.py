@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from skillrun.events import (
@@ -32,7 +32,6 @@ from skillrun.events import (
 from skillrun.plans.conditions import conditions_of
 from skillrun.plans.parameters import Parameters
 from skillrun.plans.plan import Answer, Plan, PlanError, PlanInput, Step
-from skillrun.values import dataclass
 
 HARMLESS = frozenset({EffectKind.READ, EffectKind.NETWORK, EffectKind.PRIVILEGE, EffectKind.UNPROVEN})
 """Kinds of effects that leave nothing behind by themselves."""

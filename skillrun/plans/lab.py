@@ -8,7 +8,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,6 @@ from skillrun.events import Result, State
 from skillrun.overlay.diff.highlights import FOLDED, meaning
 from skillrun.overlay.kernel.inode import is_whiteout, may_be_whiteout
 from skillrun.ports import Command, Target, result_of
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.sandbox.machine import Machine

@@ -8,13 +8,12 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.overlay.diff.packages import DPKG_INFO, DPKG_STATUS, dpkg_versions
 from skillrun.plans import npm
 from skillrun.plans.lab import Room, digest, is_gone
 from skillrun.plans.plan import Condition, Installed, Plan, Postcondition, Step
-from skillrun.values import dataclass
 
 Changes = Mapping[str, tuple[int, int, int]]
 INDEX = "the Python package index"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.events import Event, Finished, RunStarted, Started
 from skillrun.plans.plan import PLACEHOLDER, Answer, PlanError, PlanInput, Step
 from skillrun.secrets import HANDLE
-from skillrun.values import dataclass
 
 _VERSION = re.compile(r"(?<![\w.])v?(\d+(?:\.\d+){1,3}(?:-[0-9A-Za-z.]+)?)(?![\w.]*\w)")
 _TEMPORARY = re.compile(r"(?:/tmp|/var/tmp)/tmp\.[A-Za-z0-9]{6,}")

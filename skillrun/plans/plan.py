@@ -10,11 +10,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 SCHEMA = 2
 PLACEHOLDER = later(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}")

@@ -12,7 +12,7 @@ import datetime
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.bash.nodes import AndOr
 from skillrun.bash.syntax import parse
@@ -24,7 +24,6 @@ from skillrun.plans.looking import look
 from skillrun.plans.observed import Seen, described, look_at
 from skillrun.plans.plan import Condition, Plan, PlanError, Proof, Step, typed, values_for
 from skillrun.plans.rendering import shell_of
-from skillrun.values import dataclass
 
 Changes = Mapping[str, tuple[int, int, int]]
 Tell = Callable[[str], None]

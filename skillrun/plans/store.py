@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from skillrun.record.place import make_private, state_directory
 from skillrun.record.seal import is_sealed, seal
 from skillrun.skills.signature import FILE as SIGNATURE
 from skillrun.skills.skill import Skill, digest_of
-from skillrun.values import dataclass
 
 BESIDE = "plans"
 

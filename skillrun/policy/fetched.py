@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from skillrun.bash.nodes import Lit, Node, Pipe, Simple, Sub, Word
 from skillrun.bash.syntax import parse
@@ -17,7 +18,6 @@ from skillrun.policy.judge import Judge
 from skillrun.policy.knowledge import Program, lookup
 from skillrun.policy.unknown import known
 from skillrun.ports import Place
-from skillrun.values import dataclass
 
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash"))
 _INTERPRETERS = _SHELLS | {"python", "python3", "perl", "ruby", "node", "php"}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.events import EffectKind
 from skillrun.policy import paths
 from skillrun.policy.evaluation.findings import Findings
 from skillrun.policy.knowledge import Program
-from skillrun.values import dataclass
 
 
 @dataclass(slots=True)

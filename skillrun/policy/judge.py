@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from skillrun.bash.cursor import MAX_PARTS
 from skillrun.events import Decision, Effect, EffectKind, ToolCall, Verdict
@@ -15,7 +15,6 @@ from skillrun.ports import Place
 from skillrun.skills.skill import Skill
 from skillrun.text.invisible import Hidden, hidden_in
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 SCRIPT_LIMITS = (60_000, 200_000)
 """Budget and parts for a script file: an installer of a few thousand lines."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from skillrun.events import Decision, Effect, EffectKind, Verdict
 from skillrun.policy.declared import coverable
@@ -12,7 +12,6 @@ from skillrun.policy.rules import Rules, builtin_rules, glob
 from skillrun.ports import Place
 from skillrun.skills.skill import Declared, Skill
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 _OWN_PIP = later(r"/bin/pip[0-9.]*\Z")
 """pip of a virtual environment; where it lies under what the skill declares to write, it installs what the skill declares."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from typing import Any
 from skillrun.events import Effect, EffectKind, Verdict
 from skillrun.policy.paths import pattern
 from skillrun.ports import Place
-from skillrun.values import dataclass
 
 _STRICTNESS = {Verdict.ALLOW: 0, Verdict.LOOK: 1, Verdict.ASK: 2, Verdict.DENY: 3}
 _LISTS = ("effects", "subjects", "details", "programs", "with", "match", "not_match")

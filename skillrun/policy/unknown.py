@@ -8,9 +8,9 @@ characters too, so that a quoted `*` is never mistaken for one.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 STAR, QUESTION, BRACKET, SPLIT = "\ue000", "\ue001", "\ue002", "\ue003"
 GLOBS = STAR + QUESTION + BRACKET

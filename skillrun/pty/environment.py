@@ -6,12 +6,12 @@ import os
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from skillrun.secrets import clean_environment
-from skillrun.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

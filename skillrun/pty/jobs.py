@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skillrun.events import Result, State
@@ -16,7 +16,6 @@ from skillrun.pty.launch import Launcher
 from skillrun.pty.output.transcript import Transcript
 from skillrun.pty.process import Once
 from skillrun.secrets import Vault
-from skillrun.values import dataclass
 
 GRACE_S = 3.0
 """How long a job is given to end by itself after SIGTERM."""

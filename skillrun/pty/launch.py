@@ -14,8 +14,7 @@ import signal
 import struct
 import termios
 from collections.abc import Callable, Mapping, Sequence
-
-from skillrun.values import dataclass
+from dataclasses import dataclass
 
 FIRST_SPARE_FD = 300
 """Descriptors are moved above this number first, so that none is overwritten before it was copied."""

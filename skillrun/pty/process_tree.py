@@ -7,9 +7,8 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-
-from skillrun.values import dataclass
 
 MARK = "SKILLRUN_SESSION"
 """Variable by which processes that left their family are still recognised."""

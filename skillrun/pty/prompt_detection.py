@@ -17,6 +17,7 @@ import stat
 import struct
 import termios
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
@@ -24,7 +25,6 @@ from skillrun.pty import process_tree
 from skillrun.pty.sudo import sudo_among
 from skillrun.pty.terminal import Terminal
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 
 class Sight(Enum):

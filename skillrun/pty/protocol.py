@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 TTY_FD, GO_FD, TEXT_FD, REPORT_FD, STDIN_FD = 195, 196, 197, 198, 199
 """The child's descriptors: its terminal kept safe, the next-command pipe, the command's text, reports, stdin text."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.events import Event, Output
 from skillrun.ports import Command
@@ -17,7 +17,6 @@ from skillrun.pty.process import Bash, Once
 from skillrun.pty.progress import Novelty
 from skillrun.pty.prompt_detection import Look, Sight
 from skillrun.secrets import Vault
-from skillrun.values import dataclass
 
 LOOKS_S = (0.2, 0.4, 0.8, 1.4, 2.2, 3.2)
 """When to look at a silent program, in seconds since it last wrote; every two seconds after that."""

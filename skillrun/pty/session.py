@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -31,7 +31,6 @@ from skillrun.pty.secret_handles import MisplacedSecret, resolve
 from skillrun.pty.sudo import Sudo, sudo_among, who_asks
 from skillrun.pty.umask import Umask
 from skillrun.secrets import UnknownSecret, Vault
-from skillrun.values import dataclass
 
 SIZE = (40, 120)  # rows and columns of the terminal commands run on
 

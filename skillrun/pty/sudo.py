@@ -11,9 +11,9 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from skillrun.text.escape import shown
-from skillrun.values import dataclass
 
 _LONGEST = 300
 _DEEPEST = 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from skillrun.events import EffectKind
 from skillrun.policy.declared import declares
@@ -10,7 +11,6 @@ from skillrun.policy.wording import EFFECTS, RISK
 from skillrun.record.report import Report
 from skillrun.skills.skill import Declared
 from skillrun.text.escape import shown
-from skillrun.values import dataclass
 
 HARMLESS = frozenset({EffectKind.READ})
 """Kinds that are never drift: looking is not doing."""

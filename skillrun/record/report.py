@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from skillrun.events import (
@@ -33,7 +33,6 @@ from skillrun.events import (
     Usage,
     Verdict,
 )
-from skillrun.values import dataclass
 
 GOOD = frozenset({Outcome.VERIFIED, Outcome.ALREADY, Outcome.REMOVED, Outcome.DRY_RUN_OK})
 """Outcomes that mean: what was asked for is so."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from skillrun.events import Changed, Event, Outcome, RunEnded, RunStarted
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.record.journal import RunFolder

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from skillrun.events import Changed, Outcome, RunEnded, RunStarted
@@ -14,7 +14,6 @@ from skillrun.record.journal import RunFolder, all_runs, read_stamped
 from skillrun.rollback import inventory
 from skillrun.rollback.as_run import UNDONE_BY
 from skillrun.rollback.recorded import pip_of
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.skills.skill import Skill

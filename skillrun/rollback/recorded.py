@@ -9,6 +9,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from skillrun.overlay.transaction.root import Root
 from skillrun.rollback import inventory
 from skillrun.rollback.as_run import UNDONE_BY
 from skillrun.text.escape import size
-from skillrun.values import dataclass
 
 NEVER = (
     "what was sent over the network stays sent",

@@ -8,7 +8,7 @@ import shutil
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from skillrun import __version__
@@ -29,7 +29,6 @@ from skillrun.run.session import Conclude, Session, ended_by_time
 from skillrun.run.stream import journalled
 from skillrun.secrets import Vault, secret_values, stored
 from skillrun.skills.skill import Check, Skill
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.run.calls.looks import Looks

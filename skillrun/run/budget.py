@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from skillrun.events import Result, State, ToolCall, Turn, Usage
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import os
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from skillrun.errors import Problem
@@ -20,7 +21,6 @@ from skillrun.run.this_terminal import said_of_this_terminal
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
 from skillrun.text.escape import shown, size
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.overlay.transaction.privileged import Work

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal
 
 from skillrun.errors import Problem
 from skillrun.ports import Model
 from skillrun.run.budget import Budget
-from skillrun.values import dataclass
 
 Mode = Literal["live", "preview", "dry-run"]
 """live: on the machine, at once · preview: in a view, to be committed or discarded · dry-run: in a view that is discarded."""

@@ -6,7 +6,7 @@ import datetime
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from skillrun.errors import Problem
 from skillrun.events import Event, Finished, Noted, Result, RunEnded, RunStarted, State, Turn
@@ -14,7 +14,6 @@ from skillrun.ports import Command, Place, Target
 from skillrun.record.journal import JournalError, RunFolder, find_run, read_events, shell_left
 from skillrun.run.options import Mode, Options
 from skillrun.skills.skill import Skill
-from skillrun.values import dataclass
 
 _NEVER = ("PWD", "OLDPWD", "SHLVL", "_")
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.events import (
     Checked,
@@ -42,7 +42,6 @@ from skillrun.run.calls.supervisor import CHECK, RunTerminated
 from skillrun.skills import checks as checking
 from skillrun.skills.parser.understanding.proof import spoken
 from skillrun.skills.skill import Check
-from skillrun.values import dataclass
 
 EXIT_CODES: dict[Outcome, int] = {
     Outcome.VERIFIED: 0,

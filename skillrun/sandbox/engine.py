@@ -12,10 +12,10 @@ import secrets
 import shutil
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from skillrun.overlay.mount.spec import Furnishing
-from skillrun.values import dataclass
 
 NAMES = ("podman", "docker")
 _STARTED_WITHIN_S = 60

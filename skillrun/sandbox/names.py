@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-
-from skillrun.values import dataclass
+from dataclasses import dataclass
 
 _A, _AAAA, _INTERNET = 1, 28, 1
 _HEADER = struct.Struct(">6H")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,6 @@ from skillrun.record.changes_text import change_lines
 from skillrun.record.journal import RunFolder
 from skillrun.run.effects import COMMIT, DISCARD
 from skillrun.text.escape import shown
-from skillrun.values import dataclass
 
 UNDO = "undo"
 """What `skillrun.run.api.undo` calls a yes."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from skillrun.skills.skill import SkillError
-from skillrun.values import dataclass
 
 SKILLS, TOOLHIVE = "skills-lock.json", "toolhive.lock.yaml"
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from skillrun.skills.index import plain_fields
 from skillrun.skills.skill import SkillError
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 Value = str | list["Value"] | dict[str, "Value"]
 """What front matter can hold: text, lists and mappings of text."""

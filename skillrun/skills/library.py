@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from skillrun.skills.remote import repository_of
 from skillrun.skills.signature import signer_of
 from skillrun.skills.skill import Skill, SkillError
 from skillrun.text.invisible import reveal
-from skillrun.values import dataclass
 
 _HOST = re.compile(rb"\b(?:https?|ssh|git|ftp)://(?:[^\s/@]+@)?([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
 """A host in an address, anywhere in a skill's files: also in prose and in scripts, which an agent may follow."""

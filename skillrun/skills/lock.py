@@ -15,7 +15,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from skillrun.skills.foreign_locks import foreign_locks
 from skillrun.skills.index import AGENTS, library
 from skillrun.skills.signature import UNSIGNED
 from skillrun.skills.skill import Skill, SkillError, digest_of
-from skillrun.values import dataclass
 
 NAME = "skillrun.lock"
 VERSION = 1

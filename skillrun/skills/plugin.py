@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from skillrun.skills.frontmatter import split
 from skillrun.skills.skill import SkillError
-from skillrun.values import dataclass
 
 MANIFEST = "plugin.json"
 MARKETPLACES = (".claude-plugin/marketplace.json", ".agents/plugins/marketplace.json", "marketplace.json")

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,7 +20,6 @@ from skillrun.skills.index import DOCUMENT_NAMES, MAX_BYTES
 from skillrun.skills.parser.read import read_files
 from skillrun.skills.plugin import documents_of
 from skillrun.skills.skill import Skill, SkillError, digest_of, document_in
-from skillrun.values import dataclass
 
 FETCH_SECONDS = 20.0
 CLONE_SECONDS = 120.0

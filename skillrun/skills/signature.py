@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skillrun.errors import Problem
 from skillrun.skills.skill import SkillError, listing
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from skillrun.errors import SkillrunError
 from skillrun.skills import index
-from skillrun.values import dataclass
 
 
 class SkillError(SkillrunError):

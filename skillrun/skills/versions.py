@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from skillrun.skills.skill import Skill
-from skillrun.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

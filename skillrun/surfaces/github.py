@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -16,7 +17,6 @@ from skillrun.record import wording
 from skillrun.record.report import Report
 from skillrun.skills.skill import Skill
 from skillrun.text.escape import one_line, settled, shown
-from skillrun.values import dataclass
 
 PER_KIND = 10
 """Annotations of one kind that GitHub shows of one step; the rest is dropped there, so it is counted here."""

@@ -17,7 +17,7 @@ import time
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -27,7 +27,6 @@ from skillrun.bash.syntax import parse
 from skillrun.events import EffectKind, Output, Result, State, ToolCall, Verdict
 from skillrun.ports import Command, Place, Policy, Stream, Target
 from skillrun.secrets import Vault
-from skillrun.values import dataclass
 
 _PREFIX = "skillrun-rehearsal-"
 _NEW_S = 60.0

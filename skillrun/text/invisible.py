@@ -8,9 +8,9 @@ outside ASCII, variation selectors behind a symbol, the three flags made of tag 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 _REGIONS = ("gbeng", "gbsct", "gbwls")
 _FLAG = "\U0001f3f4(?:" + "|".join("".join(chr(0xE0000 + ord(c)) for c in region) for region in _REGIONS) + ")\U000e007f"

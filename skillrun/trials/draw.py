@@ -10,12 +10,11 @@ import random
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from skillrun.sandbox.recipes import Fault, RecipeError, Scenario, sandbox_directory
-from skillrun.values import dataclass
 
 USERS = ("sudo", "root", "plain")
 """A user who may use sudo, root, and a user without any such right."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 from xml.etree import ElementTree
 
 from skillrun.sandbox.recipes import Scenario
 from skillrun.trials.trial import TrialResult
-from skillrun.values import dataclass
 
 SOON_S = 60.0
 """Seconds in which a drawn trial that is not solved has to stop."""

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skillrun.overlay.process.egress_proxy import Contact
@@ -17,7 +17,6 @@ from skillrun.sandbox.machine import Machine
 from skillrun.sandbox.recipes import VERIFY_FUNCTIONS, Fault, Scenario, fault
 from skillrun.sandbox.recipes import machine as machine_recipe
 from skillrun.sandbox.registries import hosts_in, registry_hosts
-from skillrun.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

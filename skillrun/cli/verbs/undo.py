@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ from skillrun.cli.page import Page
 from skillrun.errors import Problem
 from skillrun.events import SCHEMA
 from skillrun.text.folding import folded, width_of
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.record.journal import RunFolder

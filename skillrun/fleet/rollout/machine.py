@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
-
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.fleet.reach import Host

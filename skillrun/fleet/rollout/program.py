@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from secrets import token_hex
 
 from skillrun.host.facts import essentials
@@ -17,7 +18,6 @@ from skillrun.plans.rendering import shell_of
 from skillrun.pty.environment import prompt_proof
 from skillrun.pty.protocol import quote
 from skillrun.pty.secret_handles import resolve
-from skillrun.values import dataclass
 
 RUNNER = """exec 3<&0 < /dev/null
 case ${SHELL##*/} in bash|sh|dash|ash|zsh|ksh|mksh) ;; *) SHELL=/bin/sh ;; esac

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from skillrun import __version__
 from skillrun.events import (
@@ -32,7 +33,6 @@ from skillrun.pty.secret_handles import MisplacedSecret
 from skillrun.record.journal import Journal, RunFolder
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Check, Skill
-from skillrun.values import dataclass
 
 LONGEST_S = 3600.0
 """How long one machine may take for a plan."""

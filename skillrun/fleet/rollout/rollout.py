@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,6 @@ from skillrun.record.journal import RunFolder
 from skillrun.run.assemble import checks_of
 from skillrun.run.options import Options
 from skillrun.skills.skill import Skill
-from skillrun.values import dataclass
 
 AGAIN_S = (0.0, 5.0, 20.0)
 """When a machine that was lost is looked for again, in seconds."""

@@ -10,7 +10,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from skillrun.events import Result, Retry, State, ToolCall
@@ -18,7 +18,6 @@ from skillrun.host.causes import TOOL, Cause, question, read
 from skillrun.host.facts import can_be_root
 from skillrun.models.builtin.remedy import STUCK, Failure, read_failure
 from skillrun.ports import Brief
-from skillrun.values import dataclass
 
 T = TypeVar("T")
 Work = Generator[ToolCall, Result, T]

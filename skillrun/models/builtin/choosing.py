@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skillrun.host.facts import can_be_root
 from skillrun.models.builtin.script import fits
 from skillrun.skills.parser.understanding.acts import FOREIGN
 from skillrun.skills.skill import Way
-from skillrun.values import dataclass
 
 PYTHON = ("pip", "pipx", "uv tool", "uv")
 NODE = ("npm", "pnpm", "yarn", "bun", "volta")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skillrun.bash.syntax import parse
 from skillrun.host.facts import can_be_root
 from skillrun.skills.parser.snippets import SHELL_LANGUAGES
 from skillrun.skills.skill import Skill, SkillCommand, Step, When
-from skillrun.values import dataclass
 
 POINTLESS = re.compile(
     r"^\s*(set\s+[-+][a-z]+(\s+pipefail)?|exec\s+(\$SHELL|bash|zsh|sh|-?l)\b.*|exit(\s+\d+)?|newgrp\b.*|(bash|zsh|sh|\$SHELL)(\s+-l)?)\s*$"

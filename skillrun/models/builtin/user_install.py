@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.events import Result, State
 from skillrun.models.builtin import choosing
@@ -16,7 +16,6 @@ from skillrun.models.builtin.bench import Bench, Work
 from skillrun.models.builtin.moves import network, node, packages, paths, python
 from skillrun.models.builtin.remedy import Failure
 from skillrun.skills.skill import Way
-from skillrun.values import dataclass
 
 _PROGRAM = re.compile(r"^\s*-\s+(?P<name>[\w.+-]+)\s*$", re.MULTILINE)
 _UV_PROGRAMS = re.compile(r"^Installed \d+ executables?: (?P<names>.+)$", re.MULTILINE)

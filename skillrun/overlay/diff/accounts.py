@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from dataclasses import dataclass
 
 from skillrun.overlay.diff.both_sides import Sides
-from skillrun.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from skillrun.overlay.diff.accounts import AccountChange, explain_accounts
@@ -19,7 +19,6 @@ from skillrun.overlay.diff.scan import scan_layer
 from skillrun.overlay.diff.text import Diff, explain_text
 from skillrun.overlay.mount.layers import Layers
 from skillrun.overlay.mount.service_request import Refused, ServiceRequest
-from skillrun.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

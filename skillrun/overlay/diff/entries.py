@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from skillrun.overlay.diff.compare import Xattrs, attributes_of
@@ -12,7 +12,6 @@ from skillrun.overlay.diff.operations import Folder, Kind, Op
 from skillrun.overlay.kernel.dirfd import ASTRAY, Tree
 from skillrun.overlay.kernel.inode import Inode, is_shared, overlay_xattr, read_xattrs
 from skillrun.overlay.kernel.walk import walk_tree
-from skillrun.values import dataclass
 
 
 class Entry(NamedTuple):

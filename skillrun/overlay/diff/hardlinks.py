@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import dataclass
 
 from skillrun.overlay.diff.compare import aspects_between, attributes_of, content_between, same_bytes
 from skillrun.overlay.diff.entries import Findings
@@ -10,7 +11,6 @@ from skillrun.overlay.diff.operations import Kind, Op
 from skillrun.overlay.diff.origins import handle_in
 from skillrun.overlay.kernel.dirfd import handle_of
 from skillrun.overlay.kernel.inode import Attributes, Inode, inode_at, overlay_xattr, read_xattrs
-from skillrun.values import dataclass
 
 
 @dataclass(slots=True)

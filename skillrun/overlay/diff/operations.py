@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from skillrun.overlay.kernel.inode import Attributes, Inode
 from skillrun.overlay.kernel.mountinfo import mount_of, read_mounts
-from skillrun.values import dataclass
 
 
 class Kind(StrEnum):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
-
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.overlay.diff.both_sides import Sides

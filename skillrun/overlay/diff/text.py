@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import stat
 from collections.abc import Container, Iterable
+from dataclasses import dataclass
 
 from skillrun.overlay.diff.both_sides import Sides
 from skillrun.overlay.diff.entries import Entry
 from skillrun.overlay.diff.highlights import FOLDED, PRIVATE, meaning
 from skillrun.text.escape import shown
-from skillrun.values import dataclass
 
 _FILE, _LINES, _FILES = 128 << 10, 60, 200
 

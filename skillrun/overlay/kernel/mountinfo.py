@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-
-from skillrun.values import dataclass
+from dataclasses import dataclass
 
 VIRTUAL = frozenset(
     ("proc", "sysfs", "cgroup", "cgroup2", "devpts", "devtmpfs", "securityfs", "debugfs", "tracefs", "pstore", "bpf", "mqueue",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from skillrun.overlay.kernel import syscalls as ns
-from skillrun.values import dataclass
 
 IN_ACCESS, IN_OPEN = 0x1, 0x20
 _EVENT = struct.Struct("=iIII")

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from skillrun.values import dataclass
 
 FILE = "layers.json"
 

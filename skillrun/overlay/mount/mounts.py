@@ -10,7 +10,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from skillrun.overlay.kernel import syscalls as ns
@@ -19,7 +19,6 @@ from skillrun.overlay.kernel.remove import remove_tree, unnoticed
 from skillrun.overlay.mount import canaries
 from skillrun.overlay.mount.layers import Layer
 from skillrun.overlay.mount.spec import Spec
-from skillrun.values import dataclass
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx"))

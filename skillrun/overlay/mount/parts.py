@@ -13,7 +13,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from skillrun.overlay.kernel import syscalls as ns
@@ -21,7 +21,6 @@ from skillrun.overlay.kernel.mountinfo import Mounted, below, mount_of
 from skillrun.overlay.mount.mounts import Built, add_overlay, like, spare_homes, upper_home
 from skillrun.overlay.mount.spec import Spec
 from skillrun.text.escape import size
-from skillrun.values import dataclass
 
 COPIED_BYTES = 1 << 20
 """A larger file beside a mount is shown read-only instead of being copied for the view."""

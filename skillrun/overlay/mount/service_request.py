@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
-
-from skillrun.values import dataclass
 
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.\\@+-]{0,254}\Z")
 _MOST_UNITS = 64

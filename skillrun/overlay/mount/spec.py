@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
-
-from skillrun.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

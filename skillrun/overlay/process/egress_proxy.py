@@ -17,9 +17,9 @@ import socket
 import threading
 import urllib.parse
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from skillrun.overlay.process.init import PROXY_PORT
-from skillrun.values import dataclass
 
 WEB_PORTS = frozenset({80, 443})
 HELD_S = 300.0

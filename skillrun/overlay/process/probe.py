@@ -12,12 +12,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from skillrun.overlay.kernel.mountinfo import mount_of, read_mounts
 from skillrun.overlay.transaction.root import Root
-from skillrun.values import dataclass
 
 NAMES = {
     "R": "the whole machine, copy-on-write",

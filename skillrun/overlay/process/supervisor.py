@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from skillrun.overlay.mount.layers import Layer, Layers
 from skillrun.overlay.mount.service_request import Refused, ServiceRequest, from_json
 from skillrun.overlay.mount.spec import Spec
 from skillrun.overlay.transaction.root import Root, RootError, RootRefused
-from skillrun.values import dataclass
 
 GONE = 0x7FFFFFFF
 """Stands for a process that had ended before its number was read. No process has it (proc(5): pid_max is 4194304 at most), so

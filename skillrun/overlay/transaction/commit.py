@@ -8,7 +8,7 @@ the same exchange once more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -31,7 +31,6 @@ from skillrun.overlay.transaction.staging import can_rename, stage, store_place,
 from skillrun.overlay.transaction.still_running import still_running
 from skillrun.overlay.transaction.wal import Phase, Plan, Progress
 from skillrun.overlay.transaction.workspace import Clock, CommitError, opened, set_times, store_of, sync, working
-from skillrun.values import dataclass
 
 
 class Conflict(CommitError):

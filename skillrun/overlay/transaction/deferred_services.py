@@ -7,12 +7,11 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from skillrun.overlay.mount.service_request import ServiceRequest
-from skillrun.values import dataclass
 
 PROGRAMS = "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where the programs that do it are looked for: not in places of the person's own, or of a package's."""

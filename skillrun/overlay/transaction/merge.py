@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from skillrun.overlay.diff.operations import Folder, Kind, Op
 from skillrun.overlay.kernel.inode import Inode, inode_at
 from skillrun.overlay.transaction.exchange import Side, backup_name, copy_bytes
 from skillrun.overlay.transaction.snapshot import Edit, Snapshot
 from skillrun.overlay.transaction.wal import Plan
-from skillrun.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ import struct
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-
-from skillrun.values import dataclass
+from dataclasses import dataclass
 
 
 class Locked(Exception):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import filterfalse
 
 from skillrun.overlay.diff.entries import Entry
 from skillrun.overlay.diff.operations import Kind, Op
-from skillrun.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fcntl import F_RDLCK, F_SETLEASE, F_UNLCK, fcntl
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from skillrun.overlay.kernel.walk import walk_tree
 from skillrun.overlay.mount.layers import write_durably
 from skillrun.overlay.transaction.exchange import Side, attributes_of
 from skillrun.overlay.transaction.wal import AFTER, Plan
-from skillrun.values import dataclass
 
 Snapshot = Mapping[tuple[int, str], Inode]
 """(layer, path relative to its target) -> what is there. No entry at or below an operation's path: it must be free."""

@@ -8,14 +8,13 @@ which inode is at which name.
 from __future__ import annotations
 
 import json
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from skillrun.overlay.diff.operations import Folder, Op, Store
 from skillrun.overlay.mount.layers import write_durably
-from skillrun.values import dataclass
 
 PLAN, STATE, AFTER = "plan.jsonl", "state.json", "after.jsonl"
 SCHEMA = 1

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from skillrun.plans.exports.rights import elevated, words_of
 from skillrun.plans.plan import Plan, Step
-from skillrun.values import dataclass
 
 _APT = r"apt(?:-get)?(?: (?:-y|--yes|--assume-yes|-q|-qq|--quiet|--no-install-recommends))*"
 _PLACE = r"(?:/|~/|\{\{)\S*"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from skillrun.events import Effect, EffectKind
 from skillrun.policy import paths
 from skillrun.policy.unknown import ANY, BRACKET, QUESTION, STAR, Unknowns
 from skillrun.ports import Place
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 BUDGET = 3000
 """Commands and expansions that are read before a command counts as too large to be judged."""

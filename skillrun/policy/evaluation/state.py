@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.bash.nodes import Node
 from skillrun.ports import Place
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 SECRET_NAME = later(r"TOKEN|SECRET|PASSW|API_?KEY|PRIVATE_KEY|CREDENTIAL|ACCESS_KEY")
 """Variables whose value is never looked at and counts as a secret."""

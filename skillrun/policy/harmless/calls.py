@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from skillrun.policy.harmless.conditions import AS_WHOLE, CONDITIONS, Vouched
 from skillrun.policy.unknown import FOREIGN, certain
-from skillrun.values import dataclass
 
 _TABLE = Path(__file__).with_name("calls.txt")
 _TAKES, _NONE = "=", ""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.policy.evaluation import filters
 from skillrun.policy.unknown import certain, known, plain
-from skillrun.values import dataclass
 
 
 @dataclass(slots=True)

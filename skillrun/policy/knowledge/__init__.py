@@ -22,12 +22,10 @@ Roles are listed in `skillrun.policy.roles`.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from skillrun.values import dataclass
 
 _HERE = Path(__file__).parent
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 _LONG = {"extract": "x", "get": "x", "create": "c", "list": "t", "append": "r", "update": "u", "absolute-names": "P"}
 _VALUES = frozenset(("file", "directory", "use-compress-program", "to-command", "checkpoint-action", "exclude", "rsh-command"))

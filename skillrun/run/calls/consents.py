@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.events import Decision, ToolCall, Verdict
 from skillrun.policy.approvals import NOT_AHEAD
 from skillrun.policy.rules import Rule
 from skillrun.ports import Approval, Person, Place, RuleReviewer
-from skillrun.values import dataclass
 
 YES = ("once", "run", "rest", "always")
 """Words of an Approval that approve."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 
 from skillrun.events import (
     Answered,
@@ -47,7 +48,6 @@ from skillrun.run.tools.files import at_home, difference, folder_of, read_file, 
 from skillrun.run.unseen import without_secrets
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
-from skillrun.values import dataclass
 
 LICENCE = "licence"
 """The rule under which accepting terms is always asked."""

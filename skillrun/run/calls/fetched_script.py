@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shlex
+from dataclasses import dataclass
 
 from skillrun.events import Decision, Effect, EffectKind, ToolCall, Verdict
 from skillrun.policy.fetched import Description, FetchedScript, review
 from skillrun.policy.judge import Judge
 from skillrun.ports import Place, Target
 from skillrun.text.escape import size
-from skillrun.values import dataclass
 
 MAX_SCRIPT = 4_000_000
 """Bytes of a script that can be judged."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.events import Decision, EffectKind, ToolCall, Verdict
-from skillrun.values import dataclass
 
 Touched = frozenset[tuple[EffectKind, str]]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from skillrun.events import Decision, ToolCall
 from skillrun.run.calls.supervisor import CHECK
-from skillrun.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from skillrun.events import Decision, Effect, EffectKind, Event, Output, Result, State, ToolCall, Verdict
@@ -12,7 +13,6 @@ from skillrun.looking.tries import Try, effects_of, telling
 from skillrun.ports import Command, Place
 from skillrun.run.calls.supervisor import CHECK
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from skillrun.looking.shell import LookingShell

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 
 from skillrun.events import BY_PERSON, Answered, Asked, Decision, Event, Noted, Output, Result, State, ToolCall
 from skillrun.policy.admitted import hosts_of
 from skillrun.policy.for_all_users import is_for_all_users
 from skillrun.ports import Command, Fenced, Person, Place, Stream, Target
 from skillrun.skills.skill import Skill
-from skillrun.values import dataclass
 
 TWICE_S = 3.0
 """Two Ctrl-C within so many seconds end the run, even when the first command was over by then."""

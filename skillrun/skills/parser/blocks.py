@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from skillrun.skills.parser.containers import Container, unwrap
-from skillrun.values import dataclass
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from skillrun.skills.parser import phrases
 from skillrun.skills.parser.labels import manager_of, vocabulary
 from skillrun.skills.parser.snippets import CHANGES, installs
 from skillrun.skills.parser.steps import Draft
 from skillrun.skills.skill import Check
-from skillrun.values import dataclass
 
 _CD = re.compile(r"^(?:cd|pushd)\s+(?P<to>[^\s;&|]+|\"[^\"]+\")\s*(?:&&\s*(?P<rest>.+))?$", re.DOTALL)
 _CLONE = re.compile(r"^git\s+clone\b")

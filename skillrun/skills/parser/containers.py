@@ -8,8 +8,7 @@ every block still knows which tab or step it stands in. The number of lines neve
 from __future__ import annotations
 
 import re
-
-from skillrun.values import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

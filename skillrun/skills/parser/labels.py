@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from skillrun.skills.skill import When
 from skillrun.text.patterns import later
-from skillrun.values import dataclass
 
 _VERSION = later(r"(?<![\w])v?\d+(?:\.\d+|\.x)*\+?(?![\w])|>=?|≥|\+|'s\b")
 _NUMBERING = later(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from skillrun.skills.parser.blocks import Block
 from skillrun.skills.parser.labels import Label, plain, read_label, vocabulary
 from skillrun.skills.skill import Section
-from skillrun.values import dataclass
 
 _NAMES = "OBJECTIVE|GOAL|MISSION|DONE WHEN|SUCCESS CRITERIA|EXECUTE NOW|TODO|BOUNDARIES|RULES"
 _PSEUDO = re.compile(rf"^(?:\*\*|__)?(?P<title>{_NAMES})(?:\*\*|__)?\s*:(?:\*\*|__)?\s*(?P<rest>.*)$", re.DOTALL)

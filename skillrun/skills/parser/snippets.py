@@ -7,9 +7,9 @@ in a block of code ends, and joins rather than splits when it is in doubt.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from skillrun.skills.parser.labels import manager_of, vocabulary
-from skillrun.values import dataclass
 
 _SHELL = {"bash", "sh", "shell", "zsh", "console", "shell-session", "shellsession", "sh-session", "bash-session", "terminal",
           "cli", "shellscript", "commandline", "command-line", "cmdline"}  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from skillrun.skills.parser import phrases
 from skillrun.skills.parser.blocks import Block
@@ -11,7 +11,6 @@ from skillrun.skills.parser.labels import Label, both, manager_of, plain, read_l
 from skillrun.skills.parser.outline import Part, kind_of
 from skillrun.skills.parser.snippets import CHANGES, Snippet, installs, is_call, is_command, is_shell, snippets
 from skillrun.skills.skill import When
-from skillrun.values import dataclass
 
 
 @dataclass(slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from skillrun.bash.nodes import AndOr, Group, If, Lit, Node, Pipe, Redirected, Seq, Simple, Sub, Var, Word
 from skillrun.bash.syntax import parse
-from skillrun.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

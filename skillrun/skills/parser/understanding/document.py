@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from skillrun.skills.parser.labels import vocabulary
 from skillrun.skills.parser.outline import Part
@@ -12,7 +13,6 @@ from skillrun.skills.parser.steps import Draft
 from skillrun.skills.parser.understanding import names
 from skillrun.skills.parser.understanding.acts import Act, acts
 from skillrun.skills.parser.understanding.sections import class_of, classes
-from skillrun.values import dataclass
 
 _KNOWN = vocabulary().programs - {"just", "jq", "fish", "zsh", "direnv", "uv", "pipx", "podman"}
 _MORE = """apt python3 pip3 pytest tox nox poetry hatch pdm your-command command program some foo bar man info whoami
