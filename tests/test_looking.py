@@ -14,7 +14,7 @@ import pytest
 
 from skillrun.events import Decided, Result, Verdict
 from skillrun.looking import passing
-from skillrun.looking.bound import MOST, Bound
+from skillrun.looking.bound import MOST
 from skillrun.looking.keeper import Keeper
 from skillrun.looking.program import Shell
 from skillrun.looking.readable import readable, secret_places
@@ -25,6 +25,7 @@ from skillrun.ports import Approval, Command, Place, result_of
 from skillrun.pty.session import Login
 from skillrun.run.calls.looks import Looks
 from skillrun.targets.local import LocalTarget
+from tests.forks import FORKS
 from tests.test_executor import Hands, Someone
 
 pytestmark = pytest.mark.skipif(not means()[0], reason=f"no wall on this machine: {means()[1]}")
@@ -261,40 +262,6 @@ def test_directory_exports_and_functions_are_the_acting_shells(shell: LookingShe
     looked(shell, "greet() { echo poisoned; }; export COLOUR=blue")
     shell.forget()
     assert looked(shell, 'greet "$COLOUR $plain"')[0].output.strip() == "hello red a b"
-
-
-FORKS = """python3 -c '
-import os, time  # forks-of-a-look
-n = 0
-try:
-    while n < 2000:
-        if os.fork() == 0:
-            time.sleep(60)
-            os._exit(0)
-        n += 1
-except OSError:
-    pass
-print(n)'"""
-
-
-def test_a_look_takes_a_bounded_number_of_processes(shell: LookingShell) -> None:
-    """What starts itself without end is stopped by the kernel while the machine still has room, and nothing of it stays."""
-    trial = Bound()
-    trial.close()
-    if os.getuid() == 0 and not trial.group:
-        pytest.skip("no control group for processes can be made here, and the kernel holds root to no other bound")
-    own = LookingShell(shell.acting, str(home_of(shell)))
-    result, _ = looked(own, FORKS)
-    keeper = own.wall._keeper
-    assert keeper is not None
-    group = trial.group.replace(str(os.getpid()), str(keeper.pid))
-    assert os.path.isdir(group) or os.getuid()
-    own.close()
-    assert 0 < int(result.output) <= MOST
-    assert not os.path.exists(f"/proc/{keeper.pid}")
-    assert not os.path.isdir(group)
-    told = subprocess.run(["pgrep", "-f", "forks-of-a-look"], capture_output=True, text=True, check=False)
-    assert told.stdout == ""
 
 
 def test_a_look_that_waits_is_ended(shell: LookingShell) -> None:

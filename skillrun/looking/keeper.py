@@ -64,7 +64,7 @@ class Keeper:
         try:
             self.serve()
         finally:
-            processes.end_all_below(os.getpid())
+            processes.end_all()
             self.bound.close()
 
     def serve(self) -> None:
@@ -95,6 +95,8 @@ class Keeper:
         elif wish[0] == "begin":  # answered by nobody: it is read before anything the next look does
             self.taken()
             self.loopback = wish[1] == "loopback"
+        elif wish[0] == "end":  # the shell is closed: what it left goes on at nobody's cost
+            processes.end_all()
         else:
             self.loopback = False
             self.requests.send(passing.packed(["tries"], *self.taken()))
@@ -119,7 +121,10 @@ class Keeper:
     def start(self, wish: Wish, files: list[int]) -> tuple[str, str]:
         """Start a program behind the wall: `pid` and its number, or `error` and why not."""
         ours, theirs = socket.socketpair()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            return "error", error.strerror or "no process can be started"
         if pid == 0:
             ours.close()
             self.child(wish, files, theirs)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterable
 
 from skillrun.overlay.kernel import syscalls as ns
+
+_KILL, _STOP = 9, 19  # as they are on the processors whose calls are known here; `signal` is slow to import
 
 
 def descriptor(thread: int, number: int) -> int:
@@ -60,27 +64,39 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def end_all_below(pid: int) -> None:
-    """Kill everything below a process that new ones are handed to, also what goes on starting itself meanwhile."""
-    for _ in range(100):
-        left = descendants(pid)
-        if not left:
+def end_all() -> None:
+    """Kill everything below this process, which orphans are handed to.
+
+    All are stopped first: what is stopped starts nobody and keeps its place among those that may be there at once, while the
+    place of a killed one is taken at once by what goes on starting itself.
+    """
+    stopped: set[int] = set()
+    while reap() and (found := set(descendants(os.getpid())) - stopped):
+        _signal(found, _STOP)
+        stopped |= found
+    _signal(stopped, _KILL)
+    for _ in range(200):  # one that has ended keeps its place until it is let go of
+        if not reap():
             return
-        for each in left:
-            try:
-                os.kill(each, 9)
-            except OSError:
-                continue  # it has ended, or is another's by now
-        reap()
+        time.sleep(0.005)
 
 
-def reap() -> None:
-    """Let go of the children that have ended."""
+def _signal(whom: Iterable[int], number: int) -> None:
+    for pid in whom:
+        try:
+            os.kill(pid, number)
+        except OSError:
+            continue  # it has ended, or is another's by now
+
+
+def reap() -> bool:
+    """Let go of the children that have ended; are there others?"""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     except ChildProcessError:
-        return
+        return False
+    return True
 
 
 def group(group: int) -> list[int]:

@@ -80,6 +80,7 @@ class LookingShell:
         self._given = False
         if session is not None:
             session.close()
+            self.wall.end()
 
     def acted(self, text: str) -> None:
         """The acting shell has run this: functions and aliases may be others now."""

@@ -123,6 +123,12 @@ class Wall:
         _, *tries = self._ask([("take",)], [])
         return [Try(*each) for each in tries]
 
+    def end(self) -> None:
+        """End what a shell that was closed has left behind."""
+        if self._requests is not None:
+            with contextlib.suppress(WallBroken):
+                self._ask([("end",)], [], answered=False)
+
     def _rung(self) -> bool:
         try:
             return self._bell >= 0 and os.eventfd_read(self._bell) > 0
