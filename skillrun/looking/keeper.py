@@ -122,7 +122,7 @@ class Keeper:
         """Start a program behind the wall: `pid` and its number, or `error` and why not."""
         ours, theirs = socket.socketpair()
         try:
-            pid = os.fork()
+            pid = processes.fork()
         except OSError as error:
             return "error", error.strerror or "no process can be started"
         if pid == 0:

@@ -130,6 +130,8 @@ class PlanModel:
             words = "Every step of the plan was carried out."
         else:
             words = f"Of the plan's {len(plan.steps)} steps {self.changed or 'none'} had to be carried out."
+        if not self.changed:
+            words += " changed: no"
         yield self._finish("done", words)
 
     def widened(self) -> Plan | None:
