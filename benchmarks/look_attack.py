@@ -347,6 +347,7 @@ def attack(commands: list[str], home: str) -> dict[str, object]:
         if time.monotonic() - began > 5:
             slow.append(command)
         session.close()
+        wall.end()
         if number % 50 == 0:
             print(f"{number} of {len(commands)}", file=sys.stderr, flush=True)
     wall.close()

@@ -211,8 +211,9 @@ def test_this_machine_is_out_of_reach_again_after_the_look(shell: LookingShell) 
     with socket.create_server(("127.0.0.1", 0)) as server:
         reach = f"true > /dev/tcp/127.0.0.1/{server.getsockname()[1]}"
         assert looked(shell, reach, loopback=True)[0].exit_code == 0
-        assert looked(shell, f"{{ sleep 0.5; {reach} && echo re''ached; }} 2>&1 & sleep 0.01", loopback=True)[0].exit_code == 0
-        result, tries = looked(shell, "sleep 0.7; wait")
+        later = f'{{ until [ -e "$TMPDIR/go" ]; do sleep 0.05; done; {reach} && echo re""ached; }} 2>&1 & true'
+        assert looked(shell, later, loopback=True)[0].exit_code == 0
+        result, tries = looked(shell, ': > "$TMPDIR/go"; wait')
         assert "reached" not in result.output
         assert [each.kind for each in tries] == ["connect"]
 
