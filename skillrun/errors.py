@@ -28,3 +28,10 @@ class Problem(SkillrunError):
 BUSY = 8
 """The exit code where another run of this user is in progress."""
 WAIT = "add --wait to begin when it is over, or end that process"
+
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """Is it Ctrl-C, or what Ctrl-C broke on its way out? Python raises it also while it takes or gives back a lock."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None

@@ -2,9 +2,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+
+from skillrun.errors import is_interrupt
 
 
 def skillrun(*args: str) -> subprocess.CompletedProcess[str]:
@@ -77,3 +80,18 @@ def test_old_runs_give_up_their_way_back(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["pruned"] == ["20200101-000000-old-aaaa"]
     left = sorted(path.parts[-3] for path in tmp_path.rglob("before.json"))
     assert left == ["29990101-000000-new-bbbb"]
+
+
+def test_what_an_interrupt_breaks_is_an_interrupt() -> None:
+    """Python raises Ctrl-C also in the middle of taking a lock, which then cannot be given back: no fault of the program."""
+
+    def given_back() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            threading.Lock().release()
+
+    with pytest.raises(RuntimeError) as broken:
+        given_back()
+    assert is_interrupt(broken.value)
+    assert not is_interrupt(RuntimeError("release unlocked lock"))

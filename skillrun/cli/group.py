@@ -12,7 +12,7 @@ import click
 from skillrun import __version__
 from skillrun.cli.streams import flushed
 from skillrun.cli.verbs import VERBS
-from skillrun.errors import Problem
+from skillrun.errors import Problem, is_interrupt
 from skillrun.text.folding import folded, width_of
 
 HEAD = """\
@@ -160,10 +160,10 @@ def _run(args: list[str]) -> int:
         return 0
     except OSError as error:
         # Of an interrupt on a terminal that is closed click cannot even print the empty line.
-        closed = error.errno == errno.EIO or isinstance(error.__context__, KeyboardInterrupt)
+        closed = error.errno == errno.EIO or is_interrupt(error)
         return 130 if closed else _failed(error, as_json)
     except Exception as error:  # noqa: BLE001  said in two lines, whatever it is
-        return _failed(error, as_json)
+        return 130 if isinstance(error, RuntimeError) and is_interrupt(error) else _failed(error, as_json)
     return value if isinstance(value, int) else 0
 
 

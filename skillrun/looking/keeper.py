@@ -92,9 +92,10 @@ class Keeper:
         wish, *more = passing.unpacked(data)
         if wish[0] == "start":
             self.requests.send(passing.packed(self.start(Wish(*more), files)))
-        elif wish[0] == "begin":  # answered by nobody: it is read before anything the next look does
+        elif wish[0] == "begin":  # waited for: what the look sends to a stand-in is held by nobody
             self.taken()
             self.loopback = wish[1] == "loopback"
+            self.requests.send(passing.packed(["begun"]))
         elif wish[0] == "end":  # the shell is closed: what it left goes on at nobody's cost
             processes.end_all()
         else:

@@ -64,8 +64,7 @@ class Wall:
         self._requests: socket.socket | None = None
         self._bell = -1
         """Rung by the keeper when there is something to tell: so a look that tried nothing costs no word with it."""
-        self._loopback = self._in_doubt = False
-        """In doubt: the keeper may not have rung again yet for what is still open since an earlier look."""
+        self._loopback = False
         self._turn = threading.Lock()
         self._readable: Readable | None = None
 
@@ -111,15 +110,14 @@ class Wall:
 
     def begin(self, loopback: bool) -> None:
         """A look begins: what was tried before it is forgotten. `loopback`: it may connect to this machine itself."""
-        self._in_doubt = self._rung() or loopback != self._loopback
-        if self._in_doubt:
-            self._ask([("begin", "loopback" if loopback else "")], [], answered=False)
+        if self._rung() or loopback != self._loopback:
+            self._ask([("begin", "loopback" if loopback else "")], [])
         self._loopback = loopback
 
     def tried(self) -> list[Try]:
         """What was tried since the look began."""
         keeper = self._keeper
-        if not (self._rung() or self._loopback or self._in_doubt) and keeper is not None and keeper.poll() is None:
+        if not (self._rung() or self._loopback) and keeper is not None and keeper.poll() is None:
             return []
         self._loopback = False
         _, *tries = self._ask([("take",)], [])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from skillrun.cli.page import Page
-from skillrun.errors import Problem
+from skillrun.errors import Problem, is_interrupt
 from skillrun.events import SCHEMA
 
 if TYPE_CHECKING:
@@ -188,9 +188,11 @@ def _each(
     pool = ThreadPoolExecutor(int(str(more["jobs"])))
     try:
         return list(pool.map(work, found))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
         from skillrun.sandbox.folders import remove_own
 
+        if not is_interrupt(error):
+            raise
         last()
         remove_own()
         print("skillrun: interrupted", file=sys.stderr, flush=True)
