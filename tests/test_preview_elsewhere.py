@@ -219,6 +219,7 @@ def test_a_killed_run_is_gone_on_with_there(made: Lab) -> None:
     assert made.machines["web1"].run("hola").stdout.strip() == "hello"
 
 
+@pytest.mark.slow
 def test_a_canary_works_in_a_view_and_is_put_back_whole(made: Lab) -> None:
     """What a canary's view would change is told, committed, and its plan replayed; undo puts the canary back as it was."""
     machines = {name: made.add_bare(name, setup=DEB) for name in ("one", "two")}
