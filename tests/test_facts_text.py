@@ -45,7 +45,7 @@ def test_facts_cannot_break_out_of_their_line() -> None:
         ("x", {"os": {"name": "Debian (bookworm)", "codename": "bookworm", "id": "debian"}}, ["os: name=Debian (bookworm)"]),
         ("x", {"packages": {"lists": "present", "held": ["jq"], "unfetched": ["x.invalid/debian"], "interrupted": True}},
          ["packages: lists=present, held=jq, unfetched=x.invalid/debian, interrupted=yes"]),
-        ("x", {"names": {"pypi.org": "0.0.0.0"}}, ["sent elsewhere by /etc/hosts: pypi.org=0.0.0.0"]),
+        ("x", {"names": {"archive.ubuntu.com": "0.0.0.0"}}, ["sent elsewhere by /etc/hosts: archive.ubuntu.com=0.0.0.0"]),
     ],
 )  # fmt: skip
 def test_facts_are_those_that_matter_for_the_skill(text: str, facts: dict[str, Any], lines: list[str]) -> None:

@@ -212,8 +212,8 @@ def test_root_inside_can_do_what_installing_needs(machine: Machine) -> None:
 
 
 SOURCES = """
-deb [arch=amd64] http://deb.debian.org/debian wheezy main
-deb http://deb.debian.org/debian bookworm-updates main
+deb [arch=amd64] http://security.debian.org/debian wheezy main
+deb http://security.debian.org/debian bookworm-updates main
 deb https://packages.example.org/tool nodistro main
 """
 
@@ -228,10 +228,10 @@ def test_facts_tell_registries_that_are_sent_elsewhere_and_sources_of_another_re
         before = gather(target)
         assert "names" not in before
         assert "of_another_release" not in before["packages"]
-        hosts = "0.0.0.0 ads.example.org pypi.org\n# 10.0.0.1 registry.npmjs.org\n"
+        hosts = "0.0.0.0 ads.example.org archive.ubuntu.com\n# 10.0.0.1 security.ubuntu.com\n"
         machine.run(f"printf '{hosts}' >> /etc/hosts; printf '{SOURCES}' > /etc/apt/sources.list", root=True)
         facts = gather(target)
-    assert facts["names"] == {"pypi.org": "0.0.0.0"}
+    assert facts["names"] == {"archive.ubuntu.com": "0.0.0.0"}
     assert facts["packages"]["of_another_release"] == ["wheezy"]
 
 
