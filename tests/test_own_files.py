@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def test_nor_does_one_change_skillruns_own_code(command: str) -> None:
     """What judges, and what sudo is asked to run as root, is no file a command may write."""
     code = Path(skillrun.__file__).parent
     place = Place("/home/me", "/home/me", "me", protected=own_places())
-    decision = Judge().command(command.format(code=code), place).decision
+    decision = Judge().command(command.format(code=shlex.quote(str(code))), place).decision
     assert (decision.verdict, decision.rule) == (Verdict.DENY, "floor:protection"), decision
 
 
