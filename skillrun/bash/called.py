@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 
-from skillrun.bash.nodes import Lit, Simple, Word
+from skillrun.bash.nodes import Lit, Word, simple_commands
 from skillrun.bash.syntax import parse
 
 _DEEPEST = 4
@@ -27,7 +26,7 @@ def says(command: str, program: str, words: Sequence[str]) -> bool:
 def _patterns(text: str, program: str, depth: int) -> Iterator[re.Pattern[str]]:
     if program not in text or depth == 0:
         return
-    for simple in _commands(parse(text).body):
+    for simple in simple_commands(parse(text).body):
         literals = [_literal(word) for word in simple.words]
         for place, literal in enumerate(literals):
             behind = simple.words[place + 1 :]
@@ -35,17 +34,6 @@ def _patterns(text: str, program: str, depth: int) -> Iterator[re.Pattern[str]]:
                 yield re.compile("".join(f"{_pattern(each)}\0" for each in behind))
             elif literal is not None and place > 0 and (literals[place - 1] == "-c" or literals[0] == "eval"):
                 yield from _patterns(literal, program, depth - 1)  # read as the shell it is given to reads it
-
-
-def _commands(node: object) -> Iterator[Simple]:
-    if isinstance(node, Simple):
-        yield node
-    if dataclasses.is_dataclass(node):
-        for field in dataclasses.fields(node):
-            yield from _commands(getattr(node, field.name))
-    elif isinstance(node, list | tuple):
-        for item in node:
-            yield from _commands(item)
 
 
 def _is_plain(words: Sequence[Word]) -> bool:

@@ -6,7 +6,8 @@ Nothing here is expanded; `skillrun.bash.syntax.parse` builds it from text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 
 
 @dataclass(slots=True)
@@ -173,3 +174,15 @@ class Coproc:
 
 
 Node = Simple | Seq | AndOr | Pipe | Group | If | Loop | Case | Function | Test | Redirected | Coproc
+
+
+def simple_commands(node: object) -> Iterator[Simple]:
+    """Every simple command below a node, in order, inside substitutions too."""
+    if isinstance(node, Simple):
+        yield node
+    if is_dataclass(node):
+        for each in fields(node):
+            yield from simple_commands(getattr(node, each.name))
+    elif isinstance(node, list | tuple):
+        for item in node:
+            yield from simple_commands(item)

@@ -21,7 +21,7 @@ elif sudo -n true 2> /dev/null; then echo sudo; else echo asks; fi"""
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class LoggedIn:
     """Who logs in there."""
 
     uid: int
@@ -41,7 +41,7 @@ class Rights:
         told = host.run(_WHO).output.decode("utf-8", "surrogateescape").splitlines()
         if len(told) != 8:
             raise lost(host.name, "no shell answers there")
-        self.account = Account(int(told[0]), int(told[1]), *told[2:7])
+        self.account = LoggedIn(int(told[0]), int(told[1]), *told[2:7])
         self.how, self._password = told[7], ""
         if self.how == "asks":
             given = password()

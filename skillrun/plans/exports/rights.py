@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
 from collections.abc import Iterator
-from typing import Any
 
-from skillrun.bash.nodes import Lit, Redirect, Simple, Word
+from skillrun.bash.nodes import Lit, Redirect, Simple, Word, simple_commands
 from skillrun.bash.syntax import parse
 from skillrun.plans.exports import CannotSay
 
@@ -57,19 +55,7 @@ def _commands(text: str) -> Iterator[tuple[list[Word], list[Redirect]]]:
     script = parse(text)
     if script.error:
         raise CannotSay(f"`{' '.join(text.split())[:80]}` cannot be read ({script.error})")
-    yield from _simple(script.body)
-
-
-def _simple(node: Any) -> Iterator[tuple[list[Word], list[Redirect]]]:
-    """Every simple command below a node, in order, inside substitutions too, with what it reads and writes."""
-    if isinstance(node, Simple):
-        yield node.words, node.redirects
-    if dataclasses.is_dataclass(node):
-        for entry in dataclasses.fields(node):
-            yield from _simple(getattr(node, entry.name))
-    elif isinstance(node, list | tuple):
-        for item in node:
-            yield from _simple(item)
+    yield from ((simple.words, simple.redirects) for simple in simple_commands(script.body))
 
 
 def _plain(words: list[Word]) -> list[Word]:
