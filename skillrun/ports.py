@@ -218,6 +218,15 @@ class Pondering(Protocol):
 
 
 @runtime_checkable
+class CommitReader(Protocol):
+    """A person who can read all of what a view would change before they decide."""
+
+    def read_changes(self, changes: Mapping[str, Any]) -> None:
+        """Show a Changed event's data whole, for as long as they wish."""
+        ...
+
+
+@runtime_checkable
 class RuleReviewer(Protocol):
     """A person who sees what "always" would allow before it is kept."""
 

@@ -88,7 +88,7 @@ class TerminalPerson:
 
     def _approve(self, call: ToolCall, decision: Decision, place: Place) -> Approval:
         self._show(call, decision, place)
-        always = not any(effect.kind in ONLY_ONCE for effect in decision.effects)
+        always = call.name != "plan" and not any(effect.kind in ONLY_ONCE for effect in decision.effects)
         edit = call.name == "shell"
         keys = self._keys(always, edit)
         while True:
@@ -137,7 +137,8 @@ class TerminalPerson:
         if call.why:
             table.add_row("why", Text(shown(call.why)))
         where = "in a copy-on-write view: nothing stays without your word" if place.contained else "on this machine"
-        table.add_row("where", Text(f"{shown(place.cwd)} as {shown(place.user) or 'you'}, {where}"))
+        if call.name != "plan":  # its reason says on which machines
+            table.add_row("where", Text(f"{shown(place.cwd)} as {shown(place.user) or 'you'}, {where}"))
         for words, subjects, level in wording.effects_by_kind(decision.effects):
             table.add_row("effect", Text.assemble((words, RISKS[level]), f" {subjects}"))
         table.add_row("asks because", Text(shown(decision.reason + (f" [{decision.rule}]" if decision.rule else ""))))
@@ -212,7 +213,7 @@ class TerminalPerson:
     def ask(self, question: str, choices: Sequence[str] = (), default: str = "") -> str | None:
         """The answer typed, a choice by its number or its text, `default` for an empty line; None at end of file."""
         with self._away():
-            self._console.print(Text(f"? {shown(question)}", style="bold"))
+            self._pages([Text(f"? {shown(question)}", style="bold")])
             for number, choice in enumerate(choices, 1):
                 self._console.print(Text(f"  {number}) {shown(choice)}"))
             prompt = f"[{shown(default)}] > " if default else "> "

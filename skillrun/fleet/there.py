@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from skillrun.errors import Problem
 from skillrun.events import Changed, Event, Noted, Outcome
@@ -22,15 +22,24 @@ from skillrun.overlay.diff.summary import summary as summary_of
 from skillrun.overlay.mount.service_request import ServiceRequest
 from skillrun.overlay.transaction.deferred_services import carry_out
 from skillrun.overlay.transaction.selection import Choice
-from skillrun.ports import Target
+from skillrun.ports import CommitReader, Target
 from skillrun.pty.protocol import quote
 from skillrun.rollback.inventory import record_inventory, save
 from skillrun.run.calls.judged_requests import judge_requests
-from skillrun.run.effects import COMMIT, DETAILS, DISCARD, FINE, Destination, Explorer
+from skillrun.run.effects import COMMIT, DETAILS, DISCARD, FINE, Destination
 from skillrun.run.session import Conclude, Session
 
 BEFORE, AFTER = "there-before.json", "there-after.json"
 """What was installed on the other machine; names of their own, so that none takes them for this machine's."""
+
+
+@runtime_checkable
+class CommitAsker(Protocol):
+    """A person for whom the question about a view is about more than its machine."""
+
+    def ask_commit(self, question: str, choices: Sequence[str], default: str, waiting: bool) -> str | None:
+        """As `ask`. `waiting`: the checks need services, which start only after the commit."""
+        ...
 
 
 class ViewTarget(RemoteTarget):
@@ -144,11 +153,16 @@ class There(Destination):
         return outcome, f"{summary}; nothing was changed on the machine"
 
     def _answered(self, data: dict[str, Any], session: Session, waiting: bool) -> Generator[Event, None, bool]:
-        if self.options.approve in ("all", "declared") or not isinstance(self.person, Explorer):
+        if self.options.approve in ("all", "declared") or not isinstance(self.person, CommitReader):
             return (yield from self._wanted(session, waiting, data))
         while (answer := (yield from self._question(waiting, (COMMIT, DISCARD, DETAILS)))) == DETAILS:
             self.person.read_changes(data)
         return answer == COMMIT
+
+    def _put(self, question: str, choices: tuple[str, ...], waiting: bool) -> str | None:
+        if isinstance(self.person, CommitAsker):
+            return self.person.ask_commit(question, choices, DISCARD, waiting)
+        return self.person.ask(question, choices, DISCARD)
 
     def _carried(
         self, view: View, target: RemoteTarget, changes: Changes, data: dict[str, Any], session: Session

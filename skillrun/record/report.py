@@ -252,7 +252,7 @@ class Report:
 def wish(call: ToolCall) -> str:
     """What a call asks for, whole and in words a person can judge. Never shortened; the text is the model's own."""
     given = call.input
-    if call.name in ("shell", "check"):
+    if call.name in ("shell", "check", "plan"):
         return call.command
     if call.name == "write_file":
         mode = f" (mode {given['mode']})" if given.get("mode") else ""

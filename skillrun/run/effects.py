@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from skillrun.errors import Problem
 from skillrun.events import Answered, Asked, Changed, Event, Noted, Outcome
-from skillrun.ports import Person, Place, Target
+from skillrun.ports import CommitReader, Person, Place, Target
 from skillrun.record.journal import RunFolder, all_runs, read_events
 from skillrun.run.calls.judged_requests import judge_requests, undecided, waiting_for_services
 from skillrun.run.options import Options
@@ -31,12 +31,8 @@ FINE = (Outcome.VERIFIED, Outcome.REMOVED)
 
 
 @runtime_checkable
-class Explorer(Protocol):
-    """A person who can look at what a view would change before they decide."""
-
-    def read_changes(self, changes: Mapping[str, Any]) -> None:
-        """Show a Changed event's data whole, for as long as they wish."""
-        ...
+class Explorer(CommitReader, Protocol):
+    """A person who can look around in a view as well."""
 
     def look_around(self, target: PreviewTarget) -> None:
         """Let them work in a shell inside. Raises OSError, ViewError."""
@@ -290,9 +286,12 @@ class Destination:
         if waiting:
             question = f"The checks need services, which start only after the commit. {question}"
         yield Asked(question, choices, about="commit")
-        answer = self.person.ask(question, choices, DISCARD)
+        answer = self._put(question, choices, waiting)
         yield Answered(answer or DISCARD, by="person" if answer else "nobody")
         return answer or DISCARD
+
+    def _put(self, question: str, choices: tuple[str, ...], waiting: bool) -> str | None:
+        return self.person.ask(question, choices, DISCARD)
 
     def _wanted(self, session: Session, waiting: bool, changes: Mapping[str, object]) -> Generator[Event, None, bool]:
         """The one question of a preview; the approval mode answers it where it may."""

@@ -165,7 +165,8 @@ def _after(word: str, which: str, values: dict[str, Any]) -> int:
         from skillrun.cli.machines.afterwards import undo
 
         return undo(ledger, skill, options, values)
-    from skillrun.fleet.rollout.rollout import Terms, resumed
+    from skillrun.fleet.rollout.ledger import resumed
+    from skillrun.fleet.rollout.rollout import Terms
 
     machines = _with_inventory(ledger, resumed(ledger))
     if word == "verify":

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from skillrun.events import Changed, Decision, Event, Noted, Outcome, Replied, Result, RunEnded, ToolCall
+from skillrun.events import Changed, Checked, Event, Noted, Outcome, Replied, RunEnded
 from skillrun.fleet.preview.view import NoView
 from skillrun.fleet.reach import Host
+from skillrun.fleet.rollout.asking import OneAtATime
 from skillrun.fleet.rollout.machine import Machine, Stand
 from skillrun.fleet.single import begin_on, close_target, made_by
 from skillrun.fleet.unreachable import Unreachable
@@ -17,7 +17,6 @@ from skillrun.models.choose import choose_model
 from skillrun.plans.distill import distilled, failed_steps
 from skillrun.plans.plan import Plan, PlanError
 from skillrun.plans.store import identity_of
-from skillrun.ports import Approval, Person, Place, Target
 from skillrun.record.journal import RunFolder, keep_skill, read_events
 from skillrun.run.api import Execution
 from skillrun.run.options import EffectOptions, Options
@@ -25,41 +24,6 @@ from skillrun.secrets import Vault
 from skillrun.skills.skill import Skill
 
 _PACKAGES = "command -v dpkg-query > /dev/null && dpkg-query -W -f '${Package} ${db:Status-Status}\\n'"
-
-
-class OneAtATime:
-    """A person who is asked by several machines: one after the other, each question with the machine's name."""
-
-    def __init__(self, person: Person, lock: threading.Lock, name: str, password: str | None) -> None:
-        self._person, self._lock, self._name, self._password = person, lock, name, password
-        self.attended = person.attended
-
-    def approve(self, call: ToolCall, decision: Decision, place: Place) -> Approval:
-        """Asked about one machine's call."""
-        with self._lock:
-            named = replace(call, input={**call.input, "why": f"{self._name}: {call.why}"})
-            return self._person.approve(named, decision, place)
-
-    def ask(self, question: str, choices: Sequence[str] = (), default: str = "") -> str | None:
-        """Asked for one machine."""
-        with self._lock:
-            return self._person.ask(f"{self._name}: {question}", choices, default)
-
-    def secret(self, name: str, why: str = "") -> str | None:
-        """sudo's password as it was given for this machine, once; else the person's word."""
-        if name == "sudo" and self._password is not None:
-            value, self._password = self._password, None
-            return value
-        with self._lock:
-            return self._person.secret(name, why)
-
-    def hand_over(self, target: Target) -> Result | None:
-        """No terminal is handed to one of many machines."""
-        return None
-
-
-class _Unasked(OneAtATime):
-    attended = False
 
 
 def attend(
@@ -137,6 +101,17 @@ def in_words(event: Changed) -> str:
     accounts = [f"{row['kind']} {row['name']} {row['change']}" for row in changes.get("accounts", ())]
     alerts = [f"{row['path']} {row['text']}" for row in changes.get("alerts", ()) if row["level"] != "info"]
     return "; ".join([*words, *packages[:20], *services[:10], *accounts[:10], *alerts[:10]]) or "nothing"
+
+
+def as_it_stands(folder: RunFolder, skill: Skill, waiting: bool) -> Plan | None:
+    """The plan of a run that waits for its commit. `waiting`: as it will be, if the checks pass once services are started."""
+    events = list(read_events(folder.journal))
+    last = next((event for event in reversed(events) if isinstance(event, Checked)), None)
+    if waiting and last is not None:
+        events.append(Checked(tuple(replace(check, ok=True) for check in last.checks)))
+    with suppress(PlanError):
+        return distilled(events, identity_of(skill))
+    return None
 
 
 def candidates(folder: RunFolder, skill: Skill) -> list[Plan]:

@@ -146,3 +146,12 @@ def find_fleet(word: str) -> Ledger:
         known = ", ".join(path.name for path in folders[:3]) or "there is none yet"
         raise Problem(f"{len(found) or 'no'} rollouts are called {word!r}", f"the latest: {known}")
     return Ledger(found[0])
+
+
+def resumed(ledger: Ledger) -> list[Machine]:
+    """The machines of a rollout that is gone on with, each as it stood; who is not verified begins anew."""
+    machines = ledger.machines()
+    for machine in machines:
+        if machine.stand not in (Stand.VERIFIED, Stand.UNKNOWN):
+            machine.stand, machine.reason = Stand.WAITING, ""
+    return machines

@@ -16,7 +16,8 @@ from skillrun.errors import Problem
 from skillrun.events import Changed, Event, Started
 from skillrun.fleet.reach import Host
 from skillrun.fleet.rollout import program
-from skillrun.fleet.rollout.attend import OneAtATime, attend, candidates, in_words
+from skillrun.fleet.rollout.asking import ForAGroup, OneAtATime
+from skillrun.fleet.rollout.attend import as_it_stands, attend, candidates, in_words
 from skillrun.fleet.rollout.consent import Consent, Denied, names
 from skillrun.fleet.rollout.groups import grouped, too_many, waves
 from skillrun.fleet.rollout.handles import Handles
@@ -81,7 +82,7 @@ class Rollout:
     def run(self) -> int:
         """Carry it out; the exit code: 0 when all are verified, 4 when something was denied or needs a person, else 3."""
         self._note(f"{self.skill.name} on {len(self.machines)} machines")
-        consent = Consent(self.skill, self.options.approve, self.person)
+        consent = Consent(self.skill, self.options.approve, self.person, self._asking)
         try:
             self._may_check(consent)
             self._secrets.gather(self.skill, self.options.secrets, self.machines, self.person)
@@ -97,7 +98,7 @@ class Rollout:
     def look(self) -> None:
         """Ask every machine's checks, and nothing more; how each stands is in `machines`. Raises Problem."""
         try:
-            self._may_check(Consent(self.skill, self.options.approve, self.person))
+            self._may_check(Consent(self.skill, self.options.approve, self.person, self._asking))
             self._each(self.machines, self._contact)
         finally:
             self._hang_up()
@@ -196,17 +197,14 @@ class Rollout:
         if plan is None and self.options.model == "auto":
             plan, _ = known_plan(self.skill, first.facts, self.options.inputs)
         if plan is None:
-            plan, left = self._canary(group, members)
+            plan, left = self._canary(group, members, consent)
         if plan is None:
-            for machine in left:
-                machine.stand, machine.reason = Stand.NOT_BEGUN, f"the canary of {group} did not end verified"
-                self._tell(machine)
             return
         self._plans[group] = plan
         if not left:
             return
         try:
-            decision = consent.to_plan(plan, dict(self.options.inputs), left)
+            decision = consent.to_plan(plan, self.options.inputs, left, group)
         except (Denied, PlanError) as no:
             for machine in left:
                 machine.stand, machine.reason = Stand.DENIED, f"the plan of {group} may not run: {no}"
@@ -217,26 +215,46 @@ class Rollout:
         self._waves(group, left, order)
         self._attend_to([machine for machine in left if machine.stand is Stand.ASIDE], consent)
 
-    def _canary(self, group: str, members: list[Machine]) -> tuple[Plan | None, list[Machine]]:
+    def _canary(self, group: str, members: list[Machine], consent: Consent) -> tuple[Plan | None, list[Machine]]:
         """Let a model carry it out on one machine; the plan that comes of it, and the machines that are left."""
-        left = list(members)
-        while left and len(members) - len(left) < 2:
+        left, canary = list(members), members[0]
+        while left and len(members) - len(left) < 2 and canary.stand is not Stand.DENIED:  # a no is one for the group
             canary = left.pop(0)
             self._note(f"{group}: {canary.name} is the canary")
             learnt: dict[str, Plan | None] = {}
-            self._each([canary], partial(self._learn, learnt), 1)
+            self._each([canary], partial(self._learn, learnt, group, left, consent), 1)
             plan = learnt.get(canary.name)
             if canary.stand is Stand.VERIFIED and plan is not None:  # else it was there after all, or nothing can be told apart
                 return (self._proven(group, canary) if left else plan), left
+        for machine in left:
+            machine.stand = Stand.NOT_BEGUN
+            why = ": ".join(filter(None, (canary.stand, canary.reason)))
+            machine.reason = f"{canary.name}, the canary of {group}, left no plan ({why})"
+            self._tell(machine)
         return None, left
 
-    def _learn(self, learnt: dict[str, Plan | None], machine: Machine) -> None:
-        learnt[machine.name] = self._attended(machine, in_view=self.terms.preview)
+    def _learn(
+        self, learnt: dict[str, Plan | None], group: str, left: list[Machine], consent: Consent, machine: Machine
+    ) -> None:
+        """One canary's turn; the question about its view is one about its plan for who is left, too."""
+        asked = OneAtATime(self.person, self._asking, machine.name, self._secrets.sudo(machine))
+        inputs, others = self.options.inputs, list(left)
+
+        def beyond(waiting: bool) -> tuple[Plan, Sequence[str]] | None:
+            plan = as_it_stands(self._last_run(machine), self.skill, waiting) if others else None
+            with suppress(PlanError):
+                return (plan, consent.proposal(plan, inputs, others, group)) if plan is not None else None
+            return None
+
+        person = ForAGroup(asked, beyond, lambda plan: consent.agree(plan, inputs, others, group))
+        learnt[machine.name] = self._attended(machine, person, in_view=self.terms.preview)
+
+    def _last_run(self, machine: Machine) -> RunFolder:
+        return RunFolder(self.ledger.machine_folder(machine.name) / machine.runs[-1])
 
     def _proven(self, group: str, canary: Machine) -> Plan | None:
-        folder = RunFolder(self.ledger.machine_folder(canary.name) / canary.runs[-1])
         try:
-            found = candidates(folder, self.skill)
+            found = candidates(self._last_run(canary), self.skill)
         except PlanError:
             return None
         plan, why = proven(found, self.options.inputs, self._note) if self.terms.prove else (found[0], "--no-prove")
@@ -292,7 +310,7 @@ class Rollout:
         def work(machine: Machine) -> None:
             for plan in tuple(learnt):
                 try:
-                    decision = consent.to_plan(plan, dict(self.options.inputs), [machine])
+                    decision = consent.to_plan(plan, self.options.inputs, aside, f"{machine.group}, aside")
                 except (Denied, PlanError):
                     continue
                 why = machine.reason
@@ -306,7 +324,7 @@ class Rollout:
 
         self._each(aside, work, self.terms.agents)
 
-    def _attended(self, machine: Machine, in_view: bool = False) -> Plan | None:
+    def _attended(self, machine: Machine, person: OneAtATime | None = None, in_view: bool = False) -> Plan | None:
         spent = sum(each.cost_usd for each in self.machines)
         if self.terms.max_cost_all is not None and spent >= self.terms.max_cost_all:
             machine.stand = Stand.FAILED
@@ -321,11 +339,13 @@ class Rollout:
         def on_event(event: Event) -> None:
             if isinstance(event, Changed) and event.state == "pending":
                 self._note(f"{machine.name}, in a view: {in_words(event)}")
+                if isinstance(person, ForAGroup):
+                    person.would_change(event.changes)
             if isinstance(event, Started):
                 machine.step = " ".join(event.call.command.split())[:60]
                 self._tell(machine, keep=False)
 
-        person = OneAtATime(self.person, self._asking, machine.name, self._secrets.sudo(machine))
+        person = person or OneAtATime(self.person, self._asking, machine.name, self._secrets.sudo(machine))
         plan = attend(machine, self.skill, self.options, person, folder, self._secrets.vault(machine), on_event, in_view)
         machine.step = ""
         if machine.stand is not Stand.VERIFIED and before:
@@ -374,12 +394,3 @@ class Rollout:
         self._write({"type": "FleetEnded", "exit_code": code, "counts": counts, "changed": changed, "fleet": self.ledger.id})
         self.ledger.sync()
         return code
-
-
-def resumed(ledger: Ledger) -> list[Machine]:
-    """The machines of a rollout that is gone on with, each as it stood; who is not verified begins anew."""
-    machines = ledger.machines()
-    for machine in machines:
-        if machine.stand not in (Stand.VERIFIED, Stand.UNKNOWN):
-            machine.stand, machine.reason = Stand.WAITING, ""
-    return machines
