@@ -215,7 +215,7 @@ class Lab:
         self._know(name, relay, made.stdout.strip().splitlines()[-1], user, options)
         return machine
 
-    def add_bare(self, name: str, base: str = "debian-12", user: str = "root", setup: str = "") -> Bare:
+    def add_bare(self, name: str, base: str = "debian-12", user: str = "root", setup: str = "", options: str = "") -> Bare:
         """The same with a machine whose root has all rights."""
         home = "/root" if user == "root" else f"/home/{user}"
         machine = Bare(
@@ -228,7 +228,7 @@ class Lab:
         relay = Relay(f"127.1.1.{len(self.relays) + 1}", machine.pid)
         self._stack.callback(relay.close)
         self.relays[name] = relay
-        self._know(name, relay, machine.key, user, "")
+        self._know(name, relay, machine.key, user, options)
         return machine
 
     def _know(self, name: str, relay: Relay, key: str, user: str, options: str) -> None:

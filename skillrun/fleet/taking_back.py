@@ -11,7 +11,7 @@ from pathlib import Path
 from skillrun.errors import Problem
 from skillrun.events import Event
 from skillrun.fleet import files
-from skillrun.fleet.preview.record import COMMITTED, PREPARED, UNDOING, UNDONE, NotCommitted, Record, name_of
+from skillrun.fleet.preview.record import CARRYING, COMMITTED, UNDOING, UNDONE, NotCommitted, Record, name_of
 from skillrun.fleet.preview.rights import Rights
 from skillrun.fleet.reach import Host
 from skillrun.fleet.removal import Came, remove
@@ -40,7 +40,7 @@ def undo_there(
     rights = Rights(host, password)
     try:
         phase = record.phase(rights)
-        if phase == PREPARED:  # cut in mid-commit: whole first, so that what is taken back is known
+        if phase == CARRYING:  # cut in mid-commit: whole first, so that what is taken back is known
             record.carry(rights)
             phase = COMMITTED
         if phase == UNDONE and (folder.changes / UNDO_OF).exists():

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from skillrun.errors import Problem
 from skillrun.events import Changed, Event, Noted, Outcome
 from skillrun.fleet.preview.changes import Unreadable, read_changes
-from skillrun.fleet.preview.record import NotCommitted, Record, name_of
+from skillrun.fleet.preview.record import NotCommitted, Record, finish_cut, name_of
 from skillrun.fleet.preview.rights import Rights
 from skillrun.fleet.preview.view import View
 from skillrun.fleet.reach import Host
@@ -64,10 +64,21 @@ class There(Destination):
         Record(self._host.name, name_of(self.folder)).save(self.folder.changes)
         if self.options.effects.in_view:
             return self._view()
+        if self.verb != "verify":
+            self._finish_cut(Rights(self._host))
         target = self._on(self._host)
         if self.verb != "verify" and not going_on:
             self._record(BEFORE, target)
         return target, self._conclude_live
+
+    def _finish_cut(self, rights: Rights) -> None:
+        """Nothing is begun on half a commit: whoever comes next finishes what an earlier run left."""
+        try:
+            done = finish_cut(rights)
+        except NotCommitted as error:
+            told = f"a commit on {self._host.name} was cut and cannot be finished: {error}"
+            raise Problem(told, "make room there, or see the machine", code=7) from None
+        self.notes += [Noted(f"a commit that was cut in its middle is finished now: {name}", "warning") for name in done]
 
     def _on(self, host: Reached) -> RemoteTarget:
         try:
@@ -98,6 +109,7 @@ class There(Destination):
                 f"--host cannot limit what a view on {self._host.name} contacts", "leave it out: the network is open there"
             )
         rights = Rights(self._host, lambda: self._typed(f"to show the whole of {self._host.name}; empty: only what is yours"))
+        self._finish_cut(rights)
         view = View(rights)
         try:
             target = self._on(view)
@@ -174,16 +186,16 @@ class There(Destination):
         chosen = Choice(self.options.effects.only, self.options.effects.excluded)
         record, rights = Record(self._host.name, name_of(self.folder), view.own), view.rights
         try:
+            record.save(self.folder.changes)
             record.prepare(view, [entry for entry in changes.entries if chosen(entry.path)])
         except NotCommitted as error:
             return Outcome.ERROR, f"not committed, nothing was changed: {error}"
-        record.save(self.folder.changes)
         target.close()
         view.close()
         try:
             record.carry(rights)
         except (NotCommitted, Unreachable) as error:
-            told = f"`skillrun undo {self.folder.id}` takes it back"
+            told = f"`skillrun resume {self.folder.id}` finishes it, `skillrun undo {self.folder.id}` takes it back"
             return Outcome.ERROR, f"the commit was begun and not seen to end: {error}; {told}"
         yield Changed(data, "committed")
         wanted: list[ServiceRequest] = [request for request in changes.deferred if str(request) not in refused]

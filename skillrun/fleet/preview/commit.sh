@@ -1,5 +1,5 @@
 # Carry a view's changes over, so that a cut at any moment can be finished, and take them back. Given: S (the record's
-# directory), what (prepare, carry, edited, undo, look); for `prepare` D, inside, and on standard input the paths: `+ PATH`
+# directory), what (prepare, carry, finish, edited, undo, look); for `prepare` D, inside, and on standard input the paths: `+ PATH`
 # comes or changes (`~ PATH`: unless the machine changed it meanwhile), `- PATH` goes; for `undo` keep (lines: what stays).
 # A line that begins with E is an error, C a path that changed meanwhile, L one that had to stay, P how far it is.
 set -f
@@ -38,8 +38,12 @@ prepare)
     echo prepared > "$S/phase"
     sync "$S/phase" 2> /dev/null || sync
     ;;
-carry) # from the record alone: whoever comes next can do it again
+carry|finish) # from the record alone: whoever comes next can do it again, once whoever is at it has ended
     trap '' HUP PIPE
+    exec 9> "$S/lock" && { flock 9 2> /dev/null || :; }
+    if [ "$what" = finish ] && [ "$(cat "$S/phase")" != carrying ]; then cat "$S/phase" | sed 's/^/P /'; exit 0; fi
+    echo carrying > "$S/phase"
+    sync "$S/phase" 2> /dev/null || sync
     sort -r "$S/go" | while IFS= read -r path; do
         path=${path#.}
         if [ -d "$path" ] && [ ! -L "$path" ]; then rmdir "$path"; else rm -f "$path"; fi 2> /dev/null

@@ -7,7 +7,7 @@ change is carried out, finished by whoever comes next, or taken back.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +20,8 @@ from skillrun.overlay.transaction.deferred_services import Carried
 from skillrun.pty.protocol import quote
 from skillrun.record.journal import ELSEWHERE, RunFolder
 
-PREPARED, COMMITTED, UNDOING, UNDONE = "prepared", "committed", "undoing", "undone"
+PREPARED, CARRYING, COMMITTED, UNDOING, UNDONE = "prepared", "carrying", "committed", "undoing", "undone"
+"""How far a record is: until it is carried nothing was changed there."""
 LONGEST_S = 1800.0
 
 
@@ -103,15 +104,31 @@ class Record:
         return [line[2:] for line in self._do(rights, "undo", keep="\n".join(keep))[1] if line.startswith("L ")]
 
     def _do(self, rights: Rights, what: str, stdin: bytes = b"", **given: str) -> tuple[str, list[str]]:
-        given = {"S": self.place(rights), "what": what, **given}
-        text = "\n".join([*(f"{name}={quote(value)}" for name, value in given.items()), script("commit.sh")])
-        done = rights.run(text, stdin, seconds=LONGEST_S)
-        lines = done.output.decode("utf-8", "surrogateescape").splitlines()
-        if clashes := [line[2:] for line in lines if line.startswith("C ")]:
-            raise NotCommitted(f"changed on the machine after the view was opened: {', '.join(clashes[:5])}")
-        if errors := [line[2:] for line in lines if line.startswith("E ")]:
-            raise NotCommitted(errors[0])
-        if done.code:
-            raise NotCommitted(done.errors.strip()[-200:] or f"it ended with {done.code}")
-        phase = next((line[2:] for line in lines if line.startswith("P ")), "")
-        return phase, [line for line in lines if not line.startswith("P ")]
+        return _do(rights, {"S": self.place(rights), "what": what, **given}, stdin)
+
+
+def finish_cut(rights: Rights) -> list[str]:
+    """Carry over to their end all commits on a machine that were begun and cut, whoever began them: their records' names.
+
+    Without root's rights only the account's own are seen. Raises NotCommitted, Unreachable.
+    """
+    places = f"/var/lib/skillrun/there/* {quote(rights.account.home)}/.local/state/skillrun/there/*"
+    look = f'for S in {places}; do [ "$(cat "$S/phase" 2> /dev/null)" != carrying ] || printf "%s\n" "$S"; done'
+    cut = rights.run(look).output.decode("utf-8", "surrogateescape").splitlines()
+    for place in cut:
+        _do(rights, {"S": place, "what": "finish"})
+    return [place.rpartition("/")[2] for place in cut]
+
+
+def _do(rights: Rights, given: Mapping[str, str], stdin: bytes = b"") -> tuple[str, list[str]]:
+    text = "\n".join([*(f"{name}={quote(value)}" for name, value in given.items()), script("commit.sh")])
+    done = rights.run(text, stdin, seconds=LONGEST_S)
+    lines = done.output.decode("utf-8", "surrogateescape").splitlines()
+    if clashes := [line[2:] for line in lines if line.startswith("C ")]:
+        raise NotCommitted(f"changed on the machine after the view was opened: {', '.join(clashes[:5])}")
+    if errors := [line[2:] for line in lines if line.startswith("E ")]:
+        raise NotCommitted(errors[0])
+    if done.code:
+        raise NotCommitted(done.errors.strip()[-200:] or f"it ended with {done.code}")
+    phase = next((line[2:] for line in lines if line.startswith("P ")), "")
+    return phase, [line for line in lines if not line.startswith("P ")]

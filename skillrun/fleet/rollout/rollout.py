@@ -14,20 +14,17 @@ from typing import Any
 
 from skillrun.errors import Problem
 from skillrun.events import Changed, Event, Started
-from skillrun.fleet.reach import Host
-from skillrun.fleet.rollout import program
 from skillrun.fleet.rollout.asking import ForAGroup, OneAtATime
 from skillrun.fleet.rollout.attend import as_it_stands, attend, candidates, in_words
 from skillrun.fleet.rollout.consent import Consent, Denied, names
+from skillrun.fleet.rollout.contact import contact
 from skillrun.fleet.rollout.groups import grouped, too_many, waves
 from skillrun.fleet.rollout.handles import Handles
 from skillrun.fleet.rollout.ledger import Ledger
 from skillrun.fleet.rollout.machine import ENDED, Machine, Stand
 from skillrun.fleet.rollout.proving import proven
-from skillrun.fleet.rollout.replay import Order, checked, replay
+from skillrun.fleet.rollout.replay import Order, replay
 from skillrun.fleet.rollout.undoing import take_back
-from skillrun.fleet.unreachable import Unreachable
-from skillrun.host.facts import split, understand
 from skillrun.plans.file import read_plan, to_toml
 from skillrun.plans.plan import Plan, PlanError, fingerprint
 from skillrun.plans.store import keep, known_plan
@@ -39,8 +36,6 @@ from skillrun.skills.skill import Skill
 
 AGAIN_S = (0.0, 5.0, 20.0)
 """When a machine that was lost is looked for again, in seconds."""
-
-_SINCE = "; since then: "
 
 Row = Mapping[str, Any]
 
@@ -164,31 +159,7 @@ class Rollout:
     # --- the parts --------------------------------------------------------------------------------
 
     def _contact(self, machine: Machine) -> None:
-        """Connect, and in one command: what the machine is, and whether everything is there already."""
-        unknown = machine.stand is Stand.UNKNOWN
-        try:
-            if machine.host is None or not machine.host.alive:
-                machine.host = Host(machine.name, machine.member.data)
-            token = program.new_token()
-            checks = checks_of(self.skill)
-            text = program.contact(token, [check.command for check in checks])
-            done = machine.host.run(program.RUNNER, text.encode(), seconds=program.CHECK_S * (1 + len(checks)))
-        except Unreachable as gone:
-            if not unknown:
-                machine.stand = Stand.UNREACHABLE
-            machine.reason = f"{machine.reason.partition(_SINCE)[0]}{_SINCE}{gone}" if unknown else str(gone)
-            return
-        told = program.read_told(token, done.output.decode("utf-8", "replace"))
-        machine.facts = understand(split(told.head))
-        if "user" not in machine.facts:
-            said = (done.errors or told.head).strip()[-200:]
-            machine.stand, machine.reason = Stand.FAILED, f"no shell answers there: {said}"
-            return
-        results = checked(checks, told, self._secrets.vault(machine))
-        if results and all(result.ok for result in results):
-            machine.stand, machine.reason, machine.step = Stand.VERIFIED, "", ""
-        else:
-            machine.stand, machine.reason = Stand.WAITING, ""
+        contact(machine, self.skill, self._secrets)
 
     def _group(self, group: str, members: list[Machine], consent: Consent) -> None:
         """Canary, plan, agreement, waves, and then whoever differs."""
