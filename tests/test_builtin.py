@@ -91,6 +91,13 @@ LOOKS_FIRST = {
 }  # fmt: skip
 
 
+def test_npm_is_quoted_with_what_went_wrong() -> None:
+    """Of what npm prints, a person is told the line with the reason, not where its log lies."""
+    case = tomllib.loads((CASES[0].parent / "npm-not-in-its-registry.toml").read_text())
+    said = read_failure(case["command"], Result(State.EXITED, case["exit"], case["output"])).said
+    assert said == "npm ERR! 404  '@quayside/ai@0.16.1' is not in this registry."
+
+
 def test_a_bad_table_names_the_entry() -> None:
     """An unknown key in a remedy is an error that names it, not something silently ignored."""
     with pytest.raises(ValueError, match=r"remedy x.*'colour'"):

@@ -52,6 +52,10 @@ def test_a_document_is_understood_as_its_case_says(case: dict[str, Any]) -> None
         assert not understood.ways[0].special
     if "commands" in case:
         assert len(understood.ways[0].commands) == case["commands"]
+    if "special" in case:
+        assert understood.ways[0].special == case["special"]
+    if "runs" in case:
+        assert [command.text for step in skill.steps for command in step.commands] == case["runs"]
     if "checks" in case:
         assert [check.command for check in skill.checks] == case["checks"]
     elif understood.wanted:

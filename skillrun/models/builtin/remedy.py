@@ -22,8 +22,12 @@ TAIL = 40_000
 """How many characters from the end of an output are read for what went wrong."""
 
 
-_ERROR = re.compile(r"(?:[\w.]*(?:Error|Exception)|npm (?:ERR!|error)|E|error|fatal)\b(?: \[\w+\])?:?\s")
+_ERROR = re.compile(r"(?:(?:[\w.]*(?:Error|Exception)|E|error|fatal)\b(?: \[\w+\])?:?|npm (?:ERR!|error))\s")
 """How the line of an output begins that says what went wrong."""
+_NPM_BESIDE = re.compile(
+    r"npm (?:ERR!|error) (?:\s|A complete log|(?:code|syscall|path|errno)\s|\d{3}(?:$| (?:$|Note that|tarball, folder)))"
+)
+"""What npm prints in the same way and what says nothing: the place of its log, codes, hints, and lines that are empty."""
 ASKED, STUCK = "ended: nobody answered its question", "ended: it made no progress"
 """The note of a result that the engine ended itself."""
 
@@ -65,7 +69,8 @@ class Failure:
     def said(self) -> str:
         """The line that says what went wrong: the last that begins as such lines do, else the last of all."""
         lines = [line.rstrip() for line in self.text.splitlines() if line.strip()]
-        return next((line for line in reversed(lines) if _ERROR.match(line)), lines[-1] if lines else "")
+        errors = (line for line in reversed(lines) if _ERROR.match(line) and not _NPM_BESIDE.match(line))
+        return next(errors, lines[-1] if lines else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,19 @@ CHANGES = re.compile(
     r"|git clone|useradd|usermod|chsh)\b"
 )
 """Commands that change the machine or the shell: none of them proves anything."""
+ENDLESS = re.compile(
+    r"(?:^|[;&|(]\s*)(?:sudo\s+(?:-\S+\s+)*)?(?:tail\s(?:[^;&|\n]*\s)?-(?:\w*[fF]\w*|-follow\S*|-retry)(?=\s|$)"
+    r"|journalctl\s(?:[^;&|\n]*\s)?-(?:\w*f\w*|-follow)(?=\s|$)"
+    r"|(?:docker|podman|kubectl|oc|nerdctl)(?:[ -]compose)?\s(?:[^;&|\n]*\s)?logs\s(?:[^;&|\n]*\s)?-(?:\w*f\w*|-follow)(?=\s|$)"
+    r"|watch\s+(?:-\S+\s+)*[\w\"'])"
+)
+"""Commands that follow what is written and end only when they are ended: nothing of an installation."""
+BUILDS = re.compile(
+    r"^(?:sudo\s+)?(?:tar\s+(?:-\S*\s+)*-?\w*x\w*\s|unzip\s|(?:\./)?(?:configure|autogen\.sh|bootstrap)\b|autoreconf\b|cmake\s(?!--version)"
+    r"|meson\s(?!test\b|--version)|(?:ninja|g?make)\b(?!.*(?:\b(?:check|tests?|verify|validate)\b|--version|--help|\s-v\b))"
+    r"|(?:cargo|go|zig|stack|cabal)\s+build\b)"
+)
+"""Commands that unpack or build: what they make may be proven, they prove nothing."""
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _CHOSEN = re.compile(r"\b(?:install|add|tool|-S\w*|emerge|pull|in)\b")
 

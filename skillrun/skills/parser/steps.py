@@ -9,7 +9,7 @@ from skillrun.skills.parser import phrases
 from skillrun.skills.parser.blocks import Block
 from skillrun.skills.parser.labels import Label, both, manager_of, plain, read_label
 from skillrun.skills.parser.outline import Part, kind_of
-from skillrun.skills.parser.snippets import CHANGES, Snippet, installs, is_call, is_command, is_shell, snippets
+from skillrun.skills.parser.snippets import BUILDS, CHANGES, ENDLESS, Snippet, installs, is_call, is_command, is_shell, snippets
 from skillrun.skills.skill import When
 
 
@@ -286,6 +286,8 @@ class _BlockReader:
             return
         labels = (*self._outer(block), *lead_labels, *self._info_label(block))
         role = self._role_of_block(last)
+        if role == "check" and any(BUILDS.match(line.strip().removeprefix("$ ")) for line in block.text.split("\n")):
+            role = ""  # "Verify the signature", and then the commands that build what was verified
         or_before = bool(phrases.OR.match(last)) or last.strip(" *_:.").lower() in ("or", "or:")
         inner: tuple[Label, ...] = ()
         offset = 0 if block.lang == "indented" else 1
@@ -343,6 +345,7 @@ class _BlockReader:
         or_before: bool = False,
     ) -> None:
         unique = tuple(dict.fromkeys(labels))
+        role = "skip" if ENDLESS.search(snippet.text) else role
         number = self.harvest.blocks
         draft = Draft(
             snippet, self.current, lang, unique, role, number, or_before, sentence, part_labels=len(self.labels), part=self.part

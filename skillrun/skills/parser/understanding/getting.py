@@ -24,8 +24,10 @@ _UNUSUAL = re.compile(
     re.IGNORECASE,
 )
 
-BRINGS = re.compile(r"(?:^|[;&|]\s*)(?:sudo\s+)?(?:curl|wget|tar|unzip|cp)\b", re.MULTILINE)
-"""Commands that bring a source which was not cloned: fetched, unpacked, copied."""
+BRINGS = re.compile(
+    r"(?:^|[;&|]\s*)(?:sudo\s+)?(?:(?:curl|wget|apt(?:-get)?\s+source)\b|(?:tar|unzip|cp)\s(?:[^;&|\n]*\s)?[~/$])", re.MULTILINE
+)
+"""Commands that bring a source which was not cloned: fetched, or unpacked or copied from a place of this machine."""
 
 
 def ways_of(document: Document, main: str) -> list[Way]:
@@ -161,7 +163,7 @@ def _built(document: Document, main: str) -> list[Way]:
                 continue
         cloned = [act for said in taken for act in said.acts if act.program == "git"]
         if not cloned and not re.search(
-            r"\bmake\b|configure|\bcargo\b|\bgo\b|setup\.py|pip install \.", " ".join(s.text for s in taken)
+            r"\bc?make\b|\bmeson\b|\bninja\b|configure|\bcargo\b|\bgo\b|setup\.py|pip install \.", " ".join(s.text for s in taken)
         ):
             continue
         last = max(number for number, s in enumerate(taken) if any(a.kind in ("source", "write") for a in s.acts))

@@ -95,7 +95,11 @@ def _is_procedure(document: Document, wanted: Sequence[Wanted]) -> bool:
 
 def _has_steps(document: Document) -> bool:
     """Whether a document without a way to a program changes anything where it speaks of installing, or has no other parts."""
-    told = [said for said in document.said if said.place in (*GETTING, "prerequisites") or not document.parted]
+    told = [
+        said
+        for said in document.said
+        if (said.place in (*GETTING, "prerequisites") or not document.parted) and said.draft.role != "skip"
+    ]
     return any(act.kind not in ("use", "look", "once", "login", "publish") for said in told for act in said.acts) or (
         not document.parted and bool(told) and all(said.acts or acts(_BLANK.sub("blank", said.text)) for said in told)
     )
