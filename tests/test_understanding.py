@@ -15,8 +15,8 @@ from skillrun.models.builtin import BuiltinModel
 from skillrun.models.builtin.choosing import ranked
 from skillrun.ports import Brief, Command
 from skillrun.run.brought import checks_of
+from skillrun.skills.parser.markup.rst import as_markdown
 from skillrun.skills.parser.read import read_skill
-from skillrun.skills.parser.rst import as_markdown
 from skillrun.skills.parser.understanding import names
 from skillrun.skills.parser.understanding.acts import acts
 from skillrun.skills.parser.understanding.proof import proof
@@ -259,6 +259,72 @@ def test_the_version_is_said_before_anything_is_got(world: World, told: str, sai
     assert asked.command.endswith("apt-cache policy sl")
     reply = drain(engine.reply(brief, [Turn(first, ((asked, Result(State.EXITED, 0, told)),))]))
     assert reply.text.startswith(f"It is about sl. I would: {said} from this machine's package sources.")
+
+
+NPM_OR_PIP = """# tidelamp
+
+## Install
+
+```
+npm install -g tidelamp
+```
+
+or
+
+```
+pip install tidelamp
+```
+"""
+ANSWERS = {
+    "npm view --fetch-retries=0 tidelamp version": {
+        "there": (0, "2.1.0\n"),
+        "absent": (1, "npm ERR! code E404\nnpm ERR! 404  'tidelamp@*' is not in this registry.\n"),
+        "unreachable": (1, "npm ERR! code ECONNREFUSED\n"),
+    },
+    "pip index versions --pre tidelamp": {
+        "there": (0, "tidelamp (3.0rc1)\nAvailable versions: 3.0rc1, 2.9, 2.8\n"),
+        "absent": (1, "ERROR: No matching distribution found for tidelamp\n"),
+        "unreachable": (1, "WARNING: Retrying after connection broken\n"),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("npm", "pip", "said", "then"),
+    [
+        ("there", "", "install tidelamp 2.1.0 with npm from the npm registry", "npm install -g"),
+        ("unreachable", "", "install tidelamp with npm from the npm registry", "npm install -g"),
+        ("absent", "there", "install tidelamp 2.9 with pip from the Python package index", "pipx install tidelamp"),
+        ("absent", "unreachable", "install tidelamp with pip from the Python package index", "pipx install tidelamp"),
+        ("absent", "absent", "", ""),
+    ],
+)
+def test_the_registry_is_asked_before_anything_is_got(world: World, npm: str, pip: str, said: str, then: str) -> None:
+    """Where its client is there: the version is said; a way to a package that is not there is not taken, and why is told."""
+    engine = BuiltinModel()
+    skill = read_skill(NPM_OR_PIP)
+    facts = {**world.facts, "tools": {"npm": "x", "pip": "x", "pipx": "x"}, "user": {**world.facts["user"], "root": True}}
+    brief = Brief(skill, facts=facts, checks=tuple(check.command for check in skill.checks))
+    texts, turns, sent = [], list[Turn](), list[str]()
+    for _ in range(8):
+        reply = drain(engine.reply(brief, turns))
+        texts.append(reply.text)
+        call = reply.calls[0]
+        if call.name == "finish":
+            break
+        if call.command not in ANSWERS and "install" in call.command:
+            sent.append(call.command)
+            break
+        answers = ANSWERS.get(call.command, {})
+        code, output = answers.get(npm if call.command.startswith("npm") else pip, (0, ""))
+        turns.append(Turn(reply, ((call, Result(State.EXITED, code, output)),)))
+    if then:
+        assert f"I would: {said}." in " ".join(texts)
+        assert then in sent[0]
+    else:
+        assert call.input["outcome"] == "unsupported"
+        assert "the npm registry has no tidelamp" in call.input["summary"]
+        assert "the Python package index has no tidelamp" in call.input["summary"]
 
 
 def test_nothing_of_a_document_without_a_way_is_run(world: World) -> None:

@@ -36,7 +36,7 @@ LOGIN_S = 8
 """The same for what is asked of a new terminal: one that does not come up by then waits for something."""
 NPM_S = 20
 """The same for npm's first try: it says nothing for minutes where no server answers."""
-SILENT = re.compile(r"\bnpm\s+(?:install|i|ci|add)\b")
+SILENT = re.compile(r"\bnpm\s+(?:install|i|ci|add|view)\b")
 BELIED = re.compile(r"\bENOSPC\b|no space left on device|disk quota exceeded", re.IGNORECASE)
 """What a command says whose exit code 0 is not to be believed: it could not write what it was to write."""
 DEFERRED = re.compile(r"^in the preview: '([^'\n]+)' will be done after the commit\r?$", re.MULTILINE)
@@ -107,6 +107,8 @@ class Bench:
     """The major version of Node that something this run has installed says it is for, where that is newer than what is here."""
     programs: list[str] = field(default_factory=list)
     """Programs a package was found to have brought, where they are called otherwise than was expected."""
+    answers: dict[str, tuple[bool, str]] = field(default_factory=dict)
+    """What registries were asked, and whether the question went well, with what was said."""
     heard: str = ""
     """The latest output of the skill's own commands: installers say where they put things."""
     _number: int = 0

@@ -14,6 +14,12 @@ from skillrun.skills.skill import Way
 PYTHON = ("pip", "pipx", "uv tool", "uv")
 NODE = ("npm", "pnpm", "yarn", "bun", "volta")
 SYSTEM = ("apt", "dnf", "yum", "pacman", "apk", "zypper")
+FROM = {
+    **dict.fromkeys(PYTHON, "the Python package index"),
+    **dict.fromkeys(NODE, "the npm registry"),
+    **dict.fromkeys(SYSTEM, "this machine's package sources"),
+}
+"""Where managers get packages from, as a person is told."""
 _LIKE_DEBIAN = {"debian", "ubuntu", "linuxmint", "pop", "elementary", "kali", "raspbian"}
 FROM_THE_DISTRIBUTION = {
     "cargo": "cargo",

@@ -11,7 +11,7 @@ import shlex
 from dataclasses import dataclass, field
 
 from skillrun.events import Result, State
-from skillrun.models.builtin import choosing
+from skillrun.models.builtin import choosing, registry
 from skillrun.models.builtin.bench import Bench, Work
 from skillrun.models.builtin.moves import network, node, packages, paths, python
 from skillrun.models.builtin.remedy import Failure
@@ -48,9 +48,10 @@ def _named(way: Way) -> str:
 
 def foreseen(bench: Bench, way: Way) -> list[str]:
     """The commands that getting a Python or Node program will most likely take, in order; none for other ways."""
+    asked = [text for text in (registry.question(bench, way),) if text and text not in bench.answers]
     if way.manager in choosing.NODE:
-        return _foreseen_node(bench, way)
-    return _foreseen_python(bench, way) if way.manager in choosing.PYTHON else []
+        return asked + _foreseen_node(bench, way)
+    return asked + _foreseen_python(bench, way) if way.manager in choosing.PYTHON else []
 
 
 def _foreseen_python(bench: Bench, way: Way) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from skillrun.models.builtin import caution, choosing, script, user_install
+from skillrun.models.builtin import caution, choosing, registry, script, user_install
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.choosing import Choice, describe, ranked
 from skillrun.models.builtin.moves import packages
@@ -58,25 +59,16 @@ def get_all(bench: Bench, do: Doing) -> Work[None]:
     afterwards(bench, understood)
 
 
-FROM = {
-    **dict.fromkeys(choosing.PYTHON, "the Python package index"),
-    **dict.fromkeys(choosing.NODE, "the npm registry"),
-    **dict.fromkeys(choosing.SYSTEM, "this machine's package sources"),
-}
-"""Where managers get packages from, as a person is told."""
-
-
 def say(bench: Bench, understood: Understood) -> Work[None]:
     """What the document is about, what would be done, what is left out and what is not sure, before anything runs.
 
-    The version is said where asking for it sends nothing: a registry elsewhere tells it when the package is got.
+    The version is said where something here can ask for it: apt's lists, and the clients of registries that are there.
     """
-    first = ranked(understood.ways, bench.facts)[0]
+    first, version = yield from _first(bench, understood)
     name = understood.wanted[0].name
     would = ""
     if not first.no:
-        version = yield from _candidate(bench, first.way)
-        source = f" from {FROM[first.way.manager]}" if first.way.manager in FROM else ""
+        source = f" from {choosing.FROM[first.way.manager]}" if first.way.manager in choosing.FROM else ""
         would = f" I would: install {describe(first.way, version)}{source}."
     bench.explain(f"It is about {name}.{would}")
     left = [describe(way) for way in understood.ways if way is not first.way]
@@ -85,6 +77,19 @@ def say(bench: Bench, understood: Understood) -> Work[None]:
     if usage := understood.kind("usage", "after"):
         bench.said.append(f"Left out, since it uses it or comes after: {len(usage)} command{'s' if len(usage) > 1 else ''}.")
     bench.said.extend(f"Not sure: {sentence}" for sentence in understood.unsure)
+
+
+def _first(bench: Bench, understood: Understood) -> Work[tuple[Choice, str]]:
+    """The way that will be taken first, and the version it would bring where that can be known."""
+    choices = ranked(understood.ways, bench.facts)
+    for choice in choices:
+        if choice.no:
+            break
+        bench.upcoming = user_install.foreseen(bench, choice.way)
+        answer = yield from registry.asked(bench, choice.way)
+        if not answer.lacks:
+            return choice, answer.version or (yield from _candidate(bench, choice.way))
+    return replace(choices[0], no=choices[0].no or "it is not there"), ""
 
 
 def _candidate(bench: Bench, way: Way) -> Work[str]:
@@ -111,6 +116,11 @@ def _get(bench: Bench, wanted: Wanted, do: Doing) -> Work[list[str] | None]:
     choices = ranked(wanted.ways, bench.facts)
     possible = [choice for choice in choices if not choice.no]
     for number, choice in enumerate(possible):
+        answer = yield from registry.asked(bench, choice.way)
+        if answer.lacks:
+            reasons.append(f"(not tried) {choice.words}: {answer.lacks}")
+            bench.explain(f"{answer.lacks[:1].upper()}{answer.lacks[1:]}.")
+            continue
         try:
             caution.survey(bench, [script.Piece(command.text, 1, command.line) for command in choice.way.commands])
         except Stop as stop:

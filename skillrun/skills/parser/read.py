@@ -12,7 +12,7 @@ from pathlib import Path
 from skillrun.skills.frontmatter import split
 from skillrun.skills.index import MAX_BYTES, MAX_LINES
 from skillrun.skills.parser.lazy import Unread, settled
-from skillrun.skills.parser.rst import as_markdown, is_rst
+from skillrun.skills.parser.markup import as_markdown
 from skillrun.skills.skill import Skill, SkillError, digest_of, document_in
 from skillrun.text.invisible import hidden_in, reveal
 
@@ -66,7 +66,7 @@ def read_files(
         raise SkillError(f"more than {MAX_LINES} lines: nobody reviews that many instructions", where)
     warnings = [f"line {found.line}: hidden {found.kind} made visible" for found in hidden_in(text, 20)]
     text = reveal(text)
-    plain = as_markdown(text) if is_rst(text, document) else text
+    plain = as_markdown(text, document)
     if len(text) > 2 * MAX_BYTES:
         raise SkillError("consists mostly of hidden characters", where)
     if not text.strip():

@@ -53,7 +53,7 @@ ENDLESS = re.compile(
 )
 """Commands that follow what is written and end only when they are ended: nothing of an installation."""
 BUILDS = re.compile(
-    r"^(?:sudo\s+)?(?:tar\s+(?:-\S*\s+)*-?\w*x\w*\s|unzip\s|(?:\./)?(?:configure|autogen\.sh|bootstrap)\b|autoreconf\b|cmake\s(?!--version)"
+    r"^(?:sudo\s+)?(?:tar\s+(?:-\S*\s+)*-?\w*x\w*\s|unzip\s|(?:\./)?(?:configure|autogen\.sh|bootstrap)\b|autoreconf\b|(?:perl|ruby|python3?)\s+(?:\./)?(?:setup\.(?:py|rb)|(?:Makefile|Build)\.PL|extconf\.rb)|cmake\s(?!--version)"
     r"|meson\s(?!test\b|--version)|(?:ninja|g?make)\b(?!.*(?:\b(?:check|tests?|verify|validate)\b|--version|--help|\s-v\b))"
     r"|(?:cargo|go|zig|stack|cabal)\s+build\b)"
 )

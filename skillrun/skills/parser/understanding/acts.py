@@ -64,9 +64,11 @@ _SHELLS = frozenset(("sh", "bash", "zsh", "dash", "fish", "python", "python3", "
 _SHELL = frozenset(("export", "eval", "source", ".", "alias", "set", "unset", "exec", "rehash"))
 _WRAPPERS = frozenset(("sudo", "doas", "env", "command", "time", "nice", "nohup", "exec", "builtin", "su"))
 _MAKING = re.compile(
-    r"(?:re)?(?:build|make|install|compile|setup|bootstrap|configure)(?:[._-]\w+)*(?:\s|$)|\S+ (?:build|make|compile|install|package)$"
+    r"(?:re)?(?:build|make|install|compile|setup|bootstrap|configure)(?:[._-]\w+)*(?:\s|$)"
+    r"|\S+ (?:build|make|compile|install|package)$"
 )
 """What builds, where a program of the document's own repository is called for it."""
+_SCRIPTS = re.compile(r"(?:setup\.py|Makefile\.PL|Build\.PL|setup\.rb|extconf\.rb)$")
 _TOOLS = frozenset(("pip", "setuptools", "wheel", "virtualenv", "npm", "npm@latest", "build"))
 _OPTION_VALUES = frozenset(("-u", "--user", "-g", "-E", "-n"))
 _LOGIN = re.compile(r"(?<![\w/])(?:log-?in|auth|signin|sign-in|adduser|whoami|register)(?![\w/-])")
@@ -151,7 +153,8 @@ def _simple(node: Simple) -> Iterator[Act]:
         yield Act("script", "script", fetched[0].packages, program=name, root=root)
         return
     writes = any(
-        redirect.op in (">", ">>", ">|", "&>") and not word_text(redirect.target).startswith("/dev/") for redirect in node.redirects
+        redirect.op in (">", ">>", ">|", "&>") and not word_text(redirect.target).startswith("/dev/")
+        for redirect in node.redirects
     )
     if (writes and name not in _FETCH) or (name in ("echo", "printf") and writes):
         yield Act("write", program=name, root=root)
@@ -327,7 +330,7 @@ def _other(name: str, words: Sequence[str], root: bool) -> Act:
         return Act("source", "source", program=name, root=root)
     if re.match(r"(?:\./)?[\w.-]+/|\./", words[0]) and re.match(_MAKING, " ".join((name, *words[1:2]))):
         return Act("source", "source", program=name, root=root)  # a program of the repository itself
-    if name in ("python", "python3") and any(word.endswith("setup.py") for word in words[1:2]):
+    if name in ("python", "python3", "perl", "ruby") and any(_SCRIPTS.search(word) for word in words[1:2]):
         return Act("source", "source", program=name, root=root)
     if name in _SHELL:
         return Act("shell", program=name, root=root)

@@ -24,6 +24,9 @@ _UNUSUAL = re.compile(
     re.IGNORECASE,
 )
 
+_BUILDS = re.compile(
+    r"\bc?make\b|\bmeson\b|\bninja\b|configure|\bcargo\b|\bgo\b|setup\.py|pip install \.|(?:Makefile|Build)\.PL|[/ ]build"
+)
 BRINGS = re.compile(
     r"(?:^|[;&|]\s*)(?:sudo\s+)?(?:(?:curl|wget|apt(?:-get)?\s+source)\b|(?:tar|unzip|cp)\s(?:[^;&|\n]*\s)?[~/$])", re.MULTILINE
 )
@@ -162,9 +165,7 @@ def _built(document: Document, main: str) -> list[Way]:
             if not any(act.kind == "source" for said in taken for act in said.acts):
                 continue
         cloned = [act for said in taken for act in said.acts if act.program == "git"]
-        if not cloned and not re.search(
-            r"\bc?make\b|\bmeson\b|\bninja\b|configure|\bcargo\b|\bgo\b|setup\.py|pip install \.", " ".join(s.text for s in taken)
-        ):
+        if not cloned and not _BUILDS.search(" ".join(s.text for s in taken)):
             continue
         last = max(number for number, s in enumerate(taken) if any(a.kind in ("source", "write") for a in s.acts))
         commands = tuple(SkillCommand(s.text, s.draft.snippet.line, s.draft.lang, s.draft.when) for s in taken[: last + 1])

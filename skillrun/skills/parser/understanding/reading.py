@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 
 from skillrun.skills.parser.outline import Part
+from skillrun.skills.parser.snippets import BUILDS
 from skillrun.skills.parser.steps import Draft
 from skillrun.skills.parser.understanding import names
 from skillrun.skills.parser.understanding.acts import acts
-from skillrun.skills.parser.understanding.document import Document, read
-from skillrun.skills.parser.understanding.getting import others_of, ways_of
+from skillrun.skills.parser.understanding.document import Document, Said, read
+from skillrun.skills.parser.understanding.getting import BRINGS, others_of, ways_of
 from skillrun.skills.parser.understanding.program import candidates_of, main_of, programs_of
 from skillrun.skills.parser.understanding.proof import proof
 from skillrun.skills.parser.understanding.sections import GETTING
@@ -68,6 +69,9 @@ def _unsure(document: Document, main: str, programs: Sequence[Program], wanted: 
             for match in _LINK.finditer(document.text[:200_000])
             if "install" in (match["bare"] or f"{match['words']} {match['url']}").lower()
         ]
+        if built := _lacks_its_source([said for said in document.said if said.place != "development"]):
+            yield f"It is built from its source (`{built.splitlines()[0][:80]}`), and nothing in the text brings that here."
+            return
         where = f" Its instructions may be at {links[0]}." if links else ""
         yield f"The text names no command that gets its program.{where}"
     elif len(programs) > 1 and not names.same(programs[0].name, main):
@@ -78,6 +82,8 @@ def _is_procedure(document: Document, wanted: Sequence[Wanted]) -> bool:
     """Whether the document tells steps to carry out one after another, rather than ways to a program."""
     if any(part.kind == "goal" or (part.pseudo and part.title.lower() in _FOR_AGENTS) for part in document.root.walk()):
         return True
+    if any(way.manager == "source" and way.special for way in wanted[0].ways):
+        return False  # what would be carried out in a directory that is not here
     chosen = {command.line for item in wanted for way in item.ways for command in way.commands}
     if not _INSTALL_TITLE.match(document.title) or not document.names_itself():
         return False
@@ -100,9 +106,24 @@ def _has_steps(document: Document) -> bool:
         for said in document.said
         if (said.place in (*GETTING, "prerequisites") or not document.parted) and said.draft.role != "skip"
     ]
+    if _lacks_its_source(told):
+        return False
     return any(act.kind not in ("use", "look", "once", "login", "publish") for said in told for act in said.acts) or (
         not document.parted and bool(told) and all(said.acts or acts(_BLANK.sub("blank", said.text)) for said in told)
     )
+
+
+def _lacks_its_source(told: Sequence[Said]) -> str:
+    """The first command that builds in a source tree which no command before it brings or goes to; else empty."""
+    for said in told:
+        if BRINGS.search(said.text) or re.match(r"(?:cd|pushd)\s+[~/$\"]", said.text):
+            return ""
+        for act in said.acts:
+            if act.program == "git" or act.kind in ("write", "fetch", "script", "service"):
+                return ""
+            if act.kind == "source" and BUILDS.match(said.text):
+                return said.text
+    return ""
 
 
 def _prerequisites(document: Document) -> list[str]:

@@ -15,7 +15,7 @@ _CODE = frozenset(("code-block", "code", "sourcecode", "parsed-literal", "prompt
 _SIGNS = later(r"^\.\. (?:_[^:]+:|image::|\|[^|]+\||contents::|code(?:-block)?::|toctree::|note::)", re.MULTILINE)
 
 
-def is_rst(text: str, name: str = "") -> bool:
+def is_meant(text: str, name: str = "") -> bool:
     """Whether a text is reStructuredText: by its file's name, else by directives that Markdown does not have."""
     if name.lower().endswith(".rst"):
         return True
