@@ -10,9 +10,10 @@ start to its end:
     A  `bash install.sh`, what `skillrun plan FILE --export bash` writes
     B  `skillrun install SKILL --approve all --model plan:FILE`, and once more where all is there ("again")
 
-`wall` and `processor` are medians of the pairs' ratios; `quietest` is the ratio of the shortest times of each, which a busy
-machine changes least. Processor time is that of the process with all its children, also of those that it left behind and that
-have ended.
+Of each program both the seconds from its start to its end and the seconds of processor time (medians). `wall` and `processor`
+are medians of the pairs' ratios; `quietest` is the ratio of the shortest times of each, which a busy machine changes least; `more`
+is what a replay took more than its script, in both. Processor time is that of the process with all its children, also of those
+that it left behind and that have ended. Bytecode is compiled beforehand, as that of an installed package is.
 """
 
 from __future__ import annotations
@@ -141,16 +142,13 @@ def of_skill(name: str, lowers: str, pairs: int, kept: Path) -> tuple[float, flo
         (script_cost,) = measured(kept, lowers, ("bash", "/srv/bench/install.sh"))
         first, again = measured(kept, lowers, replay, replay)
         rows.append((script_cost, first, again))
-    took = [statistics.median(row[i][0] for row in rows) for i in range(3)]
-    more = statistics.median(row[1][0] - row[0][0] for row in rows)
+    took, used = ([statistics.median(row[i][kind] for row in rows) for i in range(3)] for kind in (0, 1))
     wall, cpu = (statistics.median(row[1][i] / row[0][i] for row in rows) for i in (0, 1))
     quiet = min(row[1][0] for row in rows) / min(row[0][0] for row in rows)
-    again_cpu = statistics.median(row[2][1] for row in rows)
-    print(
-        f"{name:<12} {took[0]:>8.2f} s {took[1]:>8.2f} s {wall:>6.2f}x {quiet:>8.2f}x {cpu:>8.2f}x {more * 1000:>6.0f} ms"
-        f" {took[2] * 1000:>6.0f} ms {again_cpu * 1000:>6.0f} ms",
-        flush=True,
-    )
+    cells = [f"{took[i]:>6.2f} {used[i]:>5.2f} s" for i in range(3)]
+    more = [statistics.median(row[1][i] - row[0][i] for row in rows) for i in (0, 1)]
+    cells += [f"{ratio:>9.2f}x" for ratio in (wall, quiet, cpu)] + [f"{more[0] * 1000:>5.0f} {more[1] * 1000:>4.0f} ms"]
+    print(f"{name:<12} " + " ".join(cells), flush=True)
     return wall, quiet, cpu
 
 
@@ -168,8 +166,8 @@ def main() -> None:
     print(__doc__)
     names = given.skills or sorted(path.parent.parent.name for path in (ROOT / "skills").glob(f"*/plans/{MACHINE}.toml"))
     lowers = ":".join(str(path) for path in layers_of(MACHINE, print))
-    head = ("script", "replay", "wall", "quietest", "processor", "more", "again", "its processor")
-    print(f"{f'{given.pairs} pairs':<12} " + " ".join(f"{word:>9}" for word in head))
+    print(f"{f'{given.pairs} pairs':<12} " + " ".join(f"{word:>14}" for word in ("script", "replay", "again")), end=" ")
+    print(" ".join(f"{word:>10}" for word in ("wall", "quietest", "processor")), f"{'more':>13}")
     found = []
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp"), prefix="replay-") as folder:
         bytecode = Path(folder) / "bytecode"

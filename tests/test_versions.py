@@ -3,6 +3,7 @@
 import pytest
 
 from skillrun.lint.linter import lint_text
+from skillrun.skills.parser.lazy import Unread
 from skillrun.skills.parser.read import read_skill
 from skillrun.skills.skill import Skill
 from skillrun.skills.versions import Promise, other_versions, promised
@@ -84,6 +85,36 @@ def test_another_version_is_a_finding() -> None:
     assert "demo 99 (line" in said
     assert other_versions(skill("npm i -g demo@1.6.0"), came) == []
     assert other_versions(skill("pip install demo==99"), came) == [], "of another manager"
+
+
+@pytest.mark.parametrize(
+    ("command", "title", "description", "manager", "name"),
+    [
+        *(
+            (command, "Install demo", "d", {"apt": "dpkg"}.get(wanted[2], wanted[2]), wanted[0])
+            for command, wanted in NAMED
+            if wanted
+        ),
+        ("apt install demo", "Install demo 22", "d", "dpkg", "demo"),
+        ("apt install demo", "Install **demo** version 22", "d", "dpkg", "demo-server"),
+        ("apt install demo", "Install [demo](https://demo.example/) v22", "d", "dpkg", "demo"),
+        ("apt install demo", "Install `demo` 22", "d", "dpkg", "demo"),
+        ("apt install demo", "Install", "Installs demo 22 (the demo command)", "dpkg", "demo"),
+    ],
+)
+def test_a_finding_is_made_of_a_text_that_nobody_has_read_yet(
+    command: str, title: str, description: str, manager: str, name: str
+) -> None:
+    """However the text marks a name up: a replay reads a skill's body only where a version may stand in it."""
+    came = [{"manager": manager, "name": name, "change": "installed", "version": "0.0.0.1"}]
+    assert other_versions(skill(command, title, description), came)
+
+
+def test_a_body_without_versions_is_not_read_for_them() -> None:
+    """Reading it takes longer than installing something small; a version of something else is none of what came."""
+    text = "# Install demo 22 and other 3.1\n\n```bash\nnpm i -g demo@99\n```\n"
+    unread = Unread(lambda: pytest.fail("the body was read"), name="demo", description="Installs demo.", text=text)
+    assert other_versions(unread, [{"manager": "npm", "name": "third", "change": "installed", "version": "2.1"}]) == []
 
 
 def test_lint_asks_for_a_check_of_the_version() -> None:

@@ -86,7 +86,7 @@ def _base(version: str) -> str:
 def other_versions(skill: Skill, packages: Sequence[Mapping[str, Any]]) -> list[str]:
     """What came at another version than the text names, in sentences. `packages` as a Changed event has them."""
     said = []
-    for promise in promised(skill):
+    for promise in promised(skill) if _names_a_version(skill.text, packages) else ():
         names = {_plain(promise.name), *([f"{_plain(promise.name)}server"] if not promise.manager else [])}
         came = [entry for entry in packages if entry.get("change") != "removed" and _plain(str(entry.get("name", ""))) in names]
         came = [entry for entry in came if not promise.manager or _same_manager(promise.manager, str(entry.get("manager", "")))]
@@ -95,6 +95,19 @@ def other_versions(skill: Skill, packages: Sequence[Mapping[str, Any]]) -> list[
             where = f" (line {promise.line})" if promise.line > 1 else ""
             said.append(f"the text names {promise.name} {promise.version}{where}, and {' and '.join(versions)} came")
     return said
+
+
+_SIGN = re.compile(
+    r"(?P<name>[\w@/.+-]+)(?:[\])'\"`*]|[(\[][^)\]\n]*[)\]]|<[^>\n]*>)*(?:@|==?|[\s\\]+(?:-*version[\s\\]+=?)?)v?\d",
+    re.IGNORECASE,
+)
+"""A name with a version behind it, in prose or in a command, whatever marks it up."""
+
+
+def _names_a_version(text: str, packages: Sequence[Mapping[str, Any]]) -> bool:
+    """Could the text name a version of what came? Only then is its body read, which takes longer than a small install."""
+    came = tuple({_plain(str(entry.get("name", ""))).removesuffix("server") for entry in packages} - {""})
+    return any(_plain(match["name"]).endswith(came) for match in _SIGN.finditer(text))
 
 
 def _same_manager(promised_by: str, came_by: str) -> bool:
