@@ -11,9 +11,9 @@ start to its end:
     B  `skillrun install SKILL --approve all --model plan:FILE`, and once more where all is there ("again")
 
 Of each program both the seconds from its start to its end and the seconds of processor time (medians). `wall` and `processor`
-are medians of the pairs' ratios; `quietest` is the ratio of the shortest times of each, which a busy machine changes least; `more`
-is what a replay took more than its script, in both. Processor time is that of the process with all its children, also of those
-that it left behind and that have ended. Bytecode is compiled beforehand, as that of an installed package is.
+are medians of the pairs' ratios; `quietest` is the ratio of the shortest times of each, which a busy machine changes least;
+`more` is what a replay took more than its script, in both. Processor time is that of the process with all its children, also of
+those that it left behind and that have ended. Bytecode is compiled beforehand, as that of an installed package is.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ from skillrun.plans.exports.operations import operations
 from skillrun.plans.exports.quoting import content, placed
 from skillrun.plans.exports.rights import elevated, without_sudo
 from skillrun.plans.exports.yaml import dump
+from skillrun.plans.looking import guard
 from skillrun.plans.plan import Answer, Condition, Plan, PlanInput, Postcondition, Step
+from skillrun.record.guarded import guarded
 from skillrun.sandbox.machine import Machine
 from tests.lab import real_installs
 
@@ -91,6 +93,23 @@ def test_the_script_stops_where_something_differs(tmp_path: Path) -> None:
     assert (other.returncode, "its packages" in other.stderr) == (3, True)
     unmet = run(export("bash", plan(Step(run="true"))), tmp_path)
     assert (unmet.returncode, "checks do not pass" in unmet.stderr) == (3, True)
+
+
+def test_a_service_may_come_up_a_moment_after_its_start_has_ended(tmp_path: Path) -> None:
+    """Neither the script nor the look of a replay misses it at once; one that never comes up is missed."""
+    (tmp_path / "service").write_text('#!/bin/sh\n[ -e "$HOME/up" ]\n')
+    (tmp_path / "service").chmod(0o755)
+    left = (Postcondition("service", "made"),)
+    slow = Step(run="{ sleep 0.5; touch ~/up; } > /dev/null 2>&1 &", leaves=left, complete=True)
+    never = Step(run="true", leaves=left, complete=True)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    for step, wanted in ((slow, 0), (never, 3)):
+        (tmp_path / "up").unlink(missing_ok=True)
+        done = run(export("bash", plan(step, checks=("true", "test -e ~/up"))), tmp_path, PATH=path)
+        assert done.returncode == wanted, done.stdout + done.stderr
+        (tmp_path / "up").unlink(missing_ok=True)
+        looked = run(guarded(step.run, guard(step, {"home": str(tmp_path)})), tmp_path, PATH=path)
+        assert bool(looked.returncode) is bool(wanted), looked.stderr
 
 
 def test_a_step_may_end_as_it_did_and_be_answered(tmp_path: Path) -> None:

@@ -58,9 +58,15 @@ def _package(subject: str, version: str, quoted: Callable[[str], str]) -> str:
     return "false"
 
 
+def behind(left: Postcondition, values: Mapping[str, str], locked: bool = False) -> str:
+    """The same just after the step: many a service says that it runs a moment after its start has ended."""
+    test = look(left, values, locked)
+    return f'{{ for pause in 0 1 2; do sleep "$pause"; {test} && break; done; }}' if left.kind == "service" else test
+
+
 def guard(step: Step, values: Mapping[str, str], locked: bool = False) -> str:
-    """One test for all that a step leaves behind; empty where it leaves nothing to look at."""
-    return " && ".join(look(left, values, locked) for left in step.leaves)
+    """One test, just after a step, for all that it leaves behind; empty where it leaves nothing to look at."""
+    return " && ".join(behind(left, values, locked) for left in step.leaves)
 
 
 def survey(plan: Plan, values: Mapping[str, str], locked: bool = False) -> str:

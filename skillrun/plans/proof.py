@@ -20,7 +20,7 @@ from skillrun.events import Result
 from skillrun.host.facts import essentials, split, understand
 from skillrun.plans.conditions import outside, wider
 from skillrun.plans.lab import Lab, Room
-from skillrun.plans.looking import look
+from skillrun.plans.looking import behind
 from skillrun.plans.observed import Seen, described, look_at
 from skillrun.plans.plan import Condition, Plan, PlanError, Proof, Step, typed, values_for
 from skillrun.plans.rendering import shell_of
@@ -221,7 +221,7 @@ class Prover:
                     if trial.reason:
                         return trial
                     for index, left in enumerate(step.leaves if whole else ()):
-                        if (room.services or left.kind != "service") and not room.run(look(left, values)).ok:
+                        if (room.services or left.kind != "service") and not room.run(behind(left, values)).ok:
                             trial.missed.append((number - 1, index))
                     if observe:
                         trial.changes.append(room.changed())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from secrets import token_hex
 
 from skillrun.host.facts import essentials
-from skillrun.plans.looking import look
+from skillrun.plans.looking import guard
 from skillrun.plans.plan import Plan, filled
 from skillrun.plans.rendering import shell_of
 from skillrun.pty.environment import prompt_proof
@@ -98,7 +98,7 @@ def carrying_out(
         given = "".join(f"{variable}={quote(secrets[name])}\n" for name, variable in names.items())
         paths = [filled(left.subject, values) for left in step.leaves if left.kind in ("file", "link", "directory")]
         absent = "".join(f'[ -e {quote(path)} ] || set -- "$@" {quote(path)}\n' for path in paths)
-        test = " && ".join(look(left, values) for left in step.leaves) or ":"
+        test = guard(step, values) or ":"
         lines.append(
             f'if [ -z "$stop" ]; then\nset --\n{absent}{_part(token, "step", number, given + text)}'
             f"[ $s = {step.ends} ] || stop=yes\n"
