@@ -327,6 +327,26 @@ def test_the_registry_is_asked_before_anything_is_got(world: World, npm: str, pi
         assert "the Python package index has no tidelamp" in call.input["summary"]
 
 
+@pytest.mark.parametrize(("brought", "says"), [("none", "brings no program"), ("/usr/bin/knot", "")])
+def test_a_debian_package_without_a_program_is_said_to_be_there(world: World, brought: str, says: str) -> None:
+    """A plugin or a library answers to no name: that is told, instead of a check that can only fail; another name is asked."""
+    engine = BuiltinModel()
+    skill = read_skill("# zsh-knot\n\n## Install\n\n```\nsudo apt install zsh-knot\n```\n")
+    facts = {**world.facts, "tools": {"apt": "x"}, "sudo": {"present": True, "passwordless": True}}
+    brief = Brief(skill, facts=facts, checks=tuple(check.command for check in skill.checks))
+    turns = list[Turn]()
+    for _ in range(12):
+        reply = drain(engine.reply(brief, turns))
+        call = reply.calls[0]
+        if call.name == "finish":
+            break
+        absent = "command -v zsh-knot" in call.command
+        output = brought if "dpkg -L zsh-knot" in call.command else ""
+        turns.append(Turn(reply, ((call, Result(State.EXITED, 127 if absent else 0, output)),)))
+    assert any("dpkg -L zsh-knot" in turn.results[0][0].command for turn in turns)
+    assert (says in call.input["summary"]) and (call.input["outcome"] == ("stuck" if says else "done"))
+
+
 def test_nothing_of_a_document_without_a_way_is_run(world: World) -> None:
     """A text that only uses a program is not carried out; where its instructions are is said."""
     see = "See [how to install](https://tidelamp.invalid/docs)."

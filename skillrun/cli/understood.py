@@ -27,6 +27,9 @@ def understood(skill: Skill) -> Iterator[str]:
             yield f"  {label:<9} {value if isinstance(value, str) else ' '.join(value) or 'none'}"
     if skill.understood and skill.understood.wanted:
         yield from _wanted(skill.understood)
+    elif skill.understood and not skill.understood.tells_steps:
+        yield "nothing to carry out"
+        yield from _beside(skill.understood)
     else:
         yield "steps" if skill.steps else "steps: none understood"
         for step in skill.steps:
@@ -61,6 +64,11 @@ def _wanted(understood: Understood) -> Iterator[str]:
             marks = [mark for mark in (way.scope, way.special, words) if mark]
             said = f"   [{'; '.join(marks)}]" if marks else ""
             yield f"  {way.manager:<9} {_indent(' && '.join(command.text for command in way.commands), 12)}{said}"
+    yield from _beside(understood)
+
+
+def _beside(understood: Understood) -> Iterator[str]:
+    """What is needed before, what is read and not done, and what was not clear."""
     if understood.prerequisites:
         yield f"needs  {' '.join(understood.prerequisites)}"
     for kind, words in (

@@ -9,6 +9,7 @@ from typing import Any
 from skillrun.host.facts import can_be_root
 from skillrun.models.builtin.script import fits
 from skillrun.skills.parser.understanding.acts import FOREIGN
+from skillrun.skills.parser.understanding.names import NO_VERSION
 from skillrun.skills.skill import Way
 
 PYTHON = ("pip", "pipx", "uv tool", "uv")
@@ -78,6 +79,8 @@ def weigh(way: Way, facts: Mapping[str, Any]) -> Choice:
     """What taking one way would cost on this machine."""
     tools = facts.get("tools", {})
     no = _elsewhere(way, facts)
+    if not no and way.special == NO_VERSION and way.manager not in (*PYTHON, *NODE):
+        no = "its command leaves the version to its reader"
     if no:
         return Choice(way, no=no)
     cost = _cost(way, tools, facts)

@@ -175,8 +175,10 @@ def _called_otherwise(bench: Bench, way: Way) -> Work[None]:
         return
     names = " ".join(shlex.quote(package) for package in way.packages)
     places = r"^/usr/(local/)?(s?bin|games)/[^/]+$"
-    listed = yield from bench.look(f"dpkg -L {names} | grep -E '{places}'", f"which programs did {names} bring?")
-    bench.programs = [path.rsplit("/", 1)[-1] for path in (listed or "").splitlines()]
+    listed = yield from bench.look(f"dpkg -L {names} | grep -E '{places}' || echo none", f"which programs did {names} bring?")
+    if listed == "none" and len(way.packages) == 1:
+        raise Stop("stuck", f"{names} is installed, and it brings no program that could be asked: what uses it has to show it.")
+    bench.programs = [path.rsplit("/", 1)[-1] for path in (listed or "").splitlines() if path != "none"]
 
 
 def _once(bench: Bench, piece: script.Piece, do: Doing, last: bool) -> Work[Failure | None]:

@@ -94,7 +94,7 @@ def is_shell(lang: str, text: str) -> bool:
     if lang in ("output", "text", "txt", "plaintext", "plain", "ansi"):
         return all(is_command(line.strip()) for line in lines[:50])
     typed = [line.strip() for line in lines if not line.strip().startswith("#")]
-    return bool(typed) and may_be_command(typed[0]) and not _is_prose(typed)
+    return bool(typed) and may_be_command(typed[0]) and not _is_prose(typed) and not _is_table(typed)
 
 
 _FUNCTION_WORDS = re.compile(
@@ -108,6 +108,15 @@ def _is_prose(lines: list[str]) -> bool:
     and Markdown calls what is indented code."""
     bare = [re.sub(r"\"[^\"]*\"|'[^']*'|#.*", "", line) for line in lines]
     return 2 * sum(len(set(_FUNCTION_WORDS.findall(line))) >= 2 for line in bare) >= len(bare)
+
+
+_ROW = re.compile(r"[^#|;&\"']{1,60}?\S {3,}(?P<told>[A-Za-z][\w'-]*,?(?: [\w'(),-]+){2,})")
+
+
+def _is_table(lines: list[str]) -> bool:
+    """Whether a line is a call and, a gap after it, what that does: usage as manual pages list it."""
+    rows = [match["told"] for line in lines if (match := _ROW.match(line))]
+    return any(row.count(" ") >= 3 or _FUNCTION_WORDS.search(row) for row in rows)
 
 
 def _all_output(text: str) -> bool:

@@ -20,6 +20,8 @@ hostname nproc ps top kill wc cmd pbcopy xclip vipe watch parallel"""
 _ORDINARY = _KNOWN | set(_MORE.split())
 """Programs that everybody has: calling one says nothing of a document's own."""
 _NAME = re.compile(r"[a-z][\w.-]*$")
+VERSION = re.compile(r"(?P<sign>[=~]=|@)(?:<[\w. -]{1,30}>|\{[\w. -]{1,30}\}|\[[\w. -]{1,30}\])(?=[\s'\"]|$)")
+"""Where a version is to be put in."""
 _STAGE = {
     "install": 0,
     "top": 1,
@@ -112,7 +114,8 @@ def read(title: str, text: str, root: Part, drafts: Sequence[Draft]) -> Document
         place = draft.role if draft.role in ("uninstall", "update") else places.get(id(draft.part), "other")
         place = "trouble" if draft.role == "trouble" else place
         command = _filled(draft.snippet.text, variables)
-        said.append(Said(draft, command, acts(command), place, draft.part.title if draft.part else ""))
+        told = VERSION.sub(r"\g<sign>X.Y", command)  # to the shell it would be a file to read
+        said.append(Said(draft, command, acts(told), place, draft.part.title if draft.part else ""))
     return Document(title, text, root, said)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from skillrun.skills.parser.understanding import names
 from skillrun.skills.parser.understanding.acts import Act
-from skillrun.skills.parser.understanding.document import Document, Said
+from skillrun.skills.parser.understanding.document import VERSION, Document, Said
 from skillrun.skills.skill import SkillCommand, Wanted, Way
 
 _OPTIONAL = re.compile(
@@ -117,9 +117,15 @@ def _way(document: Document, said: Said, number: int, act: Act, packages: tuple[
         )
     ):
         why = match.group().lower() if not _installs_first(words) else ""
+    if why == names.NO_VERSION:
+        packages = tuple(names.base(package, act.manager) for package in packages)  # whoever has none in mind means the latest
     if act.manager == "cargo" and "--git" in said.text:
         why = "a development version"
-    commands = tuple(SkillCommand(s.text, s.draft.snippet.line, s.draft.lang, s.draft.when) for s in (*companions, said))
+    texts = [s.text if why != names.NO_VERSION else VERSION.sub("", s.text) for s in (*companions, said)]
+    commands = tuple(
+        SkillCommand(text, s.draft.snippet.line, s.draft.lang, s.draft.when)
+        for text, s in zip(texts, (*companions, said), strict=True)
+    )
     label = next((label.words for label in reversed(draft.labels) if label.words), "")
     return Way(
         act.manager,

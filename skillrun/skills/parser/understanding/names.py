@@ -19,6 +19,10 @@ _PRE = re.compile(
 _BLANK = re.compile(r"<[^>]*>|\{[^}]*\}|\$\{?\w|x\.y|\bX\.|\.\.\.|VERSION|\bTAG\b|#\w|\*")
 
 
+NO_VERSION = "names no version of its own"
+"""What is special about a package whose version the reader is to fill in."""
+
+
 def base(package: str, manager: str = "") -> str:
     """The package's own name: without version, extras, repository path and tag."""
     name = package.strip("'\"")
@@ -60,7 +64,7 @@ def same(one: str, other: str) -> bool:
 def special(package: str, manager: str) -> str:
     """Why this spelling is not a person's first choice; empty for the ordinary package."""
     if _BLANK.search(package) and manager != "script":
-        return "names no version of its own"
+        return NO_VERSION
     if package.startswith(("git+", "http:", "https:", "github:")):
         return "a development version"
     if manager in ("pip", "pipx", "uv tool") and re.search(r"[=~]=|@(?!latest\b)", package):

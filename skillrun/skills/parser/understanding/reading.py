@@ -72,6 +72,10 @@ def _unsure(document: Document, main: str, programs: Sequence[Program], wanted: 
         if built := _lacks_its_source([said for said in document.said if said.place != "development"]):
             yield f"It is built from its source (`{built.splitlines()[0][:80]}`), and nothing in the text brings that here."
             return
+        run = [said.text for said in document.said if said.all("container") and said.place != "development"]
+        if run:
+            yield f"The text gives it only as a container (`{run[0].splitlines()[0][:80]}`), which is run, not installed."
+            return
         where = f" Its instructions may be at {links[0]}." if links else ""
         yield f"The text names no command that gets its program.{where}"
     elif len(programs) > 1 and not names.same(programs[0].name, main):
@@ -108,9 +112,11 @@ def _has_steps(document: Document) -> bool:
     ]
     if _lacks_its_source(told):
         return False
-    return any(act.kind not in ("use", "look", "once", "login", "publish") for said in told for act in said.acts) or (
-        not document.parted and bool(told) and all(said.acts or acts(_BLANK.sub("blank", said.text)) for said in told)
-    )
+    kinds = {act.kind for said in told for act in said.acts}
+    if kinds - {"use", "look", "once", "login", "publish", "container"}:
+        return True
+    readable = all(said.acts or acts(_BLANK.sub("blank", said.text)) for said in told)
+    return not document.parted and "container" not in kinds and bool(told) and readable
 
 
 def _lacks_its_source(told: Sequence[Said]) -> str:
