@@ -344,7 +344,8 @@ def test_a_debian_package_without_a_program_is_said_to_be_there(world: World, br
         output = brought if "dpkg -L zsh-knot" in call.command else ""
         turns.append(Turn(reply, ((call, Result(State.EXITED, 127 if absent else 0, output)),)))
     assert any("dpkg -L zsh-knot" in turn.results[0][0].command for turn in turns)
-    assert (says in call.input["summary"]) and (call.input["outcome"] == ("stuck" if says else "done"))
+    assert says in call.input["summary"]
+    assert call.input["outcome"] == ("stuck" if says else "done")
 
 
 def test_nothing_of_a_document_without_a_way_is_run(world: World) -> None:
