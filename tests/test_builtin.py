@@ -25,6 +25,7 @@ from skillrun.models.builtin.moves.python import requirement_names, satisfies
 from skillrun.models.builtin.moves.services import BRIEFLY, unit_values
 from skillrun.models.builtin.prompts import known_answer
 from skillrun.models.builtin.remedy import build, holds, normalise, read_failure, recognise, remedies
+from skillrun.models.builtin.user_install import take_back_half
 from skillrun.policy.judge import Judge
 from skillrun.ports import Brief, Command, Place, Target
 from skillrun.skills.checks import judge
@@ -84,7 +85,7 @@ def test_a_failure_is_recognised(path: Path) -> None:
 
 LOOKS_FIRST = {
     "way-out", "already-there", "stale-lock-file", "stuck", "keys-unreadable", "package-list-damaged",
-    "example-settings", "socket-stale", "time-limit-short", "settings-odd", "page-instead",
+    "example-settings", "socket-stale", "time-limit-short", "settings-odd", "room-unsaid", "page-instead",
     "mirror-gone", "setting-names-nothing", "installed-unreadable-now", "link-dangling",
     "program-shadowed", "venv-half-made", "venv-of-removed-python", "home-parts-foreign", "apt-proxy-dead", "apt-dead-source",
     "line-endings", "service-down", "installed-unreadable", "old-version-first", "build-tool-absent", "pip-index-dead", "temporary-directory",  # noqa: E501
@@ -96,6 +97,25 @@ def test_npm_is_quoted_with_what_went_wrong() -> None:
     case = tomllib.loads((CASES[0].parent / "npm-not-in-its-registry.toml").read_text())
     said = read_failure(case["command"], Result(State.EXITED, case["exit"], case["output"])).said
     assert said == "npm ERR! 404  '@quayside/ai@0.16.1' is not in this registry."
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "manager"),
+    [
+        ("sudo npm install -g tool", "npm error code E404\nnpm error 404 Not Found - GET https://registry.invalid/tool", "npm"),
+        ("pip install tool", "ERROR: Could not find a version that satisfies the requirement tool (404 Not Found)", "pip"),
+        ("sh install.sh", "npm error 404 Not Found\nE: Failed to fetch http://mirror.invalid/x.deb  404  Not Found", "apt"),
+        ("sudo apt-get install -y tool", "404 Not Found", "apt"),
+        ("sudo apt-get update && npm install tool", "404 Not Found", ""),
+        ("curl -fsSLO https://x.invalid/y", "curl: (22) The requested URL returned error: 404 Not Found", ""),
+    ],
+)
+def test_a_remedy_belongs_to_the_manager_that_failed(command: str, output: str, manager: str) -> None:
+    """Which manager failed is what spoke last says, else the command; another one's remedies are not for that."""
+    failure = read_failure(command, Result(State.EXITED, 1, output))
+    assert failure.manager == manager
+    found = [remedy for remedy in remedies() if recognise(remedy, failure, FACTS) is not None]
+    assert {remedy.manager for remedy in found} <= {"", manager}
 
 
 def test_a_bad_table_names_the_entry() -> None:
@@ -713,6 +733,42 @@ def test_a_full_disk_is_no_success(world: World) -> None:
     assert world.install("# x\n```\nsh ~/i.sh\ntouch ~/made\n```\nCheck: `[ -e ~/made ]`.\n") != "verified"
     assert not (world.home / "made").exists()
     assert "file system" in world.ended["summary"]
+
+
+def test_a_lack_of_room_is_found_where_nothing_speaks_of_it(world: World) -> None:
+    """A program that fails without a word while its temporary files have no room is given another place for them."""
+    put(
+        world.home / "stand-in" / "df",
+        '#!/bin/sh\ncase $2 in */small*) echo; echo "x 64 64 0 100% $2" ;; *) /bin/df "$@" ;; esac\n',
+    )
+    put(world.home / "i.sh", '#!/bin/sh\ncase $TMPDIR in */small) exit 1 ;; *) touch "$HOME/made" ;; esac\n')
+    drain(world.target.run(Command('mkdir ~/small; export TMPDIR="$HOME/small" PATH="$HOME/stand-in:$PATH"')))
+    assert world.install("# x\n```\nsh ~/i.sh\n```\nCheck: `[ -e ~/made ]`.\n") == "verified"
+    assert "is full" in world.ended["summary"]
+
+
+@pytest.mark.parametrize(
+    ("command", "undo"),
+    [
+        ('npm install -g --prefix "$HOME/.local" tool', ['npm uninstall -g --prefix "$HOME/.local" tool']),
+        ("npm i --global tool", ["npm uninstall --global tool"]),
+        ("npm install tool", []),
+        ("sh install.sh -g", []),
+    ],
+)
+def test_what_npm_wrote_in_part_does_not_pass_for_whole(command: str, undo: list[str]) -> None:
+    """Before giving up, a global package that npm could not write whole is taken away by npm; no other thing is."""
+    bench = Bench(Brief(Skill("x", "x", "", "prompt", "x")))
+    work, sent = bench.shell(command, "x"), []
+    next(work)
+    with contextlib.suppress(StopIteration):
+        work.send(Result(State.EXITED, 0, "npm warn tar TAR_ENTRY_ERROR ENOSPC: no space left on device, write"))
+    work = take_back_half(bench)
+    with contextlib.suppress(StopIteration):
+        sent.append(next(work).command)
+        while True:
+            sent.append(work.send(Result(State.EXITED, 0)).command)
+    assert sent == undo
 
 
 @pytest.mark.parametrize(

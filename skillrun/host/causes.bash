@@ -163,13 +163,15 @@ idle() { # whether it used no processor time for two seconds
 }
 lock() {
   local file inode pid where name age
+  local -A does # a process is watched once, however many locks it holds
   for file in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock /var/cache/apt/archives/lock $PATHS; do
     [ -f "$file" ] || continue
     inode=$(stat -c %i "$file" 2>/dev/null)
     while read -r _ kind _ _ pid where _; do
       [ "$kind" != "->" ] && [ "${where##*:}" = "$inode" ] && [ "$pid" -gt 0 ] || continue
       name=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) age=$(ps -o etime= -p "$pid" 2>/dev/null)
-      say holder "$file" "$pid" "$(echo ${name:-$(cat "/proc/$pid/comm" 2>/dev/null)})" "$(echo ${age:-some time})" "$(idle "$pid")"
+      [ -n "${does[$pid]}" ] || does[$pid]=$(idle "$pid")
+      say holder "$file" "$pid" "$(echo ${name:-$(cat "/proc/$pid/comm" 2>/dev/null)})" "$(echo ${age:-some time})" "${does[$pid]}"
     done 2>/dev/null </proc/locks
   done
 }

@@ -95,6 +95,8 @@ class Bench:
     """Everything but looks that went well: what may have changed something here."""
     failed: dict[tuple[str, Retry | None, int], Result] = field(default_factory=dict)
     """What failed, by the command and how many moves had been made before it: it would fail the same way again."""
+    half_made: list[str] = field(default_factory=list)
+    """Commands that ended with 0 and could not write all they were to: what they made may pass a check and is not whole."""
     supposed: int = 0
     """Commands of a simulated dry run that were only rehearsed or listed: what builds on them cannot be tried."""
     deferred: list[str] = field(default_factory=list)
@@ -122,6 +124,12 @@ class Bench:
     def home(self) -> str:
         """The user's home directory."""
         return str(self.facts.get("user", {}).get("home") or "~")
+
+    @property
+    def scratch(self) -> str:
+        """Where this run keeps what only it needs, as shell text: the cache at home, unless that is somebody else's."""
+        foreign = [path for paths in self.facts.get("foreign", {}).values() for path in paths]
+        return "$HOME/.skillrun" if f"{self.home}/.cache" in foreign else "$HOME/.cache"
 
     @property
     def is_root(self) -> bool:
@@ -182,8 +190,10 @@ class Bench:
         result = yield from self._run(command, why, retry)
         if result.ok and BELIED.search(result.output):
             result = replace(result, exit_code=1)
+            self.half_made.append(command)
         if result.ok:
             self.moves.add(command)
+            self.half_made = [half for half in self.half_made if half != command]
         else:
             self.failed[state] = result
         return result

@@ -75,6 +75,8 @@ def heal(bench: Bench, failure: Failure) -> Work[Cure | None]:
             continue
         if remedy.look and not (yield from _look(bench, remedy, failure, found)):
             continue
+        if remedy.cause and not (yield from _is_true(bench, remedy, failure)):
+            continue
         bench.tried[key] += 1
         bench.tried[spent] += 1
         bench.tried["remedies"] += 1
@@ -122,6 +124,14 @@ def _look(bench: Bench, remedy: Remedy, failure: Failure, found: dict[str, str])
     return True
 
 
+def _is_true(bench: Bench, remedy: Remedy, failure: Failure) -> Work[bool]:
+    """Whether a look at the machine names one of the remedy's causes; what it names is said."""
+    known = [cause for cause in (yield from bench.diagnose(failure)) if cause.word in remedy.cause]
+    for cause in known:
+        bench.explain(cause.sentence)
+    return bool(known)
+
+
 def _carry_out(bench: Bench, remedy: Remedy, failure: Failure, found: Mapping[str, str]) -> Work[Cure | None]:
     sentence = _fill(remedy.explain, found, bench, failure)
     if remedy.then == "stop":
@@ -136,11 +146,14 @@ def _carry_out(bench: Bench, remedy: Remedy, failure: Failure, found: Mapping[st
         return Cure("retry", command, remedy.retry) if command else Cure("skip")
     bench.explain(sentence)
     for act in remedy.act:
-        result = yield from bench.sure(_fill(act.run, found, bench, failure), sentence)
-        if not result.ok and not act.may_fail:
+        command = _fill(act.run, found, bench, failure)
+        result = yield from bench.sure(command, sentence)
+        if not result.ok and not (act.may_fail or act.partly):
             for undo in remedy.undo:
                 yield from bench.shell(_fill(undo.run, found, bench, failure), f"take back the attempt: {sentence}")
             return None
+        if act.partly:
+            bench.moves.add(command)
     command = failure.command
     for pattern, text in remedy.rewrite:
         command = re.sub(pattern, _fill(text, found, bench, failure), command)
@@ -152,7 +165,13 @@ def _carry_out(bench: Bench, remedy: Remedy, failure: Failure, found: Mapping[st
 
 
 def _fill(text: str, found: Mapping[str, str], bench: Bench, failure: Failure) -> str:
-    """The text with `{name}` replaced: captures, and `root`, `home`, `command`. Captures are untrusted: plain characters only."""  # noqa: E501
+    """The text with `{name}` replaced: captures, `root`, `home`, `scratch`, `command`. Captures are untrusted: plain characters only."""  # noqa: E501
     values = {name: re.sub(r"[^\w@%+=:,./~ -]", "", value) for name, value in found.items()}
-    values |= {"root": bench.root, "home": bench.home, "command": failure.command, "exit": str(failure.exit_code)}
+    values |= {
+        "root": bench.root,
+        "home": bench.home,
+        "scratch": bench.scratch,
+        "command": failure.command,
+        "exit": str(failure.exit_code),
+    }
     return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), text)

@@ -28,6 +28,13 @@ _NPM_BESIDE = re.compile(
     r"npm (?:ERR!|error) (?:\s|A complete log|(?:code|syscall|path|errno)\s|\d{3}(?:$| (?:$|Note that|tarball, folder)))"
 )
 """What npm prints in the same way and what says nothing: the place of its log, codes, hints, and lines that are empty."""
+_VOICES = {
+    "apt": re.compile(r"^(?:E|W): |^Err:\d+ |^dpkg(?:-\w+)?: ", re.MULTILINE),
+    "npm": re.compile(r"^npm (?:ERR!|error|warn|WARN)\b", re.MULTILINE),
+    "pip": re.compile(r"^(?:ERROR: (?:Could not (?:find|install)|No matching dist|Failed building)|pip\d?: )", re.MULTILINE),
+    "cargo": re.compile(r"^error: (?:failed|could not)[^\n]*(?:crate|registry|`[\w-]+`)", re.MULTILINE),
+}
+"""How package managers begin the lines that say what went wrong."""
 ASKED, STUCK = "ended: nobody answered its question", "ended: it made no progress"
 """The note of a result that the engine ended itself."""
 
@@ -60,6 +67,16 @@ class Failure:
         return "\n".join([command, *lines])
 
     @property
+    def manager(self) -> str:
+        """The package manager that failed: the one that spoke last, else the one the command runs; empty where neither says."""
+        spoken = {name: max((m.start() for m in voice.finditer(self.text)), default=-1) for name, voice in _VOICES.items()}
+        last = max(spoken, key=lambda name: spoken[name])
+        if spoken[last] >= 0:
+            return last
+        named = re.findall(r"\b(apt|npm|pip|cargo)(?:-get|\d)?\b", self.command)
+        return named[0] if len(set(named)) == 1 else ""
+
+    @property
     def last_lines(self) -> str:
         """The end of what it said, for an account; with the error's own line before it where a trace follows that."""
         end = self.text.strip().splitlines()[-6:]
@@ -84,12 +101,15 @@ class Cure:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A command of a remedy. `{root}` and captured names are filled in; `may_fail`: going on is fine."""
+    """A command of a remedy. `{root}` and captured names are filled in; `may_fail`: going on is fine; `partly`: so it is, and
+    what failed has done a part of its work all the same.
+    """
 
     run: str
     found: str = ""
     absent: str = ""
     may_fail: bool = False
+    partly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +128,10 @@ class Remedy:
     """`asked` or `stuck`: for commands that the engine ended for that."""
     on: tuple[str, ...] = ("step", "check")
     facts: tuple[str, ...] = ()
+    manager: str = ""
+    """The package manager this is for: where another one failed, it is none of its business."""
+    cause: tuple[str, ...] = ()
+    """Words of `host/causes.toml`: it is for a machine of which one of them is true, whatever the failure says."""
     limit: int = 1
     per: str = ""
     conflicts: tuple[str, ...] = ()
@@ -158,7 +182,7 @@ def build(row: Mapping[str, Any], kind: str) -> Remedy:
             values[name] = re.compile(
                 values[name], re.IGNORECASE | re.MULTILINE if name in ("error", "unless") else re.MULTILINE
             )
-    for name in ("exit", "on", "facts", "conflicts"):
+    for name in ("exit", "on", "facts", "conflicts", "cause"):
         if name in values:
             values[name] = tuple(values[name])
     for name in ("look", "act", "undo"):
@@ -181,6 +205,8 @@ def recognise(remedy: Remedy, failure: Failure, facts: Mapping[str, Any]) -> dic
     if failure.ended != {"asked": ASKED, "stuck": STUCK}.get(remedy.ended, ""):
         return None
     if not all(holds(condition, facts) for condition in remedy.facts):
+        return None
+    if remedy.manager and failure.manager != remedy.manager:
         return None
     found: dict[str, str] = {}
     for pattern, text in ((remedy.command, failure.command), (remedy.error, failure.text)):

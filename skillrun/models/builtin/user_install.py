@@ -205,6 +205,17 @@ def _has_native_parts(bench: Bench, command: str, way: Way) -> Work[bool]:
     return bool((yield from bench.look(f"find {root}/{shlex.quote(name)} -name '*.node' -print -quit", why)))
 
 
+_GLOBAL = re.compile(r"\bnpm\s+(?:install|i|add)\b(?=.*\s(?:-g|--global)\b)")
+
+
+def take_back_half(bench: Bench) -> Work[None]:
+    """Before giving up: global packages that npm could not write whole, and called installed, are taken away by npm."""
+    for command in bench.half_made:
+        if _GLOBAL.search(command):
+            undo = _GLOBAL.sub("npm uninstall", command)
+            yield from bench.shell(undo, "it could not be written whole: what there is of it might pass for it")
+
+
 def node_programs(bench: Bench, way: Way, got: Got) -> Work[list[str]]:
     """The programs the way's first package brought: what npm has linked to it."""
     name = re.sub(r"(?<=.)@[^/]*$", "", way.packages[0])

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from skillrun.events import Result
 from skillrun.host.causes import Cause, told
-from skillrun.models.builtin import caution, prompts, script, ways
+from skillrun.models.builtin import caution, prompts, script, user_install, ways
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.healer import heal, mend
 from skillrun.models.builtin.moves import network, package_database, paths
@@ -53,6 +53,7 @@ def carry_out(bench: Bench, afresh: bool) -> Work[None]:
         yield from _finish(bench)
     except Stop as stop:
         found = yield from _causes(bench)
+        yield from user_install.take_back_half(bench)
         yield bench.call("finish", {"outcome": stop.outcome, "summary": _account(bench, stop.account, found)})
 
 

@@ -108,10 +108,10 @@ def _authorities(bench: Bench) -> Work[bool]:
         yield from bench.shell(f"{bench.root}update-ca-certificates --fresh", why)
         yield from bench.shell(f"{bench.root}chmod go+r {BUNDLE}", why)
     if (yield from bench.look(whole, "is the list whole now?")) is None:
-        bundle = "$HOME/.cache/skillrun-ca.pem"
+        bundle = f"{bench.scratch}/skillrun-ca.pem"
         own = "/usr/share/ca-certificates/mozilla/*.crt /usr/local/share/ca-certificates/*.crt"
         made = yield from bench.shell(
-            f'mkdir -p "$HOME/.cache" && cat {own} >"{bundle}" 2>/dev/null; grep -q "BEGIN CERT" "{bundle}"', why
+            f'mkdir -p "{bench.scratch}" && cat {own} >"{bundle}" 2>/dev/null; grep -q "BEGIN CERT" "{bundle}"', why
         )
         if not made.ok:
             return False
@@ -134,10 +134,12 @@ def _without(bench: Bench, path: str) -> Work[bool]:
     variable = "npm_config_userconfig" if path.endswith("npmrc") else "PIP_CONFIG_FILE" if path.endswith("pip.conf") else ""
     if not variable:
         return False
-    copy = f"$HOME/.cache/skillrun-{path.rsplit('/', 1)[-1].lstrip('.')}"
+    copy = f"{bench.scratch}/skillrun-{path.rsplit('/', 1)[-1].lstrip('.')}"
     why = f"{path} without what does not answer, for this run"
     lines = r"^[[:space:]]*(https?[-_])?(proxy|registry|index-url|extra-index-url)[[:space:]]*="
-    made = yield from bench.shell(f'mkdir -p "$HOME/.cache" && (umask 077; grep -viE \'{lines}\' {path} >"{copy}"; true)', why)
+    made = yield from bench.shell(
+        f'mkdir -p "{bench.scratch}" && (umask 077; grep -viE \'{lines}\' {path} >"{copy}"; true)', why
+    )
     return made.ok and (yield from bench.export(variable, copy, why)).ok
 
 
@@ -152,7 +154,7 @@ def authority(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[
     files = list(dict.fromkeys(line for line in (listing or "").splitlines() if line.startswith("/")))
     if not files:
         return None
-    bundle = "$HOME/.cache/skillrun-ca.pem"
+    bundle = f"{bench.scratch}/skillrun-ca.pem"
     sentence = (
         "The certificate is vouched for by an authority an administrator put on this machine; it is used beside the usual ones."
     )
@@ -167,7 +169,7 @@ def authority(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[
     else:
         joined = " ".join(f'"{path}"' for path in files)
         yield from bench.shell(
-            f'mkdir -p "$HOME/.cache" && cat /etc/ssl/certs/ca-certificates.crt {joined} >"{bundle}" 2>/dev/null; [ -s "{bundle}" ]',  # noqa: E501
+            f'mkdir -p "{bench.scratch}" && cat /etc/ssl/certs/ca-certificates.crt {joined} >"{bundle}" 2>/dev/null; [ -s "{bundle}" ]',  # noqa: E501
             sentence,
         )
     for name in TRUSTING:

@@ -21,7 +21,7 @@ def apt_source(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work
 
 
 SOUND_SOURCES = """
-d="$HOME/.cache/skillrun-apt"; rm -rf "$d/sources"; mkdir -p "$d/sources" || exit 1
+d="SCRATCH/skillrun-apt"; rm -rf "$d/sources"; mkdir -p "$d/sources" || exit 1
 printf 'Dir::Etc::SourceParts "%s";\\n' "$d/sources" >"$d/sources.conf"
 read_them() { APT_CONFIG="$d/sources.conf" apt-get indextargets >/dev/null 2>&1; }
 read_them || exit 1
@@ -35,13 +35,14 @@ done
 
 def unreadable_sources(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
     """Source files that apt cannot read (or not together): a copy without them is used for this run, nothing is changed."""
-    listing = yield from bench.look(f"({SOUND_SOURCES.strip()})", "which of the package sources can be read?")
+    script = SOUND_SOURCES.strip().replace("SCRATCH", bench.scratch)
+    listing = yield from bench.look(f"({script})", "which of the package sources can be read?")
     left = re.findall(r"^left out (\S+)$", listing or "", re.MULTILINE)
     if not left:
         return None
     bench.explain(f"{' and '.join(left)} cannot be read beside the others; a person may want to look at it.")
     yield from bench.export(
-        "APT_CONFIG", "$HOME/.cache/skillrun-apt/sources.conf", "the sources that can be read, for this run"
+        "APT_CONFIG", f"{bench.scratch}/skillrun-apt/sources.conf", "the sources that can be read, for this run"
     )
     return with_words(failure.command, bench.kept_words())
 
@@ -53,8 +54,20 @@ HARDLY = Retry(6, 5, on="lock|locked|process")
 """The same where it does nothing at all."""
 
 
+FREE = (
+    "for f in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock; do i=$(stat -c %i $f 2>/dev/null) || continue; "
+    'grep -qs ":$i " /proc/locks && { echo "$f is locked"; exit 1; }; done; true'
+)
+"""Whether anybody holds dpkg's locks, which everybody may see."""
+
+
 def lock(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | Cure | None]:
     """A lock that a living program holds: waited for once, then named. It is never taken from whoever holds it. Raises Stop."""
+    return Cure("retry", failure.command, (yield from _patience(bench, failure)))
+
+
+def _patience(bench: Bench, failure: Failure) -> Work[Retry]:
+    """How long whoever holds the lock is waited for, said with its name. Raises Stop when it was waited for before."""
     holders = [cause for cause in (yield from bench.diagnose(failure)) if cause.word == "holder"]
     bench.tried["waited for a lock"] += 1
     if bench.tried["waited for a lock"] > 1:
@@ -64,8 +77,20 @@ def lock(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str |
         )
     if holders:
         bench.explain(holders[0].sentence)
-    idle = bool(holders) and all(cause.fields[-1] == "idle" for cause in holders)
-    return Cure("retry", failure.command, HARDLY if idle else WAITS)
+    return HARDLY if holders and all(cause.fields[-1] == "idle" for cause in holders) else WAITS
+
+
+def _unlocked(bench: Bench, text: str) -> Work[None]:
+    """Before apt runs: whoever works on the package database is waited for. `apt` would do so by itself, for two minutes and
+    without saying whether it is worth it. Raises Stop.
+    """
+    free = f"({FREE})"
+    if (yield from bench.look(free, "does another program work on the package database?")) is not None:
+        return
+    failure = Failure(text, 100, "Could not get lock /var/lib/dpkg/lock-frontend")
+    patience = yield from _patience(bench, failure)
+    if not (yield from bench.shell(free, "the other program is waited for", patience)).ok:
+        yield from _patience(bench, failure)
 
 
 OWN_KEYS = "ls /usr/share/keyrings/{debian,ubuntu}-archive-keyring.gpg 2>/dev/null | head -1"
@@ -105,12 +130,13 @@ def database(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[s
 
 
 def sound(bench: Bench, text: str) -> Work[None]:
-    """Before packages are first touched: a list of packages that is empty makes apt take this machine for a bare one, and put
-    everything in place again without a word. What dpkg keeps as a copy takes its place.
+    """Before packages are first touched: who else works on them is waited for. And a list of packages that is empty makes apt
+    take this machine for a bare one, and put everything in place again without a word: dpkg's own copy takes its place.
     """
     if not re.search(r"\b(?:apt|apt-get|dpkg)\b[^;&|]*\binstall\b", text) or bench.tried["list of packages"]:
         return
     bench.tried["list of packages"] += 1
+    yield from _unlocked(bench, text)
     if (yield from bench.look("[ -s /var/lib/dpkg/status ]", "is the list of packages there?")) is None and bench.tool("apt"):
         yield from database(bench, Failure(text, 100, "dpkg: /var/lib/dpkg/status"), {})
 

@@ -73,7 +73,7 @@ def install(bench: Bench, names: str, why: str) -> Work[bool]:
 
 def unpack(bench: Bench, names: list[str], why: str) -> Work[bool]:
     """Debian packages unpacked into ~/.local/opt with their programs linked into ~/.local/bin: no root rights needed."""
-    first, lists = names[0], "$HOME/.cache/skillrun-apt"
+    first, lists = names[0], f"{bench.scratch}/skillrun-apt"
     options = ""
     if (
         bench.facts.get("packages", {}).get("lists") == "empty"

@@ -121,7 +121,7 @@ def bare_venv(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[
         return None
     place = match["rest"].split()[-1]
     why = "pip comes from its wheel, since the system's own copy is not installed"
-    work = "$HOME/.cache/skillrun-pip"
+    work = f"{bench.scratch}/skillrun-pip"
     yield from bench.sure(
         f'mkdir -p "{work}" && (cd "{work}" && apt-get download python3-pip-whl && dpkg -x python3-pip-whl_*.deb . && rm -f *.deb)',  # noqa: E501
         why,

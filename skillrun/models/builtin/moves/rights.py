@@ -102,9 +102,9 @@ def by_interpreter(bench: Bench, failure: Failure, found: Mapping[str, str]) -> 
         interpreter = shebang[1].rsplit("/", 1)[-1]
         return failure.command.replace(script, f"{interpreter} {script}", 1)
     if first.startswith("\x7fELF") or "ELF" in first[:8]:
-        copy = f"$HOME/.cache/skillrun-run/{script.rsplit('/', 1)[-1]}"
+        copy = f"{bench.scratch}/skillrun-run/{script.rsplit('/', 1)[-1]}"
         made = yield from bench.shell(
-            f'mkdir -p "$HOME/.cache/skillrun-run" && cp {script} "{copy}" && chmod u+x "{copy}"',
+            f'mkdir -p "{bench.scratch}/skillrun-run" && cp {script} "{copy}" && chmod u+x "{copy}"',
             "a copy where programs may be executed",
         )
         return failure.command.replace(script, f'"{copy}"', 1) if made.ok else None
@@ -119,9 +119,9 @@ def line_endings(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Wo
         marked = yield from bench.look(f"grep -lI $'\\r' {word}", f"does {word} have Windows line endings?")
         if not marked:
             continue
-        copy = f"$HOME/.cache/skillrun-run/{word.rsplit('/', 1)[-1]}"
+        copy = f"{bench.scratch}/skillrun-run/{word.rsplit('/', 1)[-1]}"
         made = yield from bench.shell(
-            f'mkdir -p "$HOME/.cache/skillrun-run" && tr -d \'\\r\' <{word} >"{copy}" && chmod u+x "{copy}"',
+            f'mkdir -p "{bench.scratch}/skillrun-run" && tr -d \'\\r\' <{word} >"{copy}" && chmod u+x "{copy}"',
             f"a copy of {word} with plain line endings",
         )
         return failure.command.replace(word, f'"{copy}"', 1) if made.ok else None
