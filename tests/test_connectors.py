@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from skillrun.fleet.inventories.inventory import read_inventory
 from skillrun.fleet.reach import Host
-from skillrun.fleet.rollout.inventory import read_inventory
 from skillrun.fleet.target import RemoteTarget
 from skillrun.ports import Command, result_of
 from skillrun.sandbox.base import layers_of

@@ -21,13 +21,14 @@ import pytest
 from skillrun.cli.machines.screen import Board, Lines
 from skillrun.errors import Problem
 from skillrun.events import Decision, ToolCall
+from skillrun.fleet.inventories.inventory import read_inventory
+from skillrun.fleet.inventories.member import Member
 from skillrun.fleet.reach import Host
 from skillrun.fleet.rollout import program
 from skillrun.fleet.rollout.groups import too_many, waves
 from skillrun.fleet.rollout.handles import Handles
-from skillrun.fleet.rollout.inventory import read_inventory
 from skillrun.fleet.rollout.ledger import new_ledger
-from skillrun.fleet.rollout.machine import Machine, Member, Stand
+from skillrun.fleet.rollout.machine import Machine, Stand
 from skillrun.fleet.rollout.rollout import Rollout, Terms
 from skillrun.plans.file import to_toml
 from skillrun.plans.plan import Condition, Plan, Postcondition, Step
@@ -133,8 +134,8 @@ def test_a_canary_its_plan_and_a_second_run_that_changes_nothing(made: Lab) -> N
     made.add("second", user="ops", setup="usermod -aG sudo ops; echo 'ops:geheim-42' | chpasswd")
     (made.home / "hosts.txt").write_text("first # the canary\nthere\nsecond\n")
     words = ("fleet", skill(made), "-i", "hosts.txt", "--approve", "all", "--no-prove", "--json", "--secret", "SUDO_PASSWORD")
-    done = Controller(made, *words, "--html", "out.html", "--junit", "out.xml", secret="geheim-42")
-    assert done.code == 0, (done.errors, done.last)
+    done = Controller(made, *words, "--html", "out.html", "--junit", "out.xml", "--detailed-exitcode", secret="geheim-42")
+    assert done.code == 2, (done.errors, done.last)
     assert {name: (row["state"], row["changed"]) for name, row in done.last.items()} == {
         "first": ("verified", True),
         "there": ("verified", False),
@@ -145,7 +146,13 @@ def test_a_canary_its_plan_and_a_second_run_that_changes_nothing(made: Lab) -> N
     matrix = (made.home / "out.html").read_text()
     assert "3 of 3 verified" in matrix
     assert (made.home / "out-machines/second-1.html").exists()
-    assert ET.parse(made.home / "out.xml").getroot().findall(".//failure") == []
+    suites = ET.parse(made.home / "out.xml").getroot()
+    assert suites.findall(".//failure") == []
+    assert {suite.get("hostname") for suite in suites if suite.findall("testcase")} == set(made.machines)
+    of = {name: [row["type"] for row in done.rows if row.get("host") == name] for name in made.machines}
+    assert all({"Started", "Finished", "RunEnded", "Machine"} <= set(of[name]) for name in ("first", "second")), of
+    assert set(of["there"]) == {"Machine"}
+    assert {row["type"] for row in done.rows if "host" not in row} == {"FleetNoted", "FleetEnded"}
     kept = b"".join(path.read_bytes() for path in (made.home / "state").rglob("*") if path.is_file())
     assert b"geheim" not in kept
     assert b"geheim" not in done.errors.encode()

@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from skillrun.fleet.inventories.secret_data import secret_values
 from skillrun.fleet.unreachable import Unreachable, refused
 from skillrun.fleet.wires import Channel, Pipes, Ran, Terminal, Wire, alive, run_channel
+from skillrun.secrets import Vault
 
 if TYPE_CHECKING:
     from paramiko import SSHClient
@@ -40,6 +42,7 @@ class Host:
 
     def _connect(self, data: dict[str, Any], connect_s: int) -> None:
         pyinfra = _pyinfra()
+        pyinfra.masking.hide(secret_values(data))
         try:
             inventory = pyinfra.Inventory(([(self.name, data)], {}))
             state = pyinfra.State(inventory, pyinfra.Config(CONNECT_TIMEOUT=connect_s))
@@ -53,7 +56,7 @@ class Host:
         except pyinfra.NoConnectorError as error:
             raise Unreachable(f"{self.name}: {error}", "@ssh, @local, @docker, @podman or @chroot", "name") from None
         except (pyinfra.PyinfraError, OSError, EOFError, pyinfra.SSHException, ValueError, KeyError) as error:
-            raise refused(self.name, error) from None
+            raise refused(self.name, pyinfra.masking.masked(str(error)) or type(error).__name__) from None
         if self._kind == "SSHConnector":
             self._client = host.connector.client
             self._heart = _Heartbeat(self._client, *self._patience)
@@ -171,6 +174,30 @@ class _Heartbeat:
         self._over.set()
 
 
+class _Masking(logging.Filter):
+    """Takes the secrets of inventories out of whatever pyinfra logs, whoever listens to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._vault, self._lock = Vault(), threading.Lock()
+
+    def hide(self, values: Mapping[str, str]) -> None:
+        """These are not to be seen."""
+        with self._lock:
+            for name, value in values.items():
+                self._vault.hide(value, name)
+
+    def masked(self, text: str) -> str:
+        """The text without them."""
+        with self._lock:
+            return self._vault.mask(text)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Every record passes, without what is secret."""
+        record.msg, record.args = self.masked(record.getMessage()), ()
+        return True
+
+
 _LOADING = threading.Lock()
 _imported: list[Any] = []
 
@@ -194,11 +221,13 @@ def _pyinfra() -> Any:
             client.HOST_KEYS_LOCK = threading.Lock()
             pyinfra.logger.addHandler(logging.NullHandler())
             pyinfra.logger.propagate = False
+            masking = _Masking()
+            pyinfra.logger.addFilter(masking)
             for name in ("paramiko", "paramiko.transport"):
                 logging.getLogger(name).addHandler(logging.NullHandler())
                 logging.getLogger(name).propagate = False
             _imported.append(SimpleNamespace(
                 Config=Config, Inventory=Inventory, State=State, NoConnectorError=NoConnectorError,
-                PyinfraError=PyinfraError, SSHException=SSHException,
+                PyinfraError=PyinfraError, SSHException=SSHException, masking=masking,
             ))  # fmt: skip
         return _imported[0]

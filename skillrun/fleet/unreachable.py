@@ -30,7 +30,7 @@ REASONS = (
 """What pyinfra and paramiko say -> kind, in our words, what to do."""
 
 
-def refused(name: str, error: Exception) -> Unreachable:
+def refused(name: str, error: object) -> Unreachable:
     """What a connection that could not be made failed over."""
     text = " ".join(str(error).split()) or type(error).__name__
     for pattern, kind, words, hint in REASONS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -51,7 +52,7 @@ def fleet_command(word: str, which: str | None, **values: Any) -> int:
         raise Problem(f"{which!r} is one word too many", "one skill at a time; machines are named by --inventory")
     if not values["inventory"]:
         raise Problem("which machines?", "--inventory FILE, or --inventory web1,web2")
-    from skillrun.fleet.rollout.inventory import read_inventory
+    from skillrun.fleet.inventories.inventory import read_inventory
     from skillrun.fleet.rollout.ledger import new_ledger
     from skillrun.record.journal import RunFolder, keep_skill
     from skillrun.skills.sources import find_skill
@@ -62,7 +63,7 @@ def fleet_command(word: str, which: str | None, **values: Any) -> int:
     asked = {
         "source": word, "digest": skill.digest, "inventory": str(values["inventory"]), "approve": options.approve,
         "model": options.model, "inputs": dict(options.inputs), "secrets": list(options.secrets),
-        "terms": {"serial": terms.serial, "max_fail": terms.max_fail, "parallel": terms.parallel, "agents": terms.agents},
+        "terms": dataclasses.asdict(terms), "budget": _limits(options),
     }  # fmt: skip
     ledger = new_ledger(skill.name, members, asked)
     folder = RunFolder(ledger.folder)
@@ -167,26 +168,29 @@ def _after(word: str, which: str, values: dict[str, Any]) -> int:
         return undo(ledger, skill, options, values)
     from skillrun.fleet.rollout.ledger import resumed
     from skillrun.fleet.rollout.rollout import Terms
+    from skillrun.run.budget import Budget
 
     machines = _with_inventory(ledger, resumed(ledger))
     if word == "verify":
         from skillrun.cli.machines.afterwards import verify
 
         return verify(ledger, skill, options, machines, values)
-    terms = Terms(
-        **{
-            **asked["terms"],
-            "max_cost_all": values["max_cost_all"],
-            "prove": not values["no_prove"],
-            "preview": not values["live"],
-        }
-    )
+    terms = Terms(**asked["terms"])
+    if values["max_cost_all"] is not None:
+        terms = dataclasses.replace(terms, max_cost_all=values["max_cost_all"])
+    options = dataclasses.replace(options, budget=Budget(**{**asked["budget"], **_limits(options)}))
     return _carry_out(ledger, skill, options, terms, machines, values, again=True)
+
+
+def _limits(options: Options) -> dict[str, Any]:
+    """What each machine may use up, as far as it is limited."""
+    found = dataclasses.asdict(options.budget) if options.budget is not None else {}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _with_inventory(ledger: Ledger, machines: list[Machine]) -> list[Machine]:
     """What is never kept on disk (passwords) is read from the inventory again, where it is still there."""
-    from skillrun.fleet.rollout.inventory import read_inventory
+    from skillrun.fleet.inventories.inventory import read_inventory
 
     try:
         known = {member.name: member for member in read_inventory(str(ledger.asked["inventory"]))}

@@ -54,6 +54,7 @@ def attend(
         for event in execution:
             if isinstance(event, Replied) and event.reply.usage is not None:
                 machine.requests += 1
+                machine.cost_usd += event.reply.usage.cost_usd or 0.0
             on_event(event)
         events = read_events(folder.journal)
     finally:
@@ -124,8 +125,6 @@ def candidates(folder: RunFolder, skill: Skill) -> list[Plan]:
 
 
 def _stand_of(machine: Machine, end: RunEnded | None, alive: bool) -> None:
-    if end is not None and end.cost_usd:
-        machine.cost_usd += end.cost_usd
     if end is not None and end.outcome in (Outcome.VERIFIED, Outcome.ALREADY):
         machine.stand, machine.reason = Stand.VERIFIED, ""
     elif not alive:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from skillrun.errors import Problem
+from skillrun.fleet.inventories.secret_data import HANDLES, secret_values
 from skillrun.fleet.rollout.machine import Machine
 from skillrun.ports import Person
 from skillrun.secrets import Vault, stored
@@ -40,14 +41,13 @@ class Handles:
         for name, held_by in _own(machine).items():
             if value := stored(held_by, os.environ):
                 values[name] = value
-        password = machine.member.data.get("ssh_password")
         vault = Vault()
         for name, value in values.items():
             vault.hide(value, name)
             if name != SUDO:
                 vault.add(name, value)
-        if isinstance(password, str) and password:
-            vault.hide(password, "ssh_password")
+        for name, value in secret_values(machine.member.data).items():
+            vault.hide(value, name)
         return vault
 
     def sudo(self, machine: Machine) -> str | None:
@@ -55,10 +55,12 @@ class Handles:
         if machine.root or (machine.facts.get("sudo") or {}).get("passwordless"):
             return None
         held_by = _own(machine).get(SUDO)
-        return (stored(held_by, os.environ) if held_by else None) or self._shared.get(SUDO)
+        given = machine.member.data.get("_sudo_password")  # pyinfra's name for it
+        own = (stored(held_by, os.environ) if held_by else None) or (given if isinstance(given, str) else None)
+        return own or self._shared.get(SUDO)
 
 
 def _own(machine: Machine) -> Mapping[str, str]:
     """A secret's name -> the variable of the environment, or the keyring's entry, that holds this machine's value."""
-    found = machine.member.data.get("skillrun_secrets")
+    found = machine.member.data.get(HANDLES)
     return found if isinstance(found, Mapping) else {}

@@ -18,7 +18,9 @@ from typing import Any
 
 from skillrun.errors import Problem
 from skillrun.events import SCHEMA
-from skillrun.fleet.rollout.machine import Machine, Member, Stand
+from skillrun.fleet.inventories.member import Member
+from skillrun.fleet.inventories.secret_data import to_keep
+from skillrun.fleet.rollout.machine import Machine, Stand
 from skillrun.record.journal import RunFolder
 from skillrun.record.place import state_directory
 
@@ -112,7 +114,7 @@ def new_ledger(skill: str, members: Sequence[Member], asked: Mapping[str, Any]) 
     """Begin the record of a rollout. Raises Problem where it cannot be kept."""
     now = datetime.datetime.now(datetime.UTC)
     folder = state_directory() / FLEETS / f"{now:%Y%m%d-%H%M%S}{now.microsecond // 1000:03}-{skill[:40]}-{secrets.token_hex(2)}"
-    rows = [{"name": m.name, "data": _plain(m.data), "groups": list(m.groups)} for m in members]
+    rows = [{"name": m.name, "data": to_keep(m.data), "groups": list(m.groups)} for m in members]
     try:
         folder.mkdir(parents=True, mode=0o700)
         whole = {"schema": SCHEMA, "id": folder.name, "skill": skill, **asked, "members": rows}
@@ -120,16 +122,6 @@ def new_ledger(skill: str, members: Sequence[Member], asked: Mapping[str, Any]) 
         return Ledger(folder)
     except OSError as error:
         raise Problem(f"a rollout needs its record on disk: {error}", "make room or check the rights", code=4) from error
-
-
-def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Inventory data that may lie on disk: no passwords, and nothing JSON has no words for."""
-    told = {}
-    for name, value in data.items():
-        if "password" in name or not isinstance(value, str | int | float | bool | list | dict | None):
-            continue
-        told[name] = value
-    return told
 
 
 def all_fleets() -> list[Path]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from skillrun.fleet.inventories.member import Member
+
 if TYPE_CHECKING:
     from skillrun.fleet.reach import Host
 
@@ -32,15 +34,6 @@ class Stand(StrEnum):
 ENDED = frozenset(
     (Stand.VERIFIED, Stand.FAILED, Stand.UNREACHABLE, Stand.UNKNOWN, Stand.DENIED, Stand.NEEDS_PERSON, Stand.NOT_BEGUN)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A machine as an inventory names it. `data`: pyinfra's (`ssh_user`, `ssh_port` ...), and ours (`skillrun_secrets`)."""
-
-    name: str
-    data: Mapping[str, Any] = field(default_factory=dict)
-    groups: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from skillrun import __version__
@@ -12,6 +12,7 @@ from skillrun.events import (
     CheckResult,
     Decided,
     Decision,
+    Event,
     Finished,
     Outcome,
     Result,
@@ -55,11 +56,26 @@ class Differs(Exception):
     """The machine is not as the plan expects: how."""
 
 
-def replay(machine: Machine, order: Order, folder: RunFolder, vault: Vault, password: str | None = None) -> None:
-    """Carry the plan out on a connected machine and say in `machine` how it stands. Never raises for what is true there."""
+def replay(
+    machine: Machine,
+    order: Order,
+    folder: RunFolder,
+    on_event: Callable[[Event], None],
+    vault: Vault,
+    password: str | None = None,
+) -> None:
+    """Carry the plan out on a connected machine and say in `machine` how it stands. Never raises for what is true there.
+
+    `on_event` is told every event after it is on record.
+    """
     host = machine.host
     assert host is not None
-    journal = Journal(folder)
+    kept = Journal(folder)
+
+    def journal(event: Event) -> None:
+        kept(event)
+        on_event(event)
+
     began = time.monotonic()
     outcome = Outcome.ERROR
     checks: tuple[CheckResult, ...] = ()
@@ -73,7 +89,7 @@ def replay(machine: Machine, order: Order, folder: RunFolder, vault: Vault, pass
         machine.stand, machine.reason = Stand.ASIDE, vault.mask(str(differs))
         outcome = Outcome.CHECKS_FAILED
     except Unreachable as gone:
-        begun = any(isinstance(event, Started) for event in journal.written)
+        begun = any(isinstance(event, Started) for event in kept.written)
         machine.stand, machine.reason = (Stand.UNKNOWN if begun else Stand.UNREACHABLE), vault.mask(str(gone))
     finally:
         spent = time.monotonic() - began
@@ -83,7 +99,7 @@ def replay(machine: Machine, order: Order, folder: RunFolder, vault: Vault, pass
             journal(
                 RunEnded(outcome, code, summary, tuple(checks), commands=len(machine.steps), duration_s=spent, run_id=folder.id)
             )
-        journal.close()
+        kept.close()
 
 
 def _started(machine: Machine, order: Order, folder: RunFolder) -> RunStarted:
@@ -124,7 +140,7 @@ def _carry_out(
     order: Order,
     numbers: Sequence[int],
     values: Mapping[str, str],
-    journal: Journal,
+    journal: Callable[[Event], None],
     vault: Vault,
     password: str | None,
 ) -> tuple[CheckResult, ...]:

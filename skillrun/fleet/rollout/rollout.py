@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from skillrun.errors import Problem
-from skillrun.events import Changed, Event, Started
+from skillrun.events import Changed, Event, Output, Replied, Started
 from skillrun.fleet.rollout.asking import ForAGroup, OneAtATime
 from skillrun.fleet.rollout.attend import as_it_stands, attend, candidates, in_words
 from skillrun.fleet.rollout.consent import Consent, Denied, names
@@ -23,14 +24,16 @@ from skillrun.fleet.rollout.handles import Handles
 from skillrun.fleet.rollout.ledger import Ledger
 from skillrun.fleet.rollout.machine import ENDED, Machine, Stand
 from skillrun.fleet.rollout.proving import proven
+from skillrun.fleet.rollout.purse import Purse
 from skillrun.fleet.rollout.replay import Order, replay
 from skillrun.fleet.rollout.undoing import take_back
 from skillrun.plans.file import read_plan, to_toml
 from skillrun.plans.plan import Plan, PlanError, fingerprint
 from skillrun.plans.store import keep, known_plan
 from skillrun.ports import Person
-from skillrun.record.journal import RunFolder
+from skillrun.record.journal import RunFolder, to_json
 from skillrun.run.assemble import checks_of
+from skillrun.run.limits import budget
 from skillrun.run.options import Options
 from skillrun.skills.skill import Skill
 
@@ -73,6 +76,10 @@ class Rollout:
     _secrets: Handles = field(default_factory=Handles)
     _plans: dict[str, Plan] = field(default_factory=dict)
     """By group: what its canary came to."""
+    _purse: Purse = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._purse = Purse(self.terms.max_cost_all, {machine.name: machine.cost_usd for machine in self.machines})
 
     def run(self) -> int:
         """Carry it out; the exit code: 0 when all are verified, 4 when something was denied or needs a person, else 3."""
@@ -271,7 +278,8 @@ class Rollout:
         machine.stand, machine.step, machine.reason = Stand.WORKING, f"{len(order.plan.steps)} steps", ""
         folder = self.ledger.run_folder(machine)
         self._tell(machine)
-        replay(machine, order, folder, self._secrets.vault(machine), self._secrets.sudo(machine))
+        vault, password = self._secrets.vault(machine), self._secrets.sudo(machine)
+        replay(machine, order, folder, partial(self._event, machine), vault, password)
         machine.step = ""
 
     def _attend_to(self, aside: list[Machine], consent: Consent) -> None:
@@ -296,11 +304,8 @@ class Rollout:
         self._each(aside, work, self.terms.agents)
 
     def _attended(self, machine: Machine, person: OneAtATime | None = None, in_view: bool = False) -> Plan | None:
-        spent = sum(each.cost_usd for each in self.machines)
-        if self.terms.max_cost_all is not None and spent >= self.terms.max_cost_all:
-            machine.stand = Stand.FAILED
-            used = f"{spent:.2f} of {self.terms.max_cost_all:.2f} USD are used (--max-cost-all)"
-            machine.reason = f"{machine.reason or 'it needs a model'}; {used}"
+        if over := self._purse.over:
+            machine.stand, machine.reason = Stand.FAILED, f"{machine.reason or 'it needs a model'}; {over}"
             return None
         before = machine.reason
         machine.stand, machine.step = Stand.WORKING, "a model attends"
@@ -308,6 +313,10 @@ class Rollout:
         self._tell(machine)
 
         def on_event(event: Event) -> None:
+            self._event(machine, event)
+            if isinstance(event, Replied):
+                self._purse.paid(machine.name, event.reply.usage)
+                self._tell(machine)  # what is spent is on record, whatever comes of it
             if isinstance(event, Changed) and event.state == "pending":
                 self._note(f"{machine.name}, in a view: {in_words(event)}")
                 if isinstance(person, ForAGroup):
@@ -317,7 +326,9 @@ class Rollout:
                 self._tell(machine, keep=False)
 
         person = person or OneAtATime(self.person, self._asking, machine.name, self._secrets.sudo(machine))
-        plan = attend(machine, self.skill, self.options, person, folder, self._secrets.vault(machine), on_event, in_view)
+        options = replace(self.options, budget=self._purse.begin(machine.name, self.options.budget or budget()))
+        plan = attend(machine, self.skill, options, person, folder, self._secrets.vault(machine), on_event, in_view)
+        self._purse.end(machine.name)
         machine.step = ""
         if machine.stand is not Stand.VERIFIED and before:
             machine.reason = f"{before}; then: {machine.reason}"
@@ -345,6 +356,12 @@ class Rollout:
 
     def _tell(self, machine: Machine, keep: bool = True) -> None:
         self._write({"type": "Machine", **machine.kept()}, keep)
+
+    def _event(self, machine: Machine, event: Event) -> None:
+        """What happens on a machine, for whoever follows along; on record in the machine's own journal."""
+        if not isinstance(event, Output):
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+            self._write({"host": machine.name, **to_json(event, now)}, keep=False)
 
     def _write(self, row: Row, keep: bool = True) -> None:
         with self._lock:

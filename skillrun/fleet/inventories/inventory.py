@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skillrun.errors import Problem
-from skillrun.fleet.rollout.machine import Member
+from skillrun.fleet.inventories.member import Member
 
 _ASIDE = "a host a line, or pyinfra's (FILE.py), or Ansible's (@ansible/FILE)"
 
@@ -20,7 +20,7 @@ _ASIDE = "a host a line, or pyinfra's (FILE.py), or Ansible's (@ansible/FILE)"
 def read_inventory(word: str) -> list[Member]:
     """The machines an inventory names, each once. Raises Problem: which file, which line, what is wrong."""
     if word.startswith("@ansible/"):
-        from skillrun.fleet.rollout.ansible import read_ansible
+        from skillrun.fleet.inventories.ansible import read_ansible
 
         members = read_ansible(Path(word.removeprefix("@ansible/")))
     elif Path(word).is_dir():
@@ -47,7 +47,7 @@ def _file(path: Path) -> list[Member]:
         line.strip().startswith("[") or "ansible_" in line for line in text.splitlines()
     )
     if looks_like_ansible:
-        from skillrun.fleet.rollout.ansible import read_ansible
+        from skillrun.fleet.inventories.ansible import read_ansible
 
         return read_ansible(path)
     members: dict[str, Member] = {}

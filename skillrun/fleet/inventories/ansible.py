@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skillrun.errors import Problem
-from skillrun.fleet.rollout.machine import Member
+from skillrun.fleet.inventories.member import Member
 
 _NAMES = {
     "ansible_host": "ssh_hostname",
@@ -25,6 +25,8 @@ _NAMES = {
     "ansible_private_key_file": "ssh_key",
     "ansible_password": "ssh_password",
     "ansible_ssh_pass": "ssh_password",
+    "ansible_become_password": "_sudo_password",
+    "ansible_become_pass": "_sudo_password",
 }
 """Ansible's behavioural parameters -> pyinfra's data."""
 
