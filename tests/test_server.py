@@ -141,8 +141,9 @@ def approve_at_terminal(home: Home, run_id: str) -> None:
     """A person reads the changes and says yes."""
     source = f"import sys; from skillrun.cli import main; sys.exit(main(['approve', {run_id!r}]))"
     with Terminal(source, rows=30, columns=100, environment=home.env) as terminal:
-        screen = terminal.answer("Agree to this", "y\n")
+        screen = terminal.wait_for("[y/N]:")
         assert "command thing" in screen
+        terminal.type("y\n")
         terminal.wait_for("agreed")
         terminal.rest()
 
