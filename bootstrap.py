@@ -49,6 +49,7 @@ def make_environment(extra: str) -> None:
     print("setting up .venv ...", file=sys.stderr)
     run(sys.executable, "-m", "venv", "--clear", VENV, quiet=True)
     run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{HERE}{extra}", quiet=True)
+    run(PYTHON, "-m", "compileall", "-q", "-j", "0", HERE / "skillrun", quiet=True)  # pip leaves an editable install as it is
     for file in VENV.glob("lib/python*/site-packages/*.pth"):
         start_in_any_locale(file)
     stamp.write_bytes(wanted)
