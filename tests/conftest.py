@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,11 @@ _KEPT = ("SKILLRUN_MACHINES", "SKILLRUN_MIRROR_DEBIAN", "SKILLRUN_MIRROR_UBUNTU"
 for _name in [*os.environ]:  # a person's terminal, habits and keys are none of a test's
     if _name in _SPEAKING or (_name.startswith(("ANTHROPIC_", "SKILLRUN_")) and _name not in _KEPT):
         del os.environ[_name]
+
+_PLACES = os.environ.get("PATH", os.defpath).split(os.pathsep)
+_DIRECT = os.pathsep.join(place for place in _PLACES if os.path.basename(place) != "shims")
+if shutil.which("python3", path=_DIRECT):  # a version manager's stand-in starts a script each time a program is asked for
+    os.environ["PATH"] = _DIRECT
 
 MOST_S = 60.0
 """Processor seconds that a test of the gate may take with all its children: twice what the longest takes on a bare machine."""

@@ -1,8 +1,8 @@
 """The shell that only looks: what the kernel keeps it from, what it says of that, and how a run asks about it."""
 
 import os
-import pwd
 import select
+import shlex
 import shutil
 import socket
 import subprocess
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from skillrun.events import Decided, Result, Verdict
@@ -364,19 +365,20 @@ def test_a_directory_that_was_gone_to_is_kept(hands: Hands) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become another user")
 def test_it_holds_for_a_user_without_rights() -> None:
     """No namespace, no capability is needed, and a run that hides its memory from others has a wall, too."""
-    user = pwd.getpwnam("nobody")
+    user = 60_000 + os.getpid() % 5_000  # nobody else's: the kernel counts an account's processes, not a test's
     python = shutil.which("python3", path="/usr/bin:/bin")
     if python is None:
         pytest.skip("no Python that other users can run")
-    root = Path(__file__).parents[1]
-    if subprocess.run(["setpriv", "--reuid=nobody", "--clear-groups", "test", "-r", str(root)], check=False).returncode:
+    root, libraries = Path(__file__).parents[1], Path(psutil.__file__).parents[1]
+    reads = f"test -r {shlex.quote(str(root))} && test -r {shlex.quote(psutil.__file__)}"
+    if subprocess.run(["setpriv", f"--reuid={user}", "--clear-groups", "sh", "-c", reads], check=False).returncode:
         pytest.skip("this checkout cannot be read by other users")
     folder = Path("/tmp") / f"looking-{os.getpid()}"
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
     text = f"""
 import sys
-sys.path.insert(0, {str(root)!r})
+sys.path[:] = [{str(root)!r}, *sys.path, {str(libraries)!r}]
 from pathlib import Path
 from skillrun.looking.shell import LookingShell
 from skillrun.ports import Command, result_of
@@ -396,9 +398,7 @@ looking.close()
 acting.close()
 """
     try:
-        done = subprocess.run(
-            [python, "-"], input=text, user=user.pw_uid, group=user.pw_gid, extra_groups=[], capture_output=True, text=True
-        )
+        done = subprocess.run([python, "-"], input=text, user=user, group=user, extra_groups=[], capture_output=True, text=True)
     finally:
         made = sorted(path.name for path in folder.iterdir() if path.name != "outputs")
         shutil.rmtree(folder)
