@@ -168,10 +168,10 @@ def test_a_pipe_in_place_of_a_document_is_not_waited_for(machine: Machine) -> No
     ("redirect", "json"),
     [
         (">&- 2>&-", []),
-        ("<&- >&- 2>&-", ["--json"]),
-        (">/dev/full", []),
+        pytest.param("<&- >&- 2>&-", ["--json"], marks=pytest.mark.slow),
+        pytest.param(">/dev/full", [], marks=pytest.mark.slow),
         ("2>/dev/full", ["--json"]),
-        ("> >(head -1)", []),
+        pytest.param("> >(head -1)", [], marks=pytest.mark.slow),
         ("> >(true) 2>&1", ["--json"]),
     ],
 )

@@ -717,23 +717,27 @@ def test_a_skill_is_tried_and_reported(base: list[Path], tmp_path: Path) -> None
     assert not Path.home().joinpath("greeting.txt").exists()
 
 
-PART = {
-    "lists-empty": True, "login-file": True, "checksum-differs": True, "pidfile-stale": True, "wrong-order": True,
-    "asks-yes-no": True, "destructive-step": True, "sudo-missing-in-script": True,
-    "control-installed": False,
-}  # fmt: skip
+PART = {"lists-empty": True, "pidfile-stale": True, "asks-yes-no": True, "control-installed": False}
+MORE = {
+    "login-file": True,
+    "checksum-differs": True,
+    "wrong-order": True,
+    "destructive-step": True,
+    "sudo-missing-in-script": True,
+}
 """Scenarios of classes that need no large download first -> do the literal commands fail? `resources` has tests of its own."""
 
 
 @root_tests
 @pytest.mark.network
-def test_a_part_of_the_matrix_comes_out_right(base: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [PART, pytest.param(MORE, marks=pytest.mark.slow)], ids=["part", "more"])
+def test_a_part_of_the_matrix_comes_out_right(base: list[Path], tmp_path: Path, part: dict[str, bool]) -> None:
     """The built-in engine is right in each of these classes, two machines at a time; the literal commands are not."""
-    only = [word for name in PART for word in ("--only", name)]
+    only = [word for name in part for word in ("--only", name)]
     done = _test("--scenarios", "--literal", "--jobs", "2", "--json", *only, state=tmp_path, timeout=700)
     rows = json.loads(done.stdout)["trials"]
     assert [row for row in rows if row["what"] == "builtin" and not row["ok"]] == []
-    assert {row["scenario"]: row["ok"] for row in rows if row["what"] == "literal"} == {n: not w for n, w in PART.items()}
+    assert {row["scenario"]: row["ok"] for row in rows if row["what"] == "literal"} == {n: not w for n, w in part.items()}
     assert done.returncode == 0, done.stderr
 
 
