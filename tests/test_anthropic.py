@@ -450,7 +450,7 @@ def cut_short(cut: Callable[[int], bytes], chunked: bool) -> Hand:
 
 @pytest.mark.parametrize(("chunked", "step"), [(False, 4), (True, 5), pytest.param(False, 1, marks=pytest.mark.slow)])
 def test_no_cut_anywhere_ever_yields_a_call(chunked: bool, step: int) -> None:
-    """For every byte (in the gate every fourth) at which the stream can be cut: that attempt gives no call, the whole one one."""
+    """For every byte (in the gate each fourth) at which a stream can be cut: that attempt gives no call, the whole one does."""
     offsets = range(0, len(RECORDED), step)
     server = cut_short(lambda count: RECORDED if count % 2 else RECORDED[: offsets[count // 2]], chunked)
     model = AnthropicModel("test", Credentials("t", KEY), server.url, None, lambda _: None)
