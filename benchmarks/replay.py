@@ -46,7 +46,7 @@ rm -f etc/resolv.conf; cp /etc/resolv.conf etc/resolv.conf
 cp /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/ca-certificates.crt
 printf '#!/bin/sh\\nexit 101\\n' > usr/sbin/policy-rc.d; chmod 755 usr/sbin/policy-rc.d
 pivot_root . old; cd /; umount -l /old; rmdir /old
-export LC_ALL=C.UTF-8 PYTHONPYCACHEPREFIX=/srv/bytecode
+export LC_ALL=C.UTF-8
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PIP_CERT=/etc/ssl/certs/ca-certificates.crt
 ip link set lo up 2> /dev/null || :
@@ -79,7 +79,14 @@ echo 'deb [trusted=yes] file:/srv/local/debs ./' > /etc/apt/sources.list
 export PIP_NO_INDEX=1 PIP_FIND_LINKS=/srv/local/wheels PIP_DISABLE_PIP_VERSION_CHECK=1
 cd /home/dev; exec runuser -u dev -- env HOME=/home/dev "$@"
 """
-OURS = ("env", "PYTHONPATH=/code:/packages", "python3", "-m", "skillrun")
+OURS = """
+import sys
+sys.pycache_prefix = "/srv/bytecode"
+sys.path[:0] = ["/code", "/packages"]
+from skillrun.cli import program
+program()
+"""
+"""The command as it is installed: variables such as PYTHONPATH would change what a plan's own Python programs load, too."""
 Figure = tuple[float, float]
 """Seconds, and seconds of processor time."""
 
@@ -135,7 +142,17 @@ def of_skill(name: str, lowers: str, pairs: int, kept: Path) -> tuple[float, flo
     script = kept / "bench/install.sh"
     subprocess.run([sys.executable, "-m", "skillrun", "plan", plan, "--export", "bash", "-o", script], cwd=ROOT, check=True)
     fresh(kept, lowers, FETCH, [], network=True)
-    replay = (*OURS, "install", f"/code/skills/{name}/SKILL.md", "--approve", "all", "--model", "plan:/srv/bench/plan.toml")
+    (kept / "bench/skillrun").write_text(OURS)
+    replay = (
+        "python3",
+        "/srv/bench/skillrun",
+        "install",
+        f"/code/skills/{name}/SKILL.md",
+        "--approve",
+        "all",
+        "--model",
+        "plan:/srv/bench/plan.toml",
+    )
     measured(kept, lowers, replay)  # so that bytecode and page cache are warm for both
     rows: list[tuple[Figure, Figure, Figure]] = []
     for _ in range(pairs):
