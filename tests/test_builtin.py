@@ -94,6 +94,13 @@ LOOKS_FIRST = {
 
 def test_npm_is_quoted_with_what_went_wrong() -> None:
     """Of what npm prints, a person is told the line with the reason, not where its log lies."""
+    git = (
+        "npm ERR! code ENOENT\nnpm ERR! syscall spawn git\nnpm ERR! path git\nnpm ERR! enoent An unknown git error occurred\n"
+        "npm ERR! enoent This is related to npm not being able to find a file.\nnpm ERR! enoent \n\n"
+        "npm ERR! A complete log of this run can be found in:\nnpm ERR!     /home/dev/.npm/_logs/debug-0.log\n"
+    )
+    said = read_failure("npm install -g x", Result(State.EXITED, 254, git)).said
+    assert said == "npm ERR! enoent An unknown git error occurred"
     case = tomllib.loads((CASES[0].parent / "npm-not-in-its-registry.toml").read_text())
     said = read_failure(case["command"], Result(State.EXITED, case["exit"], case["output"])).said
     assert said == "npm ERR! 404  '@quayside/ai@0.16.1' is not in this registry."

@@ -25,7 +25,8 @@ TAIL = 40_000
 _ERROR = re.compile(r"(?:(?:[\w.]*(?:Error|Exception)|E|error|fatal)\b(?: \[\w+\])?:?|npm (?:ERR!|error))\s")
 """How the line of an output begins that says what went wrong."""
 _NPM_BESIDE = re.compile(
-    r"npm (?:ERR!|error) (?:\s|A complete log|(?:code|syscall|path|errno)\s|\d{3}(?:$| (?:$|Note that|tarball, folder)))"
+    r"npm (?:ERR!|error) (?:\s|A complete log|e[a-z]+ ?(?:$|This is related to)"
+    r"|(?:code|syscall|path|errno)\s|\d{3}(?:$| (?:$|Note that|tarball, folder)))"
 )
 """What npm prints in the same way and what says nothing: the place of its log, codes, hints, and lines that are empty."""
 _VOICES = {

@@ -94,7 +94,7 @@ def is_shell(lang: str, text: str) -> bool:
     if lang in ("output", "text", "txt", "plaintext", "plain", "ansi"):
         return all(is_command(line.strip()) for line in lines[:50])
     typed = [line.strip() for line in lines if not line.strip().startswith("#")]
-    return bool(typed) and may_be_command(typed[0]) and not _is_prose(typed) and not _is_table(typed)
+    return bool(typed) and may_be_command(typed[0]) and not _is_prose(typed) and not all(map(_is_row, typed))
 
 
 _FUNCTION_WORDS = re.compile(
@@ -113,10 +113,10 @@ def _is_prose(lines: list[str]) -> bool:
 _ROW = re.compile(r"[^#|;&\"']{1,60}?\S {3,}(?P<told>[A-Za-z][\w'-]*,?(?: [\w'(),-]+){2,})")
 
 
-def _is_table(lines: list[str]) -> bool:
+def _is_row(line: str) -> bool:
     """Whether a line is a call and, a gap after it, what that does: usage as manual pages list it."""
-    rows = [match["told"] for line in lines if (match := _ROW.match(line))]
-    return any(row.count(" ") >= 3 or _FUNCTION_WORDS.search(row) for row in rows)
+    match = _ROW.match(line)
+    return match is not None and (match["told"].count(" ") >= 3 or bool(_FUNCTION_WORDS.search(match["told"])))
 
 
 def _all_output(text: str) -> bool:
@@ -238,7 +238,7 @@ def snippets(lang: str, text: str, first_line: int) -> list[Snippet]:
     pending = _Pending([], first_line)
     for offset, line in lines:
         stripped = line.strip()
-        if not pending.lines and (not stripped or stripped.startswith("#")):
+        if not pending.lines and (not stripped or stripped.startswith("#") or _is_row(stripped)):
             comment = [*comment, stripped.lstrip("# ")] if stripped.startswith("#") else comment
             continue
         pending.add(line, first_line + offset)

@@ -270,7 +270,8 @@ class _BlockReader:
             role = {"uninstall": "uninstall", "done": "check", "update": "update"}.get(kind_of(head), "")
             by_head = read_label(head)
             for span in phrases.CODE.finditer(cell):
-                if (is_command(span[2]) and (named or by_head)) or (role == "check" and is_call(span[2])):
+                meant = bool(named or by_head) or (self.harvest.whole and installs(span[2]))
+                if (is_command(span[2]) and meant) or (role == "check" and is_call(span[2])):
                     found = (*self._outer(block), *named, *((by_head,) if by_head and not named else ()))
                     self._add(Snippet(span[2].strip(), block.line, block.line), block, "", found, role, head)
 

@@ -22,6 +22,8 @@ _ORDINARY = _KNOWN | set(_MORE.split())
 _NAME = re.compile(r"[a-z][\w.-]*$")
 VERSION = re.compile(r"(?P<sign>[=~]=|@)(?:<[\w. -]{1,30}>|\{[\w. -]{1,30}\}|\[[\w. -]{1,30}\])(?=[\s'\"]|$)")
 """Where a version is to be put in."""
+_NEEDS = re.compile(r"\W*(?:requirements?|requires|pre-?requisites?|dependenc(?:y|ies)|depends on|needs):?\s", re.IGNORECASE)
+"""How a line begins that says what is needed beforehand."""
 _STAGE = {
     "install": 0,
     "top": 1,
@@ -89,6 +91,13 @@ class Document:
             if part.level == level and not part.pseudo and part.title != self.title
         ]
         return not own or not any(kind and kind != own for kind in tops)
+
+    def requires(self, name: str) -> bool:
+        """Whether a part or a line on what is needed beforehand names this program: it is then another's."""
+        places = classes(self.root, self.title)
+        blocks = ((part, block.text) for part in self.root.walk() for block in part.blocks)
+        needed = (text for part, text in blocks if places.get(id(part)) == "prerequisites" or _NEEDS.match(text))
+        return any(re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", text.lower()) for text in needed)
 
     def used_words(self) -> Counter[str]:
         """How often a program that nothing else knows is called where the document speaks to those who use it."""

@@ -95,6 +95,7 @@ def _project(document: Document, signs: _Signs) -> str:
         title if any(names.same(title, host) for host in hosts) else "",
         *(host for host in hosts if repository and names.same(host, repository)),
         title if any(names.same(title, name) for name in (*cloned, repository)) else "",
+        next((name for name in signs.titles if name in signs.used and not document.requires(name)), ""),
         *(cloned if len(cloned) == 1 else ()),
         title,
         repository,
@@ -142,13 +143,13 @@ def programs_of(document: Document, main: str, wanted: Sequence[Wanted]) -> list
     ]:
         sign(names.host_name(address), f"the address {address}")
     for title in names.spoken([document.title])[:2]:
-        if title in used or title in signs:
+        if title in signs or (title in used and (names.same(title, main) or not document.requires(title))):
             sign(title, "the title")
     if (name := names.repository(document.text)) and (name in signs or name in used):
         sign(name, "its repository")
     for name, count in used.most_common(3):
         related = names.same(name, main) or name in main or main in name or count >= max(2, 0.5 * sum(used.values()))
-        if name in signs or related:
+        if name in signs or (related and not (document.requires(name) and not names.same(name, main))):
             sign(name, f"{count} commands of the text" if count > 1 else "a command of the text")
     weights = {
         name: len(words) + 3 * min(used[name], 2) + (name in vocabulary().binaries.values()) for name, words in signs.items()

@@ -88,6 +88,8 @@ def _is_procedure(document: Document, wanted: Sequence[Wanted]) -> bool:
         return True
     if any(way.manager == "source" and way.special for way in wanted[0].ways):
         return False  # what would be carried out in a directory that is not here
+    if _offers_ways(document, wanted[0].name):
+        return False
     chosen = {command.line for item in wanted for way in item.ways for command in way.commands}
     if not _INSTALL_TITLE.match(document.title) or not document.names_itself():
         return False
@@ -101,6 +103,23 @@ def _is_procedure(document: Document, wanted: Sequence[Wanted]) -> bool:
         and not said.draft.role
     ]
     return any(act.kind in _CHANGES for said in rest for act in said.acts)
+
+
+def _offers_ways(document: Document, main: str) -> bool:
+    """Whether a page's parts are ways beside each other: several get the program, and do else what is for the shell alone."""
+    getting: dict[int, set[str]] = {}
+    doing: dict[int, set[str]] = {}
+    for said in document.said:
+        part = id(said.draft.part)
+        doing.setdefault(part, set()).update(act.kind for act in said.acts)
+        for act in said.acts:
+            named = any(names.bare(names.base(p, act.manager)) == names.bare(main) for p in act.packages)
+            if (act.kind == "install" and named) or (act.program == "git" and main in names.cloned([said.text])):
+                getting.setdefault(part, set()).add(act.manager)
+    managers = set().union(*getting.values()) if getting else set()
+    quiet = {"install", "source", "shell", "use", "look", "once", "refresh"}
+    others = [kinds - {"use", "look", "once"} for part, kinds in doing.items() if part not in getting]
+    return len(getting) > 1 and len(managers) > 1 and not any(others) and all(doing[part] <= quiet for part in getting)
 
 
 def _has_steps(document: Document) -> bool:
