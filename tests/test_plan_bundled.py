@@ -11,7 +11,7 @@ from skillrun.plans.file import read_plan
 from skillrun.plans.lab import ground, machine_lab
 from skillrun.plans.looking import survey
 from skillrun.plans.plan import fingerprint, values_for
-from skillrun.plans.proof import Prover
+from skillrun.plans.proof import Prover, unmet_in
 from skillrun.plans.store import file_name, identity_of
 from skillrun.policy.judge import Judge
 from skillrun.ports import Place
@@ -104,6 +104,21 @@ class TestSomeOfThem:
     def test_it_still_holds(self, path: Path) -> None:
         """Every step ends as it should and leaves what it should, and the checks pass."""
         assert held(path) == ""
+
+
+class TestConditions:
+    """On the machine that each plan is for, as bare as an image."""
+
+    pytestmark = on_a_machine
+
+    @pytest.mark.parametrize("machine", ["debian-12", pytest.param("debian-13", marks=pytest.mark.slow)])
+    def test_a_bare_machine_meets_them(self, machine: str) -> None:
+        """A plan that asked for what its own steps bring would never be used there."""
+        mine = [path for path in PLANS if path.stem == machine]
+        assert mine
+        with machine_lab(machine)() as room:
+            unmet = {name(path): [in_words(*pair) for pair in unmet_in(room, read_plan(path)[0])] for path in mine}
+        assert not any(unmet.values()), unmet
 
 
 class TestAllOfThem:

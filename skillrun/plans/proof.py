@@ -214,7 +214,7 @@ class Prover:
             try:
                 values = values_for(plan, self.inputs, room.home, room.user, room.home)
                 if whole:
-                    self.outside = _outside(room, plan)
+                    self.outside = unmet_in(room, plan)
                 trial, before = _Trial(ok=False), look_at(room) if observe else None
                 for number, step in enumerate(plan.steps, 1):
                     trial.reason = self._step(room, step, values, plan.steps[number - 2] if number > 1 else None, number)
@@ -255,7 +255,9 @@ class Prover:
         return not room.check(check).ok
 
 
-def _outside(room: Room, plan: Plan) -> list[tuple[Condition, str]]:
+def unmet_in(room: Room, plan: Plan) -> list[tuple[Condition, str]]:
+    """The conditions of a plan that a room does not meet, and what there is instead."""
+
     def ask(text: str) -> str:
         return room.run(f"{{ {text}\n}} 2> /dev/null").output
 
