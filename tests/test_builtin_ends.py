@@ -1,7 +1,10 @@
 """The built-in engine ends, whatever a machine says."""
 
 import random
+import re
 import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,12 @@ from hypothesis import strategies as st
 
 from skillrun.events import Result, State, ToolCall, Turn
 from skillrun.models.builtin import BuiltinModel
-from skillrun.models.builtin.remedy import remedies
+from skillrun.models.builtin.remedy import Remedy, remedies
 from skillrun.ports import Brief
 from skillrun.skills.parser.read import read_skill
 
+Scene = tuple[str, str, tuple[str, ...]]
+"""A command, what it says when it fails, and what looks at it show."""
 CASES = [tomllib.loads(path.read_text()) for path in sorted((Path(__file__).parent / "cases" / "remedies").glob("*.toml"))]
 OUTPUTS = [case["output"] for case in CASES] + [
     "curl: (28) Connection timed out", "E: Could not get lock /var/lib/dpkg/lock-frontend", "Killed", "Permission denied",
@@ -21,7 +26,24 @@ OUTPUTS = [case["output"] for case in CASES] + [
     "install.sh: No such file or directory", "x: command not found", "Connection refused", "",
 ]  # fmt: skip
 COMMANDS = [case["command"] for case in CASES] + ["sudo make install", "curl -fsSL https://x.invalid/y | sh", "x --version"]
-LOOKS = ["/usr/bin/python3", "good /usr/bin/python3", "dead 77", "1", "left out /etc/apt/sources.list.d/x.list", "/tmp 9 9", ""]
+COMMANDS += [
+    "npm ci", "npm run build", "npm install -g tool", "go get example.invalid/tool", "git clone git@x.invalid:a/b.git",
+    "mkdir /srv/a", "ln -s a b", "sudo useradd tool", "curl -m 5 https://x.invalid/y", "~/.venvs/a/bin/pip install a",
+    "python3 -m venv v", "apt-get update && apt-get install -y a", "sudo -u a b", "systemctl start a", "make -j8",
+    "cp a.conf b.conf", "sh \u2013x a.sh", "sudo dpkg -i a.deb", "cd a-1.0", "./tool --version", "pip install a",
+]  # fmt: skip
+LOOKS = [
+    "/usr/bin/python3", "good /usr/bin/python3", "bad /a/b\ngood /usr/bin/python3", "dead 77", "1", "directory", "same",
+    "page", "left out /etc/apt/sources.list.d/x.list", "/tmp 9 9", "/var/tmp 900000 9000", "noexec", "none", "true", "",
+    "/usr/x.crt", "names CC /gone", "set CC", "file /home/dev/.npmrc", "dangling python", "/a -> /gone", "absent",
+    "dev",
+]  # fmt: skip
+CAUSES = [
+    "blocks\t/tmp\t0\t64", "inodes\t/tmp\t0\t64", "holder\t/var/lib/dpkg/lock\t7\tx\t1:00\tidle",
+    "proxy\thttp_proxy\tx\ty", "index\tPIP_INDEX_URL\tx", "key\t/a\tare gone", "status\t/var/lib/dpkg/status\tis empty",
+    "variable\tPIP_CERT\t/gone", "bundle\t/a\tis empty", "fileproxy\t/home/dev/.npmrc\tx\ty", "aptproxy\t/a\tx\ty",
+    "limit\tx\t9", "",
+]  # fmt: skip
 FACTS: dict[str, Any] = {
     "user": {"name": "dev", "root": False, "home": "/home/dev", "home_writable": True, "shell": "/bin/bash"},
     "sudo": {"present": True, "passwordless": True},
@@ -30,19 +52,59 @@ FACTS: dict[str, Any] = {
     "arch": "x86_64",
     "init": "none",
 }
+MACHINES: list[dict[str, Any]] = [
+    FACTS,
+    {**FACTS, "user": {**FACTS["user"], "name": "root", "root": True, "home": "/root"}, "sudo": {"present": False}},
+    {**FACTS, "sudo": {"present": True, "passwordless": False}, "proxy": {"http_proxy": "http://x:1"}, "init": "systemd"},
+    {**FACTS, "user": {**FACTS["user"], "home_writable": False}, "foreign": {"root": ["/home/dev/.npm", "/home/dev/.cache"]}},
+]
+"""A user with sudo, root, a user without rights, a user without a home."""
+
+
+def like(pattern: re.Pattern[str] | str) -> st.SearchStrategy[str]:
+    """One line that matches a pattern, or nearly does."""
+    return st.from_regex(pattern).map(lambda text: re.sub(r"[^\n -~\u2013]", "", text).strip())
+
+
+def scene(remedy: Remedy) -> st.SearchStrategy[Scene]:
+    """A command that fails in a way that a remedy is for, and what its looks may show."""
+    command = like(remedy.command).map(lambda text: text.replace("\n", " ")) if remedy.command else st.sampled_from(COMMANDS)
+    looks = [like(act.found) for act in remedy.look if act.found]
+    return st.tuples(command, like(remedy.error) if remedy.error else st.just(""), st.tuples(*looks))
+
+
+SCENES = st.lists(
+    st.one_of(
+        st.sampled_from([(case["command"], case["output"], ()) for case in CASES]),
+        st.tuples(st.sampled_from(COMMANDS), st.sampled_from(OUTPUTS), st.just(())),
+        st.sampled_from(remedies()).flatmap(scene),
+    ),
+    min_size=1,
+    max_size=3,
+)
+"""What fails in a run, how it says so, and what looks show of it."""
 CALLS = 700
 """More calls than any run of three commands and one check may take."""
 
 
-def carried_out(commands: list[str], seed: int, fails: int, steadfast: bool) -> list[tuple[ToolCall, Result]]:
-    """All calls of a run on a machine where `fails` of ten commands fail, each as some program once did.
+def carried_out(scenes: Sequence[Scene], seed: int, fails: int, steadfast: bool) -> list[tuple[ToolCall, Result]]:
+    """All calls of a run on some machine where `fails` of ten commands fail as one of the scenes does, or get nowhere.
 
     `steadfast`: a command says the same whenever it is run; else every try says something else.
     """
-    block = "\n".join(commands)
-    skill = read_skill(f"# Install x\n\n~~~bash\n{block}\n~~~\n\nCheck: `x --version`.\n", "x")
-    brief = Brief(skill, facts=FACTS, checks=tuple(check.command for check in skill.checks))
-    engine, turns, calls, dice = BuiltinModel(), [], [], random.Random(seed)
+    block = "\n".join(command for command, _, _ in scenes)
+    said = [output for _, output, _ in scenes] + (OUTPUTS if seed % 2 else [])
+    looks = [*LOOKS, *(look for _, _, found in scenes for look in found)]
+    skill = read_skill(
+        f"---\nname: x\ndescription: x\n---\n# Install x\n\n~~~bash\n{block}\n~~~\n\nCheck: `x --version`.\n", "x"
+    )
+    if seed % 3:  # its commands as they stand, rather than the ways to get what it is about
+        skill = replace(skill, understood=None)
+    facts = MACHINES[seed % len(MACHINES)]
+    brief = Brief(skill, facts=facts, checks=tuple(check.command for check in skill.checks))
+    engine, dice = BuiltinModel(), random.Random(seed)
+    turns: list[Turn] = []
+    calls: list[tuple[ToolCall, Result]] = []
     while len(calls) <= CALLS:
         step = engine.reply(brief, turns)
         try:
@@ -57,10 +119,17 @@ def carried_out(commands: list[str], seed: int, fails: int, steadfast: bool) -> 
             dice = random.Random(f"{seed} {call.name} {call.command}")
         if call.name == "finish":
             result = Result(State.EXITED, 1, "FAILED: x --version (exit code 127)\nx: command not found")
-        elif dice.randrange(10) < fails:
-            result = Result(State.EXITED, dice.choice((1, 2, 100, 126, 127, 137)), dice.choice(OUTPUTS))
+        elif call.name == "diagnose":
+            result = Result(State.EXITED, 0, "".join(f"cause\t{row}\n" for row in dice.sample(CAUSES, 2) if row))
+        elif call.name == "shell_input":
+            result = Result(State.INTERRUPTED, 130, "")
+        elif call.name == "shell" and dice.randrange(12) == 0:
+            result = Result(dice.choice((State.QUIET, State.WAITING)), None, dice.choice(said))
+        elif dice.randrange(10) < (9 if call.why.startswith(("step", "again")) else fails):
+            own = [output for command, output, _ in scenes if command[:20] in call.command]
+            result = Result(State.EXITED, dice.choice((1, 1, 2, 6, 100, 126, 127, 137)), dice.choice([*own * 9, *said]))
         else:
-            result = Result(State.EXITED, 0, dice.choice(LOOKS))
+            result = Result(State.EXITED, 0, dice.choice(looks))
         calls.append((call, result))
         turns.append(Turn(reply, ((call, result),)))
         if call.name == "finish" and call.input["outcome"] != "done":
@@ -68,25 +137,25 @@ def carried_out(commands: list[str], seed: int, fails: int, steadfast: bool) -> 
     return calls
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from(COMMANDS), min_size=1, max_size=3), st.integers(0, 2**32), st.integers(2, 10), st.booleans())
-def test_every_run_ends(commands: list[str], seed: int, fails: int, steadfast: bool) -> None:
+@settings(max_examples=100, deadline=None)
+@given(SCENES, st.integers(0, 2**32), st.integers(2, 10), st.booleans())
+def test_every_run_ends(scenes: list[Scene], seed: int, fails: int, steadfast: bool) -> None:
     """Whatever fails and however, with all remedies there are, a run ends within a fixed number of calls."""
-    calls = carried_out(commands, seed, fails, steadfast)
+    calls = carried_out(scenes, seed, fails, steadfast)
     assert len(calls) <= CALLS
     assert calls[-1][0].name == "finish"
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from(COMMANDS), min_size=1, max_size=3), st.integers(0, 2**32), st.integers(2, 10))
-def test_no_run_goes_in_a_circle(commands: list[str], seed: int, fails: int) -> None:
+@settings(max_examples=100, deadline=None)
+@given(SCENES, st.integers(0, 2**32), st.integers(2, 10))
+def test_no_run_goes_in_a_circle(scenes: list[Scene], seed: int, fails: int) -> None:
     """Nothing that failed is done again before something else went well, or did a part of its work: what is looked at (`why?`)
     is no deed.
     """
     good: set[str] = set()
     partly = tuple(act.run.removeprefix("{root}") for remedy in remedies() for act in remedy.act if act.partly)
     met: set[object] = set()
-    for call, result in carried_out(commands, seed, fails, True):
+    for call, result in carried_out(scenes, seed, fails, True):
         if call.name != "shell" or call.why.endswith("?") or call.why.startswith("look closer"):
             continue
         if result.ok or call.command.endswith(partly):

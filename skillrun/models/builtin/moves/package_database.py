@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from skillrun.events import Retry
+from skillrun.host.causes import Cause
 from skillrun.models.builtin.bench import Bench, Stop, Work
 from skillrun.models.builtin.remedy import Cure, Failure
 from skillrun.models.builtin.script import with_words
@@ -68,7 +69,7 @@ def lock(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str |
 
 def _patience(bench: Bench, failure: Failure) -> Work[Retry]:
     """How long whoever holds the lock is waited for, said with its name. Raises Stop when it was waited for before."""
-    holders = [cause for cause in (yield from bench.diagnose(failure)) if cause.word == "holder"]
+    holders = yield from _holders(bench, failure)
     bench.tried["waited for a lock"] += 1
     if bench.tried["waited for a lock"] > 1:
         told = " ".join(dict.fromkeys(cause.sentence for cause in holders)) or failure.last_lines
@@ -88,9 +89,17 @@ def _unlocked(bench: Bench, text: str) -> Work[None]:
     if (yield from bench.look(free, "does another program work on the package database?")) is not None:
         return
     failure = Failure(text, 100, "Could not get lock /var/lib/dpkg/lock-frontend")
+    if not (yield from _holders(bench, failure)):
+        return
     patience = yield from _patience(bench, failure)
-    if not (yield from bench.shell(free, "the other program is waited for", patience)).ok:
+    if not (yield from bench.shell(free, "the other program is waited for", patience)).ok and (
+        yield from _holders(bench, failure)
+    ):
         yield from _patience(bench, failure)
+
+
+def _holders(bench: Bench, failure: Failure) -> Work[list[Cause]]:
+    return [cause for cause in (yield from bench.diagnose(failure)) if cause.word == "holder"]
 
 
 OWN_KEYS = "ls /usr/share/keyrings/{debian,ubuntu}-archive-keyring.gpg 2>/dev/null | head -1"

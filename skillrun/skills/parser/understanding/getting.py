@@ -28,9 +28,10 @@ _BUILDS = re.compile(
     r"\bc?make\b|\bmeson\b|\bninja\b|configure|\bcargo\b|\bgo\b|setup\.py|pip install \.|(?:Makefile|Build)\.PL|[/ ]build"
 )
 BRINGS = re.compile(
-    r"(?:^|[;&|]\s*)(?:sudo\s+)?(?:(?:curl|wget|apt(?:-get)?\s+source)\b|(?:tar|unzip|cp)\s(?:[^;&|\n]*\s)?[~/$])", re.MULTILINE
+    r"(?:^|[;&|]\s*)(?:sudo\s+)?(?:(?:curl|wget|apt(?:-get)?\s+source)\b|(?:tar|unzip|cp)\s(?:[^;&|\n]*\s)?[~/$]|cd\s+[~/$](?!path\b))",
+    re.MULTILINE,
 )
-"""Commands that bring a source which was not cloned: fetched, or unpacked or copied from a place of this machine."""
+"""Commands that bring a source which was not cloned: fetched, unpacked or copied from a place of this machine, or gone to."""
 
 
 def ways_of(document: Document, main: str) -> list[Way]:
