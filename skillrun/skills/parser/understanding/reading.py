@@ -196,12 +196,18 @@ def _speaks_of_program(document: Document) -> bool:
     return bool(re.search(r"\bcommand[- ]line\b|\bCLI\b|\bterminal\b|\bcommand\b|\bconsole\b", document.text[:60_000]))
 
 
+_SHOWS_A_FILE = re.compile(r"(?:test|\[)\s+-[defsx]\s+[~/$][^;&|]*$")
+"""A check that a file is there, which no program's name has to stand in."""
+
+
 def _beside_the_point(check: Check, programs: Sequence[Program]) -> bool:
     """Whether what is installed well may fail a check, or something else pass it: one that does more than use and look, that
     speaks of none of the document's programs, or a use that shows nothing certain.
     """
     if {act.kind for act in acts(check.command)} - {"use", "look"} or not acts(check.command):
         return True
+    if _SHOWS_A_FILE.match(check.command):
+        return False
     if not any(re.search(rf"(?<![\w.-]){re.escape(program.name)}(?![\w.-])", check.command) for program in programs):
         return True
     used = check.command.split()[0] in {program.name for program in programs}
