@@ -200,7 +200,7 @@ memory() {
   for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup 2>/dev/null | head -1)/memory.events; do
     awk '$1 == "oom_kill" && $2 > 0' "$file" 2>/dev/null | grep -q . && { say oom "its control group has a limit of $(cat "${file%events}max" 2>/dev/null) bytes"; break; }
   done
-  awk '/MemTotal/ { t = $2 } /MemAvailable/ { a = $2 } END { if (a < 300000) printf "cause\tmemory\t%d\t%d\n", a / 1024, t / 1024 }' /proc/meminfo 2>/dev/null
+  awk '/MemTotal/ { t = $2 } /MemAvailable/ { a = $2 } END { if (t && a < 300000) printf "cause\tmemory\t%d\t%d\n", a / 1024, t / 1024 }' /proc/meminfo 2>/dev/null
 }
 packages() {
   local file line list

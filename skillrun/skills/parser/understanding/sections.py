@@ -19,6 +19,10 @@ GETTING = frozenset(("install", "start", "top", "source"))
 """Parts in which a command that installs is meant to be typed."""
 
 
+_ASKED = re.compile(r"^(?:how|where) (?:can|do|should|would|could) (?:i|you|we) (?:actually )?")
+"""What makes a question of a heading: "How can I install it?"."""
+
+
 @cache
 def _page() -> Mapping[str, re.Pattern[str]]:
     page = tomllib.loads((Path(__file__).parent / "headings.toml").read_text(encoding="utf-8"))
@@ -27,7 +31,7 @@ def _page() -> Mapping[str, re.Pattern[str]]:
 
 def class_of(title: str) -> str:
     """What a heading announces; empty for one that says nothing known."""
-    words = re.sub(r"^(?:[^\w]|\d+[.)])+", "", normal(title)[:100])
+    words = _ASKED.sub("", re.sub(r"^(?:[^\w]|\d+[.)])+", "", normal(title)[:100]))
     return next((kind for kind, pattern in _page().items() if pattern.match(words)), "")
 
 
