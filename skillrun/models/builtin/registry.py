@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from skillrun.models.builtin import choosing
 from skillrun.models.builtin.bench import Bench, Work
+from skillrun.models.builtin.moves import network
 from skillrun.skills.parser.understanding import names
 from skillrun.skills.skill import Way
 
@@ -50,6 +51,7 @@ def asked(bench: Bench, way: Way) -> Work[Answer]:
     if not command:
         return Answer()
     if command not in bench.answers:
+        yield from network.trusted_by_node(bench, command)
         result = yield from bench.shell(command, "is it in the registry, and in which version?")
         bench.answers[command] = result.ok, result.output
     went_well, said = bench.answers[command]
