@@ -76,7 +76,7 @@ def _row(machine: Machine, most: int, link: str) -> str:
     if link:
         name = f'<a href="{escape(link, quote=True)}">{name}</a>'
     steps = dict(machine.steps)
-    cells = "".join(_cell(steps.get(number)) for number in range(most))
+    cells = "".join(_cell(steps.get(number), link, f"step {number + 1}") for number in range(most))
     tone = "ok" if machine.stand is Stand.VERIFIED else "bad"
     state = f"{machine.stand}{', changed' if machine.changed else ''}"
     return (
@@ -85,10 +85,13 @@ def _row(machine: Machine, most: int, link: str) -> str:
     )
 
 
-def _cell(code: int | None) -> str:
+def _cell(code: int | None, link: str, title: str) -> str:
     if code is None:
         return '<td class="none">-</td>'
-    return '<td class="ok">ok</td>' if code == 0 else f'<td class="bad">{"?" if code < 0 else code}</td>'
+    words = "ok" if code == 0 else "?" if code < 0 else str(code)
+    if link:
+        words = f'<a href="{escape(link, quote=True)}" title="{title}">{words}</a>'
+    return f'<td class="{"ok" if code == 0 else "bad"}">{words}</td>'
 
 
 def write_junit(ledger: Ledger, machines: list[Machine], file: Path) -> None:
