@@ -321,7 +321,11 @@ def test_inventories_of_every_kind(tmp_path: Path) -> None:
     yml = {member.name: member for member in read_inventory(f"@ansible/{tmp_path / 'y.yml'}")}
     assert (yml["lone"].data["ssh_port"], yml["w2"].data["ssh_user"]) == (2200, "deploy")
     assert [member.name for member in read_inventory(str(tmp_path / "l.txt"))] == ["a", "@local"]
-    assert [member.name for member in read_inventory("x, @local")] == ["x", "@local"]
+    assert [member.name for member in read_inventory("x, @local, x")] == ["x", "@local"]
+    (tmp_path / "w.txt").write_bytes(b"\xef\xbb\xbfa\r\nb\r\na\r\n")
+    assert [member.name for member in read_inventory(str(tmp_path / "w.txt"))] == ["a", "b"], "as Windows writes it"
+    with pytest.raises(Problem, match="there is no inventory"):
+        read_inventory("hosts.yml")
 
 
 @pytest.mark.parametrize(
@@ -334,11 +338,21 @@ def test_inventories_of_every_kind(tmp_path: Path) -> None:
         ("e.ini", "[web]\nx color\n", r"e\.ini:2: .* NAME=VALUE"),
         ("f.txt", "# nobody\n", "names no machine"),
         ("g.yml", "all: [", r"g\.yml"),
+        ("h.ini", "[web]\na ansible_port=abc\n", "a: the port 'abc'"),
+        ("i.py", "web = [('a', {'ssh_port': 70000})]\n", "a: the port '70000'"),
+        ("j.yml", "all:\n  hosts: [a, b]\n", "hosts of all: .* no table"),
+        ("k.yml", "all:\n  children: web\n", "children of all: .* no table"),
+        ("l.ini", "[web]\nweb[09:01]\n", r"l\.ini:2: .* no range"),
+        ("m.ini", "[web]\nweb[1:999999999]\n", r"m\.ini:2: .* no range"),
+        ("n.py", "import sys; sys.exit(3)\n", "SystemExit: 3"),
+        ("o.txt", "web\x1b[2J\n", "U.001B.* no name of a machine"),
+        ("p.py", "web = [('a', {'skillrun_secrets': 'TOKEN'})]\n", "skillrun_secrets names no variables"),
+        ("q.txt", "\udcff\udcfe", "cannot be read"),
     ],
 )
 def test_a_bad_inventory_is_told_where_it_is_bad(tmp_path: Path, name: str, text: str, words: str) -> None:
     """File, line, what is wrong; and what an inventory looks like."""
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(Problem, match=words) as raised:
         read_inventory(str(tmp_path / name))
     assert raised.value.hint

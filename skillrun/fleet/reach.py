@@ -38,7 +38,9 @@ class Host:
         self._client: SSHClient | None = None
         self._patience = (ALIVE_S, ALIVE_TIMES)
         self._argv: tuple[str, ...] | None = None
-        self._connect(dict(data or {}), connect_s)
+        user, at, address = name.removeprefix("@ssh/").rpartition("@")
+        named = {"ssh_user": user, "ssh_hostname": address} if at and user else {}  # as `ssh user@host` names it
+        self._connect({**named, **(data or {})}, connect_s)
 
     def _connect(self, data: dict[str, Any], connect_s: int) -> None:
         pyinfra = _pyinfra()

@@ -31,6 +31,10 @@ _NAMES = {
 """Ansible's behavioural parameters -> pyinfra's data."""
 
 
+MOST = 10_000
+"""Machines that a range may stand for."""
+
+
 def read_ansible(path: Path) -> list[Member]:
     """The machines of an inventory. Raises Problem."""
     if not path.exists():
@@ -42,7 +46,10 @@ def read_ansible(path: Path) -> list[Member]:
         return _listed(json.loads(done.stdout))
     if path.is_dir():
         raise Problem(f"{path} is a directory", "directories and plugins need `ansible-inventory` on PATH")
-    text = path.read_text("utf-8")
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(f"{path} cannot be read: {error}", "an inventory is a text file") from None
     if path.suffix in (".yml", ".yaml") or text.lstrip().startswith(("---", "all:")):
         return _flat(_yaml(path, text))
     return _flat(_ini(path, text))
@@ -60,8 +67,6 @@ def _listed(data: Mapping[str, Any]) -> list[Member]:
 
 def _member(host: str, values: Mapping[str, Any], groups: list[str]) -> Member:
     data: dict[str, Any] = {_NAMES.get(name, name): value for name, value in values.items()}
-    if "ssh_port" in data:
-        data["ssh_port"] = int(data["ssh_port"])
     name = "@local" if values.get("ansible_connection") == "local" else host
     if values.get("ansible_connection") in ("docker", "community.docker.docker"):
         name = f"@docker/{values.get('ansible_host', host)}"
@@ -127,24 +132,30 @@ def _ini(path: Path, text: str) -> _Groups:
         if bad := [word for word in words[1:] if "=" not in word]:
             raise Problem(f"{path}:{number}: {bad[0]!r} is not NAME=VALUE", "a host, then its variables")
         own = dict(word.split("=", 1) for word in words[1:])
-        for host in _ranged(words[0]):
+        for host in _ranged(f"{path}:{number}", words[0]):
             found.hosts.setdefault(host, {}).update(own)
             found.members.setdefault(group, []).append(host)
     return found
 
 
-def _ranged(name: str) -> list[str]:
-    """`web[01:03]` as its three names."""
+def _ranged(place: str, name: str) -> list[str]:
+    """`web[01:03]` as its three names. Raises Problem, which names the place."""
     match = re.search(r"\[(\w+):(\w+)\]", name)
     if match is None:
         return [name]
     first, last = match[1], match[2]
-    if first.isdigit():
+    if first.isdecimal() and last.isdecimal():
+        count = int(last) - int(first) + 1
+    else:
+        count = ord(last) - ord(first) + 1 if len(first) == len(last) == 1 else 0
+    if not 0 < count <= MOST:
+        raise Problem(f"{place}: {match[0]} is no range of up to {MOST} machines", "for example [01:20] or [a:f]")
+    if first.isdecimal():
         width = len(first) if first.startswith("0") else 0
         values = [f"{number:0{width}d}" for number in range(int(first), int(last) + 1)]
     else:
         values = [chr(code) for code in range(ord(first), ord(last) + 1)]
-    return [whole for value in values for whole in _ranged(name[: match.start()] + value + name[match.end() :])]
+    return [whole for value in values for whole in _ranged(place, name[: match.start()] + value + name[match.end() :])]
 
 
 def _yaml(path: Path, text: str) -> _Groups:
@@ -156,15 +167,20 @@ def _yaml(path: Path, text: str) -> _Groups:
         raise Problem(f"{path}: {error}", "correct the inventory") from None
     found = _Groups()
 
+    def table(value: Any, what: str) -> Mapping[str, Any]:
+        if value and not isinstance(value, Mapping):
+            raise Problem(f"{path}: {what}: {value!r} is no table of names", "each host and each group is a key: `web1:`")
+        return value or {}
+
     def walk(name: str, body: Any) -> None:
-        body = body if isinstance(body, Mapping) else {}
+        body = table(body, name)
         found.members.setdefault(name, [])
-        found.vars.setdefault(name, {}).update(body.get("vars") or {})
-        for pattern, own in (body.get("hosts") or {}).items():
-            for host in _ranged(str(pattern)):
-                found.hosts.setdefault(host, {}).update(own if isinstance(own, Mapping) else {})
+        found.vars.setdefault(name, {}).update(table(body.get("vars"), f"vars of {name}"))
+        for pattern, own in table(body.get("hosts"), f"hosts of {name}").items():
+            for host in _ranged(str(path), str(pattern)):
+                found.hosts.setdefault(host, {}).update(table(own, f"the host {host}"))
                 found.members[name].append(host)
-        for child, inner in (body.get("children") or {}).items():
+        for child, inner in table(body.get("children"), f"children of {name}").items():
             found.children.setdefault(name, []).append(child)
             walk(child, inner)
 

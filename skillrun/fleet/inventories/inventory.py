@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from skillrun.errors import Problem
 from skillrun.fleet.inventories.member import Member
+from skillrun.fleet.inventories.secret_data import HANDLES
+from skillrun.text.escape import TREACHEROUS, shown
 
+_FILES = (".py", ".txt", ".ini", ".yml", ".yaml", ".cfg", ".list")
+"""What ends like this is a file and no host."""
 _ASIDE = "a host a line, or pyinfra's (FILE.py), or Ansible's (@ansible/FILE)"
 
 
@@ -23,22 +28,39 @@ def read_inventory(word: str) -> list[Member]:
         from skillrun.fleet.inventories.ansible import read_ansible
 
         members = read_ansible(Path(word.removeprefix("@ansible/")))
-    elif Path(word).is_dir():
+    elif word and Path(word).is_dir():
         raise Problem(f"{word} is a directory", _ASIDE)
-    elif Path(word).exists():
+    elif word and Path(word).exists():
         members = _file(Path(word))
-    elif "/" in word and not word.startswith("@"):
+    elif not word.startswith("@") and ("/" in word or Path(word).suffix in _FILES):
         raise Problem(f"there is no inventory {word}", _ASIDE)
     else:
         members = [Member(name.strip()) for name in word.split(",") if name.strip()]
     if not members:
-        raise Problem(f"{word} names no machine", _ASIDE)
-    return members
+        raise Problem(f"{word or 'the inventory'} names no machine", _ASIDE)
+    return list({member.name: _sound(word, member) for member in reversed(members)}.values())[::-1]
+
+
+def _sound(word: str, member: Member) -> Member:
+    """The machine, if its name and what we read of its data can be what they should be. Raises Problem."""
+    if not member.name or TREACHEROUS.search(member.name) or any(letter.isspace() for letter in member.name):
+        raise Problem(f"{word}: {shown(member.name)!r} is no name of a machine", _ASIDE)
+    data = dict(member.data)
+    if "ssh_port" in data:
+        port = str(data["ssh_port"])
+        if not port.isdecimal() or not 0 < int(port) < 65_536:
+            raise Problem(f"{word}: {shown(member.name)}: the port {shown(port)!r} is no number of one", "1 to 65535")
+        data["ssh_port"] = int(port)
+    held = data.get(HANDLES, {})
+    if not isinstance(held, Mapping) or not all(isinstance(each, str) for pair in held.items() for each in pair):
+        example = f'"{HANDLES}": {{"TOKEN": "WEB1_TOKEN"}}'
+        raise Problem(f"{word}: {shown(member.name)}: {HANDLES} names no variables", f"for example {example}")
+    return replace(member, data=data)
 
 
 def _file(path: Path) -> list[Member]:
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise Problem(f"{path} cannot be read: {error}", _ASIDE) from None
     if path.suffix == ".py":
@@ -69,7 +91,7 @@ def _python(path: Path, text: str) -> list[Member]:
         group_data = _group_data(path)
     except SyntaxError as error:
         raise Problem(f"{path}:{error.lineno}: {error.msg}", "correct the inventory") from None
-    except Exception as error:  # noqa: BLE001 - whatever a program of the person's runs into is theirs to mend
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a program of the person's runs into is theirs to mend
         raise Problem(f"{path}: {type(error).__name__}: {error}", "correct the inventory") from None
     data: dict[str, dict[str, Any]] = {}
     own: dict[str, dict[str, Any]] = {}

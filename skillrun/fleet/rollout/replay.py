@@ -35,6 +35,7 @@ from skillrun.record.journal import Journal, RunFolder
 from skillrun.secrets import Vault
 from skillrun.skills.skill import Check, Skill
 
+_GIVE = "--secret SUDO_PASSWORD"
 LONGEST_S = 3600.0
 """How long one machine may take for a plan."""
 
@@ -171,7 +172,9 @@ def _carry_out(
     result = Result(State.EXITED, last, output, len(output), duration_s=round(time.monotonic() - began, 4))
     journal(Finished(call, result))
     if differs:
-        raise Differs(differs)
+        sudo = machine.facts.get("sudo") or {}
+        unasked = password is None and not machine.root and sudo.get("present") and not sudo.get("passwordless")
+        raise Differs(f"{differs}; sudo there wants a password, and none was given ({_GIVE})" if unasked else differs)
     checks = checked(order.checks, told, vault)
     journal(Checked(checks))
     if bad := next((check for check in checks if not check.ok), None):
