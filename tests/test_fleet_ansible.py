@@ -16,10 +16,12 @@ from tests.fleet_lab import Lab, lab
 from tests.test_fleet_trouble import with_a_plan
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.overlay, pytest.mark.network, pytest.mark.timeout(900)]
-PYTHON = "command -v python3 > /dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends python3; } > /dev/null"
+PYTHON = """command -v python3 > /dev/null || { apt-get update -qq
+apt-get install -y -qq --no-install-recommends python3; } > /dev/null"""
 INVENTORY = """all:
   vars:
-    ansible_ssh_common_args: -F {home}/.ssh/config
+    ansible_ssh_common_args: -F {home}/.ssh/config -o UserKnownHostsFile={home}/.ssh/known_hosts
+    ansible_ssh_private_key_file: {home}/.ssh/id_ed25519
     ansible_python_interpreter: /usr/bin/python3
   children:
     web:
