@@ -38,7 +38,10 @@ def read_inventory(word: str) -> list[Member]:
         members = [Member(name.strip()) for name in word.split(",") if name.strip()]
     if not members:
         raise Problem(f"{word or 'the inventory'} names no machine", _ASIDE)
-    return list({member.name: _sound(word, member) for member in reversed(members)}.values())[::-1]
+    found: dict[str, Member] = {}
+    for member in members:
+        found.setdefault(member.name, _sound(word, member))
+    return list(found.values())
 
 
 def _sound(word: str, member: Member) -> Member:
