@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -89,10 +90,20 @@ def test_a_proxy_that_does_not_answer_and_one_that_does(target: LocalTarget) -> 
     assert "https_proxy" not in said
 
 
-def test_a_login_profile_that_waits_is_named(tmp_path: Path) -> None:
-    """A start-up file that asks something keeps new terminals from coming up: its name is what a person needs."""
-    (tmp_path / ".profile").write_text('read -p "Which project? " project\n')
-    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "USER": "dev"}
+@pytest.mark.parametrize(
+    ("line", "word", "field"),
+    [
+        ('read -p "Which project? " project', "profile", "{home}/.profile"),
+        ("echo Welcome; exit 1", "profile", "{home}/.profile"),
+        ("while true; do sleep 1; done", "profile", "{home}/.profile"),
+        ("ulimit -S -n 9", "limit", "the number of open files"),
+        ("export EDITOR=vi", "", ""),
+    ],
+)
+def test_what_keeps_new_terminals_from_working_is_named(tmp_path: Path, line: str, word: str, field: str) -> None:
+    """A start-up file that asks, ends or hangs is named with its place, a limit that it sets with its name; nothing stays."""
+    (tmp_path / ".profile").write_text(f"{line}\n")
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "USER": "dev", "MARK": str(tmp_path)}
     script = files("skillrun.host").joinpath("causes.bash").read_text()
     done = subprocess.run(
         ["bash", "-c", f"PATHS= HOSTS= WORDS= NUMBERS=\n{script}\nterminal"],
@@ -102,5 +113,20 @@ def test_a_login_profile_that_waits_is_named(tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    assert [cause.word for cause in causes.read(done.stdout)] == ["profile"]
-    assert causes.read(done.stdout)[0].fields[0] == str(tmp_path / ".profile")
+    found = causes.read(done.stdout)
+    assert [cause.word for cause in found] == ([word] if word else [])
+    assert [cause.fields[0] for cause in found] == ([field.format(home=tmp_path)] if word else [])
+    left = [path for path in Path("/proc").glob("[0-9]*/environ") if f"MARK={tmp_path}".encode() in _readable(path)]
+    assert left == []
+
+
+def _readable(path: Path) -> bytes:
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return b""
+
+
+@pytest.mark.parametrize(("code", "asked"), [(137, True), (139, True), (143, False), (1, False)])
+def test_a_process_that_was_killed_has_its_memory_looked_into(code: int, asked: bool) -> None:
+    """Exit code 137 says without a word that something killed it: memory is looked into, and the kernel asked."""
+    assert ("memory" in causes.question("", "make", code)["looks"].split()) is asked

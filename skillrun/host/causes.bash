@@ -184,8 +184,8 @@ port() {
   done
 }
 limits() { local what; for what in n f v s u; do echo "$what $(ulimit -S -"$what" 2>/dev/null)"; done; }
-memory() {
-  local what value file
+limited() { # what this shell, or a new terminal, may have little of
+  local what value
   { limits; declare -f limits | cat - <(echo limits) | brief 4 env -i HOME="$HOME" TERM=dumb bash -l 2>/dev/null; } | sort -u | while read -r what value; do
     case $what:$value in
       *:unlimited | *:) ;;
@@ -196,6 +196,10 @@ memory() {
       u:*) [ "$value" -lt 100 ] && say limit "the number of processes" "$value" ;;
     esac
   done
+}
+memory() {
+  local what file
+  limited
   dmesg 2>/dev/null | grep -iE 'killed process|out of memory|oom-kill' | tail -1 | while read -r what; do say oom "the kernel says: ${what:0:160}"; done
   for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup 2>/dev/null | head -1)/memory.events; do
     awk '$1 == "oom_kill" && $2 > 0' "$file" 2>/dev/null | grep -q . && { say oom "its control group has a limit of $(cat "${file%events}max" 2>/dev/null) bytes"; break; }
@@ -316,19 +320,23 @@ locale_set() {
   done
 }
 terminal() { # does a login shell of this user come up, and which file keeps it from that?
-  local shell file said code=0
+  local shell file said code=0 nobody typist
   shell=$(getent passwd "$(id -un)" 2>/dev/null | cut -d: -f7)
   # nothing to read, and no end of it, as at a terminal where nobody types
-  said=$(brief 6 env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" TERM=dumb PATH=/usr/local/bin:/usr/bin:/bin "${shell:-/bin/bash}" -lc 'echo ==up==' < <(exec sleep 8 2>/dev/null) 2>&1) || code=$?
-  kill $! 2>/dev/null
+  exec {nobody}< <(exec sleep 20 2>/dev/null)
+  typist=$!
+  said=$(brief 6 env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" TERM=dumb PATH=/usr/local/bin:/usr/bin:/bin "${shell:-/bin/bash}" -lc 'echo ==up==' <&"$nobody" 2>&1) || code=$?
   case $said in
     *==up==*) case $said in *'syntax error'*) profile_file "$said" "has a syntax error" ;; esac ;;
     *) if [ "$code" = 124 ]; then profile_file "" "does not come to an end (it waits, or goes round)"; else profile_file "$said" "ends the shell (exit $code)"; fi ;;
   esac
+  kill "$typist" 2>/dev/null
+  exec {nobody}<&-
+  limited
 }
 profile_file() { # the file the trace was in last, of those a login shell reads
   local trace file
-  trace=$(brief 4 env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" TERM=dumb PATH=/usr/local/bin:/usr/bin:/bin PS4='+${BASH_SOURCE} ' bash -lxc true < <(exec sleep 6 2>/dev/null) 2>&1 | grep -oE '^\++[^ ]+|^[^ :]+: line [0-9]+' | grep -v bash_logout | tail -1; kill $! 2>/dev/null)
+  trace=$(brief 4 env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" TERM=dumb PATH=/usr/local/bin:/usr/bin:/bin PS4='+${BASH_SOURCE} ' bash -lxc true <&"$nobody" 2>&1 | grep -oE '^\++[^ ]+|^[^ :]+: line [0-9]+' | grep -v bash_logout | tail -1)
   file=$(sed -E 's/^\++//; s/: line.*//' <<<"$trace")
   [ -n "$1" ] && file=$(grep -oE '(/[^ :]*|\.)?(bash_profile|bash_login|profile|bashrc|profile\.d/[^ :]+): line' <<<"$1" | head -1 | sed 's/: line//' | grep . || echo "$file")
   case $file in '' | bash) for file in "$HOME/.bash_profile" "$HOME/.bash_login" "$HOME/.profile"; do [ -e "$file" ] && break; done ;; esac
