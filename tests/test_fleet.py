@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from skillrun.cli.machines.screen import Board, Lines
+from skillrun.cli.machines.screen import Board, JsonRows, Lines
 from skillrun.errors import Problem
 from skillrun.events import Decision, ToolCall
 from skillrun.fleet.inventories.inventory import read_inventory
@@ -263,6 +263,36 @@ def test_the_table_and_the_lines_say_how_every_machine_stands() -> None:
     assert "web1" in drawn
     assert "working" in drawn
     assert "\x1b[2J" not in drawn
+
+
+def test_a_reader_that_left_ends_no_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--json | head -1`: machines are in the middle of it, and the record has every line."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "w", closefd=False) as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        for sink in (JsonRows(), Lines(gone)):
+            sink({"type": "FleetNoted", "text": "greet on 2 machines"})
+        os.dup2(os.open(os.devnull, os.O_WRONLY), theirs)  # what the stream holds back can be written at last
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--serial", "0"), "--serial '0' is no number of machines"),
+        (("--serial", "inf"), "--serial 'inf' is no number of machines"),
+        (("--max-fail", "some"), "--max-fail 'some' is no number of machines"),
+        (("--html", "nowhere/all.html"), "nowhere/all.html cannot be written: there is no such folder"),
+        (("--junit", "nowhere/all.xml"), "nowhere/all.xml cannot be written: there is no such folder"),
+    ],
+)
+def test_what_cannot_be_is_said_before_a_machine_is_touched(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    """Sizes of waves, limits, and files that nobody could write when all is done."""
+    env = {**os.environ, "HOME": str(tmp_path), "SKILLRUN_STATE": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[1])}
+    argv = [sys.executable, "-m", "skillrun", "fleet", skill_in(tmp_path), "-i", "web1", *words]
+    done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "fleets").exists(), "no rollout was begun"
 
 
 def test_waves_and_limits_as_they_are_said() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -57,6 +58,9 @@ def fleet_command(word: str, which: str | None, **values: Any) -> int:
     from skillrun.record.journal import RunFolder, keep_skill
     from skillrun.skills.sources import find_skill
 
+    for name in ("html", "junit"):
+        if values[name] and not Path(values[name]).absolute().parent.is_dir():
+            raise Problem(f"{values[name]} cannot be written: there is no such folder", "make it, or name another file")
     terms, options = _terms(values), options_of(values)
     skill = find_skill(word)
     members = read_inventory(values["inventory"])
@@ -78,11 +82,12 @@ def _terms(values: dict[str, Any]) -> Terms:
     from skillrun.fleet.rollout.groups import too_many, waves
     from skillrun.fleet.rollout.rollout import Terms
 
-    try:
-        waves(10, values["serial"])
-        too_many(0, 10, values["max_fail"])
-    except ValueError as error:
-        raise Problem(f"{error} is no number of machines", "for example --serial 1,5,20% --max-fail 10%") from None
+    for name, read in (("serial", lambda word: waves(10, word)), ("max_fail", lambda word: too_many(0, 10, word))):
+        try:
+            read(values[name])
+        except (ValueError, OverflowError):
+            told = f"--{name.replace('_', '-')} {values[name]!r} is no number of machines"
+            raise Problem(told, "for example --serial 1,5,20% --max-fail 10%") from None
     names = ("serial", "max_fail", "parallel", "agents", "max_cost_all")
     return Terms(**{name: values[name] for name in names}, prove=not values["no_prove"], preview=not values["live"])
 
@@ -126,14 +131,14 @@ def _tell(ledger: Ledger, machines: list[Machine], stream: Any) -> None:
     from skillrun.fleet.rollout.machine import Stand
     from skillrun.text.escape import settled, shown
 
-    for machine in machines:
-        if machine.stand is not Stand.VERIFIED:
-            print(f"{shown(machine.name)}: {machine.stand}: {settled(machine.reason)}", file=stream)
-    good = sum(machine.stand is Stand.VERIFIED for machine in machines)
+    left = [machine for machine in machines if machine.stand is not Stand.VERIFIED]
+    lines = [f"{shown(machine.name)}: {machine.stand}: {settled(machine.reason)}" for machine in left]
     changed = sum(machine.changed for machine in machines)
     requests = sum(machine.requests for machine in machines)
-    print(f"{good} of {len(machines)} verified, {changed} changed, {requests} model requests", file=stream)
-    print(f"fleet {ledger.id}: `skillrun fleet status {ledger.id}`", file=stream)
+    lines.append(f"{len(machines) - len(left)} of {len(machines)} verified, {changed} changed, {requests} model requests")
+    lines.append(f"fleet {ledger.id}: `skillrun fleet status {ledger.id}`")
+    with contextlib.suppress(BrokenPipeError):  # whoever listened is gone, and the exit code tells how it went
+        print("\n".join(lines), file=stream, flush=True)
 
 
 def _files(ledger: Ledger, machines: list[Machine], values: dict[str, Any]) -> None:
