@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from skillrun.skills.parser.markup.rst import as_markdown
 from skillrun.skills.parser.read import read_skill
 from skillrun.skills.parser.understanding import names
 from skillrun.skills.parser.understanding.acts import acts
-from skillrun.skills.parser.understanding.proof import proof
+from skillrun.skills.parser.understanding.proof import proof, spoken
 from skillrun.skills.skill import Skill, Understood, Way, When
 from tests.test_builtin import World, drain
 
@@ -327,7 +329,10 @@ def test_the_registry_is_asked_before_anything_is_got(world: World, npm: str, pi
         assert "the Python package index has no tidelamp" in call.input["summary"]
 
 
-@pytest.mark.parametrize(("brought", "says"), [("none", "brings no program"), ("/usr/bin/knot", "")])
+@pytest.mark.parametrize(
+    ("brought", "says"),
+    [("none", "brings no program"), ("/usr/bin/knot", ""), ("/usr/lib/git-core/zsh-knot", "")],
+)
 def test_a_debian_package_without_a_program_is_said_to_be_there(world: World, brought: str, says: str) -> None:
     """A plugin or a library answers to no name: that is told, instead of a check that can only fail; another name is asked."""
     engine = BuiltinModel()
@@ -346,6 +351,31 @@ def test_a_debian_package_without_a_program_is_said_to_be_there(world: World, br
     assert any("dpkg -L zsh-knot" in turn.results[0][0].command for turn in turns)
     assert says in call.input["summary"]
     assert call.input["outcome"] == ("stuck" if says else "done")
+
+
+@pytest.mark.parametrize(
+    ("package", "asked"),
+    [("tern@latest", "tern"), ("tern@1.2", "tern==1.2"), ("tern[all]@latest", "'tern[all]'"), ("tern", "tern")],
+)
+def test_what_only_uv_spells_so_is_spelled_for_pipx(world: World, package: str, asked: str) -> None:
+    """`uv tool install ruff@latest` (the README of ruff): pipx cannot parse it, and uv would have it as it is."""
+    for tool, command in (("pipx", f"pipx install {asked}"), ("uv", f"uv tool install {shlex.quote(package)}")):
+        engine = BuiltinModel()
+        skill = read_skill(f"# tern\n\n## Install\n\n```\nuv tool install '{package}'\n```\n")
+        facts = {**world.facts, "tools": {tool: "x"}, "user": {**world.facts["user"], "root": False}}
+        brief = Brief(skill, facts=facts, checks=tuple(check.command for check in skill.checks))
+        assert drain(engine.reply(brief, [])).calls[0].command == command
+
+
+def test_a_command_of_git_is_asked_by_git(tmp_path: Path) -> None:
+    """It may lie where only git looks; without it nothing answers."""
+    ours = tmp_path / "git-stint"
+    assert subprocess.run(["bash", "-c", proof("git-stint")], capture_output=True, check=False).returncode != 0
+    ours.write_text("#!/bin/sh\necho 1.2\n")
+    ours.chmod(0o755)
+    env = {**os.environ, "GIT_EXEC_PATH": str(tmp_path)}
+    assert subprocess.run(["bash", "-c", proof("git-stint")], capture_output=True, check=False, env=env).returncode == 0
+    assert spoken(proof("git-stint")) == "git stint --version"
 
 
 def test_nothing_of_a_document_without_a_way_is_run(world: World) -> None:

@@ -46,6 +46,11 @@ def _named(way: Way) -> str:
     return " ".join(shlex.quote(package) for package in way.packages)
 
 
+def _required(package: str) -> str:
+    """A Python package as pip and pipx spell it: `tool@latest` and `tool@1.2` are uv's own spellings."""
+    return re.sub(r"(?<=[\w\]])@(?=\d)", "==", package.removesuffix("@latest"))
+
+
 def foreseen(bench: Bench, way: Way) -> list[str]:
     """The commands that getting a Python or Node program will most likely take, in order; none for other ways."""
     asked = [text for text in (registry.question(bench, way),) if text and text not in bench.answers]
@@ -91,7 +96,7 @@ def _pipx(bench: Bench) -> str:
 
 
 def _pipx_command(bench: Bench, way: Way) -> str:
-    return f"{_pipx(bench)} install {shlex.quote(way.packages[0])}"
+    return f"{_pipx(bench)} install {shlex.quote(_required(way.packages[0]))}"
 
 
 def _uv_command(bench: Bench, way: Way) -> str:
@@ -110,7 +115,7 @@ def _with_uv(bench: Bench, way: Way) -> Work[Got]:
 
 
 def _with_pipx(bench: Bench, way: Way) -> Work[Got]:
-    first, *more = way.packages
+    first, *more = map(_required, way.packages)
     command = _pipx_command(bench, way)
     result = yield from bench.shell(command, f"{first} for this user, in an environment of its own")
     if result.ok and more:
@@ -121,7 +126,8 @@ def _with_pipx(bench: Bench, way: Way) -> Work[Got]:
 
 def _with_venv(bench: Bench, way: Way) -> Work[Got]:
     """Without uv and pipx and without the rights to get them: a virtual environment, its programs linked."""
-    names = python.requirement_names(" ".join(way.packages)) or ["env"]
+    wanted = [_required(package) for package in way.packages]
+    names = python.requirement_names(" ".join(wanted)) or ["env"]
     place = f"/opt/venvs/{names[0]}" if _for_all(bench) else f"{bench.home}/.local/share/venvs/{names[0]}"
     folder, root = _folder(bench), bench.root if _for_all(bench) else ""
     why = f"an environment of its own for {names[0]}, so that the system's Python stays as it is"
@@ -129,7 +135,7 @@ def _with_venv(bench: Bench, way: Way) -> Work[Got]:
     result = yield from bench.sure(command, why)
     if not result.ok:
         return Got(command, result)
-    command = f"{root}{shlex.quote(place)}/bin/pip install {_named(way)}"
+    command = f"{root}{shlex.quote(place)}/bin/pip install {' '.join(map(shlex.quote, wanted))}"
     result = yield from bench.sure(command, why)
     if not result.ok:
         return Got(command, result)

@@ -174,7 +174,7 @@ def _called_otherwise(bench: Bench, way: Way) -> Work[None]:
     if not expected or (yield from user_install.in_new_shells(bench, expected)):
         return
     names = " ".join(shlex.quote(package) for package in way.packages)
-    places = r"^/usr/(local/)?(s?bin|games)/[^/]+$"
+    places = r"^/usr/(local/)?(s?bin|games|lib(exec)?/git-core)/[^/]+$"
     look = f"files=$(dpkg -L {names} 2>/dev/null) && {{ grep -E '{places}' <<<\"$files\" || echo none; }}"
     listed = yield from bench.look(look, f"which programs did {names} bring?")
     called = [check for check in bench.brief.checks if re.search(rf"(?<![\w./-]){re.escape(expected)}(?![\w-])", check)]
@@ -182,7 +182,8 @@ def _called_otherwise(bench: Bench, way: Way) -> Work[None]:
         return  # the document says itself what shows that it is there
     if listed == "none" and len(way.packages) == 1:
         raise Stop("stuck", f"{names} is installed, and it brings no program that could be asked: what uses it has to show it.")
-    bench.programs = [path.rsplit("/", 1)[-1] for path in (listed or "").splitlines() if path.startswith("/")]
+    paths = [path for path in (listed or "").splitlines() if path.startswith("/") and "/git-core/" not in path]
+    bench.programs = [path.rsplit("/", 1)[-1] for path in paths]
 
 
 def _once(bench: Bench, piece: script.Piece, do: Doing, last: bool) -> Work[Failure | None]:

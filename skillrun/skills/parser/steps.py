@@ -346,7 +346,7 @@ class _BlockReader:
         or_before: bool = False,
     ) -> None:
         unique = tuple(dict.fromkeys(labels))
-        role = "skip" if ENDLESS.search(snippet.text) else role
+        role = "skip" if ENDLESS.search(snippet.text) or "/path/to/" in snippet.text else role
         number = self.harvest.blocks
         draft = Draft(
             snippet, self.current, lang, unique, role, number, or_before, sentence, part_labels=len(self.labels), part=self.part

@@ -21,12 +21,14 @@ def proof(program: str) -> str:
     if known:
         return f"{program} {known}"
     version, usage, short, word = (f"timeout {SECONDS} {program} {words} </dev/null" for words in _QUESTIONS)
+    if program.startswith("git-"):  # a command of git's may lie where only git looks
+        version = f"timeout {SECONDS} git {program.removeprefix('git-')} --version </dev/null || {version}"
     return f"{version} || {usage} || [ $? = 124 ] || {short} || {word} || {usage} 2>&1 | grep -iwm1 usage"
 
 
 def spoken(check: str) -> str:
     """A check as a person is told of it: of one that is concluded from a name, only its first question."""
-    match = re.match(rf"timeout {SECONDS} (\S+) {_QUESTIONS[0]} </dev/null \|\| ", check)
+    match = re.match(rf"timeout {SECONDS} (git \S+|\S+) {_QUESTIONS[0]} </dev/null \|\| ", check)
     return f"{match[1]} {_QUESTIONS[0]}" if match else check
 
 
