@@ -77,6 +77,15 @@ def test_an_interpreter_that_is_gone(target: LocalTarget, tmp_path: Path) -> Non
     )
 
 
+def test_a_link_on_the_way_that_leads_nowhere(target: LocalTarget, tmp_path: Path) -> None:
+    """Of a place that is not there, the link on the way to it is named: the disk behind it may not be mounted."""
+    (tmp_path / "archives").symlink_to("/mnt/none/archives")
+    said = sentences(
+        target, f"E: Archives directory {tmp_path}/archives/partial is missing: No such file", "apt-get install x", 100
+    )
+    assert f"{tmp_path}/archives is a link to /mnt/none/archives, which is not there." in said
+
+
 def test_a_proxy_that_does_not_answer_and_one_that_does(target: LocalTarget) -> None:
     """A proxy is named only when nobody answers there; a password in its address is not shown."""
     with socket.socket() as server:

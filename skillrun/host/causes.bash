@@ -262,6 +262,7 @@ programs() {
   for w in $WORDS; do path=$(type -P "$w" 2>/dev/null) && built_for "$(readlink -f "$path")"; done
   for p in $PATHS; do
     p=${p/#\~/$HOME} p=${p/#\$HOME/$HOME}
+    while [ ! -e "$p" ] && [ ! -L "$p" ] && [ "$p" != / ]; do p=$(dirname "$p"); done # a directory on the way may be the link
     [ -L "$p" ] && [ ! -e "$p" ] && say dangling "$p" "$(readlink "$p")"
   done
   for w in $WORDS; do
