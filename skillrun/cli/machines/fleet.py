@@ -132,7 +132,7 @@ def _tell(ledger: Ledger, machines: list[Machine], stream: Any) -> None:
     from skillrun.text.escape import settled, shown
 
     left = [machine for machine in machines if machine.stand is not Stand.VERIFIED]
-    lines = [f"{shown(machine.name)}: {machine.stand}: {settled(machine.reason)}" for machine in left]
+    lines = [f"{shown(machine.name)}: {machine.stand}: {' '.join(settled(machine.reason).split())}" for machine in left]
     changed = sum(machine.changed for machine in machines)
     requests = sum(machine.requests for machine in machines)
     lines.append(f"{len(machines) - len(left)} of {len(machines)} verified, {changed} changed, {requests} model requests")

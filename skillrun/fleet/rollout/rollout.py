@@ -36,6 +36,7 @@ from skillrun.run.assemble import checks_of
 from skillrun.run.limits import budget
 from skillrun.run.options import Options
 from skillrun.skills.skill import Skill
+from skillrun.text.escape import one_line
 
 AGAIN_S = (0.0, 5.0, 20.0)
 """When a machine that was lost is looked for again, in seconds."""
@@ -206,7 +207,7 @@ class Rollout:
                 return (self._proven(group, canary) if left else plan), left
         for machine in left:
             machine.stand = Stand.NOT_BEGUN
-            why = ": ".join(filter(None, (canary.stand, canary.reason)))
+            why = ": ".join(filter(None, (canary.stand, one_line(canary.reason, 160))))
             machine.reason = f"{canary.name}, the canary of {group}, left no plan ({why})"
             self._tell(machine)
         return None, left

@@ -37,7 +37,7 @@ def take_back(machine: Machine, host: Host, password: str | None, runs: Sequence
     told += [f"deleted {len(done.paths)} paths"] if machine.made else []
     told += done.failed
     if machine.changed and not told:
-        return False, "nothing of it is known that could be taken back: a model's commands changed it"
+        return False, "nothing of it is known that could be taken back: commands changed it"
     if machine.changed:
         told.append("not taken back: what commands changed in files that were there before, services, accounts")
     return not done.failed, "; ".join(told) or "nothing that is known came here"
