@@ -67,11 +67,11 @@ def commands(events: Sequence[Event]) -> list[Started]:
 def holds(lab: Lab, plan: Plan) -> str:
     """`yes`, or what differs where a plan is carried out."""
     try:
-        return Prover(lab, "").confirm(plan)[:110] or "yes"
+        return Prover(lab, "").confirm(plan)[:150] or "yes"
     except PlanError as error:
-        return str(error)[:110]
+        return str(error)[:150]
     except BuildError as error:
-        return f"such a machine cannot be made: {str(error).splitlines()[-1]}"[:110]
+        return f"such a machine cannot be made: {str(error).splitlines()[-1]}"[:150]
 
 
 SKILLS = ["skill", "made on", "run", "distilled", "left", "by hand", "each needed", "same start", "other Debian"]
@@ -83,7 +83,7 @@ def needed(lab: Lab, plan: Plan) -> str:
     try:
         return ", ".join(f"not {number + 1}" for number in Prover(lab, "").needless(plan)) or "yes"
     except PlanError as error:
-        return str(error)[:110]
+        return str(error)[:150]
 
 
 def of_skill(name: str, machine: str) -> list[object]:
@@ -93,7 +93,7 @@ def of_skill(name: str, machine: str) -> list[object]:
     with Machine(ground(machine), user=recipe(machine).user) as made:
         events, why = run_of(made, skill)
     if why:
-        return [name, machine, f"not installed: {why[:110]}"]
+        return [name, machine, f"not installed: {why[:150]}"]
     done = commands(events)
     spoken = {event.call.command.replace("DEBIAN_FRONTEND=noninteractive ", "") for event in done}
     text = len([command for command in spoken if command in skill.text])
@@ -109,7 +109,7 @@ def of_scenario(name: str) -> list[object]:
     with trial.prepared(chosen) as made:
         events, why = run_of(made, skill)
     if why:
-        return [name, chosen.machine, f"not installed: {why[:110]}"]
+        return [name, chosen.machine, f"not installed: {why[:150]}"]
     candidates = [distilled(events, identity_of(skill))]
     if failed_steps(events):
         candidates.append(distilled(events, identity_of(skill), failures=True))
@@ -120,7 +120,7 @@ def of_scenario(name: str) -> list[object]:
     try:
         plan = Prover(lab, recipe(chosen.machine).title).prove(candidates)
     except PlanError as error:
-        return [name, chosen.machine, *counts, "not proven", fix, str(error)[:110]]
+        return [name, chosen.machine, *counts, "not proven", fix, str(error)[:150]]
     return [name, chosen.machine, *counts, len(plan.steps), fix, needed(lab, plan), holds(lab, plan), holds(other, plan)]
 
 
