@@ -224,7 +224,7 @@ class _BlockReader:
         return read_label(phrases.TASK.sub("", clause))
 
     def _span(self, block: Block, span: re.Match[str], before: str, after: str, label: Label | None) -> None:
-        code = span[2].strip()
+        code = re.sub(r"^[$❯]\s+(?=\w)", "", span[2].strip())
         line = block.line + block.text.count("\n", 0, span.start())
         after = re.split(r"\.(?:\s|$)", after, maxsplit=1)[0]
         sentence = f"{before}`{code}`{after}"
