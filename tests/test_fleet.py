@@ -399,7 +399,7 @@ def test_a_partition_under_a_living_controller(made: Lab) -> None:
     happened: list[str] = []
 
     def watch(pid: int, row: Row) -> None:
-        if row.get("host") != "cut":
+        if row["type"] != "Machine" or row["host"] != "cut":
             return
         if row["state"] == "working" and not happened:
             happened.append("cut")
