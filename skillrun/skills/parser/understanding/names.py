@@ -63,7 +63,7 @@ def same(one: str, other: str) -> bool:
 
 def special(package: str, manager: str) -> str:
     """Why this spelling is not a person's first choice; empty for the ordinary package."""
-    if _BLANK.search(package) and manager != "script":
+    if _BLANK.search(package.removesuffix("/...")) and manager != "script":  # Go's own word for all below
         return NO_VERSION
     if package.startswith(("git+", "http:", "https:", "github:")):
         return "a development version"
