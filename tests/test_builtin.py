@@ -24,12 +24,13 @@ from skillrun.models.builtin.moves.paths import closest
 from skillrun.models.builtin.moves.python import requirement_names, satisfies
 from skillrun.models.builtin.moves.services import BRIEFLY, unit_values
 from skillrun.models.builtin.prompts import known_answer
+from skillrun.models.builtin.registry import asked
 from skillrun.models.builtin.remedy import build, holds, normalise, read_failure, recognise, remedies
 from skillrun.models.builtin.user_install import take_back_half
 from skillrun.policy.judge import Judge
 from skillrun.ports import Brief, Command, Place, Target
 from skillrun.skills.checks import judge
-from skillrun.skills.skill import Skill, SkillCommand
+from skillrun.skills.skill import Skill, SkillCommand, Way
 from skillrun.skills.sources import find_skill
 from skillrun.targets.simulated import SimulatedTarget
 from tests.bash_target import BashTarget
@@ -732,6 +733,25 @@ def test_a_skill_for_other_platforms_is_ruled_out(platforms: tuple[str, ...] | N
     from skillrun.models.builtin.script import ruled_out
 
     assert ruled_out(platforms, {"os": {"system": "linux"}, "arch": "x86_64"}) is expected
+
+
+@pytest.mark.parametrize(
+    ("said", "lacks"),
+    [
+        ("ERROR: No matching distribution found for tool", True),
+        ("Retrying (Retry(total=4)) after 'NewConnectionError'\nERROR: No matching distribution found for tool", False),
+        ("Ignoring indexes: https://x.invalid/simple\nERROR: No matching distribution found for tool", False),
+        ("Ignored versions that require a different python version\nERROR: No matching distribution found for tool", False),
+    ],
+)  # fmt: skip
+def test_an_index_that_did_not_answer_has_not_said_no(said: str, lacks: bool) -> None:
+    """pip ends in the same words where the index has no such package and where no index was reached."""
+    bench = Bench(Brief(Skill("x", "x", "", "prompt", "x"), facts={"tools": {"pip": "/usr/bin/pip"}}))
+    work = asked(bench, Way("pip", ("tool",), (), 1))
+    next(work)
+    with pytest.raises(StopIteration) as end:
+        work.send(Result(State.EXITED, 1, said))
+    assert bool(end.value.value.lacks) is lacks
 
 
 def test_a_full_disk_is_no_success(world: World) -> None:

@@ -20,6 +20,10 @@ _ABSENT = {
     "npm": re.compile(r"^npm (?:ERR!|error) (?:code E404|404 .*(?:is not in this registry|Not Found))", re.MULTILINE),
     "pip": re.compile(r"No matching distribution found"),
 }
+_NOT_ASKED = re.compile(
+    r"Retrying \(|ConnectionError|Could not fetch URL|SSLError|ProxyError|timed out|Ignoring indexes|Max retries", re.IGNORECASE
+)
+"""How pip says, before the same last line, that no index has answered it."""
 _OTHER_PYTHON = re.compile(r"require a different python version", re.IGNORECASE)
 _PRE = re.compile(r"\d(?:a|b|rc|\.?dev)\d*", re.IGNORECASE)
 
@@ -58,7 +62,7 @@ def asked(bench: Bench, way: Way) -> Work[Answer]:
     client = "npm" if way.manager in choosing.NODE else "pip"
     if went_well:
         return Answer(_version(client, said))
-    if _ABSENT[client].search(said) and not _OTHER_PYTHON.search(said):
+    if _ABSENT[client].search(said) and not (_OTHER_PYTHON.search(said) or _NOT_ASKED.search(said)):
         return Answer(lacks=f"{choosing.FROM[way.manager]} has no {way.packages[0]}")
     return Answer()
 
