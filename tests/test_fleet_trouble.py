@@ -64,7 +64,7 @@ TROUBLE = {
     "no-password": Trouble("failed", "--secret SUDO_PASSWORD", ASKS, user="ops"),
     "not-in-sudoers": Trouble("failed", "sudo", "rm /etc/sudoers.d/dev"),
     "full": Trouble("needs a person", "space", after=lambda made, name: made.machines[name].run(FULL), disk_mb=8),
-    "read-only": Trouble("failed", "Read-only", "rm -rf /usr/local/bin; ln -s /proc/sys /usr/local/bin"),
+    "read-only": Trouble("failed", "cannot access", "rm -rf /usr/local/bin; ln -s /proc/sys /usr/local/bin"),
 }
 
 
