@@ -378,6 +378,25 @@ def test_a_command_of_git_is_asked_by_git(tmp_path: Path) -> None:
     assert spoken(proof("git-stint")) == "git stint --version"
 
 
+def test_a_package_that_no_list_names_leads_to_the_next_way(world: World) -> None:
+    """After new lists it is asked for once more, not three times, which would end the run as going in circles."""
+    engine = BuiltinModel()
+    skill = read_skill("# tern\n\n## Install\n\n```\nsudo apt install tern\n```\n\nor\n\n```\npip install tern\n```\n")
+    facts = {**world.facts, "tools": {"apt": "x"}, "user": {**world.facts["user"], "root": True}}
+    brief = Brief(skill, facts=facts, checks=tuple(check.command for check in skill.checks))
+    turns, sent = list[Turn](), list[str]()
+    while not sent or "pipx" not in sent[-1]:
+        reply = drain(engine.reply(brief, turns))
+        call = reply.calls[0]
+        assert call.name != "finish"
+        sent.append(call.command)
+        absent = "install" in call.command and "tern" in call.command
+        result = Result(State.EXITED, 100, "E: Unable to locate package tern\n") if absent else Result(State.EXITED, 0)
+        turns.append(Turn(reply, ((call, result),)))
+    assert len([command for command in sent if "install" in command and "tern" in command]) == 2
+    assert [command for command in sent if command.endswith("apt-get update")]
+
+
 def test_nothing_of_a_document_without_a_way_is_run(world: World) -> None:
     """A text that only uses a program is not carried out; where its instructions are is said."""
     see = "See [how to install](https://tidelamp.invalid/docs)."

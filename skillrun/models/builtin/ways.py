@@ -25,6 +25,8 @@ UNREACHABLE = re.compile(
     re.IGNORECASE,
 )
 """How programs say that what they ask for cannot be had from where they look."""
+_NOT_LISTED = re.compile(r"^E: (?:Unable to locate package|Package .* has no installation candidate)", re.MULTILINE)
+"""How apt says that no list of its own names a package."""
 PLACES = re.compile(
     r"(?:>>?|\btee(?:\s+-a)?|-o|--output)\s*(?P<path>/(?:etc/apt|usr/share/keyrings|etc/yum\.repos\.d)/[\w./+-]+)"
 )
@@ -197,6 +199,12 @@ def _once(bench: Bench, piece: script.Piece, do: Doing, last: bool) -> Work[Fail
     failure = read_failure(piece.text, result)
     if failure.denied or UNREACHABLE.search(failure.text):
         return failure
+    if _NOT_LISTED.search(failure.text):  # asked again once the lists are new, and no more: there is another way
+        yield from bench.shell(f"{bench.root}apt-get update", "its package lists may be old")
+        result = yield from bench.shell(piece.text, f"line {piece.line}, with new lists")
+        if result.ok:
+            bench.done.append(piece.text)
+        return None if result.ok else read_failure(piece.text, result)
     return (yield from do(bench, piece, ()))
 
 
