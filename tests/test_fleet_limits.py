@@ -88,13 +88,14 @@ def test_so_many_models_at_once_and_so_many_dollars_for_all_of_them(made: Lab) -
             (at_work.add if attended else at_work.discard)(row["host"])
             most.append(len(at_work))
 
-    members = [Member(name) for name in "abcd"]
+    settings = {"ssh_config_file": str(made.home / ".ssh/config")}  # pyinfra keeps in mind what the file at HOME said before
+    members = [Member(name, settings) for name in "abcd"]
     ledger = new_ledger(found.name, members, {"source": "", "inventory": "", "terms": {}})
     model = ScriptedModel([look, act, lambda brief, turns: dear([])])
     terms = Terms(serial="100%", agents=2, max_cost_all=1.0, prove=False, preview=False)
     run = Rollout(found, Options("all", model), terms, Nobody(), ledger, [Machine(member) for member in members], [watch])
     assert run.run() == 3
-    assert max(most) == 2
+    assert max(most) == 2, [machine.reason for machine in run.machines]
     assert sum(machine.cost_usd for machine in run.machines) == pytest.approx(1.0)
     assert {machine.name: str(machine.stand) for machine in run.machines} == dict.fromkeys("abc", "verified") | {"d": "failed"}
     assert "1.00 of 1.00 USD are used (--max-cost-all)" in run.machines[3].reason
