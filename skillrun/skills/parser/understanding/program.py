@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from skillrun.skills.parser.labels import vocabulary
@@ -119,8 +119,12 @@ def candidates_of(document: Document, main: str) -> list[str]:
     return list(dict.fromkeys(name for name in known if name))[:20]
 
 
-def programs_of(document: Document, main: str, wanted: Sequence[Wanted]) -> list[Program]:
-    """The commands the document's program is called by, with the signs for each."""
+def programs_of(document: Document, main: str, wanted: Sequence[Wanted], asked: Collection[str] = ()) -> list[Program]:
+    """The commands the document's program is called by, with the signs for each.
+
+    `asked`: whom the checks that the document states ask who they are. One alone that is of one stem with the package is how
+    its program is called: `pip install pygments` brings `pygmentize`, mongodb-org brings `mongod`.
+    """
     if not main:
         return []
     used = document.used_words()
@@ -151,7 +155,17 @@ def programs_of(document: Document, main: str, wanted: Sequence[Wanted]) -> list
         related = names.same(name, main) or name in main or main in name or count >= max(2, 0.5 * sum(used.values()))
         if name in signs or (related and not (document.requires(name) and not names.same(name, main))):
             sign(name, f"{count} commands of the text" if count > 1 else "a command of the text")
+    alone = next(iter(asked)) if len(asked) == 1 else ""
+    if alone and alone not in signs and any(_one_stem(package, alone) for package in [main, *packages]):
+        sign(alone, "the check of the text")
     weights = {
         name: len(words) + 3 * min(used[name], 2) + (name in vocabulary().binaries.values()) for name, words in signs.items()
     }
     return [Program(name, tuple(dict.fromkeys(signs[name]))) for name in sorted(signs, key=lambda n: -weights[n])]
+
+
+def _one_stem(package: str, name: str) -> bool:
+    """Whether two names begin alike, by four letters and by half of the shorter one."""
+    shorter = min(len(package), len(name))
+    alike = max(4, (shorter + 1) // 2)
+    return shorter >= alike and package[:alike].lower() == name[:alike].lower()

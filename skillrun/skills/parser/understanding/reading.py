@@ -39,7 +39,7 @@ def understand(title: str, text: str, root: Part, drafts: Sequence[Draft], state
     main = main_of(document)
     ways = ways_of(document, main) if main else []
     wanted = [Wanted(main, tuple(ways)), *others_of(document, main, ways)] if ways else []
-    programs = programs_of(document, main, wanted)
+    programs = programs_of(document, main, wanted, _asked(document, stated))
     stated = tuple(check for check in stated if not (wanted and _beside_the_point(check, programs)))
     checks = stated if stated and _about(stated, programs) else ()
     if programs and not checks and wanted:
@@ -200,6 +200,10 @@ _SHOWS_A_FILE = re.compile(r"(?:test|\[)\s+-[defsx]\s+[~/$][^;&|]*$")
 """A check that a file is there, which no program's name has to stand in."""
 
 
+_NEEDED = re.compile(r"(?:git|node|npm|python3?|pip3?|uv|pipx|docker|brew|cargo|go|java|ruby|curl)\b")
+"""Programs that are what another one needs, where a check asks them who they are."""
+
+
 def _beside_the_point(check: Check, programs: Sequence[Program]) -> bool:
     """Whether what is installed well may fail a check, or something else pass it: one that does more than use and look, that
     speaks of none of the document's programs, or a use that shows nothing certain.
@@ -214,12 +218,17 @@ def _beside_the_point(check: Check, programs: Sequence[Program]) -> bool:
     return used and not check.expect and not (_ASKS.search(check.command) or _JUDGES.search(check.command))
 
 
+def _asked(document: Document, stated: Sequence[Check]) -> frozenset[str]:
+    """The programs that stated checks ask who they are, without those that the document needs or gets others with."""
+    found = {act.program for check in stated if _ASKS.search(check.command) for act in acts(check.command) if act.kind == "use"}
+    return frozenset(name for name in found if not (_NEEDED.fullmatch(name) or name in names.TOOLS or document.requires(name)))
+
+
 def _about(stated: Sequence[Check], programs: Sequence[Program]) -> bool:
     """Whether a stated check proves something of the document's own program, not of what it needs."""
     if not programs:
         return True
     text = "\n".join(check.command for check in stated)
     return any(re.search(rf"(?<![\w-]){re.escape(program.name)}(?![\w-])", text) for program in programs) or not all(
-        re.match(r"(?:sudo )?(?:git|node|npm|python3?|pip3?|uv|pipx|docker|brew|cargo|go|java|ruby|curl)\b", check.command)
-        for check in stated
+        _NEEDED.match(check.command.removeprefix("sudo ")) for check in stated
     )
