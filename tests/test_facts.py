@@ -15,6 +15,8 @@ import pytest
 from skillrun.host.facts import can_be_root, gather, here, split, start_files, understand
 from skillrun.ports import Command, result_of
 from tests.bash_target import BashTarget
+from tests.lab import apart
+from tests.own_root import in_own_root
 
 
 @pytest.fixture
@@ -281,6 +283,79 @@ def test_settings_of_npm_and_pip_are_read_from_their_files(tmp_path: Path) -> No
     assert facts["npm"] == {"prefix": f"{tmp_path}/.npm-global", "writable": True, "registry": "http://127.0.0.1:9/"}
     (tmp_path / ".npmrc").write_text("prefix=/etc/passwd/below-a-file\n")
     assert _at_home(tmp_path, {}, PATH=path)["npm"]["writable"] is False
+
+
+def test_npm_behind_a_script_is_asked_where_it_looks_from(tmp_path: Path) -> None:
+    """A script in node's place starts another node, and npm's prefix is that one's; node itself is not started for it."""
+    programs, real = tmp_path / "bin", tmp_path / "lib/wheel/bin"
+    for folder in (programs, real):
+        folder.mkdir(parents=True)
+    (programs / "npm").touch(0o755)
+    (programs / "node").write_text(f'#!/bin/sh\n[ "$1" = -p ] && echo {real}/node\n')
+    (programs / "node").chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+    assert _at_home(tmp_path, {}, PATH=path)["npm"]["prefix"] == str(tmp_path / "lib/wheel")
+    (programs / "node").write_bytes(b"\x7fELF\0")
+    assert _at_home(tmp_path, {}, PATH=path)["npm"]["prefix"] == str(tmp_path)
+
+
+def test_a_machine_without_a_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices of its own, none but loopback: no download is tried to find that out."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def alone() -> None:
+        assert here()["lookup"] == "there is no way out of this machine (no default route)"
+
+    assert apart(alone, network=True) == 0
+
+
+def test_what_is_in_the_way_of_a_program_that_is_wanted_is_told(tmp_path: Path) -> None:
+    """A directory or a dead link with its name, where programs go; a program that is there, and a name of nothing, are not."""
+    places = tmp_path / ".local/bin", tmp_path / "bin"
+    for place in places:
+        place.mkdir(parents=True)
+    (places[0] / "quill").mkdir()
+    (places[1] / "quill").symlink_to("/mnt/gone/quill")
+    (places[0] / "ls").mkdir()
+    machine = BashTarget(env={**os.environ, "HOME": str(tmp_path)})
+    try:
+        told = gather(machine, wanted=("quill", "ls", "wren"))["in_the_way"]
+    finally:
+        machine.close()
+    assert told == {
+        f"{places[0]}/quill": "a directory",
+        f"{places[1]}/quill": "a link to /mnt/gone/quill, which is not there",
+    }
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fact", "told"),
+    [
+        (
+            "ln -sf /run/gone/stub.conf /etc/resolv.conf",
+            "lookup",
+            "/etc/resolv.conf is a link to /run/gone/stub.conf, which is not there",
+        ),
+        ("rm -f /etc/resolv.conf; echo 'search example.org' > /etc/resolv.conf", "lookup", "/etc/resolv.conf names no server"),
+        ("rm -f /etc/resolv.conf; echo 'nameserver 192.0.2.1' > /etc/resolv.conf", "lookup", None),
+        (": > /etc/ssl/certs/ca-certificates.crt", "bundle", "/etc/ssl/certs/ca-certificates.crt is empty"),
+        ("rm -f /etc/ssl/certs/ca-certificates.crt", "bundle", "/etc/ssl/certs/ca-certificates.crt is not there"),
+        ("true", "bundle", None),
+    ],
+)
+def test_what_keeps_every_download_away_is_told_before_one_is_tried(
+    spoil: str, fact: str, told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No server to look up names, a list of authorities that holds none: told where files show it, else nothing."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def inside() -> None:
+        subprocess.run(["sh", "-c", spoil], check=True)
+        assert here().get(fact) == told
+
+    in_own_root(tmp_path, inside)
 
 
 def _steers(name: str) -> bool:

@@ -1,4 +1,4 @@
-# Probes of `skillrun facts`: read-only, each prints its lines under a mark. ASK, HOSTS and TOOLS are set before.
+# Probes of `skillrun facts`: read-only, each prints its lines under a mark. ASK, HOSTS, TOOLS and WANTED are set before.
 limit() { if command -v timeout >/dev/null; then timeout "$@"; else shift; "$@"; fi; }
 mark() { printf '==fact== %s\n' "$1"; }
 
@@ -84,6 +84,35 @@ p_names() { # registries that this machine's own list of names sends somewhere
       if (tolower($i) ~ /^(deb|security)\.debian\.org$|^(archive|security)\.ubuntu\.com$|^pypi\.org$|^files\.pythonhosted\.org$|^registry\.npmjs\.org$/ && !seen[$i]++) print $i "=" $1
   }' /etc/hosts 2>/dev/null
 }
+p_lookup() { # why no name can be looked up, where files tell; without a line for a server the system asks its own machine
+  [ "$kernel" = Linux ] && [ -z "${http_proxy:-$HTTP_PROXY}" ] || return
+  if [ -r /proc/net/route ] && ! awk '$2 == "00000000" { out = 1 } END { exit !out }' /proc/net/route &&
+    ! awk '$1 ~ /^0+$/ && $2 == "00" && $10 != "lo" { out = 1 } END { exit !out }' /proc/net/ipv6_route 2>/dev/null; then
+    echo "there is no way out of this machine (no default route)"
+  elif [ -L /etc/resolv.conf ] && [ ! -e /etc/resolv.conf ]; then
+    echo "/etc/resolv.conf is a link to $(readlink /etc/resolv.conf), which is not there"
+  elif [ -r /etc/resolv.conf ] && ! grep -q '^[[:space:]]*nameserver' /etc/resolv.conf; then
+    grep -qs ':0035 ' /proc/net/udp /proc/net/udp6 || echo "/etc/resolv.conf names no server"
+  fi
+}
+p_bundle() { # the list of authorities that most programs read, where it should be and is of no use
+  local list=/etc/ssl/certs/ca-certificates.crt
+  command -v update-ca-certificates >/dev/null || [ -x /usr/sbin/update-ca-certificates ] || return
+  if [ ! -e "$list" ]; then echo "$list is not there"
+  elif [ ! -r "$list" ]; then echo "$list cannot be read by this user"
+  elif ! grep -q 'BEGIN CERT' "$list"; then echo "$list is empty"; fi
+}
+p_in_the_way() { # what has the name of a program that is wanted and is none: an installation would stumble over it
+  local name place
+  for name in $WANTED; do
+    command -v "$name" >/dev/null && continue
+    { printf '%s\n' "$HOME/.local/bin" "$HOME/bin" /usr/local/bin; tr : '\n' <<<"$PATH"; } | awk '!seen[$0]++' | while read -r place; do
+      place=$place/$name
+      if [ -d "$place" ]; then echo "$place=a directory"
+      elif [ -L "$place" ] && [ ! -e "$place" ]; then echo "$place=a link to $(readlink "$place"), which is not there"; fi
+    done
+  done
+}
 p_python() { # is the system's Python closed to pip, and can it make a virtual environment?
   command -v python3 >/dev/null || return
   limit 3 python3 -I -c '
@@ -151,6 +180,8 @@ p_npm() { # where npm puts programs and asks for packages: its settings files, t
   local npm package standard prefix registry file dir writable=yes
   npm=$(command -v npm) && standard=$(command -v node) || return
   package=$(readlink -f "$npm") standard=$(readlink -f "$standard")
+  # a script in its place (of a package from PyPI, of asdf) starts another, and that one is where npm looks from
+  [ "$(head -c 2 "$standard" 2>/dev/null | tr -d '\0')" = '#!' ] && standard=$(limit 3 node -p process.execPath 2>/dev/null </dev/null || echo "$standard")
   package=${package%/bin/*} standard=${standard%/bin/*}
   while IFS='=' read -r file dir; do
     case $file in prefix) prefix=$dir ;; registry) registry=$dir ;; esac
@@ -217,7 +248,7 @@ login_shell=${login_shell:-$SHELL}
 # the slow ones start together, each on a descriptor of its own, and are read at the end
 next=20
 start() { eval "exec $next< <(\"\$@\")"; next=$((next + 1)); }
-probes="sudo mounts ports foreign packages python services terminal npm pip proxy_check names"
+probes="sudo mounts ports foreign packages python services terminal npm pip proxy_check names lookup bundle in_the_way"
 [ -z "$QUICK" ] || probes="mounts"
 for name in $probes; do start "p_$name"; done
 for name in $ASK; do start p_version "$name"; done

@@ -38,6 +38,9 @@ _LABELS = {
     "pip": "pip settings",
     "proxy_check": "that proxy",
     "names": "sent elsewhere by /etc/hosts",
+    "lookup": "no name can be looked up",
+    "bundle": "list of authorities",
+    "in_the_way": "in the way",
 }
 
 _PYTHON = r"\b(python\d?|pip\d?|pipx|venv|virtualenv|uv)\b"

@@ -224,8 +224,8 @@ def _facts(run: Run, target: Target) -> Mapping[str, Any]:
     from skillrun.host.lazy_facts import OnDemand, essential
 
     if target.here:
-        return OnDemand(essential(), lambda: here(_programs(run.skill)))
-    return gather(asked(target), versions=_programs(run.skill))
+        return OnDemand(essential(), lambda: here(_programs(run.skill), wanted=_wanted(run.skill)))
+    return gather(asked(target), versions=_programs(run.skill), wanted=_wanted(run.skill))
 
 
 def _started(run: Run, model: Model, target: Target, facts: Mapping[str, Any]) -> RunStarted:
@@ -277,6 +277,13 @@ def _programs(skill: Skill) -> list[str]:
     required = [re.split(r"[<>=!~]", word)[0] for word in skill.declared.requires or ()]
     named = [name for name in (*RUNTIMES, *NEEDED) if re.search(rf"\b{name}\b", skill.text, re.IGNORECASE)]
     return list(dict.fromkeys([*required, *(NEEDED.get(name, name) for name in named), *named]))
+
+
+def _wanted(skill: Skill) -> list[str]:
+    """The programs that are to be there in the end, by the checks."""
+    from skillrun.skills.checks import programs
+
+    return [name for check in checks_of(skill) for name in programs(check.command)]
 
 
 def checks_of(skill: Skill) -> tuple[Check, ...]:
