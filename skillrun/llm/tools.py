@@ -81,8 +81,8 @@ TOOLS: tuple[Tool, ...] = (
     ),
     Tool(
         "write_file",
-        "Write a whole file, atomically, as the user (where root is needed: write elsewhere, then sudo install). The person "
-        "sees a diff. Read it first if it exists.",
+        "Write a whole file in an existing directory, atomically, as the user (root's: write elsewhere, sudo install). "
+        "The person sees a diff. Read it first if it exists.",
         {"path": _text(), "content": _text(), "mode": _text("octal, such as 0755"), "why": _text()},
         ("path", "content", "why"),
     ),

@@ -83,10 +83,12 @@ class Gateway:
         await self._done.wait()
         for server in servers:
             server.close()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(names, *rest, return_exceptions=True)
+        names.cancel()
+        while rest := asyncio.all_tasks() - {asyncio.current_task()}:  # what was just accepted becomes a task only meanwhile
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+            await asyncio.sleep(0)
         outside.names.close()
         await asyncio.sleep(0)  # a closed transport lets go of its socket in the loop's next round
 
