@@ -44,6 +44,7 @@ class Gateway:
         given = (pattern.rpartition(":")[2] for pattern in self._patterns if pattern.count(":") == 1)
         self._ports = sorted(WEB_PORTS | {int(port) for port in given if port.isdigit()})
         self._contacts: list[Contact] = []
+        self._held: set[asyncio.Task[object]] = set()
         self._addresses: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._done: asyncio.Event | None = None
@@ -128,6 +129,10 @@ class Gateway:
         return self._addresses[name]
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # the loop itself keeps none of these: one whose ends both stand still would be collected unfinished
+        if task := asyncio.current_task():
+            self._held.add(task)
+            task.add_done_callback(self._held.discard)
         address, port = writer.get_extra_info("sockname")
         host = self._names.get(address, address)
         number = len(self._contacts)
