@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import resource
 import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic  # a test may set the clock of the module
 
 import pytest
+
+from skillrun.sandbox.base import cache_directory
 
 for _number, _handler in (
     (signal.SIGINT, signal.default_int_handler),
@@ -42,6 +46,20 @@ _PLACES = os.environ.get("PATH", os.defpath).split(os.pathsep)
 _DIRECT = os.pathsep.join(place for place in _PLACES if os.path.basename(place) != "shims")
 if shutil.which("python3", path=_DIRECT):  # a version manager's stand-in starts a script each time a program is asked for
     os.environ["PATH"] = _DIRECT
+
+_TOLD = (".npmrc", ".config/pip/pip.conf", ".pip/pip.conf", ".gitconfig")
+_HOME = Path.home() / f"skillrun-tests-{os.getpid()}"
+if "PYTEST_XDIST_WORKER" not in os.environ and os.access(Path.home(), os.W_OK):
+    # What this person's shells do when they start is no test's: a version manager's takes a tenth of a second of each, and a
+    # lock that a view may find and wait for. Machines that were built are kept, and the tools are told of the same registries.
+    os.environ["SKILLRUN_MACHINES"] = str(cache_directory())
+    for _file in (Path.home() / name for name in _TOLD):
+        if _file.is_file():
+            (_HOME / _file.relative_to(Path.home())).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(_file, _HOME / _file.relative_to(Path.home()))
+    (_HOME / ".cache").mkdir(parents=True, exist_ok=True)
+    os.environ["HOME"] = str(_HOME)
+    atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
 MOST_S = 60.0
 """Processor seconds that a test of the gate may take with all its children: twice what the longest takes on a bare machine."""

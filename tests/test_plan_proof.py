@@ -1,6 +1,7 @@
 """A plan is proven in fresh places: what nothing needs goes, what is left is seen to work, and what it leaves is named."""
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -49,8 +50,10 @@ def test_a_name_that_is_another_each_time_is_not_looked_for(lab: Lab) -> None:
     assert Prover(lab, "here").confirm(proven) == ""
 
 
-def test_what_nothing_needs_is_taken_away_and_each_step_left_is_needed(lab: Lab) -> None:
+def test_what_nothing_needs_is_taken_away_and_each_step_left_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that changes nothing, one that is done again later, and one that only fills a cache go; the others stay."""
+    monkeypatch.setenv("HOME", pwd.getpwuid(os.getuid()).pw_dir)  # what a cache is goes by where homes are
+    lab = view_lab(cwd="/")
     wanted = ["mkdir -p ~/made", "touch ~/made/x", "ln -s x ~/made/y"]
     whole = plan(
         "true", wanted[0], "mkdir -p ~/.cache/odd && touch ~/.cache/odd/1", "rm -f ~/none", *wanted[1:], "touch ~/made"

@@ -146,7 +146,11 @@ rmdir /dev/old
 if [ -z "$own" ]; then # nobody inside has a right of root over the machine, not even root inside
     unshare -U sleep 2147483647 < /dev/null > /dev/null 2>&1 4>&- 3<&- &
     mine=$(readlink /proc/self/ns/user)
-    until now=$(readlink "/proc/$!/ns/user") && [ "$now" != "$mine" ]; do sleep 0.02; done
+    tries=0
+    until now=$(readlink "/proc/$!/ns/user") && [ "$now" != "$mine" ]; do
+        [ "$((tries += 1))" -lt 500 ] || { note "no user namespace can be made"; exit 1; }
+        sleep 0.02
+    done
     for kind in uid gid; do
         while read -r inside _ count; do echo "$inside $inside $count"; done < "/proc/self/${kind}_map" > "/dev/shm/$kind"
         cat "/dev/shm/$kind" > "/proc/$!/${kind}_map"
