@@ -87,7 +87,7 @@ def check(arguments: list[str]) -> int:
         run(PYTHON, "-m", *step)
     with tempfile.TemporaryFile("w+") as said:
         types = subprocess.Popen([PYTHON, "-m", "mypy"], cwd=HERE, stdout=said, stderr=subprocess.STDOUT)
-        workers = str(min(4 * (os.cpu_count() or 1), 8))  # many tests wait for a program, a clock or a signal
+        workers = str(min(5 * (os.cpu_count() or 1) // 2, 8))  # many tests wait for a program, a clock or a signal
         words = ["-m", "pytest", "-n", workers, "--dist", "worksteal", "-m", "not slow", *arguments]
         failed = subprocess.run([PYTHON, *words], cwd=HERE).returncode
         wrong = types.wait()
