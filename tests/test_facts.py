@@ -299,6 +299,7 @@ def test_npm_behind_a_script_is_asked_where_it_looks_from(tmp_path: Path) -> Non
     assert _at_home(tmp_path, {}, PATH=path)["npm"]["prefix"] == str(tmp_path)
 
 
+@pytest.mark.root
 def test_a_machine_without_a_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Devices of its own, none but loopback: no download is tried to find that out."""
     for name in ("http_proxy", "HTTP_PROXY"):
@@ -329,6 +330,8 @@ def test_what_is_in_the_way_of_a_program_that_is_wanted_is_told(tmp_path: Path) 
     }
 
 
+@pytest.mark.root
+@pytest.mark.overlay
 @pytest.mark.parametrize(
     ("spoil", "fact", "told"),
     [
