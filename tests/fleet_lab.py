@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from skillrun.overlay.kernel import syscalls
-from skillrun.sandbox.base import layer, layers_of
+from skillrun.sandbox.base import cache_directory, layer, layers_of
 from skillrun.sandbox.machine import Machine
 
 SSHD = """apt-get update -qq
@@ -270,3 +270,13 @@ def lab(home: Path) -> Iterator[Lab]:
         yield made
     finally:
         made.close()
+
+
+@contextlib.contextmanager
+def lab_at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A lab whose home is this process's too: what is done here is done as by somebody who sits there."""
+    monkeypatch.setenv("SKILLRUN_MACHINES", str(cache_directory()))
+    with lab(home) as made:
+        for name, value in made.env.items():
+            monkeypatch.setenv(name, value)
+        yield made

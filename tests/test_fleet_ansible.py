@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 import venv
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +56,9 @@ def did(made: Lab, *words: str, code: int = 0, ansible: bool = True) -> str:
     path = f"{made.home}/ansible/bin:" if ansible else ""
     env = {**made.env, "PYTHONPATH": str(Path(__file__).parents[1]), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": f"{made.home}/.a"}
     env["PATH"] = path + env["PATH"]
-    done = subprocess.run(words, env=env, cwd=made.home, capture_output=True, text=True, timeout=300, check=False)
+    with tempfile.TemporaryDirectory(prefix="cp-", dir="/tmp") as sockets:  # a socket's path may have 107 bytes
+        env["ANSIBLE_SSH_CONTROL_PATH_DIR"] = sockets
+        done = subprocess.run(words, env=env, cwd=made.home, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == code, (words, done.stdout, done.stderr)
     return done.stdout + done.stderr
 

@@ -25,9 +25,8 @@ from skillrun.models.scripted import ScriptedModel
 from skillrun.ports import Brief
 from skillrun.run.options import Options
 from skillrun.run.unattended import Nobody
-from skillrun.sandbox.base import cache_directory
 from skillrun.skills.sources import find_skill
-from tests.fleet_lab import Lab, lab
+from tests.fleet_lab import Lab, lab_at_home
 
 SKILL = """---
 name: own
@@ -47,10 +46,7 @@ Do what this machine needs.
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A lab for one test, whose home is this process's too."""
-    monkeypatch.setenv("SKILLRUN_MACHINES", str(cache_directory()))
-    with lab(tmp_path / "home") as found:
-        for name, value in found.env.items():
-            monkeypatch.setenv(name, value)
+    with lab_at_home(tmp_path / "home", monkeypatch) as found:
         yield found
 
 

@@ -19,9 +19,8 @@ from skillrun.fleet.single import begin_on, close_target
 from skillrun.run.api import new_folder
 from skillrun.run.options import EffectOptions, Options
 from skillrun.run.unattended import Nobody
-from skillrun.sandbox.base import cache_directory
 from skillrun.skills.sources import find_skill
-from tests.fleet_lab import Bare, Lab, lab
+from tests.fleet_lab import Bare, Lab, lab_at_home
 
 pytestmark = [pytest.mark.root, pytest.mark.overlay]
 
@@ -62,10 +61,7 @@ THERE = ["install ok installed", "hello"]
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A lab for one test, whose home is this process's too."""
-    monkeypatch.setenv("SKILLRUN_MACHINES", str(cache_directory()))
-    with lab(tmp_path / "home") as found:
-        for name, value in found.env.items():
-            monkeypatch.setenv(name, value)
+    with lab_at_home(tmp_path / "home", monkeypatch) as found:
         yield found
 
 
