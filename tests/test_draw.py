@@ -82,6 +82,17 @@ class TestOnMachines:
         scenario = draw("gate", 1, [name])[0]
         assert Row(scenario, attempt(scenario, "builtin")[0]).verdict == "solved"
 
+    @pytest.mark.parametrize(("shell", "exit_code"), [("/bin/dash", 0), ("/bin/zsh", 4), ("/etc/passwd", 4)])
+    def test_done_is_what_the_login_shell_of_the_account_says(self, shell: str, exit_code: int) -> None:
+        """The same machine is done with a login shell that is there; with one that is not, or may not run, that is named."""
+        from skillrun.trials.compare import attempt
+
+        drawn = draw("gate", 1, ["script-carriage-returns"])[0]
+        named = f"sed -i 's#^\\({drawn.user}:.*\\):[^:]*$#\\1:{shell}#' /etc/passwd"
+        outcome, _ = attempt(replace(drawn, setup=f"{drawn.setup}\n{named}"), "builtin")
+        assert outcome.exit_code == exit_code
+        assert (f"The login shell of this account, {shell}," in outcome.output) is bool(exit_code)
+
     @pytest.mark.slow
     @pytest.mark.timeout(900)
     def test_lists_that_fill_the_disk(self) -> None:

@@ -77,6 +77,8 @@ def test_a_new_terminal_is_told_apart_from_the_runs_shell() -> None:
         "PATH, interactive shell: as in this shell",
     ]
     assert "a new login shell: did not come up in 3 s" in "\n".join(fact_lines({"terminal": dead}, "x"))
+    gone = {"login": {"comes_up": False, "no_shell": "/bin/zsh"}}
+    assert "a new login shell: cannot begin: /bin/zsh is not there" in "\n".join(fact_lines({"terminal": gone}, "x"))
 
 
 @pytest.mark.parametrize(

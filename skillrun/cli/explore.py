@@ -10,7 +10,7 @@ import struct
 import termios
 import tty
 
-from skillrun.pty.environment import command_environment
+from skillrun.pty.environment import command_environment, shell_of
 from skillrun.targets.preview import PreviewTarget
 
 
@@ -20,7 +20,8 @@ def explore(target: PreviewTarget, terminal: int) -> None:
     size = _size(terminal)
     # Looking around is no change to commit: no history is left behind.
     environment = {**command_environment(os.environ, ()), "HISTFILE": "/dev/null"}
-    spawned = target.view.spawn([account.shell(), "-l"], environment, target.cwd, size=size)
+    shell = account.shell() if os.access(account.shell(), os.X_OK) else shell_of("")
+    spawned = target.view.spawn([shell, "-l"], environment, target.cwd, size=size)
     assert spawned.master is not None
     before = termios.tcgetattr(terminal)
     tty.setraw(terminal)

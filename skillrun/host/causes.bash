@@ -323,13 +323,17 @@ locale_set() {
 terminal() { # does a login shell of this user come up, and which file keeps it from that?
   local shell file said code=0 nobody typist
   shell=$(getent passwd "$(id -un)" 2>/dev/null | cut -d: -f7)
+  case $shell in '' | *nologin | *false) shell=/bin/bash ;; esac
+  if [ ! -e "$shell" ]; then say shell "$shell" "is not there"; return; fi
+  if [ ! -x "$shell" ]; then say shell "$shell" "may not be executed"; return; fi
   # nothing to read, and no end of it, as at a terminal where nobody types
   exec {nobody}< <(exec sleep 20 2>/dev/null)
   typist=$!
-  said=$(brief 6 env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" TERM=dumb PATH=/usr/local/bin:/usr/bin:/bin "${shell:-/bin/bash}" -lc 'echo ==up==' <&"$nobody" 2>&1) || code=$?
+  said=$(brief 6 env -i HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" TERM=dumb PATH=/usr/local/bin:/usr/bin:/bin "$shell" -lc 'echo ==up==' <&"$nobody" 2>&1) || code=$?
   case $said in
     *==up==*) case $said in *'syntax error'*) profile_file "$said" "has a syntax error" ;; esac ;;
-    *) if [ "$code" = 124 ]; then profile_file "" "does not come to an end (it waits, or goes round)"; else profile_file "$said" "ends the shell (exit $code)"; fi ;;
+    *) if ! brief 4 "$shell" -c : <&"$nobody" >/dev/null 2>&1; then say shell "$shell" "does not run"
+      elif [ "$code" = 124 ]; then profile_file "" "does not come to an end (it waits, or goes round)"; else profile_file "$said" "ends the shell (exit $code)"; fi ;;
   esac
   kill "$typist" 2>/dev/null
   exec {nobody}<&-

@@ -143,6 +143,7 @@ initial_service() { # what `service --status-all` asks of one script after anoth
 p_terminal() { # PATH and what changes tools in a new terminal, asked of the user's shell itself: as it logs in, and as a window opens it
   local user=$me shell=$login_shell name file files
   name=${shell##*/}
+  [ -z "$shell" ] || [ -x "$shell" ] || { echo login.dead=yes; echo "login.shell=$shell"; return; }
   case $name in
     bash) for file in .bash_profile .bash_login .profile; do [ -e "$HOME/$file" ] && break; done ;;
     zsh) file=.zprofile ;;

@@ -36,7 +36,8 @@ def new_terminal(told: Mapping[str, str], home: str) -> dict[str, Any]:
     """What the user's own shell said, asked as a login shell and, where it reads a file for that, as an interactive one.
 
     `told` has keys such as `login.PATH`, `interactive.PYTHONPATH`, `login.once` (PATH would hold ~/.local/bin if that
-    directory were there), `login.dead` (it ended, or was ended, before its first command). `variables` are
+    directory were there), `login.dead` (it ended, or was ended, before its first command), `login.shell` (a shell that is
+    not there, so that none can begin). `variables` are
     those that change tools and that the run's shell lacks or has otherwise; what
     a login shell has too is not said again of an interactive one.
     """
@@ -45,7 +46,7 @@ def new_terminal(told: Mapping[str, str], home: str) -> dict[str, Any]:
     for kind in ("login", "interactive"):
         mine = _of(kind, told)
         if mine.get("dead"):
-            value[kind] = {"comes_up": False}
+            value[kind] = {"comes_up": False, **({"no_shell": mine["shell"]} if "shell" in mine else {})}
             continue
         if not (places := mine.pop("PATH", "").split(":")) or not any(places):
             continue

@@ -131,7 +131,8 @@ def _of_terminals(kinds: Mapping[str, Any], path: Sequence[str], text: str) -> I
             yield f"{label}, {kind}", said
     for kind, row in rows.items():
         if row.get("comes_up") is False:
-            yield f"a new {kind}", "did not come up in 3 s: a start-up file ends it or waits"
+            why = "did not come up in 3 s: a start-up file ends it or waits"
+            yield f"a new {kind}", f"cannot begin: {row['no_shell']} is not there" if "no_shell" in row else why
         variables = row.get("variables")
         if isinstance(variables, Mapping):
             kept = {name: value for name, value in variables.items() if _counts(name, text)}

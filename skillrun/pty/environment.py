@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skillrun.secrets import clean_environment
+from skillrun.skills.checks import NO_TERMINAL, NOT_THERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,25 @@ class Login:
     shell: str
     home: str
     env: Mapping[str, str]
+
+    def argv(self, text: str) -> list[str]:
+        """What runs shell text in it. Nothing takes the place of a shell that is not there: that is said."""
+        return ["sh", "-c", _OPENED, self.shell, "-l", "-c", text]
+
+
+_OPENED = f"""\
+if ! [ -e "$0" ]; then why='is not there'; elif ! [ -x "$0" ]; then why='may not be executed'; else exec "$0" "$@"; fi
+echo "{NO_TERMINAL}its login shell, $0, $why"; exit {NOT_THERE}"""
+
+
+def shell_of(named: str) -> str:
+    """The shell that a new terminal of an account gets: the one its entry names, be it there or not.
+
+    For one that names none, or what lets nobody in (nologin, false), it is bash or sh, as `su -s` would have it.
+    """
+    if named and not named.endswith(("nologin", "false")):
+        return named
+    return "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
 
 
 _NEVER = ("BASH_ENV", "ENV", "PROMPT_COMMAND", "PS4", "SHELLOPTS", "BASHOPTS", "CDPATH", "GLOBIGNORE", "POSIXLY_CORRECT")

@@ -135,9 +135,8 @@ class Session:
             job = self.jobs.start(command.text, text, env, self.cwd, f"{next(self._numbers):04d}")
             return replace(self.jobs.first_look(job), cwd=self.cwd)
         if command.login:
-            argv = [self.login.shell, "-l", "-c", text]
             env = {**self.login.env, **secrets, process_tree.MARK: self._mark}
-            shell = Once(self._launcher, argv, env, self.login.home, self._size)
+            shell = Once(self._launcher, self.login.argv(text), env, self.login.home, self._size)
         else:
             shell = bash = self._ready_bash()
             given = "".join(f"{variable}={protocol.quote(value)}\n" for variable, value in secrets.items())

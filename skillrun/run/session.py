@@ -71,6 +71,7 @@ FINISH_TRIES = 3
 
 CHECK_QUIET_S = 40
 """Seconds without progress after which a check has failed: a login profile that hangs is not waited for."""
+HANGS = "a new terminal of this user does not come up: a file that its login shell reads waits for something"
 HUNG_S = 8
 """The same where a new terminal was seen to hang before it ran anything: waiting longer would show nothing else."""
 
@@ -103,8 +104,8 @@ class Session:
     _empty_finishes: int = 0
     _taken_over: int = 0
     """The turns there were when another model went on."""
-    _hangs: bool = False
-    """A new terminal does not come up by itself."""
+    _dead: str = ""
+    """Why a new terminal did not come up by itself, where one was seen not to."""
     results: Verdicts = ()
     """The checks as they came out last."""
 
@@ -149,6 +150,8 @@ class Session:
         verb = self.started.verb
         if verb == "install" and not self.resumed:
             self.results = yield from self.check(quietly=True)
+            if self._dead:
+                yield Noted(self._dead, "warning")
             if self._passed():
                 return Outcome.ALREADY, "already installed: every check passes; nothing was changed"
         if verb == "verify":
@@ -269,16 +272,15 @@ class Session:
                 found.append(CheckResult(check.command, ok=False, origin=check.origin, reason=reason))
                 continue
             missing = (yield from self._missing_programs(check)) if quietly else []
-            if quietly and self._hangs:
-                reason = "a new terminal of this user does not come up: a file that its login shell reads waits for something"
-                found.append(CheckResult(check.command, ok=False, origin=check.origin, reason=reason))
+            if quietly and self._dead:
+                found.append(CheckResult(check.command, ok=False, origin=check.origin, reason=self._dead))
                 continue
             if missing:
                 reason = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not there"
                 found.append(CheckResult(check.command, ok=False, exit_code=127, origin=check.origin, reason=reason))
                 continue
             why = f"check {number} of {len(self.checks)} ({check.origin})"
-            given = {"command": check.command, "why": why, "timeout_s": HUNG_S if self._hangs else CHECK_QUIET_S}
+            given = {"command": check.command, "why": why, "timeout_s": HUNG_S if self._dead == HANGS else CHECK_QUIET_S}
             call = ToolCall(f"check-{len(self.turns)}-{number}", CHECK, given)
             result = yield from self.executor.carry_out(call, own=True)
             found.append(checking.judge(check, result))
@@ -288,12 +290,12 @@ class Session:
 
     def _missing_programs(self, check: Check) -> Generator[Event, None, list[str]]:
         missing = []
-        for program in () if self._hangs else checking.programs(check.command):
+        for program in () if self._dead else checking.programs(check.command):
             call = ToolCall(
                 f"look-{program}", CHECK, {"command": f"command -v {program}", "why": "is it there already?", "timeout_s": 10}
             )
             result = yield from self.executor.carry_out(call, own=True)
-            self._hangs = self._hangs or result.state in (State.QUIET, State.WAITING)
+            self._dead = HANGS if result.state in (State.QUIET, State.WAITING) else self._dead or checking.no_terminal(result)
             if result.state is State.EXITED and result.exit_code != 0:
                 missing.append(program)
         return missing

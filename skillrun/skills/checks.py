@@ -15,6 +15,9 @@ from skillrun.text.patterns import later
 
 RAN_S = 8.0
 """Seconds after which a program that was asked who it is has shown by running that it is there."""
+NOT_THERE = 127
+NO_TERMINAL = "no new terminal of this account comes up: "
+"""How what is said of a login shell that cannot be started begins; with exit code 127, as for any program that is not there."""
 _ASKS_VERSION = later(r"^\S+(?: version|\s--version|\s-V)\s*$|^timeout \d+ \S+ --version </dev/null \|\|")
 """A check that has to be answered: an empty file that may be executed ends with 0 as well."""
 _ALWAYS_TRUE = later(r"(?:^|&&|;|\|\||\||\n)\s*(?:true|:|exit(?:\s+0)?|echo\b[^|&;<>]*|printf\b[^|&;<>]*)\s*$")
@@ -132,7 +135,7 @@ def judge(check: Check, result: Result) -> CheckResult:
     if result.state is not State.EXITED:
         reason = f"it ended {result.state}" + (f": {result.note or result.output}" if result.note or result.output else "")
     elif result.exit_code != 0:
-        reason = f"exit code {result.exit_code}"
+        reason = ": ".join(filter(None, (f"exit code {result.exit_code}", no_terminal(result))))
     elif check.expect and check.expect not in result.output:
         reason = f"its output does not contain {check.expect!r}"
     elif _ASKS_VERSION.search(check.command) and not result.output.strip() and result.duration_s < RAN_S:
@@ -145,6 +148,12 @@ def judge(check: Check, result: Result) -> CheckResult:
         origin=check.origin,
         reason=reason,
     )
+
+
+def no_terminal(result: Result) -> str:
+    """Why no login shell was there to run the command; empty where one was."""
+    lines = result.output.strip().splitlines() if result.exit_code == NOT_THERE else []
+    return lines[0] if lines and lines[0].startswith(NO_TERMINAL) else ""
 
 
 def report(results: Sequence[CheckResult], gone: Sequence[str] = ()) -> str:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from skillrun.pty.environment import Login, command_environment, login_environment
+from skillrun.pty.environment import Login, command_environment, login_environment, shell_of
 from skillrun.pty.launch import Launcher, launch_local
 from skillrun.pty.session import Limits, Session
 from skillrun.pty.umask import own_umask
@@ -95,5 +95,4 @@ def _account(env: Mapping[str, str]) -> tuple[str, str, str]:
         user, home, shell = entry.pw_name, env.get("HOME") or entry.pw_dir, entry.pw_shell
     except KeyError:
         user, home, shell = env.get("USER") or str(os.getuid()), env.get("HOME", "/"), ""
-    usable = shell and os.access(shell, os.X_OK) and not shell.endswith(("nologin", "false"))
-    return user, home, shell if usable else "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
+    return user, home, shell_of(shell)

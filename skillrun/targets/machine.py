@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skillrun.overlay.process.supervisor import ViewError
-from skillrun.pty.environment import Login, command_environment, login_environment
+from skillrun.pty.environment import Login, command_environment, login_environment, shell_of
 from skillrun.pty.launch import Launched
 from skillrun.pty.session import Session
 from skillrun.sandbox.machine import PATH, Machine
@@ -27,8 +27,15 @@ class MachineTarget(Session):
         self.machine = machine
         account = machine.account
         own = {"PATH": PATH, "HOME": account.home, "USER": account.name, "LOGNAME": account.name, **machine.env}
-        login = Login("/bin/bash", account.home, login_environment(own, account.name, account.home, "/bin/bash"))
+        shell = shell_of(self._shell_of(account.name))
+        login = Login(shell, account.home, login_environment(own, account.name, account.home, shell))
         super().__init__(outputs, command_environment(own), account.home, login, launcher=self._launch, vault=vault)
+
+    def _shell_of(self, user: str) -> str:
+        """The login shell that the machine's own list of accounts names for a user; empty where it names none."""
+        with os.fdopen(self.machine.view.open("/etc/passwd"), encoding="utf-8", errors="surrogateescape") as accounts:
+            rows = (line.rstrip("\n").split(":") for line in accounts)
+            return next((row[6] for row in rows if row[0] == user and len(row) > 6), "")
 
     def get(self, path: str, limit: int | None = None) -> bytes:
         """A file's bytes as the user sees them inside. Raises OSError."""

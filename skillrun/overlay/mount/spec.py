@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from skillrun.pty.environment import shell_of
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -38,13 +40,12 @@ class Account:
         return cls(uid, group, entry.pw_name, home, tuple(os.getgrouplist(entry.pw_name, group)))
 
     def shell(self) -> str:
-        """The account's login shell, or /bin/sh when it has none that can be used."""
+        """The account's login shell (`shell_of`), whether it is there or not."""
         try:
             shell = pwd.getpwuid(self.uid).pw_shell
         except KeyError:
             shell = ""
-        usable = shell and os.access(shell, os.X_OK) and not shell.endswith(("nologin", "false"))
-        return shell if usable else "/bin/sh"
+        return shell_of(shell)
 
 
 @dataclass(frozen=True, slots=True)
