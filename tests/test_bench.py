@@ -11,9 +11,11 @@ import pytest
 from skillrun.events import Result, State, ToolCall
 from skillrun.host.causes import question
 from skillrun.models.builtin.bench import LOGIN_S, NPM_S, QUIET_S, Bench, Work
+from skillrun.models.builtin.healer import heal
 from skillrun.models.builtin.moves.paths import on_path
+from skillrun.models.builtin.remedy import Failure
 from skillrun.models.builtin.user_install import foreseen
-from skillrun.models.builtin.work import _ready
+from skillrun.models.builtin.work import _causes, _ready, _remember
 from skillrun.ports import Brief
 from skillrun.skills.skill import Skill, Way
 
@@ -130,3 +132,35 @@ def test_a_lock_that_is_waited_for_is_all_that_is_looked_into() -> None:
     said = "Waiting for cache lock: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 10 (python3)... 44s"
     assert question(said, "sudo apt install -y tree", 130, stuck=True)["looks"] == "room lock packages settings"
     assert "network" in question("", "sudo apt install -y tree", 130, stuck=True)["looks"]
+
+
+def test_what_stopped_the_first_is_told_too() -> None:
+    """Where several failures were left, the looks of each are taken, those that wait for others once."""
+    bench = bench_with()
+    last = Failure("apt-get install -y tool", 100, "E: Unable to locate package tool")
+    before = Failure("apt-get update", 100, "E: Unable to mkstemp /tmp/x - GetTempFile (13: Permission denied)")
+    calls = calls_of(bench.diagnose(last, before), lambda call: DONE)
+    assert ["rights" in call.input["looks"].split() for call in calls] == [False, True]
+    assert "/tmp/x" in calls[1].input["paths"]
+    slow = [Failure(f"curl https://{name}.invalid", 6, f"Could not resolve host: {name}.invalid") for name in "ab"]
+    assert [call.input["looks"].split().count("names") for call in calls_of(bench.diagnose(*slow), lambda call: DONE)] == [1]
+
+
+def test_a_cause_that_stopped_the_run_stands_in_its_account() -> None:
+    """A later failure, of which nothing is found, does not push the cause of the one before it out of the account."""
+    bench = bench_with()
+    closed = Failure("frobnicate --first", 3, "frobnicate: /tmp/x: not writable")
+    for failure in (closed, Failure("frobnicate --second", 4, "frobnicate: no such thing")):
+        calls_of(heal(bench, failure), lambda call: NOT_THERE)
+    calls_of(bench.shell("mkdir -p tool", "something is done"), lambda call: DONE)
+    owner = Result(State.EXITED, 0, "cause\towner\t/tmp\troot\t755")
+    told: list[list[str]] = []
+
+    def account() -> Work[None]:
+        told.append((yield from _causes(bench)))
+
+    calls_of(account(), lambda call: owner if "rights" in call.input["looks"].split() else DONE)
+    assert told == [["/tmp belongs to root (mode 755), and this user cannot write it."]]
+    bench.origin = closed.cause
+    _remember(bench, closed.command, DONE)
+    assert closed not in bench.unhelped

@@ -84,6 +84,20 @@ def question(said: str, command: str, exit_code: int | None, check: bool = False
     }
 
 
+SLOW = ("names", "network", "certificates", "lock")
+"""Looks that wait for others: once is enough for failures of one run, whatever they speak of."""
+
+
+def others(first: Mapping[str, Any], questions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """One question for what further failures speak of beside the first; empty where nothing is left to look at."""
+    asked = list(questions)
+    merged: dict[str, Any] = {
+        name: " ".join(dict.fromkeys(word for one in asked for word in str(one[name]).split())) for name in first
+    }
+    left = [look for look in merged["looks"].split() if not (look in SLOW and look in str(first["looks"]).split())]
+    return {**merged, "looks": " ".join(left)} if set(left) - {"room", "settings"} else {}
+
+
 _PLAIN = later(r"[^\w@%+=:,./~$ -]")
 
 

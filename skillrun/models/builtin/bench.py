@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from skillrun.events import Result, Retry, State, ToolCall
-from skillrun.host.causes import TOOL, Cause, question, read
+from skillrun.host.causes import TOOL, Cause, others, question, read
 from skillrun.host.facts import can_be_root
 from skillrun.models.builtin.remedy import STUCK, Failure, read_failure
 from skillrun.ports import Brief
@@ -89,6 +89,8 @@ class Bench:
     """The skill's own command (or check) that is being carried out or mended."""
     failure: Failure | None = None
     """The last failure that remedies were looked for."""
+    unhelped: list[Failure] = field(default_factory=list)
+    """Failures that nothing helped against, of commands that have not gone well since."""
     seen: dict[str, Result] = field(default_factory=dict)
     """What looks showed since something was last done: looking again would show the same."""
     moves: set[str] = field(default_factory=set)
@@ -248,9 +250,14 @@ class Bench:
                 self.seen[hung] = result
         return self.seen[command]
 
-    def diagnose(self, failure: Failure) -> Work[list[Cause]]:
-        """What is true of this machine and explains a failure; looked at once per failure while nothing is done."""
-        asked = question(failure.text, failure.command, failure.exit_code, failure.kind == "check", failure.ended == STUCK)
+    def diagnose(self, failure: Failure, *before: Failure) -> Work[list[Cause]]:
+        """What is true of this machine and explains a failure, then those `before` it; looked at once while nothing is done."""
+        found = yield from self._asked(_question(failure))
+        if before and (more := others(_question(failure), map(_question, before))):
+            found += yield from self._asked(more)
+        return list(dict.fromkeys(found))
+
+    def _asked(self, asked: dict[str, Any]) -> Work[list[Cause]]:
         key = f"{TOOL} {sorted(asked.items())}"
         if key not in self.seen:
             self.seen[key] = yield self.call(TOOL, {**asked, "why": "what is true here that explains it?"})
@@ -295,6 +302,10 @@ class Bench:
             shell = "/bin/bash"
         name, home = shlex.quote(str(user.get("name", ""))), shlex.quote(self.home)
         return f"env -i HOME={home} USER={name} LOGNAME={name} TERM=dumb {shell} -lc {shlex.quote(command)}"
+
+
+def _question(failure: Failure) -> dict[str, Any]:
+    return question(failure.text, failure.command, failure.exit_code, failure.kind == "check", failure.ended == STUCK)
 
 
 def quote_home(path: str, home: str) -> str:

@@ -56,6 +56,13 @@ def heal(bench: Bench, failure: Failure) -> Work[Cure | None]:
     Each is applied once to one cause, and so many in all (REMEDIES). Raises Stop when the right thing is to stop and explain.
     """
     bench.failure = failure
+    cure = yield from _helped(bench, failure)
+    if cure is None and failure not in bench.unhelped:
+        bench.unhelped.append(failure)
+    return cure
+
+
+def _helped(bench: Bench, failure: Failure) -> Work[Cure | None]:
     same = f"failed {failure.sameness}"
     bench.tried[same] += 1
     if bench.tried[same] > SAME and failure.kind != "check":  # a check says the same whatever keeps it from passing

@@ -58,10 +58,10 @@ def carry_out(bench: Bench, afresh: bool) -> Work[None]:
 
 
 def _causes(bench: Bench) -> Work[list[str]]:
-    """What is found to be true where the last failure was that nothing helped against."""
+    """What is found to be true where the last failures were that nothing helped against."""
     if bench.failure is None or bench.failure.denied or bench.supposed:
         return []
-    found = yield from bench.diagnose(bench.failure)
+    found = yield from bench.diagnose(bench.failure, *(failure for failure in bench.unhelped[-3:] if failure != bench.failure))
     return told(cause for cause in found if not _own(bench, cause))
 
 
@@ -261,6 +261,7 @@ def went_well(command: str, result: Result) -> bool:
 
 def _remember(bench: Bench, text: str, result: Result) -> None:
     bench.done.append(text)
+    bench.unhelped = [failure for failure in bench.unhelped if failure.cause not in (text, bench.origin)]
     bench.heard = (bench.heard + "\n" + normalise(result.output))[-20_000:]
 
 
