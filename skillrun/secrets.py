@@ -7,7 +7,9 @@ disguises of `skillrun.text.disguise`; what was compressed, encrypted or cut in 
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 
 from skillrun.text.disguise import exact_forms, places, plain, plain_forms, raw_length
@@ -33,7 +35,7 @@ OWN_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 _PLACEHOLDER = later(r"[A-Za-z_-]{1,12}")
 
 KEYRING_SERVICE = "skillrun"
-"""Under which service name `stored` looks in the keyring."""
+"""Under which service name `in_keyring` looks."""
 
 MASK = b"[secret:%s]"
 
@@ -282,6 +284,13 @@ def stored(name: str, env: Mapping[str, str]) -> str | None:
     """A secret's value from the environment, else from the system's keyring (service `skillrun`), by name."""
     if value := env.get(name):
         return value
+    return in_keyring(name)
+
+
+def in_keyring(name: str) -> str | None:
+    """What the system's keyring holds for us under this name; a machine without one, or a locked one, holds nothing."""
+    if sys.platform == "linux" and not _may_have_keyring(os.environ):
+        return None
     try:
         import keyring
         from keyring.errors import KeyringError
@@ -289,8 +298,22 @@ def stored(name: str, env: Mapping[str, str]) -> str | None:
         return None
     try:
         return keyring.get_password(KEYRING_SERVICE, name)
-    except (KeyringError, OSError, RuntimeError):  # a server has no keyring, and a locked one does not answer
+    except (KeyringError, OSError, RuntimeError):
         return None
+
+
+def _may_have_keyring(env: Mapping[str, str]) -> bool:
+    """On Linux all of keyring's own backends speak over the session's bus; any other is one that somebody named.
+
+    Asked without need it loads every system's backend, and macOS's has a compiler look for its libraries.
+    """
+    runtime, settings = env.get("XDG_RUNTIME_DIR"), env.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return (
+        "DBUS_SESSION_BUS_ADDRESS" in env
+        or "PYTHON_KEYRING_BACKEND" in env
+        or bool(runtime and os.path.exists(f"{runtime}/bus"))
+        or os.path.exists(f"{settings}/python_keyring/keyringrc.cfg")
+    )
 
 
 def looks_secret(name: str) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import resource
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,9 +113,12 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """Counted too."""
+    """Counted too. A library that is still being imported beside a test would meet the next one's compiler (gh-106905)."""
     with _counted(item):
         yield
+        for thread in threading.enumerate():
+            if thread.name.startswith("import-"):
+                thread.join(60)
 
 
 _took: dict[str, float] = {}
@@ -144,3 +149,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"processor time of the tests: {sum(_took.values()):.0f} s {said} {MOST_ALL_S:.0f}; {dearest}"
         )
+
+
+def pytest_collection_finish() -> None:
+    """Takes what was collected out of every later search for garbage: it stays until the end, and is most of what there is."""
+    gc.collect()
+    gc.freeze()

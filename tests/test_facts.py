@@ -175,6 +175,14 @@ def test_a_quick_look_says_the_same_and_less() -> None:
     assert not {"sudo", "ports", "services", "terminal", "npm", "versions"} & set(quick)
 
 
+def test_what_nobody_will_ask_for_is_left_out_and_nothing_else() -> None:
+    """Each fact is a program or more started: those that are not wanted are not found out, the others are the same."""
+    whole, less = here(), here(without=["services", "python", "no-fact", "npm; touch /"])
+    assert set(whole) - set(less) == {"services", "python"} & set(whole)
+    assert less["packages"] == whole["packages"]
+    assert less["tools"] == whole["tools"]
+
+
 def test_the_command_prints_one_object() -> None:
     """`skillrun facts --json` is one object of the envelope, with the versions that were asked for."""
     done = subprocess.run(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from skillrun.llm.facts_text import fact_lines, hints
+from skillrun.llm.facts_text import fact_lines, hints, unspoken
 from skillrun.llm.prompt import render_brief
 from skillrun.ports import Brief
 from skillrun.skills.skill import Skill
@@ -101,3 +101,20 @@ def test_how_to_start_a_service_is_said_where_there_is_no_init(init: str, text: 
 def test_an_authority_of_ones_own_is_told_to_who_has_a_list_of_their_own(text: str, authorities: list[str], told: int) -> None:
     """Where a network has an authority of its own, a skill with npm or pip is told which variables these programs read."""
     assert len(list(hints({"private_ca": authorities}, text))) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("apt install ripgrep", set()),
+        ("pipx install httpie", {"python", "pip"}),
+        ("npm install -g prettier", {"npm"}),
+        ("Redis answers on port 6379", {"services"}),
+        ("pip install it, then start the daemon", {"python", "pip", "services"}),
+    ],
+)
+def test_what_a_skill_does_not_speak_of_need_not_be_found_out(text: str, asked: set[str]) -> None:
+    """Only facts that models alone read, and only where the model would not be shown them anyway."""
+    facts = {name: {"key": "value"} for name in ("python", "pip", "npm")} | {"services": {"redis-server": "stopped"}}
+    assert set(facts) - set(unspoken(text)) == asked
+    assert fact_lines({name: facts[name] for name in unspoken(text)}, text) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -180,8 +181,8 @@ def test_a_command_sees_no_key(tmp_path: Path) -> None:
     assert not {"aaaa", "bbbb", "cccc"} & set(login.replace("=", "\n").split("\n"))
 
 
-def test_a_stored_secret_is_found_by_name() -> None:
-    """In the environment first, then in the keyring; nowhere is None."""
+def test_a_stored_secret_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the environment first, then in the keyring; nowhere is None. Nobody is asked for one where there is no session."""
     keyring = pytest.importorskip("keyring")
     from keyring.backend import KeyringBackend
 
@@ -196,10 +197,15 @@ def test_a_stored_secret_is_found_by_name() -> None:
 
     before = keyring.get_keyring()
     keyring.set_keyring(InMemory())
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "named.by.somebody")
     try:
         assert stored("KEPT_TOKEN", {}) == "from the keyring"
         assert stored("KEPT_TOKEN", {"KEPT_TOKEN": "from the environment"}) == "from the environment"
         assert stored("OTHER_TOKEN", {}) is None
+        for name in ("PYTHON_KEYRING_BACKEND", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("XDG_CONFIG_HOME", "/nowhere")
+        assert (stored("KEPT_TOKEN", {}) is None) == (sys.platform == "linux")
     finally:
         keyring.set_keyring(before)
 

@@ -1,4 +1,4 @@
-# Probes of `skillrun facts`: read-only, each prints its lines under a mark. ASK, HOSTS, TOOLS and WANTED are set before.
+# Probes of `skillrun facts`: read-only, each prints its lines under a mark. ASK, HOSTS, TOOLS, WANTED and WITHOUT are set before.
 limit() { if command -v timeout >/dev/null; then timeout "$@"; else shift; "$@"; fi; }
 mark() { printf '==fact== %s\n' "$1"; }
 
@@ -251,15 +251,17 @@ next=20
 start() { eval "exec $next< <(\"\$@\")"; next=$((next + 1)); }
 probes="sudo mounts ports foreign packages python services terminal npm pip proxy_check names lookup bundle in_the_way"
 [ -z "$QUICK" ] || probes="mounts"
+for name in $WITHOUT; do probes=" $probes " probes=${probes/ $name / }; done
 for name in $probes; do start "p_$name"; done
 for name in $ASK; do start p_version "$name"; done
 for name in $HOSTS; do start p_reach "$name"; done
 first=20
 read_back() { # MARK COUNT
   mark "$1"
-  local last=$((first + $2))
+  local last=$((first + $2)) lines
   while [ "$first" -lt "$last" ]; do
-    eval "cat <&$first"
+    # a process less for each; the bash of macOS cannot
+    if mapfile -u "$first" lines 2>/dev/null; then printf '%s' "${lines[@]}"; else eval "cat <&$first"; fi
     first=$((first + 1))
   done
 }

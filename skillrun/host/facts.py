@@ -64,16 +64,23 @@ FAMILIES = {
 Facts = dict[str, Any]
 
 
-def gather(target: Target, versions: Iterable[str] = (), hosts: Iterable[str] = (), wanted: Iterable[str] = ()) -> Facts:
+def gather(
+    target: Target,
+    versions: Iterable[str] = (),
+    hosts: Iterable[str] = (),
+    wanted: Iterable[str] = (),
+    without: Iterable[str] = (),
+) -> Facts:
     """The facts of the machine behind a target, as JSON-able data (sizes in MiB, times in seconds).
 
     `versions` names programs to ask for their version, `hosts` names hosts (`name` or `name:port`) to
     try to reach; both cost time and are left out unless asked for. `wanted` names programs that a skill is to bring:
-    what has their name and is none is told. Never raises for what a machine lacks.
+    what has their name and is none is told. `without` names facts that nobody will ask for.
+    Never raises for what a machine lacks.
     """
     from skillrun.ports import Command, result_of
 
-    result = result_of(target.run(Command(f"(\n{_script(versions, hosts, wanted)}\n)", id="facts", quiet_s=30)))
+    result = result_of(target.run(Command(f"(\n{_script(versions, hosts, wanted, without)}\n)", id="facts", quiet_s=30)))
     facts = understand(split(_whole(result)))
     if "user" not in facts:  # no bash there: what any POSIX shell can tell
         facts = understand(split(_whole(result_of(target.run(Command(f"(\n{essentials()}\n)", id="facts", quiet_s=30))))))
@@ -82,13 +89,20 @@ def gather(target: Target, versions: Iterable[str] = (), hosts: Iterable[str] = 
     return facts
 
 
-def here(versions: Iterable[str] = (), hosts: Iterable[str] = (), wanted: Iterable[str] = (), *, quick: bool = False) -> Facts:
+def here(
+    versions: Iterable[str] = (),
+    hosts: Iterable[str] = (),
+    wanted: Iterable[str] = (),
+    without: Iterable[str] = (),
+    *,
+    quick: bool = False,
+) -> Facts:
     """The facts of this machine without a session of its own. `quick`: only what files tell, at once. Raises OSError."""
     import subprocess
 
     from skillrun.pty.environment import command_environment
 
-    argv = ["bash", "--noprofile", "--norc", "-c", _script(versions, hosts, wanted, quick)]
+    argv = ["bash", "--noprofile", "--norc", "-c", _script(versions, hosts, wanted, without, quick)]
     env = command_environment(os.environ)
     told = subprocess.run(
         argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
@@ -98,10 +112,14 @@ def here(versions: Iterable[str] = (), hosts: Iterable[str] = (), wanted: Iterab
     return facts
 
 
-def _script(versions: Iterable[str], hosts: Iterable[str], wanted: Iterable[str], quick: bool = False) -> str:
-    asked, missed = ([name for name in dict.fromkeys(names) if re.fullmatch(r"[\w.+-]+", name)] for names in (versions, wanted))
+def _script(
+    versions: Iterable[str], hosts: Iterable[str], wanted: Iterable[str], without: Iterable[str] = (), quick: bool = False
+) -> str:
+    named = (versions, wanted, without)
+    asked, missed, left_out = ([name for name in dict.fromkeys(names) if re.fullmatch(r"[\w.+-]+", name)] for names in named)
     reach = [host for host in dict.fromkeys(hosts) if re.fullmatch(r"[\w.:-]+", host)]
-    given = {"ASK": asked, "HOSTS": reach, "TOOLS": MANAGERS, "WANTED": missed, "QUICK": ["yes"] if quick else []}
+    given = {"ASK": asked, "HOSTS": reach, "TOOLS": MANAGERS, "WANTED": missed, "WITHOUT": left_out}
+    given["QUICK"] = ["yes"] if quick else []
     head = " ".join(f"{name}={shlex.quote(' '.join(words))}" for name, words in given.items())
     return f"{head}\n{Path(__file__).with_name('facts.bash').read_text(encoding='utf-8')}"
 

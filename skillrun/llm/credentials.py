@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from skillrun.host.config import Config
+from skillrun.secrets import in_keyring
 
-KEYRING_SERVICE = "skillrun"
 KEYRING_USER = "anthropic-api-key"
 COMMAND_SECONDS = 20
 NO_KEY_WANTED = "none"
@@ -71,7 +71,7 @@ def find_credentials(config: Config, base_url: str = "", environ: Mapping[str, s
         return Credentials(profile)
     if command := config.text("model", "api_key_command"):
         return Credentials(f"api_key_command in {config.path}", api_key=_from_command(command))
-    if own and (key := _from_keyring()):
+    if own and (key := in_keyring(KEYRING_USER)):
         return Credentials("keyring", api_key=key)
     return None if own else Credentials("no key (not Anthropic's server)", api_key=NO_KEY_WANTED)
 
@@ -106,16 +106,3 @@ def _from_command(command: str) -> str:
         said = done.stderr.strip().splitlines()[-1][:200] if done.stderr.strip() else f"exit code {done.returncode}"
         raise NoCredentials(f"api_key_command gave no key: {said}", hint)
     return key
-
-
-def _from_keyring() -> str | None:
-    """The key in the desktop's keyring, if there is one; a machine without a keyring has none."""
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError:
-        return None
-    try:
-        return keyring.get_password(KEYRING_SERVICE, KEYRING_USER)
-    except (KeyringError, OSError, RuntimeError):
-        return None

@@ -49,10 +49,16 @@ _OWN_AUTHORITIES = r"\b(npm|npx|pnpm|yarn|node|pip3?|pipx|uv)\b"
 """Programs that do not read the machine's list of authorities, by their manuals (Node: `--use-openssl-ca`; pip: `--cert`)."""
 
 _SERVICE = r"\b(ports?|serv(e|es|er|ers|ice|ices)|listen\w*|daemons?)\b"
-_ABOUT = {"python": _PYTHON, "pip": _PYTHON, "npm": _NODE, "ports": _SERVICE}
-"""Facts that matter only to a skill that speaks of these."""
+_RUNS = rf"{_SERVICE}|\b((re)?start\w*|run(s|ning)|enabled?|databases?|queues?|answers?|connect\w*|systemctl|init)\b"
+_ABOUT = {"python": _PYTHON, "pip": _PYTHON, "npm": _NODE, "ports": _SERVICE, "services": _RUNS}
+"""Facts that matter only to a skill that speaks of these. All but ports are for models alone: the built-in rules find out."""
 
 _OF_A_LANGUAGE = {r"PYTHON|PIP|UV_": _PYTHON, r"NODE_|npm_|NPM_": _NODE}
+
+
+def unspoken(text: str) -> list[str]:
+    """The facts that matter to a model alone, and not where it is about a skill with this text."""
+    return [name for name, about in _ABOUT.items() if name != "ports" and not _speaks(text, about)]
 
 
 def fact_lines(facts: Mapping[str, Any], text: str) -> list[str]:

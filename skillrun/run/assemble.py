@@ -220,12 +220,15 @@ def _looks(run: Run, target: Target, place: Place) -> Looks | None:
 
 def _facts(run: Run, target: Target) -> Mapping[str, Any]:
     """What is true of the machine; what no plan needs is found out when a model asks for it."""
-    from skillrun.host.facts import gather, here
+    from skillrun.host.facts import Facts, gather, here
     from skillrun.host.lazy_facts import OnDemand, essential
+    from skillrun.llm.facts_text import unspoken
 
-    if target.here:
-        return OnDemand(essential(), lambda: here(_programs(run.skill), wanted=_wanted(run.skill)))
-    return gather(asked(target), versions=_programs(run.skill), wanted=_wanted(run.skill))
+    def found() -> Facts:
+        asked_for = _programs(run.skill), (), _wanted(run.skill), unspoken(run.skill.text)
+        return here(*asked_for) if target.here else gather(asked(target), *asked_for)
+
+    return OnDemand(essential(), found) if target.here else found()
 
 
 def _started(run: Run, model: Model, target: Target, facts: Mapping[str, Any]) -> RunStarted:
