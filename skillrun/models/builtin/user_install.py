@@ -14,7 +14,6 @@ from skillrun.events import Result, State
 from skillrun.models.builtin import choosing, registry
 from skillrun.models.builtin.bench import Bench, Work
 from skillrun.models.builtin.moves import network, node, packages, paths, python
-from skillrun.models.builtin.remedy import Failure
 from skillrun.skills.skill import Way
 
 _PROGRAM = re.compile(r"^\s*-\s+(?P<name>[\w.+-]+)\s*$", re.MULTILINE)
@@ -172,7 +171,9 @@ def get_node(bench: Bench, way: Way) -> Work[Got]:
         return Got("npm install", Result(State.EXITED, 127, "npm is not here and could not be got"))
     yield from network.trusted_by_node(bench, "npm")
     prefix, folder = "", ""
-    if not bench.is_root:
+    if not bench.is_root and "npm" in bench.brought:
+        prefix, folder = IN_HOME, _folder(bench)  # as the distribution has it: for root alone
+    elif not bench.is_root:
         there = yield from bench.look(WRITABLE, "may this user add to npm's global directory?")
         lines = (there or "").splitlines()
         folder = f"{lines[0]}/bin" if lines else ""
@@ -184,11 +185,13 @@ def get_node(bench: Bench, way: Way) -> Work[Got]:
         # npm only warns; the program would fail with a syntax error. What is for one of its parts alone may never matter.
         bench.wants_node = max(needs.values())
         name = next((name for name in needs if way.packages[0].startswith(name)), "")
-        again = (yield from node.newer_node(bench, Failure(command, 1, result.output), {})) if name else None
-        if again:
+        listing = (yield from bench.look(_of_node(bench, command, way), _OF_NODE)) or "" if name else ""
+        if (yield from node.beside(bench, listing, bench.wants_node)):
             bench.explain(f"{name} needs Node {bench.wants_node}, which is put into the home directory beside the system's.")
-            if (yield from _has_native_parts(bench, command, way)):
-                command, folder = again, f"{bench.home}/.local/bin"
+            if folder != f"{bench.home}/.local/bin":  # where it is, new shells are asked for the program anyway
+                yield from paths.in_new_shells(bench, f"{bench.home}/.local/bin")
+            if _NATIVE.search(listing):
+                command, folder = paths.replace_program(command, "sudo npm", "npm"), f"{bench.home}/.local/bin"
                 result = yield from bench.shell(command, f"{_named(way)} again, with a Node that fits")
     return Got(command, result, [], folder)
 
@@ -203,12 +206,16 @@ def _needed(said: str) -> dict[str, int]:
     return {name: major for name, major in least.items() if major >= (int(here[1]) if here else 1)}
 
 
-def _has_native_parts(bench: Bench, command: str, way: Way) -> Work[bool]:
-    """Whether a package was built for the Node that installed it."""
+_OF_NODE = "which versions of Node are to be had, and is anything built for the one that installed it?"
+_NATIVE = re.compile(r"^\S+\.node$", re.MULTILINE)
+
+
+def _of_node(bench: Bench, command: str, way: Way) -> str:
+    """Two questions in one look: what a package has that was built for the Node that installed it; the versions of Node."""
     name = re.sub(r"(?<=.)@[^/]*$", "", way.packages[0])
     root = '"$HOME/.local/lib/node_modules"' if IN_HOME in command else '"$(npm root -g)"'
-    why = "is anything of it built for the Node that installed it?"
-    return bool((yield from bench.look(f"find {root}/{shlex.quote(name)} -name '*.node' -print -quit", why)))
+    built = f"find {root}/{shlex.quote(name)} -name '*.node' -print -quit"
+    return "; ".join(filter(None, [built, node.versions_of(bench)]))
 
 
 _GLOBAL = re.compile(r"\bnpm\s+(?:install|i|add)\b(?=.*\s(?:-g|--global)\b)")

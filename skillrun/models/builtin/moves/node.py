@@ -30,44 +30,50 @@ def chosen(versions: Iterable[tuple[str, str, str]], wanted: int) -> str:
 
 def newer_node(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:
     """A newer Node from the package registry into ~/.local/opt, linked into ~/.local/bin; the system's stays."""
-    arch = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}.get(str(bench.facts.get("arch")))
-    system = {"linux": "linux", "macos": "darwin"}.get(str(bench.facts.get("os", {}).get("system")))
-    if not arch or not system:
+    question, wanted = versions_of(bench), max(int(found.get("major") or 0), bench.wants_node)
+    listing = (yield from bench.look(question, "which versions of Node are to be had?")) if question else None
+    if not (yield from beside(bench, listing or "", wanted)):
         return None
-    wanted = max(int(found.get("major") or 0), bench.wants_node)
-    package = f"node-{system}-{arch}"
-    listing = yield from bench.look(f"npm view {package} versions --json", "which versions of Node are to be had?")
-    version = chosen(re.findall(r'"(\d+)\.(\d+)\.(\d+)"', listing or ""), wanted)
-    if not version:
-        return None
-    place, bindir = f"$HOME/.local/opt/node-{version}", f"{bench.home}/.local/bin"
-    why = f"Node {version} in the home directory; the system's own stays as it is"
-    get = f'npm install --prefix "{place}" --no-save --no-audit --no-fund {package}@{version} npm@{NPM}'
-    if not (yield from bench.sure(get, why)).ok:
-        return None
-    yield from bench.shell(
-        f'mkdir -p "$HOME/.local/bin"; for p in node npm npx; do [ -e "$HOME/.local/bin/$p" ] && [ ! -L "$HOME/.local/bin/$p" ]'
-        f' || ln -sfn "{place}/node_modules/.bin/$p" "$HOME/.local/bin/$p"; done; hash -r',
-        why,
-    )
-    if (yield from bench.look('[ "$npm_config_prefix" ]', "is a prefix set?")) is None:
-        yield from bench.export("npm_config_prefix", "$HOME/.local", "global packages of this Node go into the home directory")
-    if "npm_config_cafile" not in bench.exports:
-        yield from _same_authorities(bench)
-    yield from paths.on_path(bench, bindir, "Node lies in ~/.local/bin")
+    yield from paths.in_new_shells(bench, f"{bench.home}/.local/bin")
     if failure.kind == "check":
         return failure.command
     return paths.replace_program(failure.command, "sudo npm", "npm")
 
 
-def _same_authorities(bench: Bench) -> Work[None]:
-    config = yield from bench.look(
-        "npm config get cafile 2>/dev/null; ls /usr/local/etc/npmrc /etc/npmrc 2>/dev/null | head -1",
-        "does npm use a certificate file of its own?",
+def _package(bench: Bench) -> str:
+    arch = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}.get(str(bench.facts.get("arch")))
+    system = {"linux": "linux", "macos": "darwin"}.get(str(bench.facts.get("os", {}).get("system")))
+    return f"node-{system}-{arch}" if arch and system else ""
+
+
+def versions_of(bench: Bench) -> str:
+    """The command that lists the versions of Node for this kind of machine; empty where the registry has none for it."""
+    package = _package(bench)
+    return f"npm view {package} versions --json" if package else ""
+
+
+def beside(bench: Bench, listing: str, wanted: int) -> Work[bool]:
+    """A Node of at least a major version, out of those listed, beside the system's own, and first on PATH of this run.
+
+    Its npm is told what the other one is told for all users (a registry, a certificate), and puts global packages into ~/.local
+    too: the directory it lies in goes when the next Node comes.
+    """
+    version = chosen(re.findall(r'"(\d+)\.(\d+)\.(\d+)"', listing), wanted)
+    if not version:
+        return False
+    place, bindir = f"$HOME/.local/opt/node-{version}", f"{bench.home}/.local/bin"
+    why = f"Node {version} in the home directory; the system's own stays as it is"
+    get = f'npm install --prefix "{place}" --no-save --no-audit --no-fund {_package(bench)}@{version} npm@{NPM}'
+    if not (yield from bench.sure(get, why)).ok:
+        return False
+    yield from bench.shell(
+        f"{{ cat \"$(npm config get globalconfig)\" 2>/dev/null; echo 'prefix=${{HOME}}/.local'; }}"
+        f' >"{place}/node_modules/npm/npmrc"; '
+        f'mkdir -p "$HOME/.local/bin"; for p in node npm npx; do [ -e "$HOME/.local/bin/$p" ] && [ ! -L "$HOME/.local/bin/$p" ]'
+        f' || ln -sfn "{place}/node_modules/.bin/$p" "$HOME/.local/bin/$p"; done; hash -r; {paths.here(bench, bindir)}',
+        why,
     )
-    cafile = next((line for line in (config or "").splitlines() if line.startswith("/") and "npmrc" not in line), "")
-    if cafile:
-        yield from bench.export("npm_config_cafile", cafile, "the same certificates for the new npm")
+    return True
 
 
 def newer_node_for_parts(bench: Bench, failure: Failure, found: Mapping[str, str]) -> Work[str | None]:

@@ -52,16 +52,27 @@ def find_program(bench: Bench, name: str) -> Work[str]:
     )
 
 
+def here(bench: Bench, folder: str, first: str = "") -> str:
+    """Shell text that puts a directory on PATH of this run's shell."""
+    where = quote_home(folder, bench.home)
+    if folder not in bench.bins:
+        bench.bins.append(folder)
+    new = f"$PATH:{where}" if folder in SYSTEM and not first else f"{where}:$PATH"
+    return f'case ":$PATH:" in *":{where}:"*) ;; *) export PATH="{new}" ;; esac'
+
+
 def on_path(bench: Bench, folder: str, why: str, first: str = "") -> Work[None]:
     """Put a directory on PATH: of this run's shell now, and of the user's new shells where they do not have it.
 
     `first` names a program that new shells must find in this directory rather than in another.
     """
+    yield from bench.shell(here(bench, folder, first), why)
+    yield from in_new_shells(bench, folder, first)
+
+
+def in_new_shells(bench: Bench, folder: str, first: str = "") -> Work[None]:
+    """The user's new shells have a directory on PATH, one that is on this run's already."""
     where = quote_home(folder, bench.home)
-    if folder not in bench.bins:
-        bench.bins.append(folder)
-    new = f"$PATH:{where}" if folder in SYSTEM and not first else f"{where}:$PATH"
-    yield from bench.shell(f'case ":$PATH:" in *":{where}:"*) ;; *) export PATH="{new}" ;; esac', why)
     there = (
         f'[ "$(command -v {first})" = "{folder}/{first}" ]'
         if first

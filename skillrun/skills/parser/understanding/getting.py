@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from skillrun.skills.parser.understanding import names
 from skillrun.skills.parser.understanding.acts import Act
@@ -67,25 +67,15 @@ def ways_of(document: Document, main: str) -> list[Way]:
     return sorted(unique.values(), key=lambda way: (bool(way.special), way.scope == "project"))
 
 
-def _of_main(addresses: Iterable[str], main: str, said: Said) -> bool:
+def _of_main(addresses: Sequence[str], main: str, said: Said) -> bool:
     """Whether a fetched script is the program's own: its address names it, or no other name stands in it."""
     text = " ".join(addresses).lower()
     if names.bare(main).replace("-", "") in re.sub(r"[^a-z0-9]", "", text):
         return True
-    return not any(
-        re.search(rf"\b{tool}\b", text)
-        for tool in (
-            "astral",
-            "homebrew",
-            "rustup",
-            "nvm",
-            "get-pip",
-            "bootstrap.pypa",
-            "docker",
-            "nodesource",
-            "sh.rustup",
-        )
-    )
+    if any(names.host_name(address) in names.TOOLS for address in addresses):
+        return False
+    tools = ("astral", "homebrew", "rustup", "nvm", "get-pip", "bootstrap.pypa", "docker", "nodesource")
+    return not any(re.search(rf"\b{tool}\b", text) for tool in tools)
 
 
 def _way(document: Document, said: Said, number: int, act: Act, packages: tuple[str, ...]) -> Way:
