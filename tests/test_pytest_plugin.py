@@ -57,8 +57,8 @@ def test_a_skill_that_does_not_work_fails(machine, install):
 
 def _pytest(folder: Path, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     (folder / "pytest.ini").write_text("[pytest]\n")
-    installed = any(point.value == "skillrun.pytest_plugin" for point in entry_points(group="pytest11"))
-    plugin = [] if installed else ["-p", "skillrun.pytest_plugin"]
+    installed = any(point.value == "skillrun.trials.pytest_plugin" for point in entry_points(group="pytest11"))
+    plugin = [] if installed else ["-p", "skillrun.trials.pytest_plugin"]
     command = [sys.executable, "-m", "pytest", *plugin, "-p", "no:cacheprovider", "-q", *words]
     full = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
     return subprocess.run(command, cwd=folder, env=full, capture_output=True, text=True, timeout=850)
@@ -67,18 +67,18 @@ def _pytest(folder: Path, *words: str, env: dict[str, str] | None = None) -> sub
 def test_the_plugin_is_registered() -> None:
     """An installed skillrun brings the plugin by itself, under the name that is documented."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["pytest11"] == {"skillrun": "skillrun.pytest_plugin"}
+    assert project["entry-points"]["pytest11"] == {"skillrun": "skillrun.trials.pytest_plugin"}
 
 
 def test_loading_it_imports_nothing_of_ours() -> None:
     """pytest loads it in every run of every project: nothing but the package itself and pytest comes with it."""
     code = (
-        "import pytest, sys; before = set(sys.modules); import skillrun.pytest_plugin; import json;"
+        "import pytest, sys; before = set(sys.modules); import skillrun.trials.pytest_plugin; import json;"
         "print(json.dumps(sorted(set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     ours = [name for name in json.loads(done.stdout) if name != "json" and not name.startswith("json.")]
-    assert ours == ["skillrun", "skillrun.pytest_plugin"]
+    assert ours == ["skillrun", "skillrun.trials", "skillrun.trials.pytest_plugin"]
 
 
 @pytest.mark.root
