@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from skillrun.host import causes
 from skillrun.ports import Command, result_of
 from skillrun.targets.local import LocalTarget
+from tests.test_builtin import World, drain
 
 LOOKS = sorted({look for _, look in causes.kinds()} | {"settings", "terminal"})
 
@@ -139,3 +141,50 @@ def _readable(path: Path) -> bytes:
 def test_a_process_that_was_killed_has_its_memory_looked_into(code: int, asked: bool) -> None:
     """Exit code 137 says without a word that something killed it: memory is looked into, and the kernel asked."""
     assert ("memory" in causes.question("", "make", code)["looks"].split()) is asked
+
+
+@pytest.fixture
+def little_memory() -> Iterator[Path]:
+    """A control group whose processes may have 96 MB, of whichever version rules memory here."""
+    group = Path(tempfile.mkdtemp(prefix="skillrun-test-", dir=_memory_groups()))  # its files go with it, and only so
+    try:
+        (group / ("memory.max" if (group / "memory.max").exists() else "memory.limit_in_bytes")).write_text(str(96 << 20))
+        yield group
+    finally:
+        for pid in (group / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):
+                (group.parent / "cgroup.procs").write_text(pid)
+        group.rmdir()
+
+
+def _memory_groups() -> Path:
+    """Where groups with a limit can be made."""
+    for place in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")):
+        control = place / "cgroup.subtree_control"
+        rules = (place / "memory.limit_in_bytes").exists() or (control.exists() and "memory" in control.read_text().split())
+        if rules and os.access(place, os.W_OK):
+            return place
+    pytest.skip("no control groups for memory can be made here")
+
+
+GREEDY = "python3 -c 'bytearray(400 << 20)'"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("command", "named"), [(GREEDY, True), (f"exec {GREEDY}", True), ("sh -c 'kill -9 $$'", False)])
+def test_a_kill_for_lack_of_memory_is_told_from_any_other(
+    little_memory: Path, tmp_path: Path, command: str, named: bool
+) -> None:
+    """The kernel ends what has more than its group may: exit 137, named with the limit. Who is killed by somebody is not."""
+    (tmp_path / "i.sh").write_text(f"{command}\n")
+    world = World(tmp_path)
+    try:
+        assert drain(world.target.run(Command(f"echo $$ > {little_memory}/cgroup.procs"))).ok
+        outcome = world.install("# x\n```\nsh ~/i.sh\n```\nCheck: `test -e ~/never`.\n")
+    finally:
+        world.target.close()
+    assert outcome == "stuck", world.ended
+    assert [call.command for call in world.calls if call.name == "shell" and "i.sh" in call.command]
+    told = "A process was killed for lack of memory: its control group may have 96 MB." in world.ended["summary"]
+    assert told is named, world.ended["summary"]
+    assert "ends with 137" in world.ended["summary"]

@@ -198,11 +198,19 @@ limited() { # what this shell, or a new terminal, may have little of
   done
 }
 memory() {
-  local what file
+  local what place limit
   limited
-  dmesg 2>/dev/null | grep -iE 'killed process|out of memory|oom-kill' | tail -1 | while read -r what; do say oom "the kernel says: ${what:0:160}"; done
-  for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup 2>/dev/null | head -1)/memory.events; do
-    awk '$1 == "oom_kill" && $2 > 0' "$file" 2>/dev/null | grep -q . && { say oom "its control group has a limit of $(cat "${file%events}max" 2>/dev/null) bytes"; break; }
+  # what the kernel said lately: a kill of this morning explains nothing
+  dmesg 2>/dev/null | awk -v up="$(cut -d. -f1 /proc/uptime)" 'tolower($0) ~ /killed process|oom-kill/ && match($0, /[0-9]+\.[0-9]+/) && substr($0, RSTART) + 600 > up' |
+    tail -1 | while read -r what; do say oom "the kernel says: ${what:0:160}"; done
+  { # its control group counts it: of version 2, of version 1; in a container the group is mounted as if it were the first
+    sed -nE 's#^0::#/sys/fs/cgroup#p; s#^[0-9]+:([^:]*,)?memory(,[^:]*)?:#/sys/fs/cgroup/memory#p' /proc/self/cgroup
+    printf '/sys/fs/cgroup\n/sys/fs/cgroup/memory\n'
+  } 2>/dev/null | while read -r place; do
+    cat "$place/memory.events" "$place/memory.oom_control" 2>/dev/null | grep -qE '^oom_kill [1-9]' || continue
+    limit=$(cat "$place/memory.max" "$place/memory.limit_in_bytes" 2>/dev/null | head -1)
+    case $limit in '' | max | ????????????????*) say oom "its control group counts it" ;; *) say oom "its control group may have $((limit / 1048576)) MB" ;; esac
+    break
   done
   awk '/MemTotal/ { t = $2 } /MemAvailable/ { a = $2 } END { if (t && a < 300000) printf "cause\tmemory\t%d\t%d\n", a / 1024, t / 1024 }' /proc/meminfo 2>/dev/null
 }
