@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.resources import files
@@ -188,3 +191,38 @@ def test_a_kill_for_lack_of_memory_is_told_from_any_other(
     told = "A process was killed for lack of memory: its control group may have 96 MB." in world.ended["summary"]
     assert told is named, world.ended["summary"]
     assert "ends with 137" in world.ended["summary"]
+
+
+BOUND = """
+mkdir {at}/closed {at}/open && mount --make-rprivate / && for d in closed open; do mount --bind {at}/$d {at}/$d; done &&
+mount -o remount,bind,ro {at}/closed && df -Pk {at}/closed >&2 && exec {python} -c '
+import json; from pathlib import Path; from skillrun.host import causes, facts; from skillrun.targets.local import LocalTarget
+target = LocalTarget(Path("{at}/outputs"), cwd="{at}")
+said = "cannot touch {at}/closed/x: Read-only file system; cannot touch {at}/open/x: Permission denied"
+asked = causes.question(said, "./install", 1)
+told = [cause.sentence for cause in causes.read(causes.look(target, asked).output)]
+target.close()
+print(json.dumps([facts.here(quick=True)["mounts"], told]))'
+"""
+
+
+@pytest.mark.root
+def test_a_read_only_bind_mount_is_read_from_the_mount_table(tmp_path: Path) -> None:
+    """Of a directory mounted again, read-only, df tells nothing: facts and looks name it, and not the one that is writable."""
+    text = BOUND.format(at=tmp_path, python=sys.executable)
+    done = subprocess.run(["unshare", "--mount", "bash", "-c", text], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    mounts, told = json.loads(done.stdout.splitlines()[-1])
+    closed = [row["mount"] for row in mounts if "ro" in row.get("options", ())]
+    assert f"{tmp_path}/closed" in closed
+    assert f"{tmp_path}/open" not in closed
+    assert f"{tmp_path}/closed/x lies on {tmp_path}/closed, which is mounted read-only." in told
+    assert not [sentence for sentence in told if "/open" in sentence]
+
+
+def test_each_sentence_makes_sense_alone() -> None:
+    """Only a few of the causes are told, in whatever order they were found: none leans on the one before it."""
+    leaning = re.compile(r"\b(?:the same|also|too|as well|again|above|before)\b", re.IGNORECASE)
+    for sentence in causes._data()["sentences"].values():
+        opening = re.split(r"[:,;(]", sentence.format("/a", "/b", "/c", "/d", "/e"))[0]
+        assert not leaning.search(opening), sentence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -59,22 +60,22 @@ def test_a_new_terminal_is_told_apart_from_the_runs_shell() -> None:
     assert told == [
         "~/.local/bin on PATH, login shell: once it exists",
         "~/.local/bin on PATH, interactive shell: no",
-        "PATH, login shell: as in this shell, without /sbin, with /bin",
-        "PATH, interactive shell: as in this shell, without /sbin, with /bin /opt/bin",
+        "PATH, login shell: as in your shell, without /sbin, with /bin",
+        "PATH, interactive shell: as in your shell, without /sbin, with /bin /opt/bin",
         "set in a new login shell, not in yours (try with bash -lc): PYTHONPATH=/x, SSL_CERT_FILE=/c",
         "PATH of your shell: /usr/bin /sbin",
     ]
     same = {kind: {"local_bin": "yes", "path": ["/bin"]} for kind in TERMINAL}
     assert fact_lines({"terminal": same, "path": ["/bin"]}, "x") == [
         "~/.local/bin on PATH, new terminal: yes",
-        "PATH, new terminal: as in this shell",
+        "PATH, new terminal: as in your shell",
         "PATH of your shell: /bin",
     ]
     assert "NODE_OPTIONS" in "".join(fact_lines({"terminal": TERMINAL}, "npm install -g x"))
     dead = {**same, "login": {"comes_up": False}}
     assert fact_lines({"terminal": dead, "path": ["/bin"]}, "x")[:2] == [
         "~/.local/bin on PATH, interactive shell: yes",
-        "PATH, interactive shell: as in this shell",
+        "PATH, interactive shell: as in your shell",
     ]
     assert "a new login shell: did not come up in 3 s" in "\n".join(fact_lines({"terminal": dead}, "x"))
     gone = {"login": {"comes_up": False, "no_shell": "/bin/zsh"}}
@@ -118,3 +119,19 @@ def test_what_a_skill_does_not_speak_of_need_not_be_found_out(text: str, asked: 
     facts = {name: {"key": "value"} for name in ("python", "pip", "npm")} | {"services": {"redis-server": "stopped"}}
     assert set(facts) - set(unspoken(text)) == asked
     assert fact_lines({name: facts[name] for name in unspoken(text)}, text) == []
+
+
+@pytest.mark.parametrize("name", ["terminal", "mounts", "foreign", "packages"])
+def test_each_line_says_what_it_means_alone(name: str) -> None:
+    """A line that is read by itself is the one that stands among all others, and leans on none before it."""
+    facts: dict[str, Any] = {
+        "path": ["/usr/bin", "/bin"],
+        "terminal": {"login": {"local_bin": "no", "path": ["/usr/bin", "/bin"]}, "interactive": {"path": ["/bin", "/usr/bin"]}},
+        "mounts": [{"mount": "/", "size_mb": 9, "free_mb": 5}, {"mount": "/opt", "size_mb": 9, "options": ["ro"]}],
+        "foreign": {"root": ["/home/u/.npm"]},
+        "packages": {"lists": "empty", "held": ["jq"]},
+    }
+    alone = fact_lines({key: facts[key] for key in ("path", name)}, "x")
+    assert set(alone) <= set(fact_lines(facts, "x"))
+    assert fact_lines(dict(reversed(facts.items())), "x") == fact_lines(facts, "x")
+    assert not [line for line in alone if re.search(r"\b(?:same|these|also|too|again|above)\b", line)]

@@ -151,12 +151,12 @@ def _apart(places: Sequence[str], mine: Sequence[str]) -> str:
     besides = [place for place in places if place not in mine]
     if not without and not besides:
         return (
-            "as in this shell"
+            "as in your shell"
             if list(dict.fromkeys(mine)) == list(places)
-            else f"as in this shell, in another order: {' '.join(places)}"
+            else f"as in your shell, in another order: {' '.join(places)}"
         )
     parts = [f"without {' '.join(without)}" if without else "", f"with {' '.join(besides)}" if besides else ""]
-    return "as in this shell, " + ", ".join(filter(None, parts))
+    return "as in your shell, " + ", ".join(filter(None, parts))
 
 
 def _counts(variable: str, text: str) -> bool:
