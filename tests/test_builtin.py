@@ -542,15 +542,19 @@ def test_a_socket_that_nobody_listens_on_is_moved_aside(world: World) -> None:
         server.close()
 
 
-def test_one_program_of_an_environment_is_linked(world: World) -> None:
-    """An environment's directory never goes on PATH: its python would be found in place of the person's."""
+@pytest.mark.parametrize("beside", ["pyvenv.cfg", "bin/python3", "bin/tool-helper"])
+def test_one_program_of_an_environment_is_linked(world: World, beside: str) -> None:
+    """A directory of an environment, or with a program that is known elsewhere, never goes on PATH: it would be found in place
+    of the person's. One that holds nothing else goes there whole.
+    """
     place = world.home / "tool" / "venv"
     put(place / "bin" / "tool", "#!/bin/sh\necho tool 1\n")
-    put(place / "bin" / "python3", "#!/bin/sh\necho the wrong python\n")
-    (place / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    put(place / beside, "#!/bin/sh\necho the wrong python\n")
     assert world.install(f"# x\n```\ntrue {place}/bin\ntool\n```\nCheck: `tool`.\n") == "verified"
-    assert (world.home / ".local" / "bin" / "tool").resolve() == place / "bin" / "tool"
-    assert "venv" not in (world.home / ".bash_profile").read_text()
+    linked = beside != "bin/tool-helper"
+    link = world.home / ".local" / "bin" / "tool"
+    assert (link.is_symlink() and link.resolve() == place / "bin" / "tool") is linked
+    assert ("venv" in (world.home / ".bash_profile").read_text()) is not linked
     assert "wrong" not in drain(world.target.run(Command("python3 --version", login=True))).output
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -278,6 +281,56 @@ def test_a_full_disk_stops_before_the_next_command(machine: Machine) -> None:
         assert machine.run("runs", env={"XDG_STATE_HOME": str(state)})[0] == 0
     finally:
         subprocess.run(["umount", str(state)], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [("nr_inodes=40", "has no inodes left, so that no file can be made there"), ("size=1m", "")],
+    ids=["no inodes", "inodes and room"],
+)
+def test_a_machine_that_cannot_hold_a_journal_is_worked_on_all_the_same(machine: Machine, options: str, why: str) -> None:
+    """Without inodes the run lies in memory, which of the two is short is said; with them it does not."""
+    state = machine.home / "small"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(state)], check=True)
+    try:
+        if why:
+            with contextlib.suppress(OSError):
+                for number in range(100):
+                    (state / str(number)).touch()
+        code, text = machine.run("install", "./thing", env={"XDG_STATE_HOME": str(state)})
+        assert code == 0, text
+        said = " ".join(text.split())
+        assert ("this run is kept in memory" in said) is bool(why)
+        assert why in said
+        assert (machine.home / "thing.done").exists()
+        assert bool(list(state.glob("skillrun/runs/*"))) is not bool(why)
+    finally:
+        subprocess.run(["umount", str(state)], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a home directory read-only")
+def test_a_home_directory_that_is_read_only(machine: Machine) -> None:
+    """The run is kept where this user can write and is found from there; the home directory stays as it is."""
+    before = sorted(path.name for path in machine.home.iterdir())
+    subprocess.run(["mount", "--bind", str(machine.home), str(machine.home)], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(machine.home)], check=True)
+    try:
+        env = {"XDG_STATE_HOME": str(machine.home / "state")}
+        code, text = machine.run("install", "./thing", env=env)
+        said = " ".join(text.split())
+        assert code in (3, 4), text
+        assert "Read-only file system" in text
+        found = re.search(r"is on a file system that is mounted read-only: this run is kept in (/\S+)", said)
+        assert found, said
+        assert Path(found[1]).name in machine.run("runs", env=env)[1]
+        shutil.rmtree(found[1])
+    finally:
+        subprocess.run(["umount", str(machine.home)], check=True)
+    assert sorted(path.name for path in machine.home.iterdir()) == before
 
 
 @pytest.mark.parametrize("step", ["exit 0", "exec bash", "mkdir gone; cd gone; rmdir ../gone", "exec >&- 2>&-"])

@@ -21,9 +21,7 @@ def state_directory() -> Path:
     An account that cannot write there (no home, or root's leftovers in it) keeps them in a directory of its own in
     /var/tmp, which survives a restart. Raises JournalError when somebody else's directory has that name.
     """
-    import platformdirs
-
-    usual = Path(platformdirs.user_state_dir("skillrun"))
+    usual = _usual()
     nearest = next(path for path in (usual, *usual.parents) if path.exists())
     if os.access(nearest, os.W_OK) or not hasattr(os, "getuid"):
         return usual
@@ -58,10 +56,19 @@ def memory_directory(make: bool = True) -> Path | None:
     return None
 
 
-def in_memory(path: Path) -> bool:
-    """Whether a path lies in that directory."""
-    own = memory_directory(make=False)
-    return own is not None and own in path.parents
+def _usual() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("skillrun"))
+
+
+def why_there(path: Path) -> str:
+    """Why a run is kept at a path rather than in this user's own state directory; empty where it is there."""
+    memory = memory_directory(make=False)
+    if memory is not None and memory in path.parents:
+        return f"{what_is_short(state_directory())}: this run is kept in memory ({path}), until the machine restarts"
+    other = state_directory()
+    return f"{what_is_short(_usual())}: this run is kept in {path}" if other in path.parents and other != _usual() else ""
 
 
 def check_room(folder: Path) -> None:

@@ -21,7 +21,7 @@ from skillrun.events import Decision, Event, Noted, RunEnded, ToolCall
 from skillrun.policy.modes import MODES
 from skillrun.ports import Approval, Model, Person, Place, Target
 from skillrun.record.journal import JournalError, RunFolder, keep_skill, new_run, read_stamped
-from skillrun.record.place import in_memory, state_directory, what_is_short
+from skillrun.record.place import why_there
 from skillrun.record.report import Report, fold
 from skillrun.run.assemble import NEEDS_JOURNAL, Run, carry, prepared
 from skillrun.run.budget import Budget
@@ -206,8 +206,7 @@ def begin(
     run = Run(verb, skill, options, folder, person, target, conclude=conclude)
     if target is not None:
         run.vault = target.vault
-    if in_memory(run.folder.path):
-        kept = f"{what_is_short(state_directory())}: this run is kept in memory ({run.folder.path}), until the machine restarts"
+    if kept := why_there(run.folder.path):
         run.notes = (Noted(kept, "warning"),)
     for name, value in (secrets or {}).items():
         run.vault.add(name, value)
