@@ -25,6 +25,8 @@ from skillrun.llm.tools import definitions
 from skillrun.ports import Brief, ModelUnavailable
 
 if TYPE_CHECKING:
+    import ssl
+
     from anthropic import Anthropic, APIStatusError
 
 ATTEMPTS = 7
@@ -103,13 +105,16 @@ class AnthropicModel:
             limits, local = httpx2.Limits(max_keepalive_connections=0), is_local(self.base_url)
             # A server on this machine is never asked through a proxy, which the client's own transport would always do.
             make = httpx2.Client if local else anthropic.DefaultHttpxClient
+            trusted = _nobody() if local and self.base_url.startswith("http://") else True
             self._client = anthropic.Anthropic(
                 api_key=known.api_key,
                 auth_token=known.auth_token,
                 base_url=self.base_url or None,
                 timeout=timeout,
                 max_retries=0,
-                http_client=make(timeout=timeout, limits=limits, follow_redirects=False, trust_env=not local),
+                http_client=make(
+                    timeout=timeout, limits=limits, follow_redirects=False, trust_env=not local, verify=trusted
+                ),
             )
         return self._client
 
@@ -289,6 +294,13 @@ class _Asking:
         known = self.model.credentials or Credentials("")
         found = models_at(self.model.base_url, known.api_key or known.auth_token or "") or ()
         return f"it offers {', '.join(found[:8])}; name one with --model" if found else ""
+
+
+def _nobody() -> ssl.SSLContext:
+    """No authority is trusted: for a server without TLS. Reading all that the system trusts takes 3 MB and some time."""
+    import ssl
+
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _read(response: Any, message: Message) -> Generator[Event, None, None]:
