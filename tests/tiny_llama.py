@@ -1,15 +1,18 @@
-"""A model for llama.cpp that answers turn N with line N, whatever it is asked: `tiny_llama.py FILE < LINES`.
+"""A model that answers turn N with line N, whatever it is asked: `tiny_llama.py FILE.gguf < LINES` for llama.cpp,
+`tiny_llama.py FOLDER < LINES` for what reads Hugging Face's checkpoints.
 
 The next token depends on the last one alone: no attention, no feed-forward, an embedding of one place for each token and a
 head that knows each token's successor. The chat template ends a prompt with a token of its own for each turn, which is where
-that turn's line begins. LINES is JSON: a list of turns, each a list of pieces of text, no two alike. Needs gguf and numpy; run
-by `LLAMA` in test_real_servers.py, with the Python that has them.
+that turn's line begins. LINES is JSON: a list of turns, each a list of pieces of text, no two alike. Needs numpy, and gguf or
+safetensors; run by `LLAMA` and `VLLM` in test_real_servers.py, with the Python that has them.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
 CONTEXT = 32768
 NORMAL, UNKNOWN, CONTROL, OWN, BYTE = 1, 2, 3, 4, 6
@@ -54,7 +57,7 @@ def write(file: str, turns: list[list[str]]) -> None:
     import numpy
 
     texts, kinds, follows = vocabulary(turns)
-    width = 32 * ((len(texts) + 31) // 32)
+    width = _width(texts)
     out = gguf.GGUFWriter(file, "llama")
     for add, value in (
         (out.add_context_length, CONTEXT),
@@ -75,10 +78,7 @@ def write(file: str, turns: list[list[str]]) -> None:
         (out.add_chat_template, TEMPLATE),
     ):
         add(value)
-    embedding = numpy.eye(len(texts), width, dtype=numpy.float32)
-    head = numpy.zeros((len(texts), width), numpy.float32)
-    for token in range(len(texts)):
-        head[follows.get(token, 2), token] = 10
+    embedding, head = _ends(len(texts), width, follows)
     out.add_tensor("token_embd.weight", embedding)
     out.add_tensor("output.weight", head)
     for name in ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"):
@@ -95,5 +95,69 @@ def write(file: str, turns: list[list[str]]) -> None:
     out.close()
 
 
+def write_folder(folder: Path, turns: list[list[str]]) -> None:
+    """The model as a checkpoint: weights, settings, and a tokenizer of single bytes, which no longer token is ever read as."""
+    import numpy
+    from safetensors.numpy import save_file
+
+    texts, kinds, follows = vocabulary(turns)
+    width = _width(texts)
+    embedding, head = _ends(len(texts), width, follows)
+    shapes = {f"self_attn.{part}_proj": (width, width) for part in "qkvo"}
+    shapes |= {"mlp.gate_proj": (32, width), "mlp.up_proj": (32, width), "mlp.down_proj": (width, 32)}
+    tensors = {f"model.layers.0.{name}.weight": numpy.zeros(shape, numpy.float32) for name, shape in shapes.items()}
+    for name in ("norm", "layers.0.input_layernorm", "layers.0.post_attention_layernorm"):
+        tensors[f"model.{name}.weight"] = numpy.ones(width, numpy.float32)
+    folder.mkdir(exist_ok=True)
+    tensors |= {"model.embed_tokens.weight": embedding, "lm_head.weight": head}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    spelled = [
+        text if kind in (UNKNOWN, CONTROL) else _letter(int(text[3:5], 16)) if kind == BYTE else "".join(map(_letter, text.encode()))
+        for text, kind in zip(texts, kinds, strict=True)
+    ]
+    own = [
+        dict(id=number, content=texts[number], special=True, normalized=False, single_word=False, lstrip=False, rstrip=False)
+        for number, kind in enumerate(kinds)
+        if kind in (UNKNOWN, CONTROL)
+    ]
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    vocab = {text: number for number, text in enumerate(spelled)}
+    files = {
+        "tokenizer": {"version": "1.0", "added_tokens": own, "normalizer": None, "pre_tokenizer": level, "post_processor": None}
+        | {"decoder": level, "model": {"type": "BPE", "vocab": vocab, "merges": []}},
+        "tokenizer_config": {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>", "chat_template": TEMPLATE},
+        "generation_config": {"eos_token_id": 2},
+        "config": {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": len(texts), "hidden_size": width}
+        | {"num_hidden_layers": 1, "num_attention_heads": width // 32, "intermediate_size": 32, "rms_norm_eps": 1e-5}
+        | {"max_position_embeddings": CONTEXT, "bos_token_id": 1, "eos_token_id": 2, "torch_dtype": "float32"}
+        | {"hidden_act": "silu", "tie_word_embeddings": False},
+    }
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def _width(texts: list[str]) -> int:
+    """Places of a token: at least one for each, in whole heads."""
+    return 32 * ((len(texts) + 31) // 32)
+
+
+def _ends(count: int, width: int, follows: dict[int, int]) -> tuple[Any, Any]:
+    """What a token is at first, and what its place says in the end: its successor, else that the reply is over."""
+    import numpy
+
+    head = numpy.zeros((count, width), numpy.float32)
+    for token in range(count):
+        head[follows.get(token, 2), token] = 10
+    return numpy.eye(count, width, dtype=numpy.float32), head
+
+
+def _letter(byte: int) -> str:
+    """How a tokenizer of bytes writes one: as its letter, or where that cannot be seen as one far above."""
+    seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    return chr(byte if byte in seen else 256 + [number for number in range(256) if number not in seen].index(byte))
+
+
 if __name__ == "__main__":
-    write(sys.argv[1], json.load(sys.stdin))
+    target = sys.argv[1]
+    turns = json.load(sys.stdin)
+    write(target, turns) if target.endswith(".gguf") else write_folder(Path(target), turns)

@@ -39,6 +39,8 @@ _FATAL_CODES = frozenset(
 
 _TOO_LONG = re.compile(r"too long|maximum context|context[ _](?:length|size|window)|exceed\w* .*context", re.IGNORECASE)
 """How a request that does not fit is called: by Anthropic, vLLM, llama.cpp, LM Studio, LiteLLM."""
+_LONG_REPLY = re.compile(r"\bmax_(?:completion_)?tokens\b", re.IGNORECASE)
+"""The field for which a reply longer than the server writes is refused: Anthropic's name, and that of vLLM and Scaleway."""
 _MONEY = re.compile(r"spend(?:ing)? limit|credit balance", re.IGNORECASE)
 
 
@@ -69,7 +71,7 @@ def of_status(status: int, body: Any, headers: Mapping[str, str], kind: str = ""
         return Failure(f"the server sends us to {where}", "set ANTHROPIC_BASE_URL to the address that is meant", again=False)
     if code in _FATAL_CODES or kind == "billing_error" or status == 402 or _MONEY.search(text):
         return Failure(what, _SPEND, again=False)
-    if status == 400 and "max_tokens" in lower:
+    if status == 400 and _LONG_REPLY.search(text):
         return Failure(what, advice(status), mend="brief")
     if status == 413 or (status < 500 and status != 429 and _TOO_LONG.search(text)):
         return Failure("the conversation is too long; old outputs are put away", mend="shorter")
