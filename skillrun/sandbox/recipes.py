@@ -91,6 +91,15 @@ class Scenario:
     """A regular expression for an account that names what is wrong; empty: no account is asked for."""
     drawn: Fault | None = None
     """A fault of this scenario alone."""
+    agrees: str = ""
+    """A regular expression for the questions that an attentive person says yes to; they say no to all others."""
+    agreed: str = ""
+    """What verifies instead of `verify` where that person has said yes."""
+
+    @property
+    def attended(self) -> bool:
+        """Whether a person is there to be asked."""
+        return bool(self.agrees or self.drawn)
 
     @property
     def all_faults(self) -> list[Fault]:

@@ -12,6 +12,7 @@ from skillrun.events import Asked, Event, RunEnded, Started
 
 if TYPE_CHECKING:
     from skillrun.plans.plan import Plan
+    from skillrun.ports import Person
     from skillrun.record.journal import RunFolder
     from skillrun.sandbox.machine import Machine
     from skillrun.sandbox.recipes import Scenario
@@ -23,8 +24,8 @@ PLAN = "plan"
 """The `what` of a trial that replays what an earlier one has proven."""
 
 
-def install_in(machine: Machine, skill: Skill, model: str, folder: RunFolder) -> RunEnded:
-    """Install a skill in a machine, unattended and with every question answered by yes. Raises Problem, ViewError."""
+def install_in(machine: Machine, skill: Skill, model: str, folder: RunFolder, person: Person | None = None) -> RunEnded:
+    """Install a skill in a machine with every command approved; without a person unattended. Raises Problem, ViewError."""
     from skillrun.run.api import begin
     from skillrun.run.options import Options
     from skillrun.run.stream import pull
@@ -33,7 +34,7 @@ def install_in(machine: Machine, skill: Skill, model: str, folder: RunFolder) ->
 
     target = MachineTarget(machine, folder.outputs)
     try:
-        execution = begin("install", skill, Options("all", model), Nobody(), target, folder=folder)
+        execution = begin("install", skill, Options("all", model), person or Nobody(), target, folder=folder)
         return pull(execution.events, (), lambda error: None)
     finally:
         target.close()
@@ -71,8 +72,10 @@ def attempt(
     from skillrun.record.journal import TRIALS, keep_skill, new_run
     from skillrun.skills.parser.read import read_skill
     from skillrun.trials import trial
+    from skillrun.trials.attentive import Attentive
     from skillrun.trials.matrix import Row
 
+    person = Attentive(scenario.agrees) if scenario.attended else None
     skill = read_skill(scenario.skill, f"scenario {scenario.name}")
     folder = new_run("test", TRIALS)  # paths in it are told to a model, which is not to read there what is broken
     keep_skill(folder, skill.text, None)
@@ -86,7 +89,7 @@ def attempt(
         from skillrun.errors import Problem
 
         try:
-            end = install_in(machine, skill, spoken, folder)
+            end = install_in(machine, skill, spoken, folder, person)
         except Problem:
             raise
         except Exception as error:  # noqa: BLE001 - a crash of what is tried is a result, and the other trials go on
@@ -95,7 +98,7 @@ def attempt(
         return end.exit_code, end.summary
 
     try:
-        outcome = trial.run(scenario, model, deed, under or trial.PLAIN)
+        outcome = trial.run(scenario, model, deed, under or trial.PLAIN, lambda: person is not None and person.agreed)
     except BaseException:
         if not folder.began:
             shutil.rmtree(folder.path, ignore_errors=True)

@@ -41,6 +41,8 @@ class TrialResult:
     """Hosts that were asked for, each once; nothing where the network was left open."""
     skipped: str = ""
     """Why there was no trial; empty when there was one."""
+    agreed: bool = False
+    """A person who was asked said yes."""
     beyond: int | None = None
     """Files and links written beyond what the reference fix writes; None when that is not known."""
 
@@ -102,8 +104,10 @@ def prepared(scenario: Scenario, under: Conditions = PLAIN) -> Iterator[Machine]
         folder.close()
 
 
-def run(scenario: Scenario, what: str, deed: Deed, under: Conditions = PLAIN) -> TrialResult:
-    """Prepare, do, verify. Raises what `prepared` raises."""
+def run(
+    scenario: Scenario, what: str, deed: Deed, under: Conditions = PLAIN, agreed: Callable[[], bool] = lambda: False
+) -> TrialResult:
+    """Prepare, do, verify; `agreed` says afterwards whether a person had said yes. Raises what `prepared` raises."""
     with prepared(scenario, under) as made:
         before = time.time_ns()
         time.sleep(_CLOCK_TICK_S)
@@ -112,8 +116,9 @@ def run(scenario: Scenario, what: str, deed: Deed, under: Conditions = PLAIN) ->
         seconds = time.monotonic() - begun
         contacted = summed(made.contacts())
         changed = written_since(made, before)
+        verify = scenario.agreed if agreed() and scenario.agreed else scenario.verify
         verified = made.run(
-            f"{VERIFY_FUNCTIONS}\n{scenario.verify}", root=True, timeout=120, env={"VERIFY_USER": made.account.name}
+            f"{VERIFY_FUNCTIONS}\n{verify}", root=True, timeout=120, env={"VERIFY_USER": made.account.name}
         )
     last = verified.stdout.strip().splitlines()[-1:] or [""]
     return TrialResult(
@@ -126,6 +131,7 @@ def run(scenario: Scenario, what: str, deed: Deed, under: Conditions = PLAIN) ->
         round(seconds, 1),
         changed,
         contacted=contacted,
+        agreed=agreed(),
     )
 
 
