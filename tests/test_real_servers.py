@@ -199,7 +199,7 @@ def test_a_reply_of_llama_cpp_that_is_given_up_stops(tmp_path: Path) -> None:
 
 def test_a_whole_install_through_vllm(tmp_path: Path) -> None:
     """Text and calls streamed, two in one reply, results read back, a wrong key, a model it does not have."""
-    looks = calls("shell", command="true", why="a") + ["\n", *calls("read_file", path="/etc/hostname")]
+    looks = [*calls("read_file", path="/etc/hostname"), "\n", *calls("write_file", path=str(tmp_path / "other"), content="x")]
     work = ["Writing", " it.", *calls("shell", command="echo yes > $HOME/made", why="what the skill asks for")]
     with vllm(tmp_path, [looks, work, calls("finish", outcome="done", summary="it is there")]) as url:
         done = _install(tmp_path, url)
@@ -207,7 +207,7 @@ def test_a_whole_install_through_vllm(tmp_path: Path) -> None:
         assert KEY not in done.stdout + done.stderr
         assert "Writing it." in done.stdout + done.stderr
         reply = _reply(AnthropicModel("small", Credentials("t", KEY), url))
-        assert [call.name for call in reply.calls] == ["shell", "read_file"]
+        assert [call.name for call in reply.calls] == ["read_file", "write_file"]
         assert len({call.id for call in reply.calls}) == 2
         with pytest.raises(ModelUnavailable, match="401"):
             _reply(AnthropicModel("small", Credentials("t", "sk-wrong-0123456789abcdef"), url))
@@ -229,9 +229,11 @@ def test_vllm_with_a_small_context_is_asked_for_less_and_can_be_left_in_mid_repl
         assert _reply(model).text.startswith("word0 word1 ")
         noted: list[object] = []
         with pytest.raises(ModelUnavailable, match="do not fit"):
-            noted.extend(AnthropicModel("small", Credentials("t", KEY), url).reply(
-                Brief(Skill("x", "x", "", "skill", "Install x. " * 500)), []
-            ))
+            noted.extend(
+                AnthropicModel("small", Credentials("t", KEY), url).reply(
+                    Brief(Skill("x", "x", "", "skill", "Install x. " * 500)), []
+                )
+            )
         assert "the conversation is too long" in str(noted[1])
 
 

@@ -111,17 +111,11 @@ def write_folder(folder: Path, turns: list[list[str]]) -> None:
     folder.mkdir(exist_ok=True)
     tensors |= {"model.embed_tokens.weight": embedding, "lm_head.weight": head}
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    spelled = [
-        text if kind in (UNKNOWN, CONTROL) else _letter(int(text[3:5], 16)) if kind == BYTE else "".join(map(_letter, text.encode()))
-        for text, kind in zip(texts, kinds, strict=True)
-    ]
-    own = [
-        dict(id=number, content=texts[number], special=True, normalized=False, single_word=False, lstrip=False, rstrip=False)
-        for number, kind in enumerate(kinds)
-        if kind in (UNKNOWN, CONTROL)
-    ]
+    vocab = {_spelled(text, kind): number for number, (text, kind) in enumerate(zip(texts, kinds, strict=True))}
+    plain = {"special": True} | dict.fromkeys(("normalized", "single_word", "lstrip", "rstrip"), False)
+    numbers = (number for number, kind in enumerate(kinds) if kind in (UNKNOWN, CONTROL))
+    own = [{"id": number, "content": texts[number], **plain} for number in numbers]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    vocab = {text: number for number, text in enumerate(spelled)}
     files = {
         "tokenizer": {"version": "1.0", "added_tokens": own, "normalizer": None, "pre_tokenizer": level, "post_processor": None}
         | {"decoder": level, "model": {"type": "BPE", "vocab": vocab, "merges": []}},
@@ -149,6 +143,13 @@ def _ends(count: int, width: int, follows: dict[int, int]) -> tuple[Any, Any]:
     for token in range(count):
         head[follows.get(token, 2), token] = 10
     return numpy.eye(count, width, dtype=numpy.float32), head
+
+
+def _spelled(text: str, kind: int) -> str:
+    """How a token is written in a vocabulary of bytes."""
+    if kind in (UNKNOWN, CONTROL):
+        return text
+    return "".join(map(_letter, [int(text[3:5], 16)] if kind == BYTE else text.encode()))
 
 
 def _letter(byte: int) -> str:

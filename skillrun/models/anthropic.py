@@ -112,9 +112,7 @@ class AnthropicModel:
                 base_url=self.base_url or None,
                 timeout=timeout,
                 max_retries=0,
-                http_client=make(
-                    timeout=timeout, limits=limits, follow_redirects=False, trust_env=not local, verify=trusted
-                ),
+                http_client=make(timeout=timeout, limits=limits, follow_redirects=False, trust_env=not local, verify=trusted),
             )
         return self._client
 

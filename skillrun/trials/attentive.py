@@ -13,7 +13,9 @@ from skillrun.run.unattended import Nobody
 YES, NO = "yes, do it", "no, leave it as it is"
 _AGREES = re.compile(r"^\W*(?:yes|y|ok|okay|go ahead|do it|allow|agree\w*|continue|proceed)\b", re.IGNORECASE)
 _REFUSES = re.compile(r"^\W*(?:no|n|not|don'?t|do not|leave|stop|keep|cancel|abort|end|skip|never|nothing)\b", re.IGNORECASE)
-_MAY_I = re.compile(r"\b(?:shall|should|may|can|could|would|do you|is it|are you|ok(?:ay)?|agree|allow|want)\b.*\?", re.IGNORECASE | re.DOTALL)
+_MAY_I = re.compile(
+    r"\b(?:shall|should|may|can|could|would|do you|is it|are you|ok(?:ay)?|agree|allow|want)\b[\s\S]*\?", re.IGNORECASE
+)
 
 
 class Attentive(Nobody):

@@ -117,9 +117,7 @@ def run(
         contacted = summed(made.contacts())
         changed = written_since(made, before)
         verify = scenario.agreed if agreed() and scenario.agreed else scenario.verify
-        verified = made.run(
-            f"{VERIFY_FUNCTIONS}\n{verify}", root=True, timeout=120, env={"VERIFY_USER": made.account.name}
-        )
+        verified = made.run(f"{VERIFY_FUNCTIONS}\n{verify}", root=True, timeout=120, env={"VERIFY_USER": made.account.name})
     last = verified.stdout.strip().splitlines()[-1:] or [""]
     return TrialResult(
         scenario.name,
