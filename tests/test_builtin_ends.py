@@ -3,22 +3,24 @@
 import random
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 from skillrun.events import Result, State, ToolCall, Turn
-from skillrun.models.builtin import BuiltinModel
-from skillrun.models.builtin.remedy import Remedy, remedies
+from skillrun.models.builtin import BuiltinModel, healer
+from skillrun.models.builtin.bench import Bench, Work
+from skillrun.models.builtin.remedy import Cure, Failure, Remedy, remedies
 from skillrun.ports import Brief
 from skillrun.skills.parser.read import read_skill
 
-Scene = tuple[str, str, tuple[str, ...]]
-"""A command, what it says when it fails, and what looks at it show."""
+Scene = tuple[str, str, tuple[str, ...], str]
+"""A command, what it says when it fails, what looks at it show, and whose looks those are (the sentence of a remedy)."""
 CASES = [tomllib.loads(path.read_text()) for path in sorted((Path(__file__).parent / "cases" / "remedies").glob("*.toml"))]
 OUTPUTS = [case["output"] for case in CASES] + [
     "curl: (28) Connection timed out", "E: Could not get lock /var/lib/dpkg/lock-frontend", "Killed", "Permission denied",
@@ -42,7 +44,7 @@ CAUSES = [
     "blocks\t/tmp\t0\t64", "inodes\t/tmp\t0\t64", "holder\t/var/lib/dpkg/lock\t7\tx\t1:00\tidle",
     "proxy\thttp_proxy\tx\ty", "index\tPIP_INDEX_URL\tx", "key\t/a\tare gone", "status\t/var/lib/dpkg/status\tis empty",
     "variable\tPIP_CERT\t/gone", "bundle\t/a\tis empty", "fileproxy\t/home/dev/.npmrc\tx\ty", "aptproxy\t/a\tx\ty",
-    "limit\tx\t9", "",
+    "limit\tx\t9", "shell\t/bin/zsh\tis not there", "",
 ]  # fmt: skip
 FACTS: dict[str, Any] = {
     "user": {"name": "dev", "root": False, "home": "/home/dev", "home_writable": True, "shell": "/bin/bash"},
@@ -62,27 +64,37 @@ MACHINES: list[dict[str, Any]] = [
 
 
 def like(pattern: re.Pattern[str] | str) -> st.SearchStrategy[str]:
-    """One line that matches a pattern, or nearly does."""
-    return st.from_regex(pattern).map(lambda text: re.sub(r"[^\n -~\u2013]", "", text).strip())
+    """One line that matches a pattern, or nearly does: nothing but that, or with anything around it."""
+    lines = st.from_regex(pattern, fullmatch=True) | st.from_regex(pattern)
+    return lines.map(lambda text: _matching(pattern, re.sub(r"[^\n -~\u2013]", "", text)))
+
+
+def _matching(pattern: re.Pattern[str] | str, text: str) -> str:
+    """Without what is around it, unless the pattern wants a blank there; a word follows where it wants one at the end."""
+    bare = text.strip()
+    return next((one for one in (bare, f"{bare} x", text) if re.search(pattern, one, *FLAGS[isinstance(pattern, str)])), bare)
 
 
 def scene(remedy: Remedy) -> st.SearchStrategy[Scene]:
     """A command that fails in a way that a remedy is for, and what its looks may show."""
     command = like(remedy.command).map(lambda text: text.replace("\n", " ")) if remedy.command else st.sampled_from(COMMANDS)
     looks = [like(act.found) for act in remedy.look if act.found]
-    return st.tuples(command, like(remedy.error) if remedy.error else st.just(""), st.tuples(*looks))
+    sentence = st.just(remedy.explain.split("{")[0])
+    return st.tuples(command, like(remedy.error) if remedy.error else st.just(""), st.tuples(*looks), sentence)
 
 
 SCENES = st.lists(
     st.one_of(
-        st.sampled_from([(case["command"], case["output"], ()) for case in CASES]),
-        st.tuples(st.sampled_from(COMMANDS), st.sampled_from(OUTPUTS), st.just(())),
+        st.sampled_from([(case["command"], case["output"], (), "") for case in CASES]),
+        st.tuples(st.sampled_from(COMMANDS), st.sampled_from(OUTPUTS), st.just(()), st.just("")),
         st.sampled_from(remedies()).flatmap(scene),
     ),
     min_size=1,
     max_size=3,
 )
 """What fails in a run, how it says so, and what looks show of it."""
+FLAGS: tuple[tuple[re.RegexFlag, ...], ...] = ((), (re.MULTILINE,))
+"""What patterns of looks are read with; those of commands and failures bring their own."""
 CALLS = 700
 """More calls than any run of three commands and one check may take."""
 
@@ -92,9 +104,9 @@ def carried_out(scenes: Sequence[Scene], seed: int, fails: int, steadfast: bool)
 
     `steadfast`: a command says the same whenever it is run; else every try says something else.
     """
-    block = "\n".join(command for command, _, _ in scenes)
-    said = [output for _, output, _ in scenes] + (OUTPUTS if seed % 2 else [])
-    looks = [*LOOKS, *(look for _, _, found in scenes for look in found)]
+    block = "\n".join(command for command, *_ in scenes)
+    said = [output for _, output, *_ in scenes] + (OUTPUTS if seed % 2 else [])
+    looks = [*LOOKS, *(look for _, _, found, _ in scenes for look in found)]
     skill = read_skill(
         f"---\nname: x\ndescription: x\n---\n# Install x\n\n~~~bash\n{block}\n~~~\n\nCheck: `x --version`.\n", "x"
     )
@@ -118,15 +130,18 @@ def carried_out(scenes: Sequence[Scene], seed: int, fails: int, steadfast: bool)
         if steadfast:
             dice = random.Random(f"{seed} {call.name} {call.command}")
         if call.name == "finish":
-            result = Result(State.EXITED, 1, "FAILED: x --version (exit code 127)\nx: command not found")
+            code, seen = dice.choice([(127, "x: command not found"), (dice.choice((1, 127)), said[0])])
+            result = Result(State.EXITED, 1, f"FAILED: x --version (exit code {code})\n{seen}")
         elif call.name == "diagnose":
             result = Result(State.EXITED, 0, "".join(f"cause\t{row}\n" for row in dice.sample(CAUSES, 2) if row))
         elif call.name == "shell_input":
             result = Result(State.INTERRUPTED, 130, "")
         elif call.name == "shell" and dice.randrange(12) == 0:
             result = Result(dice.choice((State.QUIET, State.WAITING)), None, dice.choice(said))
+        elif (shown := _own_look(call, scenes)) and dice.randrange(4):
+            result = Result(State.EXITED, 0, shown)
         elif dice.randrange(10) < (9 if call.why.startswith(("step", "again")) else fails):
-            own = [output for command, output, _ in scenes if command[:20] in call.command]
+            own = [output for command, output, *_ in scenes if command[:20] in call.command]
             result = Result(State.EXITED, dice.choice((1, 1, 2, 6, 100, 126, 127, 137)), dice.choice([*own * 9, *said]))
         else:
             result = Result(State.EXITED, 0, dice.choice(looks))
@@ -135,6 +150,12 @@ def carried_out(scenes: Sequence[Scene], seed: int, fails: int, steadfast: bool)
         if call.name == "finish" and call.input["outcome"] != "done":
             break
     return calls
+
+
+def _own_look(call: ToolCall, scenes: Sequence[Scene]) -> str:
+    """What the look of a scene's own remedy is to show; all of it, since its looks are not told apart."""
+    found = (shown for _, _, shown, sentence in scenes if shown and call.why.startswith(f"look closer: {sentence}"))
+    return "\n".join(next(found, ()))
 
 
 @settings(max_examples=100, deadline=None)
@@ -172,3 +193,30 @@ def test_no_remedy_is_text_around_a_command() -> None:
         for pattern, text in remedy.rewrite:
             assert not any(word in text for word in ("for ", "while ", "until ", "sleep ", "; do", "sh -c")), remedy.id
             assert pattern not in (r"^([\s\S]+)$", r"^(.*)$"), remedy.id
+
+
+FINDING = settings(
+    max_examples=400, phases=[Phase.generate], database=None, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remedy", remedies(), ids=lambda remedy: remedy.id)
+def test_every_remedy_is_reached(remedy: Remedy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenes made of a remedy's own patterns come to it: what holds of all runs holds of runs with each remedy."""
+    applied: list[str] = []
+    carry_out = healer._carry_out
+
+    def noted(bench: Bench, chosen: Remedy, failure: Failure, found: Mapping[str, str]) -> Work[Cure | None]:
+        applied.append(chosen.id)
+        return (yield from carry_out(bench, chosen, failure, found))
+
+    def reached(drawn: tuple[Scene, int, int]) -> bool:
+        own, seed, fails = drawn
+        carried_out([own], seed, fails, seed % 2 == 0)
+        return remedy.id in applied
+
+    monkeypatch.setattr(healer, "_carry_out", noted)
+    find(
+        st.tuples(scene(remedy), st.integers(0, 2**32), st.integers(2, 10)), reached, settings=FINDING, random=random.Random(1)
+    )
