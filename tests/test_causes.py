@@ -226,3 +226,43 @@ def test_each_sentence_makes_sense_alone() -> None:
     for sentence in causes._data()["sentences"].values():
         opening = re.split(r"[:,;(]", sentence.format("/a", "/b", "/c", "/d", "/e"))[0]
         assert not leaning.search(opening), sentence
+
+
+CARGO = """error: failed to fetch `https://github.com/rust-lang/crates.io-index`
+
+Caused by:
+  if a proxy or similar is necessary `net.git-fetch-with-cli` may help here
+  https://doc.rust-lang.org/cargo/reference/config.html#netgit-fetch-with-cli
+"""
+NPM = """npm error request to https://registry.tern.invalid/x failed, reason: connect ECONNREFUSED
+npm error If you are behind a proxy, see https://docs.tern.invalid/proxy
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "hosts"),
+    [
+        (CARGO, "github.com"),
+        (NPM, "registry.tern.invalid"),
+        ("cannot clone\nhttps://only.tern.invalid/x", "only.tern.invalid"),
+        ("fatal: unable to access 'https://seen.tern.invalid/x'", "seen.tern.invalid"),
+    ],
+)
+def test_a_page_to_read_is_no_host_that_was_wanted(said: str, hosts: str) -> None:
+    """Where a program sends its reader is not asked for, unless nothing else is named."""
+    assert causes.question(said, "x", 1)["hosts"] == hosts
+
+
+@pytest.mark.parametrize(
+    ("sizes", "named"),
+    [("0 0 0 - /proc", False), ("800 800 0 100% /boot", True), ("80000 100 79900 1% /boot", False)],
+)
+def test_what_has_no_size_is_not_full(tmp_path: Path, sizes: str, named: bool) -> None:
+    """Of a place without blocks (/proc/pressure in a container) nothing is said; of a small one that is full it is."""
+    df = tmp_path / "df"
+    df.write_text(f"#!/bin/sh\ncase $1 in -Pk) echo h; echo d {sizes};; esac\n")
+    df.chmod(0o755)
+    script = files("skillrun.host").joinpath("causes.bash").read_text()
+    env = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", f"{script}\nroom"], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert bool([cause for cause in causes.read(done.stdout) if cause.word == "blocks"]) is named

@@ -329,6 +329,31 @@ def test_the_registry_is_asked_before_anything_is_got(world: World, npm: str, pi
         assert "the Python package index has no tidelamp" in call.input["summary"]
 
 
+@pytest.mark.parametrize(
+    ("listed", "links", "outcome"),
+    [
+        ("/home/dev/.local/lib/node_modules/tidelamp/./bin/tide\n", 1, "done"),
+        ("", 0, "unsupported"),
+        ("/home/dev/.local/lib/node_modules/ebb/bin/tide\n", 0, "unsupported"),
+        ("/home/dev/.local/lib/node_modules/tidelamp/../ebb/tide\n", 0, "unsupported"),
+    ],
+)
+def test_programs_that_npm_did_not_link_are_linked(world: World, listed: str, links: int, outcome: str) -> None:
+    """bats and underscore-cli name a directory of programs; a package without one is a library, and nobody else's are taken."""
+    engine = BuiltinModel()
+    skill = read_skill("# tidelamp\n\n## Install\n\n```\nnpm install -g tidelamp\n```\n")
+    user = {**world.facts["user"], "root": False}
+    facts = {**FACTS, "tools": {"npm": "x"}, "user": user}
+    brief = Brief(skill, facts=facts, checks=tuple(check.command for check in skill.checks))
+    turns = list[Turn]()
+    while (call := (reply := drain(engine.reply(brief, turns))).calls[0]).name != "finish":
+        absent = "command -v tidelamp" in call.command
+        output = listed if "directories" in call.command else ""
+        turns.append(Turn(reply, ((call, Result(State.EXITED, 127 if absent else 0, output)),)))
+    assert sum("ln -s " in turn.results[0][0].command for turn in turns) == links
+    assert call.input["outcome"] == outcome
+
+
 OLD_NODE = """npm WARN EBADENGINE Unsupported engine {
 npm WARN EBADENGINE   package: 'tidelamp@2.0.0',
 npm WARN EBADENGINE   required: { node: '>=20' },

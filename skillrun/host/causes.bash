@@ -8,13 +8,15 @@ mount_of() { # the deepest mount point above a path and its options, as the kern
 }
 places() { for p in $PATHS "${TMPDIR:-/tmp}" "$HOME" "$PWD" /var/cache/apt/archives /var/lib/apt/lists /var/lib/dpkg /var/tmp / "$@"; do there "$p"; echo; done | sort -u; }
 
+writable() { local at how; read -r at how < <(mount_of "$1"); case ,$how, in *,ro,*) return 1 ;; esac; }  # full is how images are made
+
 room() {
   local p
   places | while read -r p; do
     brief 3 df -Pk "$p" 2>/dev/null | awk 'NR == 2 { print "b", $6, $4, $2 }'
     brief 3 df -Pi "$p" 2>/dev/null | awk 'NR == 2 && $2 ~ /^[0-9]+$/ && $2 > 0 { print "i", $6, $4, $2 }'
   done | sort -u | while read -r kind mount free total; do
-    [ "$kind" = b ] && [ "$free" -lt 2048 ] && say blocks "$mount" "$free" "$total"
+    [ "$kind" = b ] && [ "$total" -gt 0 ] && [ "$free" -lt 2048 ] && writable "$mount" && say blocks "$mount" "$free" "$total"
     [ "$kind" = i ] && [ "$free" -lt 20 ] && say inodes "$mount" "$free" "$total"
   done
   command -v quota >/dev/null && brief 3 quota 2>/dev/null | grep -F '*' | head -2 | while read -r line; do say quota "$line"; done

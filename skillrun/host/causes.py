@@ -27,6 +27,11 @@ PATH = later(r"(?<![\w.~:/-])(?:~|\$HOME)?/[\w.@+-]+(?:/[\w.@+-]+)*")
 HOST = later(
     r"(?:https?://|resolve (?:host:? ?)?'?|connect to |host ?: |to address |lookup )([a-z0-9][\w.-]*\.[a-z]{2,})", re.IGNORECASE
 )
+REFERENCE = re.compile(
+    r"^[^\w\n]*https?://\S+$|\b(?:see|visit|refer to|read|(?:more|further) (?:information|details|help)|documentation)\b[^\n]*https?://\S+",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Where a program says one may read on: nothing it wanted to reach."""
 TRACE = re.compile(r"""^\s*(?:File "[^"\n]+", line \d+|at .*:\d+:\d+\)?$).*""", re.MULTILINE)
 """Lines of a trace: where a program was when it failed, which is not what it failed at."""
 HELD = re.compile(r"waiting for \w* ?lock|held by process|could not get lock", re.IGNORECASE)
@@ -78,7 +83,7 @@ def question(said: str, command: str, exit_code: int | None, check: bool = False
     return {
         "looks": " ".join(dict.fromkeys(["room", *looks, "settings", *(["terminal"] if check else [])])),
         "paths": " ".join(list(dict.fromkeys(path.rstrip(".") for path in PATH.findall(text)))[:12]),
-        "hosts": " ".join(list(dict.fromkeys(HOST.findall(text)))[:4]),
+        "hosts": " ".join(list(dict.fromkeys(HOST.findall(REFERENCE.sub("", text)) or HOST.findall(text)))[:4]),
         "words": " ".join(list(dict.fromkeys(re.findall(r"[A-Za-z][\w.+-]+", command)))[:20]),
         "numbers": " ".join(number for number in list(dict.fromkeys(numbers))[:8] if int(number) < 65536),
     }

@@ -240,6 +240,28 @@ def node_programs(bench: Bench, way: Way, got: Got) -> Work[list[str]]:
     return [word for word in (listed or "").split() if re.fullmatch(r"[\w.+-]+", word)]
 
 
+def link_directory(bench: Bench, way: Way, got: Got) -> Work[list[str]]:
+    """The programs of a package that names a directory of them, not each by name: npm 9 and 11 link none of those."""
+    name = re.sub(r"(?<=.)@[^/]*$", "", way.packages[0])
+    prefix = '"$HOME/.local"' if IN_HOME in got.command else '"$(npm prefix -g)"'
+    own = f"{prefix}/lib/node_modules/{shlex.quote(name)}"
+    told = "require('./package.json').directories?.bin ?? ''"
+    listed = yield from bench.look(
+        f'cd {own} && d=$(node -p "{told}") && [ "$d" ] && find "$PWD/$d" -maxdepth 1 -type f',
+        f"does {name} have a directory of programs?",
+    )
+    inside = re.compile(rf"/\S*/node_modules/{re.escape(name)}/(?!\S*\.\./)\S+")
+    files = [line for line in (listed or "").splitlines() if inside.fullmatch(line)]
+    if not files:
+        return []
+    root, words = bench.root if got.command.startswith("sudo ") else "", " ".join(map(shlex.quote, files))
+    made = yield from bench.shell(
+        f"{root}chmod +x {words} && {root}mkdir -p {prefix}/bin && {root}ln -s {words} {prefix}/bin/",
+        f"the programs of {name}, which npm has not linked",
+    )
+    return [file.rsplit("/", 1)[-1] for file in files] if made.ok else []
+
+
 def in_new_shells(bench: Bench, program: str) -> Work[bool]:
     """Whether a new login shell of the user finds a program."""
     return (yield from bench.fresh(f"command -v {program}", f"is {program} there in a new terminal?")).ok

@@ -231,6 +231,7 @@ def _settled(bench: Bench, way: Way, work: Work[Got], last: bool) -> Work[Failur
         return None
     if way.manager in choosing.NODE:
         programs = yield from user_install.node_programs(bench, way, got)
+        programs = programs or (yield from user_install.link_directory(bench, way, got))
         if not programs:
             raise _library(way)
         if expected not in programs:

@@ -136,7 +136,7 @@ class Body:
             version=meta.get("version") or front.text("version"),
             sections=parts,
             steps=steps,
-            checks=understood.checks if understood and wanted else self._checks(harvest.drafts, name),
+            checks=self._proofs(understood, harvest.drafts, name),
             uninstall=self._uninstall(meta, harvest.drafts),
             inputs=inputs,
             secrets=secrets,
@@ -169,6 +169,15 @@ class Body:
         known |= {secret.name for secret in secrets}
         more_inputs, more_secrets = placeholders(commands, known)
         return inputs + more_inputs, secrets + more_secrets
+
+    def _proofs(self, understood: Understood | None, drafts: list[Draft], name: str) -> tuple[Check, ...]:
+        """Its checks. Where nothing gets the document's program, what else it has installed proves nothing of it."""
+        if understood and understood.wanted:
+            return understood.checks
+        found = self._checks(drafts, name)
+        if understood and not understood.tells_steps:
+            return tuple(check for check in found if check.origin != "derived" or name in check.command)
+        return found
 
     def _checks(self, drafts: list[Draft], name: str) -> tuple[Check, ...]:
         if declared := declared_checks(self.front):

@@ -24,6 +24,10 @@ VERSION = re.compile(r"(?P<sign>[=~]=|@)(?:<[\w. -]{1,30}>|\{[\w. -]{1,30}\}|\[[
 """Where a version is to be put in."""
 _NEEDS = re.compile(r"\W*(?:requirements?|requires|pre-?requisites?|dependenc(?:y|ies)|depends on|needs):?\s", re.IGNORECASE)
 """How a line begins that says what is needed beforehand."""
+_LISTS_NEEDS = re.compile(r"\b(?:dependencies|requirements|pre-?requisites)\b[^.\n]*:\s*$", re.IGNORECASE)
+"""How a sentence ends that a list of what is needed follows."""
+_ITEM = 80
+"""How long an item of such a list may be."""
 _STAGE = {
     "install": 0,
     "top": 1,
@@ -96,7 +100,12 @@ class Document:
         """Whether a part or a line on what is needed beforehand names this program: it is then another's."""
         places = classes(self.root, self.title)
         blocks = ((part, block.text) for part in self.root.walk() for block in part.blocks)
-        needed = (text for part, text in blocks if places.get(id(part)) == "prerequisites" or _NEEDS.match(text))
+        needed, listed = list[str](), False
+        for part, text in blocks:
+            listed = listed and len(text) < _ITEM and not text.endswith(":")
+            if listed or places.get(id(part)) == "prerequisites" or _NEEDS.match(text):
+                needed.append(text)
+            listed = listed or bool(_LISTS_NEEDS.search(text))
         return any(re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", text.lower()) for text in needed)
 
     def used_words(self) -> Counter[str]:

@@ -24,9 +24,7 @@ def main_of(document: Document) -> str:
     sure = bool(best) and score[best] >= 4
     if sure and (agreeing[best] or (packages[best].early and len(score) == 1)):
         return packages[best].spelled
-    if named := _project(document, signs):
-        return named
-    return packages[best].spelled if sure and packages[best].early else ""
+    return _project(document, signs)
 
 
 @dataclass(slots=True)

@@ -76,6 +76,9 @@ def _unsure(document: Document, main: str, programs: Sequence[Program], wanted: 
         if run:
             yield f"The text gives it only as a container (`{run[0].splitlines()[0][:80]}`), which is run, not installed."
             return
+        if needs := _only_needs(document, [said for said in document.said if said.place in (*GETTING, "prerequisites")]):
+            yield f"The text gets what its program needs ({', '.join(needs[:5])}), and nothing in it gets the program itself."
+            return
         where = f" Its instructions may be at {links[0]}." if links else ""
         yield f"The text names no command that gets its program.{where}"
     elif len(programs) > 1 and not names.same(programs[0].name, main):
@@ -129,13 +132,21 @@ def _has_steps(document: Document) -> bool:
         for said in document.said
         if (said.place in (*GETTING, "prerequisites") or not document.parted) and said.draft.role != "skip"
     ]
-    if _lacks_its_source(told):
+    if _lacks_its_source(told) or _only_needs(document, told):
         return False
     kinds = {act.kind for said in told for act in said.acts}
     if kinds - {"use", "look", "once", "login", "publish", "container"}:
         return True
     readable = all(said.acts or acts(_BLANK.sub("blank", said.text)) for said in told)
     return not document.parted and "container" not in kinds and bool(told) and readable
+
+
+def _only_needs(document: Document, told: Sequence[Said]) -> list[str]:
+    """The packages that are got, where that is all that is done and the text names every one as what its program needs."""
+    if {act.kind for said in told for act in said.acts} - {"install", "refresh", "shell", "use", "look"}:
+        return []
+    found = [names.base(package, act.manager) for said in told for act in said.all("install") for package in act.packages]
+    return list(dict.fromkeys(found)) if all(document.requires(name) for name in found) else []
 
 
 def _lacks_its_source(told: Sequence[Said]) -> str:
