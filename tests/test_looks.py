@@ -65,7 +65,8 @@ def overlap(outputs: list[str]) -> bool:
     return max(span[0] for span in spans) < min(span[1] for span in spans)
 
 
-def test_three_looks_of_one_reply_are_made_at_the_same_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("approve", ["ask", "all"])
+def test_three_looks_of_one_reply_are_made_at_the_same_time(approve: str, tmp_path: Path) -> None:
     """Through the real client: their times overlap, and each result goes back under its own call's id, in order."""
     calls = [
         {"type": "tool_use", "id": f"toolu_{n}", "name": "shell", "input": {"command": CLOCK.format(2), "why": f"look {n}"}}
@@ -73,7 +74,7 @@ def test_three_looks_of_one_reply_are_made_at_the_same_time(tmp_path: Path) -> N
     ]
     end = {"type": "tool_use", "id": "f", "name": "finish", "input": {"outcome": "stuck", "summary": "that was all"}}
     script = [message(calls, "tool_use"), message([end], "tool_use")]
-    _, server = install(tmp_path, script, "--model", "test", "--json", approve="ask")
+    _, server = install(tmp_path, script, "--model", "test", "--json", approve=approve)
     blocks = server.requests[1]["messages"][2]["content"]
     assert [block["tool_use_id"] for block in blocks] == ["toolu_1", "toolu_2", "toolu_3"]
     assert overlap([block["content"] for block in blocks]), json.dumps(blocks, indent=1)
@@ -105,6 +106,8 @@ def test_functions_and_variables_are_there_in_each(hands: Replies) -> None:
     hands.executor.person.words = [Approval("once")]  # type: ignore[attr-defined]
     assert hands.shell("twice() { echo $1$1; }; export SEEN=yes; touch x").ok
     assert [each.output.strip() for each in hands.reply("echo $SEEN", "echo $SEEN", "echo $SEEN")] == ["yes"] * 3
+    told = hands.reply(*("declare -F twice; echo $SEEN" for _ in range(3)))
+    assert [each.output.split() for each in told] == [["twice", "yes"]] * 3
 
 
 def test_ctrl_c_ends_all_of_them(hands: Replies) -> None:

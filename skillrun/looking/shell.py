@@ -31,15 +31,12 @@ _OURS = frozenset(("_", "SHLVL", "OLDPWD", "PWD", MARK))
 class LookingShell:
     """Looks, one at a time. Started in the background at once; a look that ran unread code leaves nothing for the next."""
 
-    def __init__(
-        self, acting: Session, home: str, others: Sequence[str] = (), name: str = "looks", turn: threading.Lock | None = None
-    ) -> None:
+    def __init__(self, acting: Session, home: str, others: Sequence[str] = (), name: str = "looks") -> None:
         """`others`: more places no look may read. Nothing is raised: what does not start says so at the first look.
 
-        `name`: of the folder for outputs. `turn`: held while the acting shell is asked, by all who look beside it.
+        `name`: of the folder for outputs.
         """
         self.acting, self.name = acting, name
-        self._turn = turn or threading.Lock()
         self.wall = Wall(home, others)
         self.tries: list[Try] = []
         """What the last look was kept from."""
@@ -97,8 +94,7 @@ class LookingShell:
             return Result(State.ERROR, output=str(error), cwd=self.acting.cwd)
 
     def _run(self, command: Command, loopback: bool) -> Stream:
-        with self._turn:
-            definitions = self._definitions() if not command.login else ""
+        definitions = self._definitions() if not command.login else ""
         session = self._ready(self.acting.cwd)
         self.wall.begin(loopback)
         if not command.login:
@@ -113,17 +109,21 @@ class LookingShell:
         self.tries = self.wall.tried()
         return result
 
+    def learn(self) -> None:
+        """Ask the acting shell for its variables, functions and aliases, where they may be others now.
+
+        By whoever works in the acting shell: two cannot ask it at the same time.
+        """
+        if self._stale:
+            quoted = protocol.quote(f"{self._kept}/functions")
+            told = f"builtin unset {MARK}; builtin declare -p; builtin declare -f; builtin alias -p"
+            result_of(self.acting.run(Command(f"( {told} ) > {quoted} 2>/dev/null")))
+            self._stale, self._given = False, False
+
     def _definitions(self) -> str:
         """Shell text that gives this shell the variables, functions and aliases of the acting one."""
+        self.learn()
         kept = f"{self._kept}/functions"
-        if self._stale:
-            quoted = protocol.quote(kept)
-            result_of(
-                self.acting.run(
-                    Command(f"{{ builtin declare -p; builtin declare -f; builtin alias -p; }} > {quoted} 2>/dev/null")
-                )
-            )
-            self._stale, self._given = False, False
         if self._given or not Path(kept).exists():
             return ""
         self._given = True

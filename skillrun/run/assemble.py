@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from skillrun.secrets import Vault, secret_values, stored
 from skillrun.skills.skill import Check, Skill
 
 if TYPE_CHECKING:
+    from skillrun.looking.shell import LookingShell
     from skillrun.run.calls.looks import Looks
 
 NEEDS_JOURNAL = "a run needs its journal on disk; make room or check the rights"
@@ -201,21 +201,33 @@ def _keep_plan(run: Run, model: Model, events: Sequence[Event]) -> None:
 
 
 def _looks(run: Run, target: Target, place: Place) -> Looks | None:
-    """Shells for what only looks, where this machine can hold them and not everything is allowed; a view holds by itself."""
-    if run.options.approve == "all" or not target.here:
-        return None
-    from skillrun.looking.shell import LookingShell
-    from skillrun.looking.wall import means
+    """Shells for what only looks, where this machine can hold them; a view holds by itself.
+
+    Where everything is allowed nothing would be asked, so that they serve only to look at several things at the same time.
+    """
     from skillrun.pty.session import Session as Shell
     from skillrun.run.calls.looks import Looks
 
-    if not isinstance(target, Shell) or not means()[0]:
+    if not target.here or not isinstance(target, Shell):
+        return None
+    shell = target
+
+    def can() -> bool:
+        from skillrun.looking.wall import means
+
+        return bool(means()[0])
+
+    def make(name: str) -> LookingShell:
+        from skillrun.looking.shell import LookingShell
+
+        return LookingShell(shell, place.home, hidden, name)
+
+    if run.options.approve != "all" and not can():
         return None
     own = [os.environ.get(name, "") for name in ("SKILLRUN_CONFIG", "SKILLRUN_STATE")]
     xdg = [os.environ.get(name, "") for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME")]
     hidden = [*own, *(f"{each}/skillrun" for each in xdg if each), str(run.folder.path)]
-    turn = threading.Lock()
-    return Looks(lambda name: LookingShell(target, place.home, hidden, name, turn))
+    return Looks(make, can if run.options.approve == "all" else None)
 
 
 def _facts(run: Run, target: Target) -> Mapping[str, Any]:

@@ -219,7 +219,7 @@ class Executor:
 
     def _looked(self, call: ToolCall, decision: Decision) -> Generator[Event, None, Decision | Result]:
         """Look first, where that is decided: the result where it stands, else what is to be decided now."""
-        if self.looks is None or not self._may_look(call, decision):
+        if self.looks is None or not self.looks.takes(call) or not self._may_look(call, decision):
             return decision
         if decision.verdict is Verdict.LOOK and reaches_out(decision):
             return self.settle(asked_at_once(decision), self.place)

@@ -38,12 +38,32 @@ class _Begun:
 
 
 class Looks:
-    """Shells that only look. `make` makes one; its outputs lie in a folder of the name it is given."""
+    """Shells that only look. `make` makes one; its outputs lie in a folder of the name it is given.
 
-    def __init__(self, make: Callable[[str], LookingShell]) -> None:
-        self._make = make
-        self._shells = [make("looks")]
+    `together`: only several looks of one reply are worth a shell here, which is then made; says whether it can be.
+    """
+
+    def __init__(self, make: Callable[[str], LookingShell], together: Callable[[], bool] | None = None) -> None:
+        self._make, self._together = make, together
+        self._past: list[str] = []
+        self._shells: list[LookingShell] = []
         self._begun: dict[str, _Begun] = {}
+        self._renew()
+
+    def _renew(self) -> None:
+        """Begin with one shell, where one look is worth it."""
+        self._shells = [] if self._together else [self._new("looks")]
+
+    def _new(self, name: str) -> LookingShell:
+        """A shell that knows what the acting one has been told so far."""
+        shell = self._make(name)
+        for text in self._past:
+            shell.acted(text)
+        return shell
+
+    def takes(self, call: ToolCall) -> bool:
+        """Is this call looked at here, as it comes?"""
+        return self._together is None or self.has_begun(call)
 
     def begin(self, calls: Sequence[ToolCall], judged: Callable[[ToolCall], Judged | None], place: Place) -> None:
         """Start the looks among the first `AT_ONCE` calls, up to one that is none: they change nothing, so their order is free.
@@ -52,12 +72,16 @@ class Looks:
         """
         self._wait()
         self._begun = {}
-        wishes = list(itertools.takewhile(bool, map(judged, calls[:AT_ONCE])))
-        for number, wish in enumerate(wishes if len(wishes) > 1 else ()):
-            assert wish is not None
-            if number == len(self._shells):
-                self._shells.append(self._make(f"looks-{number + 1}"))
-            self._begun[wish.call.id] = _Begun(self._shells[number], wish.call, wish.decision, place)
+        wishes = [wish for wish in itertools.takewhile(bool, map(judged, calls[:AT_ONCE])) if wish is not None]
+        if len(wishes) < 2 or (self._together is not None and not self._together()):
+            return
+        while len(self._shells) < len(wishes):
+            self._shells.append(self._new(f"looks-{len(self._shells) + 1}" if self._shells else "looks"))
+        used = self._shells[: len(wishes)]
+        for shell in used:
+            shell.learn()
+        for shell, wish in zip(used, wishes, strict=True):
+            self._begun[wish.call.id] = _Begun(shell, wish.call, wish.decision, place)
 
     def has_begun(self, call: ToolCall) -> bool:
         """Is it one of those that were started together?"""
@@ -76,13 +100,14 @@ class Looks:
             return (yield from look(self._shells[0], call, decision, place))
         except KeyboardInterrupt:
             self.close()
-            self._shells = [self._make("looks")]
+            self._renew()
             raise
 
     def acted(self, text: str) -> None:
         """The acting shell has run this, so that what was begun before is out of date."""
         self._wait()
         self._begun = {}
+        self._past.append(text)
         for shell in self._shells:
             shell.acted(text)
 
