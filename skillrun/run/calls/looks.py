@@ -72,7 +72,8 @@ class Looks:
         """
         self._wait()
         self._begun = {}
-        wishes = [wish for wish in itertools.takewhile(bool, map(judged, calls[:AT_ONCE])) if wish is not None]
+        several = calls[:AT_ONCE] if len(calls) > 1 else ()  # one call alone is not judged twice
+        wishes = [wish for wish in itertools.takewhile(bool, map(judged, several)) if wish is not None]
         if len(wishes) < 2 or (self._together is not None and not self._together()):
             return
         while len(self._shells) < len(wishes):
