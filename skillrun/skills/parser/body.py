@@ -17,10 +17,12 @@ from skillrun.skills.parser.outline import Part, normal, outline, sections
 from skillrun.skills.parser.rules import answers_in, rules_in
 from skillrun.skills.parser.steps import Draft, Harvest
 from skillrun.skills.parser.understanding.reading import understand
-from skillrun.skills.parser.understanding.sections import class_of, classes
+from skillrun.skills.parser.understanding.sections import GETTING, class_of, classes
 from skillrun.skills.parser.ways import assign, steps_of
 from skillrun.skills.skill import Check, Input, Secret, Skill, SkillCommand, Step, Understood
 
+_NO_STEPS = frozenset(("usage", "integration", "development"))
+"""Parts of a page on a program whose commands are none of its installation."""
 _NO_PROOF = frozenset(("usage", "configuration", "integration", "development", "after", "update", "uninstall"))
 """Parts whose commands are nobody's proof that something is installed."""
 _ANSWERS = re.compile(
@@ -111,12 +113,15 @@ class Body:
         front, kind = self.front, self._kind()
         meta = metadata_of(front)
         harvest = self._harvest(self._accepted() | ({"usage"} if kind == "prompt" else set()))
-        installing = [draft for draft in harvest.drafts if not draft.role]
-        assign(installing)
-        steps = steps_of(installing, harvest.steps)
         name = self._name(kind)
         understood = None if declared_checks(front) else self._understand(harvest.drafts)
         wanted = understood.wanted if understood else ()
+        installing = [draft for draft in harvest.drafts if not draft.role]
+        if understood and not wanted and not front.present and class_of(self.title) not in GETTING:
+            places = classes(self.root, self.title)
+            installing = [draft for draft in installing if places.get(id(draft.part), "") not in _NO_STEPS]
+        assign(installing)
+        steps = steps_of(installing, harvest.steps)
         if wanted and class_of(self.title) and not front.text("name"):
             name = re.sub(r"[^a-z0-9]+", "-", wanted[0].name.lower()).strip("-") or name
         inputs, secrets = self._inputs(

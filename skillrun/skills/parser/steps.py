@@ -278,10 +278,10 @@ class _BlockReader:
     def _code(self, block: Block) -> None:
         lead, lead_labels = self.lead, self.lead_labels
         last = re.split(r"(?<=[.!?])\s+", lead)[-1] if lead else ""
-        if not is_shell(block.lang, block.text) or phrases.FILE.search(last):
+        prompted = block.text.lstrip().startswith(("$ ", "$> "))
+        if not is_shell(block.lang, block.text) or (phrases.FILE.search(last) and not prompted):
             self._written(block, last)
             return
-        prompted = block.text.lstrip().startswith("$ ")
         if block.lang in ("", "text", "output", "indented", "txt") and phrases.OUTPUT.search(last) and not prompted:
             self._output(block, last)
             return

@@ -18,7 +18,8 @@ from skillrun.skills.parser.understanding.sections import GETTING
 from skillrun.skills.skill import Aside, Check, Program, Understood, Wanted
 
 _INSTALL_TITLE = re.compile(
-    r"^\W*(?:how to |guide to |steps to )?(?:install|set(?:ting)? ?up|deploy|build|configur|run|start|provision|bootstrap)",
+    r"^\W*(?:how to |guide to |steps to )?(?:(?:install|configur|deploy|provision|bootstrap)(?:ing|ation|ment|e)?\b"
+    r"|(?:set(?:ting)? ?up|build(?:ing)?|run(?:ning)?|start(?:ing)?)\b)",
     re.IGNORECASE,
 )
 _BLANK = re.compile(r"<[\w -]+>")
