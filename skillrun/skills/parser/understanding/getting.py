@@ -37,13 +37,14 @@ BRINGS = re.compile(
 def ways_of(document: Document, main: str) -> list[Way]:
     """The ways to one package, the ordinary before the unusual, else in the document's order."""
     found: list[tuple[int, Way]] = []
+    named = {act.manager for said in document.said for act in said.all("install") if _names_it(act, main)}
     for number, said in enumerate(document.said):
         stage = said.stage
         if stage > 5 or said.draft.role in ("uninstall", "update", "trouble"):
             continue
         for act in said.all("install"):
             packages = [package for package in act.packages if names.same(names.base(package, act.manager), main)]
-            if packages:
+            if packages and not (act.manager in named and all(_is_less(package, act.manager, main) for package in packages)):
                 found.append((stage, _way(document, said, number, act, tuple(packages))))
                 break
         else:
@@ -65,6 +66,16 @@ def ways_of(document: Document, main: str) -> list[Way]:
         )
         unique.setdefault(key, way)
     return sorted(unique.values(), key=lambda way: (bool(way.special), way.scope == "project"))
+
+
+def _names_it(act: Act, main: str) -> bool:
+    """Whether a command gets what is called exactly so."""
+    return any(names.bare(names.base(package, act.manager)) == names.bare(main) for package in act.packages)
+
+
+def _is_less(package: str, manager: str, main: str) -> bool:
+    """Whether a name is only the beginning of the program's: where its manager has both, it is what the program is made for."""
+    return names.bare(main).startswith(names.bare(names.base(package, manager)) + "-")
 
 
 def _of_main(addresses: Sequence[str], main: str, said: Said) -> bool:

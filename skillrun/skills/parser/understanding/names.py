@@ -152,7 +152,7 @@ def host_name(address: str) -> str:
     return labels[0] if labels else ""
 
 
-_REPOSITORY = re.compile(r"github\.com[/:](?P<owner>[\w.-]+)/(?P<name>[\w.-]+)")
+_REPOSITORY = re.compile(r"(?<!gist\.)github\.com[/:](?P<owner>[\w.-]+)/(?P<name>[\w.-]+)")
 _BADGE = re.compile(
     r"(?:pypi\.(?:org|python\.org)/(?:project|pypi|p)/|shields\.io/(?:pypi|npm|crates|homebrew)/\w+/|npmjs\.(?:com|org)/package/|badge\.fury\.io/(?:py|js)/|crates\.io/crates/|npm-badge\.com/|nodei\.co/npm/|formulae\.brew\.sh/formula/|pepy\.tech/(?:project|badge)/)(?P<name>@?[\w.-]+(?:/[\w.-]+)?)"
 )

@@ -20,7 +20,10 @@ def main_of(document: Document) -> str:
     packages = _packages(document)
     agreeing = {key: signs.agree(key, package) for key, package in packages.items()}
     score = {key: package.weight(agreeing[key]) for key, package in packages.items()}
-    best = max(score, key=lambda key: (score[key], -list(score).index(key))) if score else ""
+    own = names.bare(signs.repository)
+    best = (
+        max(score, key=lambda key: (score[key], key == own and packages[key].listed, -list(score).index(key))) if score else ""
+    )
     sure = bool(best) and score[best] >= 4
     if sure and (agreeing[best] or (packages[best].early and len(score) == 1)):
         return packages[best].spelled
@@ -35,6 +38,8 @@ class _Package:
     managers: set[str] = field(default_factory=set)
     stage: int = 6
     """How far from the beginning the first command that installs it stands."""
+    listed: bool = False
+    """Whether it is got by its name rather than from an address."""
 
     @property
     def early(self) -> bool:
@@ -56,6 +61,7 @@ def _packages(document: Document) -> dict[str, _Package]:
                     one = found.setdefault(key, _Package(name))
                     one.managers.add(act.manager)
                     one.stage = min(one.stage, said.stage)
+                    one.listed = one.listed or "://" not in package
     return found
 
 
