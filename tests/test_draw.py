@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from skillrun.sandbox.gateway import ADDRESS
 from skillrun.sandbox.recipes import Fault, RecipeError, scenario
 from skillrun.trials.attentive import Attentive
 from skillrun.trials.draw import classes, draw
@@ -45,6 +46,11 @@ def test_what_is_drawn_is_whole() -> None:
         assert "heck" in row.skill or "Verify" in row.skill
     joined = "\n".join(f"f{number}() {{\n{text}\n:\n}}" for number, text in enumerate(texts))
     subprocess.run(["bash", "-n"], input=joined, text=True, check=True)
+
+
+def test_who_answers_names_is_told_by_whoever_knows() -> None:
+    """The address that a class's person tells is the one that a machine is given."""
+    assert f" {ADDRESS} " in draw("a", 1, ["no-name-server"])[0].says
 
 
 def test_an_unknown_class_is_named() -> None:
@@ -93,6 +99,8 @@ def test_a_person_of_a_trial_says_no_or_what_its_recipe_agrees_to(
     """Yes only to the topic that the recipe names, no to everything else that can be answered so, and nothing else at all."""
     person = Attentive(agrees)
     assert person.ask(question, choices) == says
+    told = Attentive(agrees, "yes: ask the porter").ask(question, choices)
+    assert told == ("yes: ask the porter" if says == "yes, do it" else says)
     assert person.agreed is bool(agrees and re.search(agrees, question))
 
 

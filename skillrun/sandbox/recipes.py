@@ -93,6 +93,8 @@ class Scenario:
     """A fault of this scenario alone."""
     agrees: str = ""
     """A regular expression for the questions that an attentive person says yes to; they say no to all others."""
+    says: str = ""
+    """Their yes in words of their own, where it tells what only they know; empty: yes and no more."""
     agreed: str = ""
     """What verifies instead of `verify` where that person has said yes."""
 

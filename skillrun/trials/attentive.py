@@ -19,12 +19,15 @@ _MAY_I = re.compile(
 
 
 class Attentive(Nobody):
-    """Says yes to what matches `agrees`, a regular expression, whatever its case; to all else no. Types nothing else."""
+    """Says yes to what matches `agrees`, a regular expression, whatever its case; to all else no. Types nothing else.
+
+    `says`: their yes in words of their own, which may tell what only they know.
+    """
 
     attended = True
 
-    def __init__(self, agrees: str = "") -> None:
-        self._agrees = agrees
+    def __init__(self, agrees: str = "", says: str = "") -> None:
+        self._agrees, self._says = agrees, says or YES
         self.agreed = False
         """Whether they have said yes to anything."""
 
@@ -40,6 +43,6 @@ class Attentive(Nobody):
             if said is None and fits:  # the ways offered differ: the first that does not leave it
                 said = next((each for each in choices if not _REFUSES.match(each)), None)
         else:
-            said = (YES if fits else NO) if _MAY_I.search(question) else None
+            said = (self._says if fits else NO) if _MAY_I.search(question) else None
         self.agreed |= bool(fits and said is not None)
         return said

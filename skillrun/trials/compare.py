@@ -75,7 +75,7 @@ def attempt(
     from skillrun.trials.attentive import Attentive
     from skillrun.trials.matrix import Row
 
-    person = Attentive(scenario.agrees) if scenario.attended else None
+    person = Attentive(scenario.agrees, scenario.says) if scenario.attended else None
     skill = read_skill(scenario.skill, f"scenario {scenario.name}")
     folder = new_run("test", TRIALS)  # paths in it are told to a model, which is not to read there what is broken
     keep_skill(folder, skill.text, None)

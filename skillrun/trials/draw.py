@@ -47,6 +47,8 @@ class FaultClass:
     """Whether only a person may mend it: the right outcome is to stop."""
     agrees: str = ""
     """A regular expression for questions that an attentive person says yes to, whatever its case; empty: none."""
+    says: str = ""
+    """Their yes, where it tells what only they know."""
     agreed: str = ""
     """What must not have been done where they have said yes, in the place of `unharmed`."""
     tmp: str = ""
@@ -115,6 +117,7 @@ def _drawn(kind: FaultClass, dice: random.Random, label: str) -> Scenario:
         naive="set -e\n" + "\n".join(commands) + "\n",
         verify=_fill(UNHARMED + kind.unharmed + "\n" + ("" if kind.persons else works), values) + "true",
         agrees=_fill(kind.agrees, values),
+        says=_fill(kind.says, values),
         agreed=_fill(UNHARMED + kind.agreed + "\n" + works, values) + "true",
         setup=_fill("\n".join((KEEPSAKES, table.get("prepare", ""), kind.setup, limits)), values),
         refusal=kind.persons,
