@@ -28,7 +28,7 @@ from skillrun.skills.skill import Skill
 from tests.openai_backend import Line, OpenAIBackend, fails, says
 from tests.test_model_runs import SKILL
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 KEY = "sk-4f9c2e7a61b84d0f9a3c5e7d1b2f4a68"
 KEPT = Path(os.environ.get("KEPT_TEST_SERVERS", "/var/tmp/skillrun-test-servers"))
