@@ -176,11 +176,16 @@ def cloned(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(url.rstrip("/").removesuffix(".git").rsplit("/", 1)[-1].lower() for url in urls))
 
 
+_MENTION = re.compile(r"^\[(?P<name>[\w@./-]+)\]:\s*<?(?:https?://)?[\w./-]*$", re.MULTILINE)
+"""How a reference begins that a sentence links a name with: another program's as often as the document's own."""
+
+
 def badges(text: str) -> list[str]:
     """Package names in the badges and registry links at a document's beginning."""
     names = [
         re.sub(r"(?:\.(?:svg|png)|/.*)$", "", m["name"]) if not m["name"].startswith("@") else m["name"].removesuffix(".svg")
         for m in _BADGE.finditer(text[:12_000])
+        if not ((mention := _MENTION.search(text[max(0, m.start() - 100) : m.start()])) and same(mention["name"], m["name"]))
     ]
     return list(dict.fromkeys(name.lower() for name in names))
 
