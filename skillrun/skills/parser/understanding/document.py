@@ -17,7 +17,7 @@ from skillrun.skills.parser.understanding.sections import class_of, classes
 _KNOWN = vocabulary().programs - {"just", "jq", "fish", "zsh", "direnv", "uv", "pipx", "podman"}
 _MORE = """apt python3 pip3 pytest tox nox poetry hatch pdm your-command command program some foo bar man info whoami
 hostname nproc ps top kill wc cmd pbcopy xclip vipe watch parallel"""
-_ORDINARY = _KNOWN | set(_MORE.split())
+ORDINARY = _KNOWN | set(_MORE.split())
 """Programs that everybody has: calling one says nothing of a document's own."""
 _NAME = re.compile(r"[a-z][\w.-]*$")
 VERSION = re.compile(r"(?P<sign>[=~]=|@)(?:<[\w. -]{1,30}>|\{[\w. -]{1,30}\}|\[[\w. -]{1,30}\])(?=[\s'\"]|$)")
@@ -116,7 +116,7 @@ class Document:
                 continue
             for act in said.acts:
                 name = act.program.rsplit("/", 1)[-1]
-                if act.kind in ("use", "login", "publish") and _NAME.match(name) and name not in _ORDINARY:
+                if act.kind in ("use", "login", "publish") and _NAME.match(name) and name not in ORDINARY:
                     found[name] += 1
                 elif act.kind == "once" and act.packages:
                     found[names.bare_program(names.base(act.packages[0], "npx"))] += 1

@@ -10,7 +10,7 @@ from skillrun.skills.parser.snippets import BUILDS
 from skillrun.skills.parser.steps import Draft
 from skillrun.skills.parser.understanding import names
 from skillrun.skills.parser.understanding.acts import acts
-from skillrun.skills.parser.understanding.document import Document, Said, read
+from skillrun.skills.parser.understanding.document import ORDINARY, Document, Said, read
 from skillrun.skills.parser.understanding.getting import BRINGS, others_of, ways_of
 from skillrun.skills.parser.understanding.program import candidates_of, main_of, programs_of
 from skillrun.skills.parser.understanding.proof import proof
@@ -135,7 +135,9 @@ def _has_steps(document: Document) -> bool:
     ]
     if _lacks_its_source(told) or _only_needs(document, told):
         return False
-    kinds = {act.kind for said in told for act in said.acts}
+    # what an unknown program writes into a file is a use of it: a key, its completions
+    acting = [act for said in told for act in said.acts if act.kind != "write" or act.program in ORDINARY or not act.program]
+    kinds = {act.kind for act in acting}
     if kinds - {"use", "look", "once", "login", "publish", "container"}:
         return True
     readable = all(said.acts or acts(_BLANK.sub("blank", said.text)) for said in told)
