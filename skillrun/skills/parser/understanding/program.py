@@ -25,9 +25,11 @@ def main_of(document: Document) -> str:
         max(score, key=lambda key: (score[key], key == own and packages[key].listed, -list(score).index(key))) if score else ""
     )
     sure = bool(best) and score[best] >= 4
-    if sure and (agreeing[best] or (packages[best].early and len(score) == 1)):
+    project = _project(document, signs)
+    alone = packages[best].early and len(score) == 1 if sure else False
+    if sure and (agreeing[best] or (alone and not names.same(project, signs.named))):
         return packages[best].spelled
-    return _project(document, signs)
+    return project
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ class _Signs:
         self.repository, self.badges = names.repository(document.text), names.badges(document.text)
         self.used = document.used_words()
         agreed = self.titles and self.repository and names.same(self.titles[0], self.repository)
-        self._named = self.titles[0] if agreed else ""
+        self.named = self.titles[0] if agreed else ""
 
     def agree(self, key: str, package: _Package) -> int:
         """How much speaks for a package as the document's own."""
@@ -82,7 +84,7 @@ class _Signs:
         found += 2 * any(names.bare(title) == key for title in self.titles[2:])
         found += 2 * any(names.bare(title) == key for title in self.titles[:1])
         found += 4 * bool(self.repository and names.same(key, self.repository))
-        if not self._named or names.same(key, self._named):
+        if not self.named or names.same(key, self.named):
             found += 2 * any(names.same(key, badge) for badge in self.badges)
         program = names.program_of(package.spelled)
         return found + 2 * any(names.same(key, word) or program == word for word in self.used)
