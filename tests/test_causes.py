@@ -82,6 +82,21 @@ def test_an_interpreter_that_is_gone(target: LocalTarget, tmp_path: Path) -> Non
     )
 
 
+def test_a_program_that_is_a_link_which_leads_nowhere(target: LocalTarget, tmp_path: Path) -> None:
+    """Wherever on PATH it lies, and where it is what another program's first line names; one that leads somewhere is none."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "thing3").symlink_to("thing3.9")
+    (folder / "sound").symlink_to("/bin/true")
+    (folder / "tool").write_text(f"#!{folder}/thing3\n")
+    (folder / "tool").chmod(0o755)
+    result_of(target.run(Command(f'export PATH="$PATH:{folder}"')))
+    named = f"{folder}/thing3 is a link to thing3.9, which is not there."
+    assert named in sentences(target, "bash: thing3: command not found", "thing3 -m venv v", 127)
+    assert named in sentences(target, "bash: tool: cannot execute: required file not found", "tool --version", 127)
+    assert not any("is a link" in text for text in sentences(target, "bash: other: command not found", "sound other", 127))
+
+
 def test_a_link_on_the_way_that_leads_nowhere(target: LocalTarget, tmp_path: Path) -> None:
     """Of a place that is not there, the link on the way to it is named: the disk behind it may not be mounted."""
     (tmp_path / "archives").symlink_to("/mnt/none/archives")

@@ -280,17 +280,21 @@ programs() {
     if [ -z "$path" ]; then
       case $w in
         *.*) ;;
-        *) for at in $(type -aP "$w") "$HOME/.local/bin/$w" "/usr/local/bin/$w"; do [ -L "$at" ] && [ ! -e "$at" ] && say dangling "$at" "$(readlink "$at")"; done
+        *) tr : '\n' <<<"$HOME/.local/bin:/usr/local/bin:$fresh:$PATH" | awk 'NF && !seen[$0]++' | while read -r at; do
+            at=$at/$w
+            [ -L "$at" ] && [ ! -e "$at" ] && say dangling "$at" "$(readlink "$at")"
+          done
           at=$(find "$HOME/.local/bin" "$HOME/bin" /usr/local/bin /usr/sbin /sbin /opt/*/bin /usr/games -maxdepth 1 -name "$w" 2>/dev/null | head -1)
           if [ -n "$at" ]; then say elsewhere "$at" "${at%/*}"; fi ;;
       esac
       continue
     fi
     at=$(readlink -f "$path")
-    line=$(head -c 80 "$at" 2>/dev/null | head -1 | tr -d '\0')
+    line=$(head -c 256 "$at" 2>/dev/null | head -1 | tr -d '\0')
     case $line in
       '#!'*) first=${line#\#!} first=${first# } first=${first%% *} first=${first%$'\r'}
         [ -e "$first" ] || say interpreter "$path" "$first"
+        [ -L "$first" ] && [ ! -e "$first" ] && say dangling "$first" "$(readlink "$first")"
         # `#!/usr/bin/env node`: what PATH has first by that name has to run
         case $line in *'/env '*) first=${line##*/env } first=${first#-S } first=${first%% *} at=$(PATH=$fresh type -P "$first" 2>/dev/null)
           [ -z "$at" ] || sound "$at" || say broken "$at" ;; esac
