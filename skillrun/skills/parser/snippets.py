@@ -19,7 +19,9 @@ SHELL_LANGUAGES = _SHELL | _MAYBE
 """Languages of fenced blocks that are, or may be, meant for a shell."""
 _SESSIONS = {"console", "shell-session", "shellsession", "sh-session", "bash-session", "session", "terminal"}
 
-_PROMPT = re.compile(r"^\s*(?:\([\w.-]+\)\s*)?(?:\[?[\w.-]+@[\w.-]+[: ]?[^\s$#%]{0,80}\]?\s?)?(?:\$>|[$❯➜%])\s+(?P<text>\S.*)$")
+_PROMPT = re.compile(
+    r"^\s*(?:\([\w.-]+\)\s*)?(?:\[?[\w.-]+@[\w.-]+[: ]?[^\s$#%]{0,80}\]?\s?)?(?:\$>|[A-Za-z][\w.-]*\$|[$❯➜%])\s+(?P<text>\S.*)$"
+)
 _ROOT_PROMPT = re.compile(r"^\s*(?:\[?[\w.-]+@[\w.-]+[: ]?[^\s$#%]{0,80}\]?\s?)?#\s+(?P<text>\S.*)$")
 _ANGLE_PROMPT = re.compile(r"^\s*>\s+(?P<text>\w\S*.*)$")
 _WINDOWS = re.compile(r"^\s*(?:PS\s+)?[A-Za-z]:\\[^>]{0,200}>|^\s*PS>")
