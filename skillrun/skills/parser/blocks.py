@@ -107,8 +107,8 @@ def _put_into(item: int, places: list[int], blocks: list[Block], code_only: bool
         blocks[at] = replace(block, item=item, top=item, ordered=True)
 
 
-_DEEP = re.compile(r"(?m)^(?:[ \t]*(?:[>*+-]|\d{1,9}[.)])){12}[ \t>*+.)\d-]*")
-"""Markers nested deeper than a document needs: they cost the parser quadratic time."""
+_DEEP = re.compile(r"(?m)^(?:[ \t]*(?:>|(?:[*+-]|\d{1,9}[.)])(?=[ \t]))){12}[ \t>*+.)\d-]*")
+"""Markers nested deeper than a document needs: they cost the parser quadratic time. A line under a heading is none of them."""
 
 
 def _parse(source: str) -> list[Token]:
