@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -153,5 +154,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_collection_finish() -> None:
     """Takes what was collected out of every later search for garbage: it stays until the end, and is most of what there is."""
-    gc.collect()
-    gc.freeze()
+    if "hypothesis" in sys.modules:  # which, when it comes, looks for whoever holds what it is given
+        gc.collect()
+        gc.freeze()
