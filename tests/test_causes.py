@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import socket
 import struct
 import subprocess
@@ -224,7 +225,7 @@ print(json.dumps([facts.here(quick=True)["mounts"], told]))'
 @pytest.mark.root
 def test_a_read_only_bind_mount_is_read_from_the_mount_table(tmp_path: Path) -> None:
     """Of a directory mounted again, read-only, df tells nothing: facts and looks name it, and not the one that is writable."""
-    text = BOUND.format(at=tmp_path, python=sys.executable)
+    text = BOUND.format(at=tmp_path, python=shlex.quote(sys.executable))
     done = subprocess.run(["unshare", "--mount", "bash", "-c", text], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     mounts, told = json.loads(done.stdout.splitlines()[-1])
