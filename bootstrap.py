@@ -48,8 +48,11 @@ def make_environment(extra: str) -> None:
         stop("this Python cannot make virtual environments", "on Debian and Ubuntu: sudo apt-get install -y python3-venv")
     print("setting up .venv ...", file=sys.stderr)
     run(sys.executable, "-m", "venv", "--clear", VENV, quiet=True)
-    run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{HERE}{extra}", quiet=True)
-    run(PYTHON, "-m", "compileall", "-q", "-j", "0", HERE / "skillrun", quiet=True)  # pip leaves an editable install as it is
+    quietly = ("--quiet", "--disable-pip-version-check", "--no-compile")
+    run(PYTHON, "-m", "pip", "install", *quietly, "-e", f"{HERE}{extra}", quiet=True)
+    # pip would take one file after another, and leave those of an editable install; what is no Python 3 stays as it is
+    compiled = [PYTHON, "-m", "compileall", "-qq", "-j", "0", HERE / "skillrun", VENV / "lib"]
+    subprocess.run(compiled, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for file in VENV.glob("lib/python*/site-packages/*.pth"):
         start_in_any_locale(file)
     stamp.write_bytes(wanted)

@@ -105,8 +105,15 @@ def test_names_from_a_stranger_move_nothing_on_the_screen(home: Path) -> None:
     assert {os.fsencode(skill["name"]) for skill in told if skill["source"] == "project"} == set(names)
 
 
-@pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8", "en_US.ISO-8859-1", "absent.UTF-8"])
-@pytest.mark.parametrize("encoding", ["", "ascii", "latin-1"])
+LOCALES = ("C", "POSIX", "C.UTF-8", "en_US.ISO-8859-1", "absent.UTF-8")
+PAIRS = [(locale, encoding) for locale in LOCALES for encoding in ("", "ascii", "latin-1")]
+
+
+@pytest.mark.parametrize(
+    ("locale", "encoding"),
+    # in the gate each locale once and each encoding once
+    [pytest.param(*pair, marks=() if not pair[1] or pair[0] == "C" else pytest.mark.slow) for pair in PAIRS],
+)
 def test_no_locale_stops_it(home: Path, locale: str, encoding: str) -> None:
     """What the terminal's encoding does not have is written as its code, in `list` and in every other verb."""
     put(home / "skills", "quick", "Ein schönes Werkzeug für 日本語.")

@@ -86,16 +86,23 @@ def test_a_model_mends_what_it_broke_and_the_checks_decide(tmp_path: Path) -> No
     ("line", "args", "code", "says"),
     [
         (Fault("status", status=401, body=error("authentication_error", "invalid x-api-key")), (), 6, "ANTHROPIC_API_KEY"),
-        (
+        pytest.param(
             Fault("status", status=429, body=error("rate_limit_error", "spend limit reached")),
             (),
             6,
             "spending limit",
+            marks=pytest.mark.slow,
         ),
-        (message([], "refusal") | {"stop_details": {"explanation": "I will not."}}, (), 4, "I will not."),
+        pytest.param(
+            message([], "refusal") | {"stop_details": {"explanation": "I will not."}},
+            (),
+            4,
+            "I will not.",
+            marks=pytest.mark.slow,
+        ),
         (call("shell", "t", command="true", why="x"), ("--max-cost", "1"), 5, "price of this model is unknown"),
         (call("finish", "t", outcome="unsupported", summary="needs a moon"), (), 7, "needs a moon"),
-        (say("I think it is done."), ("--max-turns", "1"), 5, "limit of 1 turns"),
+        pytest.param(say("I think it is done."), ("--max-turns", "1"), 5, "limit of 1 turns", marks=pytest.mark.slow),
     ],
     ids=["bad-key", "spend-limit", "refusal", "unknown-price", "unsupported", "turns"],
 )
