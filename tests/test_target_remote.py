@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import gevent  # noqa: F401  takes whichever thread imports it first for the main one, and a test may use another
 import pytest
 
 from skillrun.events import State
