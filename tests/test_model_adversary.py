@@ -298,7 +298,8 @@ def test_every_limit_ends_the_run_wherever_it_was_set(
     done = run([slow, slow, slow], "--model", "claude-sonnet-5-5", *given)
     assert done.code == 5, done.said
     assert says in done.said
-    assert len(done.requests) == 1
+    # a second is over before the first request where the machine is busy
+    assert len(done.requests) == 1 or (name == "time" and not done.requests)
 
 
 @pytest.mark.parametrize(
